@@ -1,0 +1,184 @@
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+
+/// How long to wait before the next attempt, or before an open circuit is probed again.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_rampart::retry::{Backoff, Jitter};
+///
+/// // At most 100 ms before the first retry, 200 ms before the second, … 5 s from the seventh on.
+/// let backoff = Backoff::exponential(Duration::from_millis(100), Duration::from_secs(5));
+/// assert_eq!(backoff.ceiling(0), Duration::from_millis(100));
+/// assert_eq!(backoff.ceiling(2), Duration::from_millis(400));
+/// assert_eq!(backoff.ceiling(1_000), Duration::from_secs(5));
+///
+/// let steady = Backoff::fixed(Duration::from_secs(1)).jitter(Jitter::Equal);
+/// # let _ = steady;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backoff {
+    first: Duration,
+    factor: f64,
+    max: Duration,
+    jitter: Jitter,
+}
+
+/// How much of a wait is left to chance, so that clients that failed together do not return together.
+///
+/// The names and the comparison are those of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Jitter {
+    /// Anything from nothing to the whole wait: spreads clients best.
+    #[default]
+    Full,
+    /// At least half of the wait.
+    Equal,
+    /// The whole wait, always.
+    None,
+}
+
+impl Backoff {
+    /// Doubles the wait with every retry, from `first` up to `max`, with [`Jitter::Full`].
+    ///
+    /// # Panics
+    ///
+    /// If `first` is zero or longer than `max`.
+    #[must_use]
+    pub fn exponential(first: Duration, max: Duration) -> Self {
+        assert!(!first.is_zero(), "Backoff: the first wait must be longer than {first:?}");
+        assert!(first <= max, "Backoff: the first wait, {first:?}, is longer than the longest, {max:?}");
+        Self { first, factor: 2.0, max, jitter: Jitter::Full }
+    }
+
+    /// The same wait every time, without jitter.
+    #[must_use]
+    pub const fn fixed(wait: Duration) -> Self {
+        Self { first: wait, factor: 1.0, max: wait, jitter: Jitter::None }
+    }
+
+    /// No wait at all.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self::fixed(Duration::ZERO)
+    }
+
+    /// Multiplies the wait by `factor` with every retry, instead of 2.
+    ///
+    /// # Panics
+    ///
+    /// If `factor` is below 1 or not finite.
+    #[must_use]
+    pub fn factor(mut self, factor: f64) -> Self {
+        assert!(factor.is_finite() && factor >= 1.0, "Backoff: the factor must be at least 1, but is {factor}");
+        self.factor = factor;
+        self
+    }
+
+    /// How much of each wait is left to chance.
+    #[must_use]
+    pub const fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// The longest wait before retry number `retry`, counted from 0.
+    #[must_use]
+    pub fn ceiling(&self, retry: u32) -> Duration {
+        // A power that overflows is infinite, and so is over `max`; no exponent makes it NaN, as the factor is at least 1.
+        let seconds = self.first.as_secs_f64() * self.factor.powf(f64::from(retry));
+        if seconds < self.max.as_secs_f64() { Duration::from_secs_f64(seconds) } else { self.max }
+    }
+
+    /// The wait before retry number `retry`, counted from 0.
+    pub(crate) fn wait(&self, retry: u32, rng: &mut impl Rng) -> Duration {
+        jittered(self.ceiling(retry), self.jitter, rng)
+    }
+
+    /// As [`wait`](Self::wait), but never less than half: an open circuit that is probed at once protects nobody.
+    pub(crate) fn wait_at_least_half(&self, retry: u32, rng: &mut impl Rng) -> Duration {
+        let jitter = match self.jitter {
+            Jitter::Full | Jitter::Equal => Jitter::Equal,
+            Jitter::None => Jitter::None,
+        };
+        jittered(self.ceiling(retry), jitter, rng)
+    }
+}
+
+impl Default for Backoff {
+    /// From 100 ms doubling up to 5 s, with full jitter.
+    fn default() -> Self {
+        Self::exponential(Duration::from_millis(100), Duration::from_secs(5))
+    }
+}
+
+impl From<Duration> for Backoff {
+    fn from(wait: Duration) -> Self {
+        Self::fixed(wait)
+    }
+}
+
+/// Chosen below the ceiling after the ceiling was capped, so that waits stay spread out at the cap.
+fn jittered(ceiling: Duration, jitter: Jitter, rng: &mut impl Rng) -> Duration {
+    match jitter {
+        Jitter::Full => rng.random_range(Duration::ZERO..=ceiling),
+        Jitter::Equal => rng.random_range(ceiling / 2..=ceiling),
+        Jitter::None => ceiling,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn doubles_up_to_the_cap_and_never_overflows() {
+        let backoff = Backoff::exponential(100 * MS, 5_000 * MS);
+        let ceilings: Vec<_> = [0, 1, 2, 5, 6, 1_000, u32::MAX].map(|n| backoff.ceiling(n).as_millis()).into();
+        assert_eq!(ceilings, [100, 200, 400, 3_200, 5_000, 5_000, 5_000]);
+
+        let longest = Backoff::exponential(MS, Duration::MAX).factor(f64::MAX);
+        assert_eq!(longest.ceiling(u32::MAX), Duration::MAX);
+    }
+
+    #[test]
+    fn jitter_does_not_collapse_at_the_cap() {
+        let backoff = Backoff::exponential(100 * MS, 5_000 * MS);
+        let mut rng = SmallRng::seed_from_u64(7);
+        let waits: Vec<_> = (0..1_000).map(|_| backoff.wait(1_000, &mut rng)).collect();
+        assert!(waits.iter().all(|wait| *wait <= 5_000 * MS));
+        // A thousand uniform draws leave no tenth of the range empty but with a chance of e^-100.
+        for tenth in 0..10 {
+            let from = tenth * 500 * MS;
+            assert!(waits.iter().any(|wait| (from..from + 500 * MS).contains(wait)), "none in tenth {tenth}");
+        }
+    }
+
+    #[test]
+    fn an_open_circuit_waits_at_least_half() {
+        let backoff = Backoff::exponential(1_000 * MS, 60_000 * MS);
+        let mut rng = SmallRng::seed_from_u64(7);
+        for _ in 0..1_000 {
+            let wait = backoff.wait_at_least_half(1, &mut rng);
+            assert!((1_000 * MS..=2_000 * MS).contains(&wait), "{wait:?}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "the first wait, 2s, is longer than the longest, 1s")]
+    fn a_cap_below_the_first_wait_panics() {
+        let _ = Backoff::exponential(Duration::from_secs(2), Duration::from_secs(1));
+    }
+
+    #[test]
+    #[should_panic(expected = "the factor must be at least 1, but is NaN")]
+    fn a_factor_that_is_no_number_panics() {
+        let _ = Backoff::default().factor(f64::NAN);
+    }
+}

@@ -1,0 +1,1 @@
+//! Shall we try at all.

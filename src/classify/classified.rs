@@ -1,0 +1,66 @@
+use std::error::Error;
+use std::fmt;
+
+use super::{Verdict, find};
+use crate::BoxError;
+
+/// A verdict in a chain of errors: what is underneath has been judged, and the default classifiers look no further.
+///
+/// [`ClassifyLayer`](crate::ClassifyLayer) wraps every error in one. An error type of your own can carry one as its
+/// source to say what it means, as this crate's `CircuitOpen` does to say that the call was never made.
+///
+/// ```
+/// use tower_rampart::classify::{Class, Classified, Processed, Verdict};
+///
+/// let shed = Classified::new(Verdict::transient().with_processed(Processed::No));
+/// assert!(Verdict::of_error(&shed).is_unprocessed());
+/// ```
+#[derive(Debug)]
+pub struct Classified {
+    verdict: Verdict,
+    source: Option<BoxError>,
+}
+
+impl Classified {
+    /// A verdict alone, for the end of a chain.
+    #[must_use]
+    pub const fn new(verdict: Verdict) -> Self {
+        Self { verdict, source: None }
+    }
+
+    /// A verdict on an error, which becomes the source.
+    #[must_use]
+    pub fn with_source(verdict: Verdict, source: impl Into<BoxError>) -> Self {
+        Self { verdict, source: Some(source.into()) }
+    }
+
+    /// The outermost one in the chain of an error's sources.
+    #[must_use]
+    pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        find(error)
+    }
+
+    /// The verdict.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// The error that was judged.
+    #[must_use]
+    pub fn into_source(self) -> Option<BoxError> {
+        self.source
+    }
+}
+
+impl fmt::Display for Classified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.verdict.class(), self.verdict.reason())
+    }
+}
+
+impl Error for Classified {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

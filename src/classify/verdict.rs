@@ -1,0 +1,268 @@
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use super::{Reason, chain, status};
+
+/// What kind of outcome an attempt had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The call did what it should.
+    Success,
+    /// It failed, and may go away by itself.
+    Transient,
+    /// It failed, and the same call will fail again.
+    Terminal,
+    /// It cannot be told what the server did or sent (truncated, malformed). Never retried blindly: to be reconciled
+    /// by the caller.
+    Ambiguous,
+}
+
+/// Whether the server acted on the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Processed {
+    /// It did.
+    Yes,
+    /// It provably did not: safe to send again, even a POST.
+    No,
+    /// It may have.
+    Maybe,
+}
+
+/// What a circuit breaker learns about the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Health {
+    /// The upstream is alive and answered.
+    Success,
+    /// The upstream failed.
+    Failure,
+    /// The upstream asks for fewer calls: counts in the failure rate, not as a consecutive failure.
+    Throttled,
+    /// Says nothing about the upstream.
+    Neutral,
+}
+
+/// What an attempt's outcome means.
+///
+/// Made by a [`Classifier`](super::Classifier); a small `Copy` value.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_rampart::classify::{Class, Health, Processed, Verdict};
+///
+/// let busy = Verdict::transient()
+///     .with_processed(Processed::No)
+///     .with_health(Health::Throttled)
+///     .with_retry_after(Duration::from_secs(3));
+/// assert_eq!(busy.class(), Class::Transient);
+/// assert!(busy.is_unprocessed());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    class: Class,
+    processed: Processed,
+    health: Health,
+    should_retry: Option<bool>,
+    code: Option<u16>,
+    reason: Reason,
+    retry_after: Option<Duration>,
+}
+
+impl Verdict {
+    /// A verdict of this class, with what is usual for it:
+    ///
+    /// | class | processed | health |
+    /// |---|---|---|
+    /// | `Success` | yes | success |
+    /// | `Transient` | maybe | failure |
+    /// | `Terminal` | yes | success: the upstream is alive and said no |
+    /// | `Ambiguous` | maybe | failure |
+    #[must_use]
+    pub const fn new(class: Class) -> Self {
+        let (processed, health) = match class {
+            Class::Success | Class::Terminal => (Processed::Yes, Health::Success),
+            Class::Transient | Class::Ambiguous => (Processed::Maybe, Health::Failure),
+        };
+        Self { class, processed, health, should_retry: None, code: None, reason: Reason::UNKNOWN, retry_after: None }
+    }
+
+    /// [`Verdict::new`] of [`Class::Success`].
+    #[must_use]
+    pub const fn success() -> Self {
+        Self::new(Class::Success)
+    }
+
+    /// [`Verdict::new`] of [`Class::Transient`].
+    #[must_use]
+    pub const fn transient() -> Self {
+        Self::new(Class::Transient)
+    }
+
+    /// [`Verdict::new`] of [`Class::Terminal`].
+    #[must_use]
+    pub const fn terminal() -> Self {
+        Self::new(Class::Terminal)
+    }
+
+    /// [`Verdict::new`] of [`Class::Ambiguous`].
+    #[must_use]
+    pub const fn ambiguous() -> Self {
+        Self::new(Class::Ambiguous)
+    }
+
+    /// What a response means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) left in its extensions, else
+    /// what [`HttpClassifier::new`](super::HttpClassifier::new) says.
+    ///
+    /// ```
+    /// use tower_rampart::classify::{Class, Verdict};
+    ///
+    /// let response = http::Response::builder().status(503).body(()).unwrap();
+    /// assert_eq!(Verdict::of(&response).class(), Class::Transient);
+    /// ```
+    #[must_use]
+    pub fn of<B>(response: &http::Response<B>) -> Self {
+        Self::left_in(response).unwrap_or_else(|| status::default_verdict(response.status(), response.headers()))
+    }
+
+    /// What an error means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) wrapped around it, else what the
+    /// chain of its sources tells.
+    ///
+    /// ```
+    /// use tower_rampart::classify::{Class, Verdict};
+    ///
+    /// let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    /// assert_eq!(Verdict::of_error(&reset).class(), Class::Transient);
+    /// ```
+    #[must_use]
+    pub fn of_error(error: &(dyn Error + 'static)) -> Self {
+        chain::verdict(error)
+    }
+
+    /// The verdict that lies in the extensions of a response, if any.
+    pub(crate) fn left_in<B>(response: &http::Response<B>) -> Option<Self> {
+        response.extensions().get::<Annotation>().map(|&Annotation(verdict)| verdict)
+    }
+
+    /// Leaves this verdict in the extensions of a response, for the layers outside and the caller.
+    pub(crate) fn leave_in<B>(self, response: &mut http::Response<B>) {
+        response.extensions_mut().insert(Annotation(self));
+    }
+
+    /// The class.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Whether the server acted on the request.
+    #[must_use]
+    pub const fn processed(&self) -> Processed {
+        self.processed
+    }
+
+    /// What a circuit breaker learns.
+    #[must_use]
+    pub const fn health(&self) -> Health {
+        self.health
+    }
+
+    /// Why it is so.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The HTTP status or gRPC code it was made from.
+    #[must_use]
+    pub const fn code(&self) -> Option<u16> {
+        self.code
+    }
+
+    /// How long the server asks to wait before the next attempt.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The server's own word on whether to try again, which overrides what the class says. It never makes a request
+    /// that may have been processed safe to send twice.
+    #[must_use]
+    pub const fn should_retry(&self) -> Option<bool> {
+        self.should_retry
+    }
+
+    /// Whether the class is [`Class::Success`].
+    #[must_use]
+    pub const fn is_success(&self) -> bool {
+        matches!(self.class, Class::Success)
+    }
+
+    /// Whether the server provably did not act on the request.
+    #[must_use]
+    pub const fn is_unprocessed(&self) -> bool {
+        matches!(self.processed, Processed::No)
+    }
+
+    /// The same with another [`processed`](Self::processed).
+    #[must_use]
+    pub const fn with_processed(mut self, processed: Processed) -> Self {
+        self.processed = processed;
+        self
+    }
+
+    /// The same with another [`health`](Self::health).
+    #[must_use]
+    pub const fn with_health(mut self, health: Health) -> Self {
+        self.health = health;
+        self
+    }
+
+    /// The same with another [`reason`](Self::reason).
+    #[must_use]
+    pub const fn with_reason(mut self, reason: Reason) -> Self {
+        self.reason = reason;
+        self
+    }
+
+    /// The same with a [`code`](Self::code).
+    #[must_use]
+    pub const fn with_code(mut self, code: u16) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    /// The same with a wait that the server asks for.
+    #[must_use]
+    pub const fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The same with the server's own word on whether to try again.
+    #[must_use]
+    pub const fn with_should_retry(mut self, retry: bool) -> Self {
+        self.should_retry = Some(retry);
+        self
+    }
+}
+
+impl From<Class> for Verdict {
+    fn from(class: Class) -> Self {
+        Self::new(class)
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Class::Success => "success",
+            Class::Transient => "transient",
+            Class::Terminal => "terminal",
+            Class::Ambiguous => "ambiguous",
+        })
+    }
+}
+
+/// The place of a verdict in a response's extensions. Private, so that nothing but this crate can leave or clear one.
+#[derive(Clone, Copy, Debug)]
+struct Annotation(Verdict);

@@ -1,0 +1,34 @@
+//! Three [`tower`] layers for outbound calls that can fail. For every attempt of a call they answer:
+//!
+//! - **what happened**: [`ClassifyLayer`] turns a response or an error into a [`Verdict`](classify::Verdict);
+//! - **shall we try again**: [`RetryLayer`];
+//! - **shall we try at all**: [`CircuitBreakerLayer`], one breaker per tenant, host or whatever a request tells.
+//!
+//! The order, from the caller to the wire, is retry, breaker, classify, client. Each layer also works alone. The
+//! README shows the whole stack; the modules explain the rules each layer keeps.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `hyper` | yes | tells apart what the hyper client says of a failed call |
+//! | `h2` | yes | tells refused streams, GOAWAY and resets of HTTP/2 apart |
+//!
+//! [`tower`]: https://docs.rs/tower
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod backoff;
+pub mod breaker;
+pub mod classify;
+pub mod retry;
+
+//pub use breaker::CircuitBreakerLayer;
+#[doc(inline)]
+pub use classify::ClassifyLayer;
+//pub use retry::RetryLayer;
+
+/// The error type of the layers: the same type as `tower::BoxError`.
+///
+/// What went wrong underneath stays reachable through [`source`](std::error::Error::source).
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

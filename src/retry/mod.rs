@@ -1,0 +1,3 @@
+//! Shall we try again.
+
+pub use crate::backoff::{Backoff, Jitter};
