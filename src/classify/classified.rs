@@ -55,7 +55,7 @@ impl Classified {
 
 impl fmt::Display for Classified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.verdict.class(), self.verdict.reason())
+        fmt::Display::fmt(&self.verdict, f)
     }
 }
 

@@ -4,24 +4,53 @@ use std::sync::Arc;
 
 use http::Response;
 
-use super::{Classifier, Verdict, chain, status};
+use super::{Classifier, Head, Rule, Verdict, When, chain, hint, status};
 
 /// The default classifier for HTTP.
 ///
-/// Looks, in this order, for an override of the status, for a verdict that a [`ClassifyLayer`](crate::ClassifyLayer)
-/// further inside left in the response, and at the status itself. Errors are judged by the chain of their sources.
+/// A response is judged by the first of these that has something to say:
+///
+/// 1. the rules of [`when`](Self::when), the last one added first;
+/// 2. the overrides of [`status`](Self::status) and [`statuses`](Self::statuses), the last one that fits;
+/// 3. the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) further inside left in the response;
+/// 4. the table in [the module](super).
+///
+/// An error is judged by the chain of its sources.
 ///
 /// ```
-/// use tower_rampart::classify::{Class, Classifier, HttpClassifier};
+/// use tower_rampart::classify::{Class, Classifier, HttpClassifier, Verdict};
 ///
-/// let classifier = HttpClassifier::new().status(409, Class::Transient).statuses(520..=529, Class::Terminal);
+/// let classifier = HttpClassifier::new()
+///     .status(409, Class::Transient)
+///     .statuses(520..=529, Class::Terminal)
+///     .when(|head| (head.header("x-cache") == Some("stale")).then(Verdict::ambiguous));
+///
 /// let conflict = http::Response::builder().status(409).body(()).unwrap();
 /// assert_eq!(classifier.classify(Ok(&conflict)).class(), Class::Transient);
+/// let stale = http::Response::builder().header("x-cache", "stale").body(()).unwrap();
+/// assert_eq!(classifier.classify(Ok(&stale)).class(), Class::Ambiguous);
 /// ```
+///
+/// # Hints
+///
+/// For every verdict but a success the classifier reads what the server asks for. What a rule or an override says itself
+/// (a wait, a reason, whether to retry) stays.
+///
+/// | header | becomes |
+/// |---|---|
+/// | `retry-after-ms`, else `x-ms-retry-after-ms` | [`retry_after`](Verdict::retry_after), in milliseconds |
+/// | else `Retry-After` (RFC 9110 section 10.2.3) | `retry_after`, in seconds or until a date in any of the three forms; a date in the past is no wait |
+/// | else `RateLimit-Reset`, `X-RateLimit-Reset` | the same, if [asked for](Self::rate_limit_reset) |
+/// | `x-should-retry: true`, `false` | [`should_retry`](Verdict::should_retry) |
+///
+/// Junk is no hint. If a header comes several times, the longest wait counts, so that none is disobeyed; a server that
+/// says both `true` and `false` is not believed. No wait is longer than [`Verdict::LONGEST_RETRY_AFTER`].
 #[derive(Clone, Debug, Default)]
-pub struct HttpClassifier {
-    // Shared, because a classifier is cloned with every service.
+pub struct HttpClassifier<R = ()> {
+    // Shared, because a classifier is cloned with every call.
     overrides: Option<Arc<[Override]>>,
+    rate_limit_reset: bool,
+    rule: R,
 }
 
 #[derive(Clone, Debug)]
@@ -36,7 +65,9 @@ impl HttpClassifier {
     pub fn new() -> Self {
         Self::default()
     }
+}
 
+impl<R> HttpClassifier<R> {
     /// Says what this status means. A class alone stands for what is usual for it: see [`Verdict::new`].
     ///
     /// The last word on a status counts.
@@ -55,7 +86,7 @@ impl HttpClassifier {
     ///
     /// If the range is empty or reaches outside 100 to 999.
     #[must_use]
-    pub fn statuses(self, statuses: RangeInclusive<u16>, verdict: impl Into<Verdict>) -> Self {
+    pub fn statuses(mut self, statuses: RangeInclusive<u16>, verdict: impl Into<Verdict>) -> Self {
         let (first, last) = (*statuses.start(), *statuses.end());
         assert!(
             100 <= first && first <= last && last <= 999,
@@ -63,27 +94,71 @@ impl HttpClassifier {
         );
         let earlier = self.overrides.as_deref().unwrap_or_default().iter().cloned();
         let added = Override { statuses, verdict: verdict.into() };
-        Self { overrides: Some(earlier.chain([added]).collect()) }
+        self.overrides = Some(earlier.chain([added]).collect());
+        self
     }
 
-    fn overridden<B>(&self, response: &Response<B>) -> Option<Verdict> {
-        let status = response.status().as_u16();
+    /// Puts a rule in front of everything else. Where it has nothing to say, what was set before decides.
+    ///
+    /// The rule sees all of a response but the body, and runs for every response: do no more in it than look.
+    ///
+    /// ```
+    /// use tower_rampart::classify::{Class, HttpClassifier, Verdict};
+    ///
+    /// // A search that finds nothing is no failure; so say the owners of this API by a header.
+    /// let classifier = HttpClassifier::new()
+    ///     .when(|head| (head.status() == 404 && head.headers().contains_key("x-no-hits")).then(Verdict::success));
+    /// # let _ = classifier;
+    /// ```
+    #[must_use]
+    pub fn when<F>(self, rule: F) -> HttpClassifier<When<F, R>>
+    where
+        F: Fn(&Head<'_>) -> Option<Verdict>,
+    {
+        let Self { overrides, rate_limit_reset, rule: otherwise } = self;
+        HttpClassifier { overrides, rate_limit_reset, rule: When::new(rule, otherwise) }
+    }
+
+    /// Takes `RateLimit-Reset` and `X-RateLimit-Reset` for a hint, where the call was throttled and no other hint given.
+    /// Off by default.
+    ///
+    /// The headers never became a standard: numbers below a billion are taken for seconds from now, others for seconds
+    /// since 1970, and what would lie beyond the year 5138 (milliseconds) for junk.
+    #[must_use]
+    pub fn rate_limit_reset(mut self, obey: bool) -> Self {
+        self.rate_limit_reset = obey;
+        self
+    }
+
+    fn overridden(&self, head: &Head<'_>) -> Option<Verdict> {
+        let status = head.status().as_u16();
         let rule = self.overrides.as_deref()?.iter().rfind(|rule| rule.statuses.contains(&status))?;
-        Some(status::with_facts(rule.verdict, response.status(), response.headers()))
+        Some(rule.verdict)
+    }
+
+    /// The verdict on a response, whatever its body is.
+    pub(super) fn classify_head(&self, head: &Head<'_>) -> Verdict
+    where
+        R: Rule,
+    {
+        let said = self.rule.rule(head).or_else(|| self.overridden(head));
+        let verdict = match said {
+            Some(verdict) => status::with_facts(verdict, head.status(), head.headers()),
+            None => head.annotation().unwrap_or_else(|| status::default_verdict(head.status(), head.headers())),
+        };
+        if self.rate_limit_reset { hint::apply_rate_limit(verdict, head.headers()) } else { verdict }
     }
 }
 
-impl<B> Classifier<Response<B>> for HttpClassifier {
+impl<B, R: Rule> Classifier<Response<B>> for HttpClassifier<R> {
     fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
         match outcome {
-            Ok(response) => self.overridden(response).unwrap_or_else(|| Verdict::of(response)),
+            Ok(response) => self.classify_head(&Head::of(response)),
             Err(error) => chain::verdict(error),
         }
     }
 
     fn annotate(&self, response: &mut Response<B>, verdict: Verdict) {
-        if !verdict.is_success() || verdict != Verdict::of(response) {
-            verdict.leave_in(response);
-        }
+        verdict.leave_in(response);
     }
 }

@@ -15,20 +15,27 @@
 mod chain;
 mod classified;
 mod classifier;
+mod facts;
 mod future;
+mod grpc;
+mod head;
 mod hint;
 mod http;
 mod layer;
 mod reason;
+mod rule;
 mod status;
 mod verdict;
 
 pub use self::classified::Classified;
 pub use self::classifier::{Classifier, classifier_fn};
 pub use self::future::ResponseFuture;
+pub use self::grpc::GrpcClassifier;
+pub use self::head::Head;
 pub use self::http::HttpClassifier;
 pub use self::layer::{Classify, ClassifyLayer};
 pub use self::reason::Reason;
+pub use self::rule::{Rule, When};
 pub use self::verdict::{Class, Health, Processed, Verdict};
 
 pub(crate) use self::chain::find;

@@ -4,18 +4,24 @@ use super::{Class, Health, Processed, Reason, Verdict, hint};
 
 /// What a status means when nobody said otherwise, with the hints that lie in the headers.
 ///
-/// RFC 9110 section 15 for the statuses, RFC 8470 for 425, RFC 6585 for 429.
+/// RFC 9110 section 15 for the statuses, RFC 8470 for 425, RFC 6585 for 429. 520 to 530 are those of reverse proxies,
+/// which send them when the server behind them fails; 509 is a web host's "bandwidth limit exceeded".
 pub(super) fn default_verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
     with_facts(verdict(status), status, headers)
 }
 
-/// Adds what the response itself tells, whoever chose the class: the status and the server's hints.
+/// Adds what the response itself tells, whoever chose the class: the status and the server's hints. What the verdict
+/// says already stays.
 pub(super) fn with_facts(verdict: Verdict, status: StatusCode, headers: &HeaderMap) -> Verdict {
     if verdict.is_success() {
         return verdict;
     }
+    let verdict = match verdict.reason() {
+        Reason::UNKNOWN => verdict.with_reason(Reason::STATUS),
+        _ => verdict,
+    };
     let verdict = match verdict.code() {
-        None => verdict.with_reason(Reason::STATUS).with_code(status.as_u16()),
+        None => verdict.with_code(status.as_u16()),
         Some(_) => verdict,
     };
     hint::apply(verdict, headers)
@@ -29,8 +35,7 @@ fn verdict(status: StatusCode) -> Verdict {
         429 => (Class::Transient, Processed::No, Health::Throttled),
         400..=499 => (Class::Terminal, Processed::Yes, Health::Success),
         501 | 505 | 506 | 508 | 510 | 511 => (Class::Terminal, Processed::Yes, Health::Failure),
-        500..=599 => (Class::Transient, Processed::Maybe, Health::Failure),
-        // Statuses from 600 on are valid on the wire and mean nothing (RFC 9110 section 15: treat as 5xx).
+        // The rest of 5xx, and with it what is valid on the wire and means nothing (RFC 9110 section 15: as 5xx).
         _ => (Class::Transient, Processed::Maybe, Health::Failure),
     };
     Verdict::new(class).with_processed(processed).with_health(health)

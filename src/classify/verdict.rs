@@ -69,6 +69,10 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The longest [`retry_after`](Self::retry_after), 366 days. A longer wait is no wait but an outage; the limit also
+    /// keeps every sum of waits far from overflow.
+    pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
     /// A verdict of this class, with what is usual for it:
     ///
     /// | class | processed | health |
@@ -121,7 +125,8 @@ impl Verdict {
     /// ```
     #[must_use]
     pub fn of<B>(response: &http::Response<B>) -> Self {
-        Self::left_in(response).unwrap_or_else(|| status::default_verdict(response.status(), response.headers()))
+        Self::left_in(response.extensions())
+            .unwrap_or_else(|| status::default_verdict(response.status(), response.headers()))
     }
 
     /// What an error means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) wrapped around it, else what the
@@ -139,13 +144,20 @@ impl Verdict {
     }
 
     /// The verdict that lies in the extensions of a response, if any.
-    pub(crate) fn left_in<B>(response: &http::Response<B>) -> Option<Self> {
-        response.extensions().get::<Annotation>().map(|&Annotation(verdict)| verdict)
+    pub(crate) fn left_in(extensions: &http::Extensions) -> Option<Self> {
+        extensions.get::<Annotation>().map(|&Annotation(verdict)| verdict)
     }
 
-    /// Leaves this verdict in the extensions of a response, for the layers outside and the caller.
+    /// Leaves this verdict in the extensions of a response, for the layers outside and the caller, unless it is a
+    /// success and they would say the same without it.
     pub(crate) fn leave_in<B>(self, response: &mut http::Response<B>) {
-        response.extensions_mut().insert(Annotation(self));
+        let known = match Self::left_in(response.extensions()) {
+            Some(left) => left == self,
+            None => self.is_success() && self == status::default_verdict(response.status(), response.headers()),
+        };
+        if !known {
+            response.extensions_mut().insert(Annotation(self));
+        }
     }
 
     /// The class.
@@ -231,10 +243,11 @@ impl Verdict {
         self
     }
 
-    /// The same with a wait that the server asks for.
+    /// The same with a wait that the server asks for, at most [`LONGEST_RETRY_AFTER`](Self::LONGEST_RETRY_AFTER).
     #[must_use]
     pub const fn with_retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
+        let longest = Self::LONGEST_RETRY_AFTER;
+        self.retry_after = Some(if wait.as_secs() < longest.as_secs() { wait } else { longest });
         self
     }
 
@@ -249,6 +262,18 @@ impl Verdict {
 impl From<Class> for Verdict {
     fn from(class: Class) -> Self {
         Self::new(class)
+    }
+}
+
+impl fmt::Display for Verdict {
+    /// The class, with the reason and the code where there are any: `transient (status 503)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.class)?;
+        match (self.reason, self.code) {
+            (Reason::UNKNOWN, None) => Ok(()),
+            (reason, None) => write!(f, " ({reason})"),
+            (reason, Some(code)) => write!(f, " ({reason} {code})"),
+        }
     }
 }
 

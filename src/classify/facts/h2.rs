@@ -1,0 +1,35 @@
+use h2::{Error, Reason as Code};
+
+use super::{Class, Fact, Health, Link, Processed, Reason, Verdict, Weight, in_flight, own_fault, unprocessed};
+
+pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
+    let error = link.downcast_ref::<Error>()?;
+    let calm = error.reason() == Some(Code::ENHANCE_YOUR_CALM);
+    if error.is_library() {
+        return Some(in_flight(Reason::PROTOCOL));
+    }
+    Some(match (error.is_go_away(), error.is_reset(), error.is_remote()) {
+        // Only streams beyond the last one that the server took are told of the GOAWAY (RFC 9113 section 6.8).
+        (true, _, true) => {
+            let health = if calm { Health::Throttled } else { Health::Neutral };
+            Fact::Known(Weight::NeverSent, unprocessed(Class::Transient, health, Reason::GOAWAY))
+        }
+        // RFC 9113 section 8.7.
+        (_, true, true) if error.reason() == Some(Code::REFUSED_STREAM) => {
+            Fact::Known(Weight::NeverSent, unprocessed(Class::Transient, Health::Neutral, Reason::REFUSED_STREAM))
+        }
+        (_, true, true) if calm => {
+            let throttled = Verdict::new(Class::Transient).with_health(Health::Throttled);
+            Fact::Known(Weight::InFlight, throttled.with_reason(Reason::RESET))
+        }
+        (_, true, true) => in_flight(Reason::RESET),
+        // Neither the peer nor the library: our side gave the stream up, which is what a failed request body does.
+        (true, _, false) | (_, true, false) => Fact::Final(own_fault(Processed::Maybe)),
+        (false, false, _) => return None,
+    })
+}
+
+/// The io error underneath, which `source` does not show.
+pub(super) fn inside(link: Link<'_>) -> Option<Link<'_>> {
+    link.downcast_ref::<Error>()?.get_io().map(|io| io as _)
+}

@@ -1,0 +1,46 @@
+use std::io::{Error, ErrorKind};
+
+use super::{Class, Fact, Health, Link, Reason, Weight, in_flight, no_connection, unprocessed};
+
+pub(super) fn fact(link: Link<'_>, connecting: bool) -> Option<Fact> {
+    let kind = link.downcast_ref::<Error>()?.kind();
+    if connecting { while_connecting(kind) } else { on_a_connection(kind) }
+}
+
+/// What an io error wraps: its `source` is the source of that, and skips it.
+pub(super) fn inside(link: Link<'_>) -> Option<Link<'_>> {
+    link.downcast_ref::<Error>()?.get_ref().map(|inner| inner as _)
+}
+
+fn while_connecting(kind: ErrorKind) -> Option<Fact> {
+    Some(match kind {
+        // What tokio-rustls makes of every error of rustls, whichever version of it is at work.
+        ErrorKind::InvalidData => Fact::Known(Weight::Tls, unprocessed(Class::Terminal, Health::Failure, Reason::TLS)),
+        // TCP had connected, or there would be nothing to cut: it was the handshake.
+        ErrorKind::UnexpectedEof
+        | ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe => no_connection(Reason::TLS),
+        ErrorKind::ConnectionRefused
+        | ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable
+        | ErrorKind::AddrNotAvailable
+        | ErrorKind::TimedOut => no_connection(Reason::CONNECT),
+        _ => return None,
+    })
+}
+
+fn on_a_connection(kind: ErrorKind) -> Option<Fact> {
+    Some(match kind {
+        // Only connecting can be refused, whoever forgot to say that it was connecting.
+        ErrorKind::ConnectionRefused => no_connection(Reason::CONNECT),
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe
+        | ErrorKind::UnexpectedEof => in_flight(Reason::RESET),
+        // An ICMP message can end a connection that stood, so this does not prove that nothing was sent.
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => in_flight(Reason::CONNECT),
+        ErrorKind::TimedOut => in_flight(Reason::TIMEOUT),
+        _ => return None,
+    })
+}

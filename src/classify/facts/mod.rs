@@ -1,0 +1,115 @@
+//! What the errors of each library tell about a call.
+//!
+//! A library has a file, a file has a `fact`, and [`LIBRARIES`] lists them. How the facts of a whole chain become one
+//! verdict is the business of [`chain`](super::chain).
+
+mod elapsed;
+#[cfg(feature = "h2")]
+mod h2;
+#[cfg(feature = "hyper")]
+mod hyper;
+#[cfg(feature = "hyper")]
+mod hyper_util;
+mod io;
+#[cfg(feature = "reqwest")]
+mod reqwest;
+#[cfg(feature = "rustls")]
+mod rustls;
+#[cfg(feature = "tonic")]
+mod tonic;
+
+use std::error::Error;
+
+use super::{Class, Classified, Health, Processed, Reason, Verdict};
+
+/// A link of a chain of errors.
+pub(super) type Link<'a> = &'a (dyn Error + 'static);
+
+/// What one link tells.
+pub(super) enum Fact {
+    /// The last word: whatever lies underneath is about something else, or was judged already.
+    Final(Verdict),
+    /// A verdict that a weightier one, or one as weighty and deeper in the chain, replaces.
+    Known(Weight, Verdict),
+}
+
+/// Which fact of a chain counts, the last of these most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Weight {
+    /// The call may have reached the server.
+    InFlight,
+    /// The answer had begun, and its body broke off.
+    #[cfg(feature = "reqwest")]
+    Body,
+    /// The call provably did not.
+    NeverSent,
+    /// No connection was made. Also said of every failure of TLS and of most unusable addresses, so those weigh more.
+    Connect,
+    /// The request could not have been sent by this client at all.
+    Request,
+    /// TLS failed for a reason that stays.
+    Tls,
+}
+
+/// A recogniser. It is told whether a link further out said that the connection was still being made.
+type Recognise = fn(Link<'_>, connecting: bool) -> Option<Fact>;
+
+const LIBRARIES: &[Recognise] = &[
+    classified,
+    io::fact,
+    elapsed::fact,
+    #[cfg(feature = "hyper")]
+    hyper::fact,
+    #[cfg(feature = "hyper")]
+    hyper_util::fact,
+    #[cfg(feature = "h2")]
+    h2::fact,
+    #[cfg(feature = "rustls")]
+    rustls::fact,
+    #[cfg(feature = "reqwest")]
+    reqwest::fact,
+    #[cfg(feature = "tonic")]
+    tonic::fact,
+];
+
+/// How to reach what lies inside an error that its `source` does not show.
+type Inside = for<'a> fn(Link<'a>) -> Option<Link<'a>>;
+
+const INSIDES: &[Inside] = &[
+    io::inside,
+    #[cfg(feature = "h2")]
+    h2::inside,
+];
+
+pub(super) fn of(link: Link<'_>, connecting: bool) -> Option<Fact> {
+    LIBRARIES.iter().find_map(|recognise| recognise(link, connecting))
+}
+
+pub(super) fn inside(link: Link<'_>) -> Option<Link<'_>> {
+    INSIDES.iter().find_map(|inside| inside(link)).or_else(|| link.source())
+}
+
+/// What was judged already stays judged.
+fn classified(link: Link<'_>, _: bool) -> Option<Fact> {
+    link.downcast_ref::<Classified>().map(|classified| Fact::Final(classified.verdict()))
+}
+
+/// It may go away by itself, and the server may have seen it.
+const fn in_flight(reason: Reason) -> Fact {
+    Fact::Known(Weight::InFlight, Verdict::new(Class::Transient).with_reason(reason))
+}
+
+/// No connection was made, which says nothing good of the server.
+const fn no_connection(reason: Reason) -> Fact {
+    Fact::Known(Weight::Connect, unprocessed(Class::Transient, Health::Failure, reason))
+}
+
+const fn unprocessed(class: Class, health: Health, reason: Reason) -> Verdict {
+    Verdict::new(class).with_processed(Processed::No).with_health(health).with_reason(reason)
+}
+
+/// The caller's own doing: no other attempt will fare better, and the server is not to blame.
+#[cfg(any(feature = "hyper", feature = "h2", feature = "reqwest"))]
+const fn own_fault(processed: Processed) -> Verdict {
+    Verdict::new(Class::Terminal).with_processed(processed).with_health(Health::Neutral).with_reason(Reason::USER)
+}

@@ -1,0 +1,18 @@
+use std::error::Error as _;
+
+use tonic::{ConnectError, Status, TimeoutExpired};
+
+use super::{Fact, Link, Reason, Weight, in_flight, no_connection};
+use crate::classify::grpc;
+
+pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
+    if link.is::<ConnectError>() {
+        Some(no_connection(Reason::CONNECT))
+    } else if link.is::<TimeoutExpired>() {
+        Some(in_flight(Reason::TIMEOUT))
+    } else {
+        // A status that tonic made of a transport error has lost what happened: its source still knows.
+        let status = link.downcast_ref::<Status>().filter(|status| status.source().is_none())?;
+        Some(Fact::Known(Weight::InFlight, grpc::verdict(status.code() as u16)))
+    }
+}

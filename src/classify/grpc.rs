@@ -1,0 +1,187 @@
+use std::error::Error;
+use std::sync::Arc;
+
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use http::{Response, StatusCode};
+
+use super::{Class, Classifier, Head, Health, Processed, Reason, Verdict, chain, hint};
+
+/// The default classifier for gRPC.
+///
+/// The code decides, wherever the server put it: in the headers of an answer that has nothing else (trailers-only), or in
+/// the trailers, which only those see who judge the body. A head without a code is the
+/// beginning of a stream: it is a success so far and never held back. An answer that is no gRPC at all is judged by the
+/// code that its HTTP status stands for.
+///
+/// | code | class | processed | health |
+/// |---|---|---|---|
+/// | `OK` | success | yes | success |
+/// | `UNAVAILABLE`, `DEADLINE_EXCEEDED` | transient | maybe | failure |
+/// | `RESOURCE_EXHAUSTED` | transient, to be retried only if the server says when | maybe | throttled |
+/// | `ABORTED` | ambiguous | maybe | success |
+/// | `UNKNOWN`, `INTERNAL`, `DATA_LOSS` | ambiguous | maybe | failure |
+/// | `CANCELLED` | terminal | maybe | neutral |
+/// | all others | terminal | yes | success |
+///
+/// A code that is none of gRPC's 17 counts as `UNKNOWN`, and so does a code that is missing.
+///
+/// `grpc-retry-pushback-ms` (gRPC proposal A6) becomes [`retry_after`](Verdict::retry_after); one that is negative,
+/// unreadable or repeated forbids another attempt, as [`should_retry`](Verdict::should_retry) then says.
+///
+/// ```
+/// use tower_rampart::classify::{Class, Classifier, GrpcClassifier};
+///
+/// // The service promises that an aborted call changed nothing.
+/// let classifier = GrpcClassifier::new().code(10, Class::Transient);
+/// let aborted = http::Response::builder().header("grpc-status", "10").body(()).unwrap();
+/// assert_eq!(classifier.classify(Ok(&aborted)).class(), Class::Transient);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct GrpcClassifier {
+    // Shared, because a classifier is cloned with every call.
+    overrides: Option<Arc<[Option<Verdict>; CODES]>>,
+}
+
+/// How many codes gRPC has, from `OK` to `UNAUTHENTICATED`.
+const CODES: usize = 17;
+
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+const UNKNOWN: u16 = 2;
+
+impl GrpcClassifier {
+    /// The defaults, without any override.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says what this code means. A class alone stands for what is usual for it: see [`Verdict::new`].
+    ///
+    /// # Panics
+    ///
+    /// If the code is above 16.
+    #[must_use]
+    pub fn code(mut self, code: u16, verdict: impl Into<Verdict>) -> Self {
+        let mut overrides = self.overrides.as_deref().copied().unwrap_or_default();
+        match overrides.get_mut(usize::from(code)) {
+            Some(place) => *place = Some(verdict.into()),
+            None => panic!("GrpcClassifier: there is no code {code}; codes go from 0 to 16"),
+        }
+        self.overrides = Some(Arc::new(overrides));
+        self
+    }
+
+    fn overridden(&self, code: u16) -> Option<Verdict> {
+        *self.overrides.as_deref()?.get(usize::from(code))?
+    }
+
+    /// The verdict on a response, whatever its body is.
+    pub(super) fn classify_head(&self, head: &Head<'_>) -> Verdict {
+        let code = match code_in(head.headers()) {
+            Some(code) => code,
+            None if is_stream(head) => return head.annotation().unwrap_or(Verdict::success()),
+            None => code_of_http(head.status()),
+        };
+        match self.overridden(code) {
+            Some(verdict) => with_facts(verdict, code, head.headers()),
+            None => head.annotation().unwrap_or_else(|| default_verdict(code, head.headers())),
+        }
+    }
+
+    /// The verdict on an answer that came to its end with these trailers.
+    pub(super) fn classify_trailers(&self, trailers: Option<&HeaderMap>) -> Verdict {
+        let none = HeaderMap::new();
+        let trailers = trailers.unwrap_or(&none);
+        let code = code_in(trailers).unwrap_or(UNKNOWN);
+        match self.overridden(code) {
+            Some(verdict) => with_facts(verdict, code, trailers),
+            None => default_verdict(code, trailers),
+        }
+    }
+}
+
+impl<B> Classifier<Response<B>> for GrpcClassifier {
+    fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
+        match outcome {
+            Ok(response) => self.classify_head(&Head::of(response)),
+            Err(error) => chain::verdict(error),
+        }
+    }
+
+    fn annotate(&self, response: &mut Response<B>, verdict: Verdict) {
+        verdict.leave_in(response);
+    }
+}
+
+/// What a code means by itself.
+pub(super) const fn verdict(code: u16) -> Verdict {
+    let (class, processed, health) = match code {
+        0 => (Class::Success, Processed::Yes, Health::Success),
+        // DEADLINE_EXCEEDED, UNAVAILABLE
+        4 | 14 => (Class::Transient, Processed::Maybe, Health::Failure),
+        // RESOURCE_EXHAUSTED
+        8 => (Class::Transient, Processed::Maybe, Health::Throttled),
+        // ABORTED
+        10 => (Class::Ambiguous, Processed::Maybe, Health::Success),
+        // CANCELLED
+        1 => (Class::Terminal, Processed::Maybe, Health::Neutral),
+        // INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE,
+        // UNIMPLEMENTED, UNAUTHENTICATED
+        3 | 5 | 6 | 7 | 9 | 11 | 12 | 16 => (Class::Terminal, Processed::Yes, Health::Success),
+        // UNKNOWN, INTERNAL, DATA_LOSS, and what nobody knows
+        _ => (Class::Ambiguous, Processed::Maybe, Health::Failure),
+    };
+    let verdict = Verdict::new(class).with_processed(processed).with_health(health);
+    if code == 0 { verdict } else { verdict.with_reason(Reason::GRPC).with_code(code) }
+}
+
+fn default_verdict(code: u16, metadata: &HeaderMap) -> Verdict {
+    let verdict = with_facts(verdict(code), code, metadata);
+    match (code, verdict.retry_after(), verdict.should_retry()) {
+        // The quota is gone, and trying again without being asked to only keeps it so.
+        (8, None, None) => verdict.with_should_retry(false),
+        _ => verdict,
+    }
+}
+
+/// Adds what the answer itself tells, whoever chose the class. What the verdict says already stays.
+fn with_facts(verdict: Verdict, code: u16, metadata: &HeaderMap) -> Verdict {
+    if verdict.is_success() {
+        return verdict;
+    }
+    let verdict = match verdict.reason() {
+        Reason::UNKNOWN => verdict.with_reason(Reason::GRPC),
+        _ => verdict,
+    };
+    let verdict = match verdict.code() {
+        None => verdict.with_code(code),
+        Some(_) => verdict,
+    };
+    hint::apply(hint::apply_pushback(verdict, metadata), metadata)
+}
+
+/// The code in the headers or trailers, `UNKNOWN` if it is none of gRPC's.
+pub(super) fn code_in(metadata: &HeaderMap) -> Option<u16> {
+    let text = metadata.get(STATUS)?.to_str().unwrap_or_default();
+    Some(text.parse().ok().filter(|&code| usize::from(code) < CODES).unwrap_or(UNKNOWN))
+}
+
+/// A head that is committed: what follows is gRPC, and its code comes with the trailers.
+fn is_stream(head: &Head<'_>) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let media_type = head.headers().get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..GRPC.len()));
+    head.status() == StatusCode::OK && media_type.is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+}
+
+/// For answers that gRPC did not make: "HTTP to gRPC Status Code Mapping" of the gRPC documentation.
+fn code_of_http(status: StatusCode) -> u16 {
+    match status.as_u16() {
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502 | 503 | 504 => 14,
+        _ => UNKNOWN,
+    }
+}

@@ -1,0 +1,14 @@
+//! What really happens on the wire, and what becomes of it: one test for each row of the table in `classify`.
+//!
+//! Everything here is real: sockets on loopback, hyper-util's client, TLS, HTTP/2 frames. The servers misbehave as they
+//! are told to and stop by themselves. What has to happen before something else is waited for, never slept for; where a
+//! timer is the point, the clock is paused once nothing but the timer is left to happen.
+
+// A test that cannot go on ends in a panic; clippy knows only those that are marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod connect;
+mod http1;
+mod http2;
+mod kit;
+mod tls;
