@@ -242,10 +242,8 @@ impl<C, P: Keyed> CircuitBreakerLayer<C, P> {
 
     fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
         set(&mut self.settings);
-        // Breakers that are alive keep what they were made with.
-        if self.registry.get().is_some() {
-            self.registry = Shared::default();
-        }
+        // Breakers that are alive keep what they were made with, and a clone of this layer keeps its own settings.
+        self.registry = Shared::default();
         self
     }
 
