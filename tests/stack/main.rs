@@ -38,7 +38,9 @@ impl Stack {
     }
 
     fn with(adjust: impl FnOnce(Retrying) -> Retrying) -> Self {
-        let breaker = CircuitBreakerLayer::new_for_http().partition_by(partition::header("x-tenant-id"));
+        let breaker = CircuitBreakerLayer::new_for_http()
+            .partition_by(partition::header("x-tenant-id"))
+            .slow_calls(Duration::from_secs(1), 1.0);
         let breakers = breaker.handle();
         let retry = RetryLayer::new_for_http().max_attempts(4).backoff(Backoff::none()).budget(Budget::unlimited());
         let service = ServiceBuilder::new()
@@ -143,13 +145,19 @@ async fn hanging_every_attempt_is_cut_and_the_circuit_opens() {
     let upstream = Upstream::start(|_| Answer::Hang).await;
     let stack = Stack::with(|retry| retry.attempt_timeout(Duration::from_secs(2)));
     let started = tokio::time::Instant::now();
-    for pull in 0..3 {
+    for pull in 0..2 {
         let error = stack.get(&upstream, "hanging").await.unwrap_err();
         let gave_up = RetryError::find(&*error).unwrap();
         assert_eq!((gave_up.kind(), gave_up.attempts()), (GiveUp::Exhausted, 4), "pull {pull}");
         assert_eq!(Verdict::of_error(&*error).processed(), Processed::Maybe);
     }
-    assert_eq!(started.elapsed().as_secs(), 3 * 4 * 2);
+    assert_eq!((stack.state("hanging"), stack.calls_and_failures("hanging")), (State::Closed, (8, 8)));
+
+    // The breaker sees each attempt dropped after two seconds, over the limit of the slow calls: the tenth opens it.
+    let error = stack.get(&upstream, "hanging").await.unwrap_err();
+    assert!(CircuitOpen::find(&*error).is_some());
+    assert_eq!((RetryError::find(&*error).unwrap().attempts(), stack.state("hanging")), (3, State::Open));
+    assert_eq!(started.elapsed().as_secs(), 10 * 2);
 }
 
 #[tokio::test]
