@@ -34,6 +34,14 @@ impl Classified {
         Self { verdict, source: Some(source.into()) }
     }
 
+    /// The error with this verdict on it: as it is if that is what it says already.
+    pub(crate) fn wrap(verdict: Verdict, error: BoxError) -> BoxError {
+        match Self::find(&*error) {
+            Some(said) if said.verdict == verdict => error,
+            _ => Box::new(Self::with_source(verdict, error)),
+        }
+    }
+
     /// The outermost one in the chain of an error's sources.
     #[must_use]
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {

@@ -4,33 +4,37 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::{Classified, Classifier};
+use super::{Classified, Classifier, HeadOnly, OnVerdict, Scope};
 use crate::BoxError;
 
 pin_project! {
     /// The future of [`Classify`](super::Classify).
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F, C> {
+    pub struct ResponseFuture<F, C, O = (), J = HeadOnly> {
         #[pin]
         inner: F,
         classifier: C,
+        observer: O,
+        scope: J,
     }
 }
 
-impl<F, C> ResponseFuture<F, C> {
-    pub(super) fn new(inner: F, classifier: C) -> Self {
-        Self { inner, classifier }
+impl<F, C, O, J> ResponseFuture<F, C, O, J> {
+    pub(super) fn new(inner: F, classifier: C, observer: O, scope: J) -> Self {
+        Self { inner, classifier, observer, scope }
     }
 }
 
-impl<F, C, Res, E> Future for ResponseFuture<F, C>
+impl<F, C, O, J, Res, E> Future for ResponseFuture<F, C, O, J>
 where
     F: Future<Output = Result<Res, E>>,
     E: Into<BoxError>,
     C: Classifier<Res>,
+    O: OnVerdict,
+    J: Scope<Res, C, O>,
 {
-    type Output = Result<Res, BoxError>;
+    type Output = Result<J::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -38,12 +42,13 @@ where
             Ok(mut response) => {
                 let verdict = this.classifier.classify(Ok(&response));
                 this.classifier.annotate(&mut response, verdict);
-                Ok(response)
+                Ok(this.scope.respond(response, verdict, this.classifier, this.observer))
             }
             Err(error) => {
                 let error = error.into();
                 let verdict = this.classifier.classify(Err(&*error));
-                Err(Box::new(Classified::with_source(verdict, error)))
+                this.observer.on_verdict(&verdict);
+                Err(Classified::wrap(verdict, error))
             }
         })
     }

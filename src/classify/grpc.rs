@@ -9,7 +9,7 @@ use super::{Class, Classifier, Head, Health, Processed, Reason, Verdict, chain, 
 /// The default classifier for gRPC.
 ///
 /// The code decides, wherever the server put it: in the headers of an answer that has nothing else (trailers-only), or in
-/// the trailers, which only those see who judge the body. A head without a code is the
+/// the trailers, which only those see who [judge the body](crate::ClassifyLayer::judge_body). A head without a code is the
 /// beginning of a stream: it is a success so far and never held back. An answer that is no gRPC at all is judged by the
 /// code that its HTTP status stands for.
 ///
@@ -87,6 +87,11 @@ impl GrpcClassifier {
             Some(verdict) => with_facts(verdict, code, head.headers()),
             None => head.annotation().unwrap_or_else(|| default_verdict(code, head.headers())),
         }
+    }
+
+    /// Whether the head tells all: there are no trailers to wait for.
+    pub(super) fn is_complete(head: &Head<'_>) -> bool {
+        head.headers().contains_key(STATUS)
     }
 
     /// The verdict on an answer that came to its end with these trailers.

@@ -3,7 +3,10 @@ use std::task::{Context, Poll};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Classifier, HttpClassifier, ResponseFuture};
+use super::{
+    Classified, Classifier, Counters, GrpcClassifier, HeadOnly, HttpClassifier, OnVerdict, Processed, RequestHead,
+    ResponseFuture, Route, Routes, Scope, Verdict, WholeBody,
+};
 use crate::BoxError;
 
 /// Says in one place what outcomes mean, for the caller and for the layers outside.
@@ -22,16 +25,24 @@ use crate::BoxError;
 ///     }));
 /// # let _ = service;
 /// ```
+///
+/// # Errors
+///
+/// Every error of the inner service is wrapped in [`Classified`], which keeps it as its source. One that fails to become
+/// ready is judged in the same way, but as unprocessed: it was not called.
 #[derive(Clone, Debug)]
-pub struct ClassifyLayer<C> {
+pub struct ClassifyLayer<C, O = (), J = HeadOnly, R = ()> {
     classifier: C,
+    observer: O,
+    scope: J,
+    routes: R,
 }
 
 /// The service that [`ClassifyLayer`] makes.
 #[derive(Clone, Debug)]
-pub struct Classify<S, C> {
+pub struct Classify<S, C, O = (), J = HeadOnly, R = ()> {
     inner: S,
-    classifier: C,
+    layer: ClassifyLayer<C, O, J, R>,
 }
 
 impl ClassifyLayer<HttpClassifier> {
@@ -42,36 +53,144 @@ impl ClassifyLayer<HttpClassifier> {
     }
 }
 
+impl ClassifyLayer<GrpcClassifier> {
+    /// Judges gRPC responses and errors by the defaults of [`GrpcClassifier`].
+    ///
+    /// A code that comes with the trailers is seen only with [`judge_body`](Self::judge_body).
+    #[must_use]
+    pub fn new_for_grpc() -> Self {
+        Self::new(GrpcClassifier::new())
+    }
+}
+
 impl<C> ClassifyLayer<C> {
     /// Judges by a classifier of your own, which need not be about HTTP.
     pub fn new(classifier: C) -> Self {
-        Self { classifier }
+        Self { classifier, observer: (), scope: HeadOnly, routes: () }
     }
 }
 
-impl<S, C: Clone> Layer<S> for ClassifyLayer<C> {
-    type Service = Classify<S, C>;
+impl<C, O, J, R> ClassifyLayer<C, O, J, R> {
+    /// Calls this for every verdict, after those that were set before.
+    ///
+    /// ```
+    /// use tower_rampart::ClassifyLayer;
+    ///
+    /// let layer = ClassifyLayer::new_for_http().on_verdict(|verdict| println!("{verdict}"));
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_verdict<F>(self, callback: F) -> ClassifyLayer<C, (O, F), J, R>
+    where
+        F: Fn(&Verdict),
+    {
+        self.observed_by(callback)
+    }
+
+    /// Counts every verdict.
+    #[must_use]
+    pub fn counters(self, counters: &Counters) -> ClassifyLayer<C, (O, Counters), J, R> {
+        self.observed_by(counters.clone())
+    }
+
+    /// Watches the body of a success to its end before [`on_verdict`](Self::on_verdict) and
+    /// [`counters`](Self::counters) are told what it was: see [the table](super::body).
+    ///
+    /// The response body becomes a [`JudgedBody`](super::body::JudgedBody), whose error is wrapped in [`Classified`]. For
+    /// HTTP and gRPC only.
+    ///
+    /// The head is passed on as soon as it comes, with the verdict that it deserves by itself.
+    #[must_use]
+    pub fn judge_body(self) -> ClassifyLayer<C, O, WholeBody, R> {
+        let Self { classifier, observer, scope: _, routes } = self;
+        ClassifyLayer { classifier, observer, scope: WholeBody, routes }
+    }
+
+    fn observed_by<P: OnVerdict>(self, observer: P) -> ClassifyLayer<C, (O, P), J, R> {
+        let Self { classifier, observer: earlier, scope, routes } = self;
+        ClassifyLayer { classifier, observer: (earlier, observer), scope, routes }
+    }
+
+    pub(super) fn routed_by<P>(self, routes: P) -> ClassifyLayer<C, O, J, P> {
+        let Self { classifier, observer, scope, routes: _ } = self;
+        ClassifyLayer { classifier, observer, scope, routes }
+    }
+}
+
+impl<C: Clone, O, J> ClassifyLayer<C, O, J> {
+    /// Judges what comes of certain requests by another classifier of the same type. If several fit a request, the last
+    /// one counts.
+    ///
+    /// ```
+    /// use http::Method;
+    /// use tower_rampart::ClassifyLayer;
+    /// use tower_rampart::classify::{Class, HttpClassifier};
+    ///
+    /// let http = HttpClassifier::new();
+    /// let layer = ClassifyLayer::new(http.clone())
+    ///     .route(|request| request.path().starts_with("/search/"), http.clone().status(404, Class::Success))
+    ///     .route(|request| request.method() == Method::DELETE, http.status(410, Class::Success));
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn route<P>(self, fits: P, classifier: C) -> ClassifyLayer<C, O, J, Routes<C>>
+    where
+        P: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
+    {
+        self.routed_by(Routes::new().with(fits, classifier))
+    }
+}
+
+impl<C: Clone, O, J> ClassifyLayer<C, O, J, Routes<C>> {
+    /// Another one: see [`route`](ClassifyLayer::route).
+    #[must_use]
+    pub fn route<P>(self, fits: P, classifier: C) -> Self
+    where
+        P: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
+    {
+        let routes = self.routes.with(fits, classifier);
+        self.routed_by(routes)
+    }
+}
+
+impl<S, C, O, J, R> Layer<S> for ClassifyLayer<C, O, J, R>
+where
+    Self: Clone,
+{
+    type Service = Classify<S, C, O, J, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Classify { inner, classifier: self.classifier.clone() }
+        Classify { inner, layer: self.clone() }
     }
 }
 
-impl<S, C, Req> Service<Req> for Classify<S, C>
+impl<S, C, O, J, R, Req> Service<Req> for Classify<S, C, O, J, R>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    C: Classifier<S::Response> + Clone,
+    R: Route<Req, C>,
+    R::Classifier: Classifier<S::Response>,
+    O: OnVerdict + Clone,
+    J: Scope<S::Response, R::Classifier, O> + Clone,
 {
-    type Response = S::Response;
+    type Response = J::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S::Future, C>;
+    type Future = ResponseFuture<S::Future, R::Classifier, O, J>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+        self.inner.poll_ready(cx).map_err(|error| {
+            let error = error.into();
+            let verdict = match self.layer.routes.without_request(&self.layer.classifier) {
+                Some(classifier) => classifier.classify(Err(&*error)),
+                None => Verdict::of_error(&*error),
+            };
+            Classified::wrap(verdict.with_processed(Processed::No), error)
+        })
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        ResponseFuture::new(self.inner.call(request), self.classifier.clone())
+        let ClassifyLayer { classifier, observer, scope, routes } = &self.layer;
+        let classifier = routes.route(classifier, &request);
+        ResponseFuture::new(self.inner.call(request), classifier, observer.clone(), scope.clone())
     }
 }

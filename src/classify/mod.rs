@@ -12,9 +12,12 @@
 //!   `http::Response`; [`Verdict::of`] reads it back.
 //! - An error is wrapped in [`Classified`], which keeps the original as its source; [`Verdict::of_error`] reads it back.
 
+pub mod body;
 mod chain;
 mod classified;
 mod classifier;
+mod classify_http;
+mod counters;
 mod facts;
 mod future;
 mod grpc;
@@ -22,20 +25,28 @@ mod head;
 mod hint;
 mod http;
 mod layer;
+mod observe;
 mod reason;
+mod route;
 mod rule;
+mod scope;
 mod status;
 mod verdict;
 
 pub use self::classified::Classified;
 pub use self::classifier::{Classifier, classifier_fn};
+pub use self::classify_http::ClassifyHttp;
+pub use self::counters::Counters;
 pub use self::future::ResponseFuture;
 pub use self::grpc::GrpcClassifier;
 pub use self::head::Head;
 pub use self::http::HttpClassifier;
 pub use self::layer::{Classify, ClassifyLayer};
+pub use self::observe::OnVerdict;
 pub use self::reason::Reason;
+pub use self::route::{RequestHead, Route, Routes};
 pub use self::rule::{Rule, When};
+pub use self::scope::{HeadOnly, Scope, Tell, WholeBody};
 pub use self::verdict::{Class, Health, Processed, Verdict};
 
 pub(crate) use self::chain::find;

@@ -1,0 +1,192 @@
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Buf;
+use http::Response;
+use http::header::{CONTENT_LENGTH, HeaderMap};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::BodyEnd;
+use crate::BoxError;
+use crate::classify::{Classified, ClassifyHttp, Head, Verdict};
+
+/// Takes the verdict on an answer, once.
+///
+/// A closure is one: `|verdict: &Verdict| …`.
+pub trait Settle {
+    /// Takes the verdict.
+    fn settle(self, verdict: &Verdict);
+}
+
+impl<F: FnOnce(&Verdict)> Settle for F {
+    fn settle(self, verdict: &Verdict) {
+        self(verdict);
+    }
+}
+
+pin_project! {
+    /// A body that is judged when it has ended.
+    ///
+    /// Frames, trailers, `size_hint` and `is_end_stream` are those of the body inside; nothing is allocated or copied. An
+    /// error that ends the body is wrapped in [`Classified`].
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use http_body_util::{BodyExt, Full};
+    /// use tower_rampart::classify::body::JudgedBody;
+    /// use tower_rampart::classify::{HttpClassifier, Verdict};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let told = Cell::new(None);
+    /// let response = http::Response::new(Full::<bytes::Bytes>::from("metrics"));
+    /// let head = Verdict::of(&response);
+    /// let response = JudgedBody::wrap(response, head, HttpClassifier::new(), |verdict: &Verdict| told.set(Some(*verdict)));
+    /// assert_eq!(told.get(), None);
+    /// response.into_body().collect().await.unwrap();
+    /// assert_eq!(told.get(), Some(Verdict::success()));
+    /// # });
+    /// ```
+    // The bounds stand on the struct because dropping it settles.
+    pub struct JudgedBody<B, C: ClassifyHttp, S: Settle> {
+        #[pin]
+        inner: B,
+        pending: Option<Pending<C, S>>,
+        // Set while the body inside is asked for a frame, so that a drop tells whether that panicked.
+        polling: bool,
+    }
+
+    impl<B, C: ClassifyHttp, S: Settle> PinnedDrop for JudgedBody<B, C, S> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let Some(pending) = this.pending.take() {
+                let end = match *this.polling {
+                    true => BodyEnd::Panicked,
+                    false => BodyEnd::Abandoned { all_read: pending.missing == Some(0) },
+                };
+                pending.settle(end);
+            }
+        }
+    }
+}
+
+/// What there is to do when the body ends.
+#[derive(Debug)]
+struct Pending<C, S> {
+    classifier: C,
+    head: Verdict,
+    settle: S,
+    // How many bytes are still to come, if it was announced.
+    missing: Option<u64>,
+}
+
+impl<B: Body, C: ClassifyHttp, S: Settle> JudgedBody<B, C, S> {
+    /// Watches the body of a response whose head was judged so.
+    ///
+    /// Settles at once if nothing that the body does can change the verdict: the head is no success, or there is no body.
+    pub fn wrap(response: Response<B>, head: Verdict, classifier: C, settle: S) -> Response<Self> {
+        let watch = classifier.awaits_end(&Head::of(&response), head);
+        let (parts, inner) = response.into_parts();
+        let pending = Pending { missing: announced(&inner, &parts.headers), classifier, head, settle };
+        let pending = if !watch {
+            pending.settle.settle(&head);
+            None
+        } else if inner.is_end_stream() {
+            pending.settle(BodyEnd::Complete(None));
+            None
+        } else {
+            Some(pending)
+        };
+        Response::from_parts(parts, Self { inner, pending, polling: false })
+    }
+}
+
+impl<B, C, S> Body for JudgedBody<B, C, S>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+    C: ClassifyHttp,
+    S: Settle,
+{
+    type Data = B::Data;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        let mut this = self.project();
+        *this.polling = true;
+        let polled = this.inner.as_mut().poll_frame(cx);
+        *this.polling = false;
+        Poll::Ready(match ready!(polled) {
+            Some(Ok(frame)) => {
+                if let (Some(pending), Some(data)) = (this.pending.as_mut(), frame.data_ref()) {
+                    pending.read(data.remaining());
+                }
+                // Trailers come last, and many readers do not ask again once the body says that it has ended.
+                if frame.is_trailers() || this.inner.is_end_stream() {
+                    finish(this.pending, frame.trailers_ref());
+                }
+                Some(Ok(frame))
+            }
+            Some(Err(error)) => Some(Err(fail(this.pending, error.into()))),
+            None => {
+                finish(this.pending, None);
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<C: ClassifyHttp, S: Settle> Pending<C, S> {
+    fn read(&mut self, bytes: usize) {
+        // No platform has more than 64 bits; and more bytes than were announced are not fewer.
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.missing = self.missing.map(|missing| missing.saturating_sub(bytes));
+    }
+
+    fn settle(self, end: BodyEnd<'_>) -> Verdict {
+        let verdict = self.classifier.classify_end(self.head, end);
+        self.settle.settle(&verdict);
+        verdict
+    }
+}
+
+fn finish<C: ClassifyHttp, S: Settle>(pending: &mut Option<Pending<C, S>>, trailers: Option<&HeaderMap>) {
+    if let Some(pending) = pending.take() {
+        let short = pending.missing.is_some_and(|missing| missing > 0);
+        pending.settle(if short { BodyEnd::Short } else { BodyEnd::Complete(trailers) });
+    }
+}
+
+fn fail<C: ClassifyHttp, S: Settle>(pending: &mut Option<Pending<C, S>>, error: BoxError) -> BoxError {
+    match pending.take() {
+        Some(pending) => {
+            let verdict = pending.settle(BodyEnd::Failed(&*error as &(dyn Error + 'static)));
+            Classified::wrap(verdict, error)
+        }
+        None => error,
+    }
+}
+
+/// How many bytes were promised: by the body, or by a `Content-Length` if the body does not know.
+///
+/// The header alone would not do: an answer to HEAD and a 304 tell the length of a body that they do not have. Those say
+/// from the beginning that they have ended, and are not watched.
+fn announced<B: Body>(body: &B, headers: &HeaderMap) -> Option<u64> {
+    body.size_hint().exact().or_else(|| headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok())
+}
+
+impl<B: fmt::Debug, C: ClassifyHttp, S: Settle> fmt::Debug for JudgedBody<B, C, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JudgedBody").field("inner", &self.inner).field("settled", &self.pending.is_none()).finish()
+    }
+}

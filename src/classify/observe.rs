@@ -1,0 +1,27 @@
+use super::Verdict;
+
+/// Hears every verdict of a [`ClassifyLayer`](crate::ClassifyLayer).
+///
+/// A closure is one, [`Counters`](super::Counters) are one, a pair of two is both, and `()` does not listen.
+pub trait OnVerdict {
+    /// Called once for every call that ends, on the caller's time. A call that is dropped before it ends has no verdict.
+    fn on_verdict(&self, verdict: &Verdict);
+}
+
+impl OnVerdict for () {
+    fn on_verdict(&self, _: &Verdict) {}
+}
+
+impl<F: Fn(&Verdict)> OnVerdict for F {
+    fn on_verdict(&self, verdict: &Verdict) {
+        self(verdict);
+    }
+}
+
+impl<A: OnVerdict, B: OnVerdict> OnVerdict for (A, B) {
+    fn on_verdict(&self, verdict: &Verdict) {
+        let (first, second) = self;
+        first.on_verdict(verdict);
+        second.on_verdict(verdict);
+    }
+}

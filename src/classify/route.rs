@@ -1,0 +1,135 @@
+use std::fmt;
+use std::sync::Arc;
+
+use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
+
+/// Chooses the classifier for a request, because a classifier sees only what came of it.
+///
+/// `()` takes the classifier of the layer for every request; [`Routes`] look at the request first.
+pub trait Route<Req, C> {
+    /// The classifier that judges what comes of a request.
+    type Classifier;
+
+    /// The classifier for this request.
+    fn route(&self, default: &C, request: &Req) -> Self::Classifier;
+
+    /// The classifier for when there is no request yet: the inner service fails to become ready. With none, the chain of
+    /// the error's sources decides.
+    fn without_request(&self, default: &C) -> Option<Self::Classifier>;
+}
+
+/// Classifiers for requests of a certain kind: see [`ClassifyLayer::route`](crate::ClassifyLayer::route).
+#[derive(Clone)]
+pub struct Routes<C> {
+    // Shared, because they are cloned with every service.
+    routes: Arc<[(Predicate, C)]>,
+}
+
+type Predicate = Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
+
+/// All of a request but its body, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    version: Version,
+    headers: &'a HeaderMap,
+    extensions: &'a Extensions,
+}
+
+impl<Req, C: Clone> Route<Req, C> for () {
+    type Classifier = C;
+
+    fn route(&self, default: &C, _: &Req) -> C {
+        default.clone()
+    }
+
+    fn without_request(&self, default: &C) -> Option<C> {
+        Some(default.clone())
+    }
+}
+
+impl<B, C: Clone> Route<Request<B>, C> for Routes<C> {
+    type Classifier = C;
+
+    fn route(&self, default: &C, request: &Request<B>) -> C {
+        let head = RequestHead::of(request);
+        let route = self.routes.iter().rfind(|(fits, _)| fits(&head));
+        route.map_or(default, |(_, classifier)| classifier).clone()
+    }
+
+    fn without_request(&self, default: &C) -> Option<C> {
+        Some(default.clone())
+    }
+}
+
+impl<C: Clone> Routes<C> {
+    pub(super) fn new() -> Self {
+        Self { routes: Arc::new([]) }
+    }
+
+    pub(super) fn with<P>(&self, fits: P, classifier: C) -> Self
+    where
+        P: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
+    {
+        let added: (Predicate, C) = (Arc::new(fits), classifier);
+        Self { routes: self.routes.iter().cloned().chain([added]).collect() }
+    }
+}
+
+impl<'a> RequestHead<'a> {
+    /// The head of a request.
+    #[must_use]
+    pub fn of<B>(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            version: request.version(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
+    }
+
+    /// The method.
+    #[must_use]
+    pub const fn method(&self) -> &'a Method {
+        self.method
+    }
+
+    /// The whole URI.
+    #[must_use]
+    pub const fn uri(&self) -> &'a Uri {
+        self.uri
+    }
+
+    /// The path of the URI.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.uri.path()
+    }
+
+    /// The version of HTTP asked for.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The headers.
+    #[must_use]
+    pub const fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// The extensions: where a layer further outside may have left the name of the route.
+    #[must_use]
+    pub const fn extensions(&self) -> &'a Extensions {
+        self.extensions
+    }
+}
+
+/// Closures have nothing to show.
+impl<C: fmt::Debug> fmt::Debug for Routes<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.routes.iter().map(|(_, classifier)| classifier)).finish()
+    }
+}

@@ -1,0 +1,386 @@
+//! Judging at the end of the body.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_rampart::classify::body::JudgedBody;
+use tower_rampart::classify::{
+    Class, Classified, Classifier, ClassifyHttp, GrpcClassifier, Health, HttpClassifier, Processed, Reason, Verdict,
+};
+use tower_rampart::{BoxError, ClassifyLayer};
+
+use super::{Facts, facts, header_map, response};
+
+const SUCCESS: Facts = (Class::Success, Processed::Yes, Health::Success);
+const ABANDONED: Facts = (Class::Success, Processed::Yes, Health::Neutral);
+const BROKEN: Facts = (Class::Ambiguous, Processed::Maybe, Health::Failure);
+
+enum Step {
+    Data(&'static str),
+    Trailers(&'static [(&'static str, &'static str)]),
+    Fail,
+    End,
+    Wait,
+    Panic,
+}
+
+/// Plays its steps, and ends when there are none left.
+struct Script {
+    steps: VecDeque<Step>,
+    hint: SizeHint,
+    // Whether it says that it has ended before it is asked once more.
+    tells_its_end: bool,
+}
+
+fn script(steps: impl IntoIterator<Item = Step>) -> Script {
+    Script { steps: steps.into_iter().collect(), hint: SizeHint::default(), tells_its_end: false }
+}
+
+impl Script {
+    fn announced(mut self, bytes: u64) -> Self {
+        self.hint = SizeHint::with_exact(bytes);
+        self
+    }
+
+    fn telling_its_end(mut self) -> Self {
+        self.tells_its_end = true;
+        self
+    }
+}
+
+impl Body for Script {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Poll::Ready(match self.steps.pop_front() {
+            Some(Step::Data(data)) => Some(Ok(Frame::data(Bytes::from_static(data.as_bytes())))),
+            Some(Step::Trailers(trailers)) => Some(Ok(Frame::trailers(header_map(trailers)))),
+            Some(Step::Fail) => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+            Some(Step::Wait) => return Poll::Pending,
+            Some(Step::Panic) => panic!("the body panics"),
+            Some(Step::End) | None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.tells_its_end && self.steps.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.hint.clone()
+    }
+}
+
+/// What a judged body told, and how often.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<Verdict>>>);
+
+impl Told {
+    fn listener(&self) -> impl FnOnce(&Verdict) + use<> {
+        let told = self.clone();
+        move |verdict: &Verdict| told.0.lock().unwrap().push(*verdict)
+    }
+
+    /// The one verdict that was told.
+    fn once(&self) -> Option<Facts> {
+        let told = self.0.lock().unwrap();
+        assert!(told.len() <= 1, "settled more than once: {told:?}");
+        told.first().copied().map(facts)
+    }
+
+    fn verdict(&self) -> Verdict {
+        self.once();
+        self.0.lock().unwrap()[0]
+    }
+}
+
+type Judged<B, C> = JudgedBody<B, C, Box<dyn FnOnce(&Verdict)>>;
+
+fn judge<B, C>(head: Response<()>, body: B, classifier: C) -> (Judged<B, C>, Told)
+where
+    B: Body,
+    C: ClassifyHttp + Classifier<Response<B>>,
+{
+    let told = Told::default();
+    let response = head.map(|()| body);
+    let verdict = classifier.classify(Ok(&response));
+    let settle: Box<dyn FnOnce(&Verdict)> = Box::new(told.listener());
+    (JudgedBody::wrap(response, verdict, classifier, settle).into_body(), told)
+}
+
+fn http<B: Body>(body: B) -> (Judged<B, HttpClassifier>, Told) {
+    judge(response(200, &[]), body, HttpClassifier::new())
+}
+
+fn grpc<B: Body>(body: B) -> (Judged<B, GrpcClassifier>, Told) {
+    judge(response(200, &[("content-type", "application/grpc")]), body, GrpcClassifier::new())
+}
+
+/// The next frame of a body that is always ready.
+async fn next<B: Body + Unpin>(body: &mut B) -> Option<Result<Frame<B::Data>, B::Error>> {
+    body.frame().await
+}
+
+#[tokio::test]
+async fn a_body_that_ends_is_what_its_head_was() {
+    let (body, told) = http(script([Step::Data("a"), Step::Data("b")]));
+    assert_eq!(told.once(), None);
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "ab");
+    assert_eq!(told.once(), Some(SUCCESS));
+}
+
+#[tokio::test]
+async fn a_body_that_says_it_has_ended_is_believed() {
+    let (mut body, told) = http(script([Step::Data("ab")]).telling_its_end());
+    next(&mut body).await.unwrap().unwrap();
+    assert!(body.is_end_stream());
+    assert_eq!(told.once(), Some(SUCCESS));
+}
+
+#[tokio::test]
+async fn no_body_settles_at_once() {
+    let (body, told) = http(Full::<Bytes>::default());
+    assert_eq!(told.once(), Some(SUCCESS));
+    drop(body);
+    assert_eq!(told.once(), Some(SUCCESS));
+    // An answer to HEAD announces what it does not send.
+    let (_, told) = judge(response(200, &[("content-length", "10")]), Full::<Bytes>::default(), HttpClassifier::new());
+    assert_eq!(told.once(), Some(SUCCESS));
+}
+
+#[tokio::test]
+async fn a_head_that_is_no_success_settles_at_once_and_its_body_is_not_watched() {
+    let (body, told) = judge(response(503, &[]), script([Step::Data("sorry"), Step::Fail]), HttpClassifier::new());
+    let failed = (Class::Transient, Processed::Maybe, Health::Failure);
+    assert_eq!(told.once(), Some(failed));
+    let error = body.collect().await.unwrap_err();
+    assert!(error.is::<io::Error>());
+    assert_eq!(told.once(), Some(failed));
+}
+
+#[tokio::test]
+async fn a_body_that_fails_is_ambiguous_and_its_error_says_so() {
+    let (body, told) = http(script([Step::Data("a"), Step::Fail]));
+    let error = body.collect().await.unwrap_err();
+    assert_eq!((told.once(), told.verdict().reason()), (Some(BROKEN), Reason::BODY));
+    assert_eq!(Verdict::of_error(&*error), told.verdict());
+    let classified = error.downcast::<Classified>().unwrap();
+    assert_eq!(classified.into_source().unwrap().downcast::<io::Error>().unwrap().kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[tokio::test]
+async fn a_body_shorter_than_announced_is_ambiguous() {
+    let (body, told) = http(script([Step::Data("abc")]).announced(4));
+    body.collect().await.unwrap();
+    assert_eq!((told.once(), told.verdict().reason()), (Some(BROKEN), Reason::BODY));
+
+    // Announced by the head alone, and the end told before it was asked for.
+    let short = script([Step::Data("abc")]).telling_its_end();
+    let (mut body, told) = judge(response(200, &[("content-length", "4")]), short, HttpClassifier::new());
+    next(&mut body).await.unwrap().unwrap();
+    assert_eq!(told.once(), Some(BROKEN));
+
+    // With trailers.
+    let short = script([Step::Data("abc"), Step::Trailers(&[("x", "y")])]);
+    let (body, told) = judge(response(200, &[("content-length", "4")]), short, HttpClassifier::new());
+    body.collect().await.unwrap();
+    assert_eq!(told.once(), Some(BROKEN));
+}
+
+#[tokio::test]
+async fn a_body_as_long_as_announced_or_longer_is_whole() {
+    for data in ["abcd", "abcde"] {
+        let (body, told) =
+            judge(response(200, &[("content-length", "4")]), script([Step::Data(data)]), HttpClassifier::new());
+        body.collect().await.unwrap();
+        assert_eq!(told.once(), Some(SUCCESS));
+    }
+    for junk in ["four", "-4", "99999999999999999999999999"] {
+        let (body, told) =
+            judge(response(200, &[("content-length", junk)]), script([Step::Data("a")]), HttpClassifier::new());
+        body.collect().await.unwrap();
+        assert_eq!(told.once(), Some(SUCCESS), "{junk}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_dropped_early_is_neutral() {
+    // Never polled.
+    let (body, told) = http(script([Step::Data("a")]));
+    drop(body);
+    assert_eq!((told.once(), told.verdict().reason()), (Some(ABANDONED), Reason::ABANDONED));
+
+    // In the middle, and while it waits.
+    let (mut body, told) = http(script([Step::Data("a"), Step::Wait]));
+    next(&mut body).await.unwrap().unwrap();
+    let mut waiting = tokio_test::task::spawn(body);
+    assert!(waiting.enter(|cx, body| body.poll_frame(cx)).is_pending());
+    assert_eq!(told.once(), None);
+    drop(waiting);
+    assert_eq!(told.once(), Some(ABANDONED));
+}
+
+#[tokio::test]
+async fn a_body_dropped_with_all_read_is_whole() {
+    let (mut body, told) = http(script([Step::Data("abcd")]).announced(4));
+    next(&mut body).await.unwrap().unwrap();
+    assert_eq!(told.once(), None);
+    drop(body);
+    assert_eq!(told.once(), Some(SUCCESS));
+}
+
+#[tokio::test]
+async fn a_body_that_goes_on_after_its_end_settles_once_and_passes_on() {
+    let steps = [Step::Data("a"), Step::End, Step::Data("b"), Step::Fail, Step::End, Step::Fail];
+    let (mut body, told) = http(script(steps));
+    next(&mut body).await.unwrap().unwrap();
+    assert!(next(&mut body).await.is_none());
+    assert_eq!(told.once(), Some(SUCCESS));
+    assert_eq!(next(&mut body).await.unwrap().unwrap().into_data().unwrap(), "b");
+    assert!(next(&mut body).await.unwrap().unwrap_err().is::<io::Error>());
+    assert!(next(&mut body).await.is_none());
+    assert!(next(&mut body).await.unwrap().is_err());
+    drop(body);
+    assert_eq!(told.once(), Some(SUCCESS));
+}
+
+#[test]
+fn a_body_that_panics_failed() {
+    let (body, told) = http(script([Step::Panic]));
+    let mut body = tokio_test::task::spawn(body);
+    let polled = AssertUnwindSafe(|| body.enter(|cx, body| drop(body.poll_frame(cx))));
+    assert!(catch_unwind(polled).is_err());
+    assert_eq!(told.once(), None);
+    drop(body);
+    assert_eq!((told.once(), told.verdict().reason()), (Some(BROKEN), Reason::PANIC));
+}
+
+#[test]
+fn a_body_dropped_because_its_reader_panics_was_abandoned() {
+    let (body, told) = http(script([Step::Data("a")]));
+    let reading = AssertUnwindSafe(|| {
+        let _body = body;
+        panic!("the reader panics");
+    });
+    assert!(catch_unwind(reading).is_err());
+    assert_eq!(told.once(), Some(ABANDONED));
+}
+
+#[tokio::test]
+async fn frames_hints_and_trailers_pass_unchanged() {
+    let (mut body, _) = http(script([Step::Data("ab"), Step::Trailers(&[("a", "b")])]).announced(2).telling_its_end());
+    assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(2), false));
+    assert_eq!(next(&mut body).await.unwrap().unwrap().into_data().unwrap(), "ab");
+    let trailers = next(&mut body).await.unwrap().unwrap().into_trailers().unwrap();
+    assert_eq!(trailers, header_map(&[("a", "b")]));
+    assert!(body.is_end_stream());
+}
+
+#[tokio::test]
+async fn grpc_trailers_decide() {
+    let ended = async |trailers: &'static [(&str, &str)]| {
+        let (body, told) = grpc(script([Step::Data("message"), Step::Trailers(trailers)]));
+        assert_eq!(told.once(), None);
+        body.collect().await.unwrap();
+        told.verdict()
+    };
+    assert_eq!(ended(&[("grpc-status", "0")]).await, Verdict::success());
+    let unavailable = ended(&[("grpc-status", "14"), ("grpc-retry-pushback-ms", "70")]).await;
+    assert_eq!(facts(unavailable), (Class::Transient, Processed::Maybe, Health::Failure));
+    assert_eq!((unavailable.code(), unavailable.retry_after().unwrap().as_millis()), (Some(14), 70));
+    // Without a status it is unknown, never fine.
+    for trailers in [&[][..], &[("grpc-message", "oops")], &[("grpc-status", "zero")]] {
+        assert_eq!(facts(ended(trailers).await), BROKEN);
+    }
+}
+
+#[tokio::test]
+async fn grpc_without_trailers_is_unknown() {
+    let (body, told) = grpc(script([Step::Data("message")]));
+    body.collect().await.unwrap();
+    assert_eq!((told.once(), told.verdict().code()), (Some(BROKEN), Some(2)));
+
+    // Not even a message, and the code missing from the head as well.
+    let (_, told) = grpc(Full::<Bytes>::default());
+    assert_eq!((told.once(), told.verdict().code()), (Some(BROKEN), Some(2)));
+}
+
+#[tokio::test]
+async fn grpc_trailers_only_settles_at_once() {
+    let head = response(200, &[("content-type", "application/grpc"), ("grpc-status", "0")]);
+    let (_, told) = judge(head, Full::<Bytes>::default(), GrpcClassifier::new());
+    assert_eq!(told.once(), Some(SUCCESS));
+}
+
+#[tokio::test]
+async fn grpc_dropped_before_its_trailers_is_neutral() {
+    let (mut body, told) = grpc(script([Step::Data("abcd"), Step::Trailers(&[("grpc-status", "0")])]).announced(4));
+    next(&mut body).await.unwrap().unwrap();
+    drop(body);
+    assert_eq!(told.once(), Some(ABANDONED));
+}
+
+#[tokio::test]
+async fn grpc_head_is_never_held_back() {
+    let told = Told::default();
+    let layer = {
+        let told = told.clone();
+        ClassifyLayer::new_for_grpc().judge_body().on_verdict(move |verdict| told.0.lock().unwrap().push(*verdict))
+    };
+    let service = layer.layer(service_fn(|_: Request<()>| async {
+        let head = response(200, &[("content-type", "application/grpc")]);
+        Ok::<_, Infallible>(head.map(|()| script([Step::Data("message"), Step::Wait])))
+    }));
+    // The body never ends, and still the head is here.
+    let response = service.oneshot(Request::new(())).await.unwrap();
+    assert_eq!((Verdict::of(&response), told.once()), (Verdict::success(), None));
+    drop(response);
+    assert_eq!(told.once(), Some(ABANDONED));
+}
+
+#[tokio::test]
+async fn a_layer_that_judges_bodies_tells_at_their_end() {
+    let told = Told::default();
+    let layer = {
+        let told = told.clone();
+        ClassifyLayer::new_for_http()
+            .on_verdict(move |verdict: &Verdict| told.0.lock().unwrap().push(*verdict))
+            .judge_body()
+    };
+    let service = layer.layer(service_fn(|_: Request<()>| async {
+        Ok::<_, BoxError>(response(200, &[]).map(|()| script([Step::Data("half"), Step::Fail])))
+    }));
+    let response = service.oneshot(Request::new(())).await.unwrap();
+    assert_eq!(told.once(), None);
+    let error = response.into_body().collect().await.unwrap_err();
+    assert_eq!(told.once(), Some(BROKEN));
+    assert_eq!(Verdict::of_error(&*error), told.verdict());
+}
+
+/// Two layers, one inside the other, tell the same.
+#[tokio::test]
+async fn judged_twice_told_alike() {
+    let (inner, outer) = (Told::default(), Told::default());
+    let layer = |told: &Told| {
+        let told = told.clone();
+        ClassifyLayer::new_for_http().judge_body().on_verdict(move |verdict| told.0.lock().unwrap().push(*verdict))
+    };
+    let service = layer(&outer).layer(layer(&inner).layer(service_fn(|_: Request<()>| async {
+        Ok::<_, Infallible>(Response::new(script([Step::Data("half"), Step::Fail])))
+    })));
+    let error = service.oneshot(Request::new(())).await.unwrap().into_body().collect().await.unwrap_err();
+    assert_eq!((inner.once(), outer.once()), (Some(BROKEN), Some(BROKEN)));
+    // Wrapped once.
+    assert!(std::error::Error::source(&*error).unwrap().is::<io::Error>());
+}

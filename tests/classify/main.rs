@@ -1,0 +1,38 @@
+//! What responses mean: tables, hints, annotations, and everything around them that needs no wire.
+
+// A test that cannot go on ends in a panic; clippy knows only those that are marked as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod annotation;
+mod body;
+mod grpc;
+mod hints;
+mod layer;
+
+mod status;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use tower_rampart::classify::{Class, Health, Processed, Verdict};
+
+type Facts = (Class, Processed, Health);
+
+fn facts(verdict: Verdict) -> Facts {
+    (verdict.class(), verdict.processed(), verdict.health())
+}
+
+fn response(status: u16, headers: &[(&str, &str)]) -> Response<()> {
+    let mut response = Response::builder().status(status).body(()).unwrap();
+    *response.headers_mut() = header_map(headers);
+    response
+}
+
+fn header_map(headers: &[(&str, &str)]) -> HeaderMap {
+    let pairs = headers
+        .iter()
+        .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap()));
+    let mut map = HeaderMap::new();
+    for (name, value) in pairs {
+        map.append(name, value);
+    }
+    map
+}

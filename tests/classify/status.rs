@@ -1,0 +1,114 @@
+use tower_rampart::classify::{Class, Classifier, Health, HttpClassifier, Processed, Reason, Verdict};
+
+use super::{Facts, facts, response};
+
+/// The table of the docs, written another way round: by what a status means.
+fn table(status: u16) -> Facts {
+    const ALIVE: Facts = (Class::Terminal, Processed::Yes, Health::Success);
+    const BROKEN: Facts = (Class::Terminal, Processed::Yes, Health::Failure);
+    const FLAKY: Facts = (Class::Transient, Processed::Maybe, Health::Failure);
+    match status {
+        100..=399 => (Class::Success, Processed::Yes, Health::Success),
+        408 => FLAKY,
+        421 | 425 => (Class::Transient, Processed::No, Health::Neutral),
+        429 => (Class::Transient, Processed::No, Health::Throttled),
+        400..=407 | 409..=420 | 422..=424 | 426..=428 | 430..=499 => ALIVE,
+        500 | 502 | 503 | 504 | 507 | 509 | 520..=527 | 529 | 530 => FLAKY,
+        501 | 505 | 506 | 508 | 510 | 511 => BROKEN,
+        512..=519 | 528 | 531..=599 => FLAKY,
+        _ => unreachable!("{status}"),
+    }
+}
+
+#[test]
+fn every_status() {
+    for status in 100..=599 {
+        let verdict = Verdict::of(&response(status, &[]));
+        assert_eq!(facts(verdict), table(status), "{status}");
+        assert_eq!(HttpClassifier::new().classify(Ok(&response(status, &[]))), verdict, "{status}");
+        let said = if status < 400 { (Reason::UNKNOWN, None) } else { (Reason::STATUS, Some(status)) };
+        assert_eq!((verdict.reason(), verdict.code()), said, "{status}");
+        assert_eq!((verdict.retry_after(), verdict.should_retry()), (None, None), "{status}");
+    }
+}
+
+/// Valid on the wire, and to be treated as 5xx (RFC 9110 section 15).
+#[test]
+fn statuses_beyond_599() {
+    for status in 600..=999 {
+        assert_eq!(facts(Verdict::of(&response(status, &[]))), table(500), "{status}");
+    }
+}
+
+#[test]
+fn overrides_of_a_status_and_a_range() {
+    let classifier = HttpClassifier::new()
+        .statuses(500..=599, Class::Terminal)
+        .status(503, Class::Ambiguous)
+        .status(409, Class::Transient);
+    let class = |status| classifier.classify(Ok(&response(status, &[]))).class();
+    assert_eq!([500, 503, 599].map(class), [Class::Terminal, Class::Ambiguous, Class::Terminal]);
+    assert_eq!([404, 409, 200].map(class), [Class::Terminal, Class::Transient, Class::Success]);
+
+    // The last word counts, also of a range over a status.
+    let classifier = classifier.statuses(500..=503, Class::Success);
+    assert!(classifier.classify(Ok(&response(503, &[]))).is_success());
+}
+
+#[test]
+fn an_override_gets_status_and_hints_but_keeps_its_own() {
+    const QUOTA: Reason = Reason::new("quota");
+    let headers = [("retry-after", "7"), ("x-should-retry", "true")];
+
+    let verdict = HttpClassifier::new().status(409, Class::Transient).classify(Ok(&response(409, &headers)));
+    assert_eq!((verdict.reason(), verdict.code()), (Reason::STATUS, Some(409)));
+    assert_eq!((verdict.retry_after().unwrap().as_secs(), verdict.should_retry()), (7, Some(true)));
+
+    let wait = std::time::Duration::from_secs(1);
+    let own = Verdict::transient().with_reason(QUOTA).with_code(7).with_retry_after(wait).with_should_retry(false);
+    assert_eq!(HttpClassifier::new().status(409, own).classify(Ok(&response(409, &headers))), own);
+}
+
+#[test]
+fn rules_come_before_overrides_and_the_last_rule_first() {
+    let classifier = HttpClassifier::new()
+        .when(|head| (head.status() == 404).then(Verdict::transient))
+        .when(|head| head.header("x-empty").map(|_| Verdict::success()))
+        .status(404, Class::Ambiguous);
+    let class = |headers: &[_]| classifier.classify(Ok(&response(404, headers))).class();
+    assert_eq!(class(&[("x-empty", "1")]), Class::Success);
+    assert_eq!(class(&[]), Class::Transient);
+    // Neither rule speaks.
+    assert_eq!(classifier.classify(Ok(&response(403, &[]))).class(), Class::Terminal);
+}
+
+#[test]
+fn a_rule_sees_the_whole_head() {
+    #[derive(Clone)]
+    struct Route(&'static str);
+
+    let classifier = HttpClassifier::new().when(|head| match head.extensions().get() {
+        Some(Route("search")) if head.status() == 404 && head.version() == http::Version::HTTP_2 => {
+            Some(Verdict::success())
+        }
+        _ => None,
+    });
+    let mut response = response(404, &[]);
+    assert_eq!(classifier.classify(Ok(&response)).class(), Class::Terminal);
+    response.extensions_mut().insert(Route("search"));
+    *response.version_mut() = http::Version::HTTP_2;
+    assert_eq!(classifier.classify(Ok(&response)).class(), Class::Success);
+}
+
+#[test]
+#[should_panic(expected = "no status lies in 99..=99")]
+fn a_status_that_is_none_panics() {
+    let _ = HttpClassifier::new().status(99, Class::Success);
+}
+
+#[test]
+#[should_panic(expected = "no status lies in 504..=500")]
+#[allow(clippy::reversed_empty_ranges)]
+fn an_empty_range_panics() {
+    let _ = HttpClassifier::new().statuses(504..=500, Class::Success);
+}
