@@ -1,0 +1,11 @@
+//! The circuit breaker as its users see it, on a paused clock. Every rule of the design has tests named after it.
+
+mod cancellation;
+mod half_open;
+mod partitions;
+mod readiness;
+mod service;
+mod settings;
+mod support;
+mod telemetry;
+mod window;
