@@ -1,5 +1,7 @@
 //! How often a call through the breaker asks for memory. Alone in its binary, because the allocator counts for all.
 
+#![allow(clippy::unwrap_used)]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::convert::Infallible;

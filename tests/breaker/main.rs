@@ -1,5 +1,7 @@
 //! The circuit breaker as its users see it, on a paused clock. Every rule of the design has tests named after it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod cancellation;
 mod half_open;
 mod partitions;
