@@ -7,6 +7,7 @@
 // A test that cannot go on ends in a panic; clippy knows only those that are marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod body;
 mod connect;
 mod http1;
 mod http2;

@@ -10,6 +10,7 @@ const SETTINGS: u8 = 0x4;
 const GOAWAY: u8 = 0x7;
 
 const ACK: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
 
 pub(crate) const NO_ERROR: u32 = 0x0;
 pub(crate) const INTERNAL_ERROR: u32 = 0x2;
@@ -45,6 +46,11 @@ async fn greet(stream: &mut TcpStream) {
 /// The first thing that a server has to say.
 pub(crate) async fn settings(stream: &mut TcpStream) {
     send(stream, SETTINGS, 0, 0, &[]).await;
+}
+
+/// `:status: 200` and no more (RFC 7541: entry 8 of the static table).
+pub(crate) async fn ok(stream: &mut TcpStream, id: u32) {
+    send(stream, HEADERS, END_HEADERS, id, &[0x88]).await;
 }
 
 pub(crate) async fn reset_stream(stream: &mut TcpStream, id: u32, code: u32) {
