@@ -9,7 +9,12 @@
 
 mod body;
 mod connect;
+mod grpc;
 mod http1;
 mod http2;
 mod kit;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod tls;
+#[cfg(feature = "tonic")]
+mod tonic;
