@@ -1,5 +1,6 @@
 //! Answers nobody can bill by, kept for a human to reconcile: one JSON object a line.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -55,13 +56,11 @@ impl DeadLetters {
         line.push(b'\n');
         (&self.file).write_all(&line)
     }
+}
 
-    pub(crate) fn written(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+impl fmt::Display for DeadLetters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} dead letters in {}", self.written.load(Ordering::Relaxed), self.path.display())
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
+use tower_rampart::classify;
 
 /// How long a body may take once its head is there. The layers have done their part by then, so this limit is the caller's.
 const BODY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,6 +39,13 @@ pub(crate) struct Unusable {
     pub(crate) bytes: usize,
 }
 
+impl Unusable {
+    /// It never came to a body.
+    pub(crate) const fn unread(reason: classify::Reason) -> Self {
+        Self { reason: Reason::Ambiguous(reason), bytes: 0 }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     Truncated,
@@ -46,8 +54,8 @@ pub(crate) enum Reason {
     Malformed(String),
     WrongTenant,
     NoMetrics,
-    /// The verdict on the head, or on the error that came instead of one.
-    Ambiguous(&'static str),
+    /// So said the verdict on the head, or on the error that came instead of one.
+    Ambiguous(classify::Reason),
 }
 
 impl fmt::Display for Reason {
@@ -59,7 +67,7 @@ impl fmt::Display for Reason {
             Reason::Malformed(what) => write!(f, "malformed: {what}"),
             Reason::WrongTenant => f.write_str("the metrics of another tenant"),
             Reason::NoMetrics => f.write_str("no metrics, or one that is no quantity"),
-            Reason::Ambiguous(word) => write!(f, "ambiguous: {word}"),
+            Reason::Ambiguous(reason) => write!(f, "ambiguous: {reason}"),
         }
     }
 }

@@ -78,3 +78,70 @@ impl Work {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn tenants_take_turns() {
+        let mut order = Vec::new();
+        let work = Work { tenants: 3, pulls: 2, concurrency: 1 };
+        let pull = |tenant| async move { tenant };
+        let done = |tenant| {
+            order.push(tenant);
+            Ok::<_, Infallible>(())
+        };
+        work.run(pull, done).await.unwrap();
+        assert_eq!(order, [0, 1, 2, 0, 1, 2]);
+    }
+
+    /// Tenant 0 takes ten seconds a pull, the others one.
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_tenant_leaves_room_for_the_others() {
+        let start = Instant::now();
+        let running = Arc::new(Mutex::new([0_usize; 3]));
+        let mut ends = [Duration::ZERO; 3];
+        let work = Work { tenants: 3, pulls: 20, concurrency: 10 };
+        let pull = |tenant: usize| {
+            let running = Arc::clone(&running);
+            async move {
+                {
+                    let mut running = running.lock().unwrap();
+                    running[tenant] += 1;
+                    assert!(running[tenant] <= AT_ONCE_PER_TENANT);
+                    assert!(running.iter().sum::<usize>() <= 10);
+                }
+                sleep(Duration::from_secs(if tenant == 0 { 10 } else { 1 })).await;
+                running.lock().unwrap()[tenant] -= 1;
+                tenant
+            }
+        };
+        let done = |tenant: usize| {
+            ends[tenant] = start.elapsed();
+            Ok::<_, Infallible>(())
+        };
+        work.run(pull, done).await.unwrap();
+        // The slow one holds 8 of the 10 slots at most, so the other 40 pulls need 20 seconds at the longest; the slow
+        // one needs three rounds.
+        assert!(ends[1] <= Duration::from_secs(20) && ends[2] <= Duration::from_secs(20), "{ends:?}");
+        assert!((30..=40).contains(&ends[0].as_secs()), "{ends:?}");
+    }
+
+    #[tokio::test]
+    async fn the_first_error_ends_it() {
+        let mut left = 3;
+        let work = Work { tenants: 5, pulls: 5, concurrency: 1 };
+        let done = |tenant: usize| {
+            left -= 1;
+            if left == 0 { Err(tenant) } else { Ok(()) }
+        };
+        assert_eq!(work.run(|tenant| async move { tenant }, done).await, Err(2));
+    }
+}

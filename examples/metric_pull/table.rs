@@ -9,7 +9,7 @@ use super::report::{Comparison, Figures, Run};
 const LEGEND: &str = "\
 pulls = ok + exhausted + open + terminal + ambiguous
   ok         fresh metrics
-  exhausted  still failing when no more attempts were made
+  exhausted  still failing when the attempts, the time or the retry budget were used up
   open       the circuit breaker of the tenant refused the last attempt
   terminal   the upstream said no, and would again
   ambiguous  truncated or malformed: kept as a dead letter, and never asked again
