@@ -20,8 +20,8 @@ use super::window::{Counts, Kind, Outcome, Recorder, Shape};
 use super::{State, Window};
 use crate::classify::Health;
 
-const FAILURE: Ending = Ending::Judged(Health::Failure);
-const SUCCESS: Ending = Ending::Judged(Health::Success);
+const FAILURE: Ending = Ending::Judged(Health::Failure, None);
+const SUCCESS: Ending = Ending::Judged(Health::Success, None);
 const FAILED: Outcome = Outcome { failed: true, slow: true };
 const OK: Outcome = Outcome { failed: false, slow: false };
 const SECOND: Duration = Duration::from_secs(1);
