@@ -9,9 +9,9 @@ use tower_service::Service;
 
 use super::cell::Cell;
 use super::circuit_open::CircuitOpen;
-use super::permit::Ticket;
+use super::permit::{Ticket, panicked};
 use crate::BoxError;
-use crate::classify::{Classifier, Health};
+use crate::classify::{Classifier, Verdict};
 
 pin_project! {
     /// The future of [`CircuitBreakerService`](super::CircuitBreakerService).
@@ -69,13 +69,13 @@ where
                 }
                 StageProj::Calling { future, ticket } => {
                     let result = {
-                        let guard = OnPanic::new(|| settle(ticket, Health::Failure));
+                        let guard = OnPanic::new(|| settle(ticket, panicked()));
                         let polled = future.poll(cx);
                         guard.disarm();
                         ready!(polled).map_err(Into::into)
                     };
                     let verdict = this.classifier.classify(result.as_ref().map_err(|error| &**error as _));
-                    settle(ticket, verdict.health());
+                    settle(ticket, verdict);
                     this.stage.set(Stage::Over { refusal: None });
                     return Poll::Ready(result);
                 }
@@ -105,12 +105,12 @@ where
     if let Some(refusal) = cell.refusal() {
         return Poll::Ready(Err(Box::new(CircuitOpen::new(cell.clone(), refusal))));
     }
-    let guard = OnPanic::new(|| unready(cell, Health::Failure));
+    let guard = OnPanic::new(|| unready(cell, panicked()));
     let polled = service.poll_ready(cx);
     guard.disarm();
     if let Err(error) = ready!(polled) {
         let error = error.into();
-        unready(cell, classifier.classify(Err(&*error)).health());
+        unready(cell, classifier.classify(Err(&*error)));
         return Poll::Ready(Err(error));
     }
     let mut ticket = match Ticket::take(cell.clone()) {
@@ -118,7 +118,7 @@ where
         Err(open) => return Poll::Ready(Err(open)),
     };
     let Some(request) = request.take() else { unreachable!("the request is taken once, when the stage ends") };
-    let guard = OnPanic::new(|| settle(&mut ticket, Health::Failure));
+    let guard = OnPanic::new(|| settle(&mut ticket, panicked()));
     let future = service.call(request);
     guard.disarm();
     Poll::Ready(match ticket {
@@ -128,15 +128,15 @@ where
 }
 
 /// A service that fails before it takes the call has failed all the same.
-fn unready(cell: &Arc<Cell>, health: Health) {
+fn unready(cell: &Arc<Cell>, verdict: Verdict) {
     if let Ok(ticket) = Ticket::take(cell.clone()) {
-        ticket.settle(health);
+        ticket.settle(verdict);
     }
 }
 
-fn settle(ticket: &mut Option<Ticket>, health: Health) {
+fn settle(ticket: &mut Option<Ticket>, verdict: Verdict) {
     if let Some(ticket) = ticket.take() {
-        ticket.settle(health);
+        ticket.settle(verdict);
     }
 }
 
