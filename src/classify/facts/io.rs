@@ -44,3 +44,38 @@ fn on_a_connection(kind: ErrorKind) -> Option<Fact> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Processed, Verdict};
+    use super::*;
+
+    /// What a kind means on a connection, and while it is still being made.
+    fn verdicts(kind: ErrorKind) -> [Option<(Class, Processed, &'static str)>; 2] {
+        let error = Error::from(kind);
+        [false, true].map(|connecting| match fact(&error, connecting)? {
+            Fact::Known(_, verdict) => Some((verdict.class(), verdict.processed(), verdict.reason().as_str())),
+            Fact::Final(_) => panic!("an io error is never the last word"),
+        })
+    }
+
+    #[test]
+    fn kinds() {
+        let maybe = |reason| Some((Class::Transient, Processed::Maybe, reason));
+        let no = |reason| Some((Class::Transient, Processed::No, reason));
+        for kind in
+            [ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted, ErrorKind::BrokenPipe, ErrorKind::UnexpectedEof]
+        {
+            assert_eq!(verdicts(kind), [maybe("reset"), no("tls")], "{kind:?}");
+        }
+        for kind in [ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable] {
+            assert_eq!(verdicts(kind), [maybe("connect"), no("connect")], "{kind:?}");
+        }
+        assert_eq!(verdicts(ErrorKind::ConnectionRefused), [no("connect"), no("connect")]);
+        assert_eq!(verdicts(ErrorKind::TimedOut), [maybe("timeout"), no("connect")]);
+        assert_eq!(verdicts(ErrorKind::AddrNotAvailable), [None, no("connect")]);
+        assert_eq!(verdicts(ErrorKind::InvalidData), [None, Some((Class::Terminal, Processed::No, "tls"))]);
+        assert_eq!(verdicts(ErrorKind::Other), [None, None]);
+        assert_eq!(Verdict::of_error(&Error::other("?")), Verdict::transient());
+    }
+}
