@@ -83,6 +83,11 @@ async fn the_run_shows_what_the_layers_are_for() {
     assert!(served as f64 >= 0.999 * healthy("pulls") as f64, "{served} of {}", healthy("pulls"));
     assert_eq!(healthy("circuit_open"), 0);
 
+    // What cannot be had fresh is served from the last good value where there is one.
+    let throttled = |figure| number(rampart, "throttled", figure);
+    assert!(throttled("cached") > throttled("pulls") / 2, "{} cached", throttled("cached"));
+    assert_eq!(number(rampart, "down", "cached"), 0);
+
     // The upstream is spared where calls are lost on it.
     for group in ["down", "hanging"] {
         let (ours, theirs) = (number(rampart, group, "upstream_requests"), number(naive, group, "upstream_requests"));
