@@ -34,6 +34,8 @@ mod future;
 mod handle;
 mod label;
 mod layer;
+#[cfg(all(test, rampart_loom))]
+mod loom_models;
 pub mod partition;
 mod permit;
 mod registry;
