@@ -65,17 +65,21 @@
 //! | the same with ENHANCE_YOUR_CALM | transient | no | throttled | `goaway` | `http2::go_away_to_calm_down` |
 //! | GOAWAY that covers our stream, then close | transient | maybe | failure | `reset` | `http2::go_away_that_covers_the_stream` |
 //! | keep-alive race, no head or half of one | transient | maybe | failure | `incomplete` | `http1::keep_alive_race`, `http1::fin_before_the_status_line`, `http1::fin_inside_the_head` |
-//! | reset in flight | transient | maybe | failure | `reset` | `http1::rst_before_the_status_line`, `http1::rst_inside_the_head`, `http2::rst_in_flight` |
+//! | reset in flight | transient | maybe | failure | `reset` | `http1::rst_before_the_status_line`, `http1::rst_inside_the_head`, `http2::rst_in_flight`, `http2::rst_inside_the_body` |
 //! | end of the connection in flight, HTTP/2 | transient | maybe | failure | `reset` | `http2::eof_in_flight` |
 //! | RST_STREAM: CANCEL, INTERNAL_ERROR | transient | maybe | failure | `reset` | `http2::remote_reset` |
 //! | RST_STREAM: ENHANCE_YOUR_CALM | transient | maybe | throttled | `reset` | `http2::remote_reset_to_calm_down` |
 //! | timeout after sending, of tower, tokio or reqwest | transient | maybe | failure | `timeout` | `http1::timeout_after_sending`, `reqwest::total_timeout`, `tonic::timeout_after_sending` |
 //! | HTTP/2 keep-alive unanswered | transient | maybe | failure | `timeout` | `http2::keep_alive_timeout` |
-//! | garbage instead of HTTP | ambiguous | maybe | failure | `protocol` | `http1::garbage_instead_of_http` |
+//! | garbage instead of HTTP | ambiguous | maybe | failure | `protocol` | `http1::garbage_instead_of_http`, `reqwest::garbage_instead_of_http` |
 //! | our own request body failed | terminal | maybe | neutral | `user` | `http1::own_request_body_failed`, `http1::own_request_body_failed_for_reasons_that_were_judged`, `http2::own_request_body_failed` |
 //! | h2 found the peer at fault | transient | maybe | failure | `protocol` | `http2::peer_at_fault` |
 //! | runtime shut down under the client | terminal | maybe | neutral | `user` | `http1::runtime_shut_down_under_the_client` |
-//! | tonic cannot connect (feature `tonic`) | transient | no | failure | `connect` | `tonic::cannot_connect` |
+//! | reqwest gives up on redirects (feature `reqwest`) | terminal | maybe | success | `protocol` | `reqwest::redirects_without_end` |
+//! | reqwest's `error_for_status` (feature `reqwest`) | as the status says | | | `status` | `reqwest::error_for_status` |
+//! | a `tonic::Status` from the server (feature `tonic`) | as the code says | | | `grpc` | `tonic::status_from_the_server` |
+//! | a `tonic::Status` that tonic made of an error | as its source says | | | | `tonic::refused_stream`, `tonic::status_of_an_unknown_error` |
+//! | tonic cannot connect (feature `tonic`) | transient | no | failure | `connect` | `tonic::cannot_connect`, `tonic::cannot_connect_for_reasons_unknown` |
 //! | body broken off, where it is watched | ambiguous | maybe | failure | `body` | `body::fin_inside_the_body`, `body::rst_inside_the_body`, `body::garbage_inside_the_body`, `body::stream_reset_inside_the_body`, `reqwest::fin_inside_the_body` |
 //! | an error that says its verdict, as this crate's `CircuitOpen` (terminal, no, neutral) | as it says | | | | `the_outermost_classified_wins` in `src/classify/chain.rs` |
 //! | anything else | transient | maybe | failure | `unknown` | `unknown_chain` in `src/classify/chain.rs` |

@@ -21,11 +21,7 @@ fn while_connecting(kind: ErrorKind) -> Option<Fact> {
         | ErrorKind::ConnectionReset
         | ErrorKind::ConnectionAborted
         | ErrorKind::BrokenPipe => no_connection(Reason::TLS),
-        ErrorKind::ConnectionRefused
-        | ErrorKind::HostUnreachable
-        | ErrorKind::NetworkUnreachable
-        | ErrorKind::AddrNotAvailable
-        | ErrorKind::TimedOut => no_connection(Reason::CONNECT),
+        // Nothing that whoever was connecting did not say already.
         _ => return None,
     })
 }
@@ -69,11 +65,10 @@ mod tests {
             assert_eq!(verdicts(kind), [maybe("reset"), no("tls")], "{kind:?}");
         }
         for kind in [ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable] {
-            assert_eq!(verdicts(kind), [maybe("connect"), no("connect")], "{kind:?}");
+            assert_eq!(verdicts(kind), [maybe("connect"), None], "{kind:?}");
         }
-        assert_eq!(verdicts(ErrorKind::ConnectionRefused), [no("connect"), no("connect")]);
-        assert_eq!(verdicts(ErrorKind::TimedOut), [maybe("timeout"), no("connect")]);
-        assert_eq!(verdicts(ErrorKind::AddrNotAvailable), [None, no("connect")]);
+        assert_eq!(verdicts(ErrorKind::ConnectionRefused), [no("connect"), None]);
+        assert_eq!(verdicts(ErrorKind::TimedOut), [maybe("timeout"), None]);
         assert_eq!(verdicts(ErrorKind::InvalidData), [None, Some((Class::Terminal, Processed::No, "tls"))]);
         assert_eq!(verdicts(ErrorKind::Other), [None, None]);
         assert_eq!(Verdict::of_error(&Error::other("?")), Verdict::transient());
