@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use super::cell::Cell;
 use super::circuit_open::CircuitOpen;
+use super::engine::Attempt;
 use super::permit::{Ticket, panicked};
 use crate::BoxError;
 use crate::classify::{Classifier, Verdict};
@@ -27,20 +28,23 @@ pin_project! {
     #[project = StageProj]
     enum Stage<S, F, Req> {
         // Holds no permit: nothing is asked of the upstream until the inner service is ready.
-        Waiting { service: S, request: Option<Req>, cell: Arc<Cell> },
+        Waiting { service: S, request: Option<Req>, cell: Arc<Cell>, attempt: Attempt },
         Calling { #[pin] future: F, ticket: Option<Ticket> },
         // With the refusal, until it has been told.
         Over { refusal: Option<Box<CircuitOpen>> },
     }
 }
 
+/// Whom a call asks, and as what.
+pub(super) type Asking = (Arc<Cell>, Attempt);
+
 impl<S, F, C, Req> ResponseFuture<S, F, C, Req> {
     pub(super) fn refused(open: Box<CircuitOpen>, classifier: C) -> Self {
         Self { stage: Stage::Over { refusal: Some(open) }, classifier }
     }
 
-    pub(super) fn waiting(service: S, request: Req, cell: Arc<Cell>, classifier: C) -> Self {
-        Self { stage: Stage::Waiting { service, request: Some(request), cell }, classifier }
+    pub(super) fn waiting(service: S, request: Req, (cell, attempt): Asking, classifier: C) -> Self {
+        Self { stage: Stage::Waiting { service, request: Some(request), cell, attempt }, classifier }
     }
 }
 
@@ -56,8 +60,8 @@ where
         let mut this = self.project();
         loop {
             match this.stage.as_mut().project() {
-                StageProj::Waiting { service, request, cell } => {
-                    let called = ready!(call_when_ready(service, request, cell, this.classifier, cx));
+                StageProj::Waiting { service, request, cell, attempt } => {
+                    let called = ready!(call_when_ready(service, request, (cell, *attempt), this.classifier, cx));
                     match called {
                         Ok((future, ticket)) => this.stage.set(Stage::Calling { future, ticket: Some(ticket) }),
                         Err(error) => {
@@ -92,7 +96,7 @@ where
 fn call_when_ready<S, C, Req>(
     service: &mut S,
     request: &mut Option<Req>,
-    cell: &Arc<Cell>,
+    (cell, attempt): (&Arc<Cell>, Attempt),
     classifier: &C,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(S::Future, Ticket), BoxError>>
@@ -102,18 +106,18 @@ where
     C: Classifier<S::Response>,
 {
     // It may have opened while this waited.
-    if let Some(refusal) = cell.refusal() {
+    if let Some(refusal) = cell.refusal(attempt) {
         return Poll::Ready(Err(Box::new(CircuitOpen::new(cell.clone(), refusal))));
     }
-    let guard = OnPanic::new(|| unready(cell, panicked()));
+    let guard = OnPanic::new(|| unready(cell, attempt, panicked()));
     let polled = service.poll_ready(cx);
     guard.disarm();
     if let Err(error) = ready!(polled) {
         let error = error.into();
-        unready(cell, classifier.classify(Err(&*error)));
+        unready(cell, attempt, classifier.classify(Err(&*error)));
         return Poll::Ready(Err(error));
     }
-    let mut ticket = match Ticket::take(cell.clone()) {
+    let mut ticket = match Ticket::take(cell.clone(), attempt) {
         Ok(ticket) => Some(ticket),
         Err(open) => return Poll::Ready(Err(open)),
     };
@@ -128,8 +132,8 @@ where
 }
 
 /// A service that fails before it takes the call has failed all the same.
-fn unready(cell: &Arc<Cell>, verdict: Verdict) {
-    if let Ok(ticket) = Ticket::take(cell.clone()) {
+fn unready(cell: &Arc<Cell>, attempt: Attempt, verdict: Verdict) {
+    if let Ok(ticket) = Ticket::take(cell.clone(), attempt) {
         ticket.settle(verdict);
     }
 }
