@@ -31,11 +31,13 @@ mod route;
 mod rule;
 mod scope;
 mod status;
+#[cfg(feature = "tower-http")]
+pub mod tower_http;
 mod verdict;
 
 pub use self::classified::Classified;
 pub use self::classifier::{Classifier, classifier_fn};
-pub use self::classify_http::ClassifyHttp;
+pub use self::classify_http::{ClassifyHttp, GrpcEnding, HttpEnding};
 pub use self::counters::Counters;
 pub use self::future::ResponseFuture;
 pub use self::grpc::GrpcClassifier;

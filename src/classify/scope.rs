@@ -41,13 +41,13 @@ impl<B, C, O> Scope<Response<B>, C, O> for WholeBody
 where
     B: Body,
     B::Error: Into<BoxError>,
-    C: ClassifyHttp + Clone,
+    C: ClassifyHttp,
     O: OnVerdict + Clone,
 {
-    type Response = Response<JudgedBody<B, C, Tell<O>>>;
+    type Response = Response<JudgedBody<B, C::Ending, Tell<O>>>;
 
     fn respond(&self, response: Response<B>, verdict: Verdict, classifier: &C, observer: &O) -> Self::Response {
-        JudgedBody::wrap(response, verdict, classifier.clone(), Tell(observer.clone()))
+        JudgedBody::wrap(response, verdict, classifier, Tell(observer.clone()))
     }
 }
 

@@ -78,7 +78,7 @@ impl Body for Script {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
     }
 }
 
@@ -105,7 +105,7 @@ impl Told {
     }
 }
 
-type Judged<B, C> = JudgedBody<B, C, Box<dyn FnOnce(&Verdict)>>;
+type Judged<B, C> = JudgedBody<B, <C as ClassifyHttp>::Ending, Box<dyn FnOnce(&Verdict)>>;
 
 fn judge<B, C>(head: Response<()>, body: B, classifier: C) -> (Judged<B, C>, Told)
 where
@@ -116,7 +116,7 @@ where
     let response = head.map(|()| body);
     let verdict = classifier.classify(Ok(&response));
     let settle: Box<dyn FnOnce(&Verdict)> = Box::new(told.listener());
-    (JudgedBody::wrap(response, verdict, classifier, settle).into_body(), told)
+    (JudgedBody::wrap(response, verdict, &classifier, settle).into_body(), told)
 }
 
 fn http<B: Body>(body: B) -> (Judged<B, HttpClassifier>, Told) {

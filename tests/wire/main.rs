@@ -7,8 +7,14 @@
 // A test that cannot go on ends in a panic; clippy knows only those that are marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod body;
 mod connect;
+mod grpc;
 mod http1;
 mod http2;
 mod kit;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod tls;
+#[cfg(feature = "tonic")]
+mod tonic;

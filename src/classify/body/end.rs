@@ -23,6 +23,12 @@ pub enum BodyEnd<'a> {
     Panicked,
 }
 
+/// Judges an answer by how its body ended.
+pub trait JudgeEnd {
+    /// The verdict on the whole answer.
+    fn judge(self, end: BodyEnd<'_>) -> Verdict;
+}
+
 impl BodyEnd<'_> {
     /// What this makes of an answer whose head was judged so: see [the table](super).
     #[must_use]

@@ -9,9 +9,9 @@ use http::header::{CONTENT_LENGTH, HeaderMap};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::BodyEnd;
+use super::{BodyEnd, JudgeEnd};
 use crate::BoxError;
-use crate::classify::{Classified, ClassifyHttp, Head, Verdict};
+use crate::classify::{Classified, ClassifyHttp, Verdict};
 
 /// Takes the verdict on an answer, once.
 ///
@@ -43,22 +43,22 @@ pin_project! {
     /// let told = Cell::new(None);
     /// let response = http::Response::new(Full::<bytes::Bytes>::from("metrics"));
     /// let head = Verdict::of(&response);
-    /// let response = JudgedBody::wrap(response, head, HttpClassifier::new(), |verdict: &Verdict| told.set(Some(*verdict)));
+    /// let response = JudgedBody::wrap(response, head, &HttpClassifier::new(), |verdict: &Verdict| told.set(Some(*verdict)));
     /// assert_eq!(told.get(), None);
     /// response.into_body().collect().await.unwrap();
     /// assert_eq!(told.get(), Some(Verdict::success()));
     /// # });
     /// ```
     // The bounds stand on the struct because dropping it settles.
-    pub struct JudgedBody<B, C: ClassifyHttp, S: Settle> {
+    pub struct JudgedBody<B, E: JudgeEnd, S: Settle> {
         #[pin]
         inner: B,
-        pending: Option<Pending<C, S>>,
+        pending: Option<Pending<E, S>>,
         // Set while the body inside is asked for a frame, so that a drop tells whether that panicked.
         polling: bool,
     }
 
-    impl<B, C: ClassifyHttp, S: Settle> PinnedDrop for JudgedBody<B, C, S> {
+    impl<B, E: JudgeEnd, S: Settle> PinnedDrop for JudgedBody<B, E, S> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if let Some(pending) = this.pending.take() {
@@ -74,40 +74,45 @@ pin_project! {
 
 /// What there is to do when the body ends.
 #[derive(Debug)]
-struct Pending<C, S> {
-    classifier: C,
-    head: Verdict,
+struct Pending<E, S> {
+    ending: E,
     settle: S,
     // How many bytes are still to come, if it was announced.
     missing: Option<u64>,
 }
 
-impl<B: Body, C: ClassifyHttp, S: Settle> JudgedBody<B, C, S> {
-    /// Watches the body of a response whose head was judged so.
+impl<B: Body, E: JudgeEnd, S: Settle> JudgedBody<B, E, S> {
+    /// Watches the body of a response whose head was judged so by this classifier.
     ///
     /// Settles at once if nothing that the body does can change the verdict: the head is no success, or there is no body.
-    pub fn wrap(response: Response<B>, head: Verdict, classifier: C, settle: S) -> Response<Self> {
-        let watch = classifier.awaits_end(&Head::of(&response), head);
+    pub fn wrap<C>(response: Response<B>, head: Verdict, classifier: &C, settle: S) -> Response<Self>
+    where
+        C: ClassifyHttp<Ending = E>,
+    {
+        let ending = classifier.ending(&response, head);
         let (parts, inner) = response.into_parts();
-        let pending = Pending { missing: announced(&inner, &parts.headers), classifier, head, settle };
-        let pending = if !watch {
-            pending.settle.settle(&head);
-            None
-        } else if inner.is_end_stream() {
-            pending.settle(BodyEnd::Complete(None));
-            None
-        } else {
-            Some(pending)
+        let pending = match ending {
+            None => {
+                settle.settle(&head);
+                None
+            }
+            Some(ending) => Some(Pending { missing: announced(&inner, &parts.headers), ending, settle }),
         };
-        Response::from_parts(parts, Self { inner, pending, polling: false })
+        let mut judged = Self { inner, pending, polling: false };
+        if judged.inner.is_end_stream() {
+            if let Some(pending) = judged.pending.take() {
+                pending.settle(BodyEnd::Complete(None));
+            }
+        }
+        Response::from_parts(parts, judged)
     }
 }
 
-impl<B, C, S> Body for JudgedBody<B, C, S>
+impl<B, E, S> Body for JudgedBody<B, E, S>
 where
     B: Body,
     B::Error: Into<BoxError>,
-    C: ClassifyHttp,
+    E: JudgeEnd,
     S: Settle,
 {
     type Data = B::Data;
@@ -146,7 +151,7 @@ where
     }
 }
 
-impl<C: ClassifyHttp, S: Settle> Pending<C, S> {
+impl<E: JudgeEnd, S: Settle> Pending<E, S> {
     fn read(&mut self, bytes: usize) {
         // No platform has more than 64 bits; and more bytes than were announced are not fewer.
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -154,20 +159,20 @@ impl<C: ClassifyHttp, S: Settle> Pending<C, S> {
     }
 
     fn settle(self, end: BodyEnd<'_>) -> Verdict {
-        let verdict = self.classifier.classify_end(self.head, end);
+        let verdict = self.ending.judge(end);
         self.settle.settle(&verdict);
         verdict
     }
 }
 
-fn finish<C: ClassifyHttp, S: Settle>(pending: &mut Option<Pending<C, S>>, trailers: Option<&HeaderMap>) {
+fn finish<E: JudgeEnd, S: Settle>(pending: &mut Option<Pending<E, S>>, trailers: Option<&HeaderMap>) {
     if let Some(pending) = pending.take() {
         let short = pending.missing.is_some_and(|missing| missing > 0);
         pending.settle(if short { BodyEnd::Short } else { BodyEnd::Complete(trailers) });
     }
 }
 
-fn fail<C: ClassifyHttp, S: Settle>(pending: &mut Option<Pending<C, S>>, error: BoxError) -> BoxError {
+fn fail<E: JudgeEnd, S: Settle>(pending: &mut Option<Pending<E, S>>, error: BoxError) -> BoxError {
     match pending.take() {
         Some(pending) => {
             let verdict = pending.settle(BodyEnd::Failed(&*error as &(dyn Error + 'static)));
@@ -185,7 +190,7 @@ fn announced<B: Body>(body: &B, headers: &HeaderMap) -> Option<u64> {
     body.size_hint().exact().or_else(|| headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok())
 }
 
-impl<B: fmt::Debug, C: ClassifyHttp, S: Settle> fmt::Debug for JudgedBody<B, C, S> {
+impl<B: fmt::Debug, E: JudgeEnd, S: Settle> fmt::Debug for JudgedBody<B, E, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JudgedBody").field("inner", &self.inner).field("settled", &self.pending.is_none()).finish()
     }

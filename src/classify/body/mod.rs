@@ -17,5 +17,5 @@
 mod end;
 mod judged;
 
-pub use self::end::BodyEnd;
+pub use self::end::{BodyEnd, JudgeEnd};
 pub use self::judged::{JudgedBody, Settle};

@@ -10,6 +10,8 @@ const SETTINGS: u8 = 0x4;
 const GOAWAY: u8 = 0x7;
 
 const ACK: u8 = 0x1;
+const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
 
 pub(crate) const NO_ERROR: u32 = 0x0;
 pub(crate) const INTERNAL_ERROR: u32 = 0x2;
@@ -45,6 +47,18 @@ async fn greet(stream: &mut TcpStream) {
 /// The first thing that a server has to say.
 pub(crate) async fn settings(stream: &mut TcpStream) {
     send(stream, SETTINGS, 0, 0, &[]).await;
+}
+
+/// Headers or trailers, every field as a literal that is not indexed (RFC 7541 section 6.2.2).
+pub(crate) async fn headers(stream: &mut TcpStream, id: u32, fields: &[(&str, &str)], last: bool) {
+    let literal = |text: &str| {
+        // Lengths of 127 and more would need another form.
+        let length = u8::try_from(text.len()).ok().filter(|length| *length < 127).unwrap();
+        [&[length], text.as_bytes()].concat()
+    };
+    let field = |(name, value): &(&str, &str)| [vec![0], literal(name), literal(value)].concat();
+    let flags = END_HEADERS | if last { END_STREAM } else { 0 };
+    send(stream, HEADERS, flags, id, &fields.iter().flat_map(field).collect::<Vec<_>>()).await;
 }
 
 pub(crate) async fn reset_stream(stream: &mut TcpStream, id: u32, code: u32) {

@@ -1,0 +1,82 @@
+//! What tonic's channel makes of it.
+
+use std::time::Duration;
+
+use http::{Request, Response};
+use tonic::body::Body;
+use tonic::transport::{Channel, Endpoint};
+use tower::{Layer, ServiceExt};
+use tower_rampart::classify::{Class, Health, Processed, Verdict};
+use tower_rampart::{BoxError, ClassifyLayer};
+
+use crate::kit::frames::{self, FIRST};
+use crate::kit::server::{Server, nobody, stall};
+use crate::kit::{Facts, facts_of, find};
+
+async fn send(channel: Channel) -> Result<Response<Body>, BoxError> {
+    let request = Request::post("/rampart.Billing/Pull").body(Body::empty()).unwrap();
+    ClassifyLayer::new_for_grpc().layer(channel).oneshot(request).await
+}
+
+async fn failure(channel: Channel) -> BoxError {
+    send(channel).await.map(|response| response.status()).expect_err("the call should have failed")
+}
+
+fn endpoint(server: &Server) -> Endpoint {
+    Endpoint::from(server.uri())
+}
+
+#[tokio::test]
+async fn cannot_connect() {
+    let endpoint = Endpoint::from_shared(format!("http://{}", nobody().await)).unwrap();
+    let error = failure(endpoint.connect_lazy()).await;
+    assert!(find::<tonic::ConnectError>(&*error).is_some());
+    assert_eq!(facts_of(&*error), (Class::Transient, Processed::No, Health::Failure, "connect"));
+}
+
+#[tokio::test]
+async fn refused_stream() {
+    let server = Server::start(|mut stream| async move {
+        frames::accept_request(&mut stream).await;
+        frames::reset_stream(&mut stream, FIRST, frames::REFUSED_STREAM).await;
+        stall(stream).await;
+    })
+    .await;
+    let error = failure(endpoint(&server).connect_lazy()).await;
+    let refused: Facts = (Class::Transient, Processed::No, Health::Neutral, "refused_stream");
+    assert_eq!(facts_of(&*error), refused);
+
+    // A status made of it has lost the fact, but not its source.
+    let status = tonic::Status::from_error(error);
+    assert_eq!(status.code(), tonic::Code::Unknown);
+    assert_eq!(facts_of(&status), refused);
+}
+
+#[tokio::test]
+async fn timeout_after_sending() {
+    let (arrived, mut has_arrived) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |mut stream| {
+        let arrived = arrived.clone();
+        async move {
+            frames::accept_request(&mut stream).await;
+            arrived.send(()).unwrap();
+            stall(stream).await;
+        }
+    })
+    .await;
+    let channel = endpoint(&server).timeout(Duration::from_secs(3600)).connect_lazy();
+    let call = tokio::spawn(failure(channel));
+    has_arrived.recv().await.unwrap();
+    tokio::time::pause();
+    let error = call.await.unwrap();
+    assert!(find::<tonic::TimeoutExpired>(&*error).is_some());
+    assert_eq!(facts_of(&*error), (Class::Transient, Processed::Maybe, Health::Failure, "timeout"));
+}
+
+/// A status that came from the server is judged by its code.
+#[test]
+fn status_from_the_server() {
+    let verdict = Verdict::of_error(&tonic::Status::unavailable("down"));
+    assert_eq!((verdict.class(), verdict.code(), verdict.reason().as_str()), (Class::Transient, Some(14), "grpc"));
+    assert_eq!(Verdict::of_error(&tonic::Status::not_found("nobody")).class(), Class::Terminal);
+}
