@@ -11,15 +11,17 @@ use super::cell::Cell;
 use super::circuit_open::CircuitOpen;
 use super::permit::Ticket;
 use crate::BoxError;
-use crate::classify::{Classifier, Health};
+use crate::classify::body::Settle;
+use crate::classify::{Classifier, HeadOnly, Reason, Scope, Verdict};
 
 pin_project! {
     /// The future of [`CircuitBreakerService`](super::CircuitBreakerService).
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, F, C, Req> {
+    pub struct ResponseFuture<S, F, C, Req, J = HeadOnly> {
         #[pin]
         stage: Stage<S, F, Req>,
         classifier: C,
+        scope: J,
     }
 }
 
@@ -34,23 +36,24 @@ pin_project! {
     }
 }
 
-impl<S, F, C, Req> ResponseFuture<S, F, C, Req> {
-    pub(super) fn refused(open: Box<CircuitOpen>, classifier: C) -> Self {
-        Self { stage: Stage::Over { refusal: Some(open) }, classifier }
+impl<S, F, C, Req, J> ResponseFuture<S, F, C, Req, J> {
+    pub(super) fn refused(open: Box<CircuitOpen>, classifier: C, scope: J) -> Self {
+        Self { stage: Stage::Over { refusal: Some(open) }, classifier, scope }
     }
 
-    pub(super) fn waiting(service: S, request: Req, cell: Arc<Cell>, classifier: C) -> Self {
-        Self { stage: Stage::Waiting { service, request: Some(request), cell }, classifier }
+    pub(super) fn waiting(service: S, request: Req, cell: Arc<Cell>, classifier: C, scope: J) -> Self {
+        Self { stage: Stage::Waiting { service, request: Some(request), cell }, classifier, scope }
     }
 }
 
-impl<S, C, Req> Future for ResponseFuture<S, S::Future, C, Req>
+impl<S, C, Req, J> Future for ResponseFuture<S, S::Future, C, Req, J>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
     C: Classifier<S::Response>,
+    J: Scope<S::Response, C, Ticket>,
 {
-    type Output = Result<S::Response, BoxError>;
+    type Output = Result<J::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -69,13 +72,22 @@ where
                 }
                 StageProj::Calling { future, ticket } => {
                     let result = {
-                        let guard = OnPanic::new(|| settle(ticket, Health::Failure));
+                        let guard = OnPanic::new(|| ticket.iter_mut().for_each(Ticket::panicked));
                         let polled = future.poll(cx);
                         guard.disarm();
                         ready!(polled).map_err(Into::into)
                     };
                     let verdict = this.classifier.classify(result.as_ref().map_err(|error| &**error as _));
-                    settle(ticket, verdict.health());
+                    let Some(ticket) = ticket.take() else {
+                        unreachable!("the ticket is taken once, when the stage ends")
+                    };
+                    let result = match result {
+                        Ok(response) => Ok(this.scope.respond(response, verdict, this.classifier, ticket)),
+                        Err(error) => {
+                            ticket.settle(&verdict);
+                            Err(error)
+                        }
+                    };
                     this.stage.set(Stage::Over { refusal: None });
                     return Poll::Ready(result);
                 }
@@ -105,38 +117,29 @@ where
     if let Some(refusal) = cell.refusal() {
         return Poll::Ready(Err(Box::new(CircuitOpen::new(cell.clone(), refusal))));
     }
-    let guard = OnPanic::new(|| unready(cell, Health::Failure));
+    let guard = OnPanic::new(|| unready(cell, &Verdict::ambiguous().with_reason(Reason::PANIC)));
     let polled = service.poll_ready(cx);
     guard.disarm();
     if let Err(error) = ready!(polled) {
         let error = error.into();
-        unready(cell, classifier.classify(Err(&*error)).health());
+        unready(cell, &classifier.classify(Err(&*error)));
         return Poll::Ready(Err(error));
     }
     let mut ticket = match Ticket::take(cell.clone()) {
-        Ok(ticket) => Some(ticket),
+        Ok(ticket) => ticket,
         Err(open) => return Poll::Ready(Err(open)),
     };
     let Some(request) = request.take() else { unreachable!("the request is taken once, when the stage ends") };
-    let guard = OnPanic::new(|| settle(&mut ticket, Health::Failure));
+    let guard = OnPanic::new(|| ticket.panicked());
     let future = service.call(request);
     guard.disarm();
-    Poll::Ready(match ticket {
-        Some(ticket) => Ok((future, ticket)),
-        None => unreachable!("only a panic settles the ticket here"),
-    })
+    Poll::Ready(Ok((future, ticket)))
 }
 
 /// A service that fails before it takes the call has failed all the same.
-fn unready(cell: &Arc<Cell>, health: Health) {
+fn unready(cell: &Arc<Cell>, verdict: &Verdict) {
     if let Ok(ticket) = Ticket::take(cell.clone()) {
-        ticket.settle(health);
-    }
-}
-
-fn settle(ticket: &mut Option<Ticket>, health: Health) {
-    if let Some(ticket) = ticket.take() {
-        ticket.settle(health);
+        ticket.settle(verdict);
     }
 }
 
@@ -162,7 +165,7 @@ impl<F: FnOnce()> Drop for OnPanic<F> {
     }
 }
 
-impl<S, F, C, Req> fmt::Debug for ResponseFuture<S, F, C, Req> {
+impl<S, F, C, Req, J> fmt::Debug for ResponseFuture<S, F, C, Req, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
             Stage::Waiting { .. } => "Waiting",
