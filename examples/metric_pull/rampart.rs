@@ -1,0 +1,166 @@
+//! The pull through the three layers: the part of this example to read.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_rampart::breaker::{Abandoned, CircuitOpen, Window, partition};
+use tower_rampart::classify::{Class, Verdict};
+use tower_rampart::retry::{Backoff, Budget, RetryError, RetryReport};
+use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
+
+use super::dead_letter::DeadLetters;
+use super::endpoint::{ATTEMPT_TIMEOUT, Endpoint, TENANT_HEADER};
+use super::failure::Failure;
+use super::payload::{self, Metrics, Unusable};
+use super::plan::{Plan, Tenant};
+use super::report::{Fallback, Outcome, Pull};
+use super::schedule::AT_ONCE_PER_TENANT;
+
+/// One client for each tenant, over one connection pool and one layer of circuit breakers.
+///
+/// The breakers are told apart by the header, so they could do with one client for all. Retry budgets are not: with one
+/// for all, the tenants that are down would spend what the healthy ones need.
+pub(crate) fn clients(
+    plan: &Plan,
+    endpoint: &Endpoint,
+) -> Vec<
+    impl Service<Request<Empty<Bytes>>, Response = Response<Incoming>, Error = BoxError, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + use<>,
+> {
+    let breaker = CircuitBreakerLayer::new_for_http()
+        .name("billing-api")
+        .partition_by(partition::header(TENANT_HEADER))
+        // Every tenant may need a breaker of its own, and there are no others.
+        .max_partitions(plan.tenants().len())
+        .window(Window::time(Duration::from_secs(10)))
+        // A tenant that fails every second time is worth its retries; one that fails 7 times in 10 is not.
+        .failure_rate(0.7)
+        .minimum_calls(10)
+        // All calls of a tenant that can be under way at once failed: no need to wait for the tenth.
+        .consecutive_failures(AT_ONCE_PER_TENANT as u32)
+        // The retry layer cuts attempts short from outside, which this layer sees as calls that are let go of. By the
+        // time they had taken it knows that the upstream hung, and not that the caller lost interest.
+        .abandoned(Abandoned::FailureAfter(ATTEMPT_TIMEOUT / 2))
+        .open_for(Backoff::exponential(Duration::from_secs(5), Duration::from_secs(60)))
+        .half_open(3, 2);
+    let upstream = ServiceBuilder::new().layer(breaker).layer(ClassifyLayer::new_for_http()).service(endpoint.client());
+    let client = |_: &Tenant| {
+        let retry = RetryLayer::new_for_http()
+            .max_attempts(4)
+            .backoff(Backoff::exponential(Duration::from_millis(100), Duration::from_secs(5)))
+            .attempt_timeout(ATTEMPT_TIMEOUT)
+            .deadline(Duration::from_secs(5))
+            .budget(Budget::ratio(0.2));
+        ServiceBuilder::new().layer(retry).service(upstream.clone())
+    };
+    plan.tenants().iter().map(client).collect()
+}
+
+/// Pulls, validates, and falls back.
+#[derive(Debug)]
+pub(crate) struct Rampart<C> {
+    plan: Arc<Plan>,
+    endpoint: Arc<Endpoint>,
+    dead_letters: Arc<DeadLetters>,
+    /// One for each tenant, as below.
+    clients: Vec<C>,
+    last_good: Vec<Mutex<Option<Metrics>>>,
+}
+
+impl<C> Rampart<C> {
+    pub(crate) fn new(
+        plan: &Arc<Plan>,
+        endpoint: &Arc<Endpoint>,
+        dead_letters: &Arc<DeadLetters>,
+        clients: Vec<C>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            plan: Arc::clone(plan),
+            endpoint: Arc::clone(endpoint),
+            dead_letters: Arc::clone(dead_letters),
+            last_good: clients.iter().map(|_| Mutex::default()).collect(),
+            clients,
+        })
+    }
+
+    fn last_good(&self, tenant: &Tenant) -> MutexGuard<'_, Option<Metrics>> {
+        self.last_good[tenant.number].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fallback(&self, tenant: &Tenant) -> Fallback {
+        match *self.last_good(tenant) {
+            Some(_) => Fallback::LastGoodValue,
+            None => Fallback::Nothing,
+        }
+    }
+
+    /// Kept for a human. To ask again would not tell which of two answers is the true one.
+    fn bury(&self, tenant: &Tenant, unusable: &Unusable) -> Result<Outcome, Failure> {
+        self.dead_letters.write(&tenant.id, unusable).map(|()| Outcome::Ambiguous)
+    }
+}
+
+impl<C> Rampart<C>
+where
+    C: Service<Request<Empty<Bytes>>, Response = Response<Incoming>, Error = BoxError> + Clone,
+{
+    /// One pull of the tenant with this number.
+    ///
+    /// # Errors
+    ///
+    /// If a dead letter cannot be written; nothing that the upstream does is an error here.
+    pub(crate) async fn pull(self: Arc<Self>, number: usize) -> Result<Pull, Failure> {
+        let tenant = &self.plan.tenants()[number];
+        let start = Instant::now();
+        let answer = self.clients[number].clone().oneshot(self.endpoint.request(tenant)).await;
+        let (attempts, outcome) = match answer {
+            Ok(response) => (
+                RetryReport::of(&response).map_or(1, RetryReport::attempts),
+                self.judge_response(tenant, response).await?,
+            ),
+            Err(error) => {
+                (RetryError::find(&*error).map_or(1, RetryError::attempts), self.judge_error(tenant, &*error)?)
+            }
+        };
+        Ok(Pull { group: tenant.group, outcome, attempts, latency: start.elapsed() })
+    }
+
+    async fn judge_response(&self, tenant: &Tenant, response: Response<Incoming>) -> Result<Outcome, Failure> {
+        let verdict = Verdict::of(&response);
+        Ok(match verdict.class() {
+            Class::Success => match payload::read(response.into_body(), &tenant.id).await {
+                Ok(metrics) => {
+                    *self.last_good(tenant) = Some(metrics);
+                    Outcome::Ok
+                }
+                Err(unusable) => self.bury(tenant, &unusable)?,
+            },
+            Class::Transient => Outcome::Exhausted(self.fallback(tenant)),
+            Class::Terminal => Outcome::Terminal,
+            Class::Ambiguous => self.bury(tenant, &Unusable::unread(verdict.reason()))?,
+        })
+    }
+
+    fn judge_error(&self, tenant: &Tenant, error: &(dyn Error + 'static)) -> Result<Outcome, Failure> {
+        // First of all: an open circuit is terminal by its verdict, as no retry would help, but it is not the upstream's word.
+        if CircuitOpen::find(error).is_some() {
+            return Ok(Outcome::CircuitOpen(self.fallback(tenant)));
+        }
+        let verdict = Verdict::of_error(error);
+        Ok(match verdict.class() {
+            Class::Ambiguous => self.bury(tenant, &Unusable::unread(verdict.reason()))?,
+            Class::Terminal => Outcome::Terminal,
+            Class::Success | Class::Transient => Outcome::Exhausted(self.fallback(tenant)),
+        })
+    }
+}
