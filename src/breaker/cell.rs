@@ -83,6 +83,11 @@ impl Cell {
         self.word().is_retired()
     }
 
+    #[cfg(all(test, rampart_loom))]
+    pub(super) fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
     pub(super) fn now(&self) -> Moment {
         self.shared.clock.now()
     }

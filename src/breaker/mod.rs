@@ -35,6 +35,8 @@ mod future;
 mod handle;
 mod label;
 mod layer;
+#[cfg(all(test, rampart_loom))]
+mod loom_models;
 pub mod partition;
 mod permit;
 mod registry;
