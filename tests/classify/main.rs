@@ -8,7 +8,7 @@ mod body;
 mod grpc;
 mod hints;
 mod layer;
-
+mod script;
 mod status;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
