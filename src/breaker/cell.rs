@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clock::{Clock, Moment};
+use super::clock::{Clock, Moment, Stopwatch};
 use super::engine::{Attempt, Cause, Change, Engine, Grant, Opening, ProbeOutcome, Refusal, Rules};
 use super::settings::Policy;
 use super::streak::Streak;
@@ -100,8 +100,8 @@ impl Cell {
     }
 
     /// When a call begins, if a setting needs to know.
-    pub(super) fn begins(&self) -> Option<Moment> {
-        self.shared.policy.times_calls().then(|| self.now())
+    pub(super) fn begins(&self) -> Option<Stopwatch> {
+        self.shared.policy.times_calls().then(|| Stopwatch::Running { began: self.now() })
     }
 
     /// Lets a call in, or not.
@@ -174,7 +174,7 @@ impl Cell {
     }
 
     /// Learns from the end of a call.
-    pub(super) fn settle(&self, grant: Grant, began: Option<Moment>, ending: Ending) {
+    pub(super) fn settle(&self, grant: Grant, watch: Option<Stopwatch>, ending: Ending) {
         let policy = &self.shared.policy;
         let (generation, probe) = match grant {
             Grant::Uncounted => return,
@@ -185,7 +185,7 @@ impl Cell {
             return;
         }
         let now = (probe.is_some() || policy.dates_calls()).then(|| self.now());
-        let elapsed = now.zip(began).map(|(now, began)| now.since(began));
+        let elapsed = now.zip(watch).map(|(now, watch)| watch.elapsed(now));
         let (health, hint) = match ending {
             Ending::Judged(health, hint) => (health, hint),
             Ending::Abandoned => match (policy.abandoned_after, elapsed) {

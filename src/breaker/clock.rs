@@ -21,6 +21,13 @@ pub(super) struct Clock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(u64);
 
+/// How long a call takes: measured while it goes on, or until its head came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopwatch {
+    Running { began: Moment },
+    Stopped { elapsed: Duration },
+}
+
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
@@ -68,6 +75,15 @@ impl Moment {
 
     pub(super) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Stopwatch {
+    pub(super) fn elapsed(self, now: Moment) -> Duration {
+        match self {
+            Self::Running { began } => now.since(began),
+            Self::Stopped { elapsed } => elapsed,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::service::CircuitBreakerService;
 use super::settings::Settings;
 use super::{Abandoned, CircuitBreaker, Handle, Mode, Window};
 use crate::backoff::Backoff;
-use crate::classify::HttpClassifier;
+use crate::classify::{GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
 
 /// Stops calling an upstream that fails, and probes whether it is well again.
 ///
@@ -34,6 +34,7 @@ use crate::classify::HttpClassifier;
 /// | [`partition_by`](Self::partition_by) | one breaker for all |
 /// | [`max_partitions`](Self::max_partitions) | 65,536 |
 /// | [`redact_labels`](Self::redact_labels) | no |
+/// | [`judge_body`](Self::judge_body) | no: the head of a response decides |
 ///
 /// # State
 ///
@@ -62,9 +63,10 @@ use crate::classify::HttpClassifier;
 /// }));
 /// # let _ = (service, breakers);
 /// ```
-pub struct CircuitBreakerLayer<C, P: Keyed = Unpartitioned> {
+pub struct CircuitBreakerLayer<C, P: Keyed = Unpartitioned, J = HeadOnly> {
     classifier: C,
     partition: P,
+    scope: J,
     settings: Settings,
     registry: Shared<P::Key>,
 }
@@ -80,13 +82,32 @@ impl CircuitBreakerLayer<HttpClassifier> {
     }
 }
 
+impl CircuitBreakerLayer<GrpcClassifier> {
+    /// Judges gRPC responses and errors by the defaults of [`GrpcClassifier`].
+    ///
+    /// A code that comes with the trailers is seen only with [`judge_body`](Self::judge_body); without it a stream is a
+    /// success as soon as it begins.
+    #[must_use]
+    pub fn new_for_grpc() -> Self {
+        Self::new(GrpcClassifier::new())
+    }
+}
+
 impl<C> CircuitBreakerLayer<C> {
     /// Judges by a classifier of your own, which need not be about HTTP.
     #[must_use]
     pub fn new(classifier: C) -> Self {
-        Self { classifier, partition: Unpartitioned, settings: Settings::default(), registry: Shared::default() }
+        Self {
+            classifier,
+            partition: Unpartitioned,
+            scope: HeadOnly,
+            settings: Settings::default(),
+            registry: Shared::default(),
+        }
     }
+}
 
+impl<C, J> CircuitBreakerLayer<C, Unpartitioned, J> {
     /// The only breaker of a layer that is not partitioned.
     #[must_use]
     pub fn breaker(&self) -> CircuitBreaker {
@@ -94,7 +115,7 @@ impl<C> CircuitBreakerLayer<C> {
     }
 }
 
-impl<C, P: Keyed> CircuitBreakerLayer<C, P> {
+impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
     /// Watches and controls the breakers, also after the services have been moved or boxed.
     #[must_use]
     pub fn handle(&self) -> Handle<P::Key> {
@@ -113,16 +134,45 @@ impl<C, P: Keyed> CircuitBreakerLayer<C, P> {
 
     /// One breaker for each key that this finds in a request: see [`partition`](super::partition).
     #[must_use]
-    pub fn partition_by<Q: Keyed>(self, partition: Q) -> CircuitBreakerLayer<C, Q> {
-        let Self { classifier, partition: _, settings, registry: _ } = self;
-        CircuitBreakerLayer { classifier, partition, settings, registry: Shared::default() }
+    pub fn partition_by<Q: Keyed>(self, partition: Q) -> CircuitBreakerLayer<C, Q, J> {
+        let Self { classifier, partition: _, scope, settings, registry: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
     }
 
     /// Judges by another classifier.
     #[must_use]
-    pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, P> {
-        let Self { classifier: _, partition, settings, registry: _ } = self;
-        CircuitBreakerLayer { classifier, partition, settings, registry: Shared::default() }
+    pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, P, J> {
+        let Self { classifier: _, partition, scope, settings, registry: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
+    }
+
+    /// Learns from a success only when its body has ended, and from how: see [the table](crate::classify::body). For
+    /// gRPC the trailers decide.
+    ///
+    /// The body of the response becomes a [`JudgedBody`](crate::classify::body::JudgedBody), whose error is wrapped in
+    /// [`Classified`](crate::classify::Classified). The head is passed on as soon as it comes, and one that is no success
+    /// counts at once. For HTTP and gRPC only: the classifier must be a [`ClassifyHttp`](crate::classify::ClassifyHttp).
+    ///
+    /// - A call is as slow as its head: who reads a body slowly does not make a slow upstream.
+    /// - A body that is dropped before its end teaches nothing, whatever [`abandoned`](Self::abandoned) says of calls
+    ///   without an answer.
+    /// - A probe keeps its place until its body has ended or its [lease](Self::probe_lease) is over.
+    /// - A body that outlives the service still counts when it ends; one that never ends is a call that never counts.
+    ///
+    /// What a [`ClassifyLayer`](crate::ClassifyLayer) further inside makes of trailers is not seen here, for they have no
+    /// place to leave a verdict in: give the breaker a classifier with the same [overrides](GrpcClassifier::code).
+    ///
+    /// ```
+    /// use tower_rampart::CircuitBreakerLayer;
+    /// use tower_rampart::breaker::partition;
+    ///
+    /// let layer = CircuitBreakerLayer::new_for_grpc().partition_by(partition::host()).judge_body();
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn judge_body(self) -> CircuitBreakerLayer<C, P, WholeBody> {
+        let Self { classifier, partition, scope: _, settings, registry: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope: WholeBody, settings, registry: Shared::default() }
     }
 
     /// Which outcomes the rates are made of.
@@ -282,26 +332,28 @@ impl<C, P: Keyed> CircuitBreakerLayer<C, P> {
     }
 }
 
-impl<S, C: Clone, P: Keyed + Clone> Layer<S> for CircuitBreakerLayer<C, P> {
-    type Service = CircuitBreakerService<S, C, P>;
+impl<S, C: Clone, P: Keyed + Clone, J: Clone> Layer<S> for CircuitBreakerLayer<C, P, J> {
+    type Service = CircuitBreakerService<S, C, P, J>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreakerService::new(inner, self.classifier.clone(), self.partition.clone(), self.registry().clone())
+        let Self { classifier, partition, scope, settings: _, registry: _ } = self.clone();
+        CircuitBreakerService::new(inner, classifier, partition, self.registry().clone(), scope)
     }
 }
 
-impl<C: Clone, P: Keyed + Clone> Clone for CircuitBreakerLayer<C, P> {
+impl<C: Clone, P: Keyed + Clone, J: Clone> Clone for CircuitBreakerLayer<C, P, J> {
     fn clone(&self) -> Self {
         Self {
             classifier: self.classifier.clone(),
             partition: self.partition.clone(),
+            scope: self.scope.clone(),
             settings: self.settings.clone(),
             registry: self.registry.clone(),
         }
     }
 }
 
-impl<C, P: Keyed> fmt::Debug for CircuitBreakerLayer<C, P> {
+impl<C, P: Keyed, J> fmt::Debug for CircuitBreakerLayer<C, P, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerLayer").field("settings", &self.settings).finish_non_exhaustive()
     }

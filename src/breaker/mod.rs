@@ -8,7 +8,8 @@
 //! # Rules
 //!
 //! - Every call that is let through settles exactly once, whether it returns, fails, panics or is dropped. A dropped call
-//!   teaches nothing, unless it had already run too long: see [`Abandoned`]. A panic is a failure.
+//!   teaches nothing, unless it had already run too long: see [`Abandoned`]. A panic is a failure. A call ends with the
+//!   head of its answer, or [with the body](CircuitBreakerLayer::judge_body) if asked to.
 //! - What a call teaches counts for the stretch of time it was let in. A probe of an earlier outage closes nothing.
 //! - A probe holds its place only for a while. No probe that hangs or gets lost keeps a healthy upstream shut out.
 //! - The rates are looked at with every outcome, so that one of exactly the limit opens at once.
@@ -53,7 +54,7 @@ pub use self::circuit_open::CircuitOpen;
 pub use self::future::ResponseFuture;
 pub use self::handle::Handle;
 pub use self::layer::CircuitBreakerLayer;
-pub use self::permit::Permit;
+pub use self::permit::{Permit, Ticket};
 pub use self::service::CircuitBreakerService;
 pub use self::settings::Abandoned;
 pub use self::snapshot::Snapshot;

@@ -3,8 +3,9 @@ use std::thread;
 
 use super::cell::{Cell, Ending};
 use super::circuit_open::CircuitOpen;
-use super::clock::Moment;
+use super::clock::Stopwatch;
 use super::engine::{Attempt, Grant};
+use crate::classify::body::Settle;
 use crate::classify::{Health, Reason, Verdict};
 
 /// The right to one call, from [`CircuitBreaker::try_acquire`](super::CircuitBreaker::try_acquire).
@@ -35,12 +36,14 @@ pub struct Permit {
 }
 
 /// The same for those who know themselves whether their call panicked: dropped, it was abandoned.
+///
+/// With [`judge_body`](crate::CircuitBreakerLayer::judge_body) it goes along with the body of the response.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub struct Ticket {
     cell: Arc<Cell>,
     /// Nothing once it is settled.
     grant: Option<Grant>,
-    began: Option<Moment>,
+    watch: Option<Stopwatch>,
 }
 
 impl Permit {
@@ -67,20 +70,34 @@ impl Ticket {
     pub(super) fn take(cell: Arc<Cell>, attempt: Attempt) -> Result<Self, Box<CircuitOpen>> {
         match cell.acquire(attempt) {
             Ok(grant) => {
-                let began = cell.begins();
-                Ok(Self { cell, grant: Some(grant), began })
+                let watch = cell.begins();
+                Ok(Self { cell, grant: Some(grant), watch })
             }
             Err(refusal) => Err(Box::new(CircuitOpen::new(cell, refusal))),
         }
     }
 
-    pub(super) fn settle(mut self, verdict: Verdict) {
-        self.end(verdict.into());
+    /// The call has panicked. Whatever comes of it after that changes nothing.
+    pub(super) fn panicked(&mut self) {
+        self.end(panicked().into());
     }
 
     fn end(&mut self, ending: Ending) {
         if let Some(grant) = self.grant.take() {
-            self.cell.settle(grant, self.began, ending);
+            self.cell.settle(grant, self.watch, ending);
+        }
+    }
+}
+
+impl Settle for Ticket {
+    fn settle(mut self, verdict: &Verdict) {
+        self.end((*verdict).into());
+    }
+
+    /// Who reads a body slowly does not make a slow upstream: the time that counts is that until the head.
+    fn await_end(&mut self) {
+        if let Some(watch) = &mut self.watch {
+            *watch = Stopwatch::Stopped { elapsed: watch.elapsed(self.cell.now()) };
         }
     }
 }

@@ -4,7 +4,8 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::{Classified, Classifier, HeadOnly, OnVerdict, Scope};
+use super::body::Settle;
+use super::{Classified, Classifier, HeadOnly, OnVerdict, Scope, Tell};
 use crate::BoxError;
 
 pin_project! {
@@ -15,14 +16,15 @@ pin_project! {
         #[pin]
         inner: F,
         classifier: C,
-        observer: O,
+        // Gone when it has been told, or has gone with the body.
+        tell: Option<Tell<O>>,
         scope: J,
     }
 }
 
 impl<F, C, O, J> ResponseFuture<F, C, O, J> {
     pub(super) fn new(inner: F, classifier: C, observer: O, scope: J) -> Self {
-        Self { inner, classifier, observer, scope }
+        Self { inner, classifier, tell: Some(Tell(observer)), scope }
     }
 }
 
@@ -32,22 +34,24 @@ where
     E: Into<BoxError>,
     C: Classifier<Res>,
     O: OnVerdict,
-    J: Scope<Res, C, O>,
+    J: Scope<Res, C, Tell<O>>,
 {
     type Output = Result<J::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        Poll::Ready(match ready!(this.inner.poll(cx)) {
+        let outcome = ready!(this.inner.poll(cx));
+        let Some(tell) = this.tell.take() else { panic!("ResponseFuture polled after it was ready") };
+        Poll::Ready(match outcome {
             Ok(mut response) => {
                 let verdict = this.classifier.classify(Ok(&response));
                 this.classifier.annotate(&mut response, verdict);
-                Ok(this.scope.respond(response, verdict, this.classifier, this.observer))
+                Ok(this.scope.respond(response, verdict, this.classifier, tell))
             }
             Err(error) => {
                 let error = error.into();
                 let verdict = this.classifier.classify(Err(&*error));
-                this.observer.on_verdict(&verdict);
+                tell.settle(&verdict);
                 Err(Classified::wrap(verdict, error))
             }
         })

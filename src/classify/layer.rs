@@ -5,7 +5,7 @@ use tower_service::Service;
 
 use super::{
     Classified, Classifier, Counters, GrpcClassifier, HeadOnly, HttpClassifier, OnVerdict, Processed, RequestHead,
-    ResponseFuture, Route, Routes, Scope, Verdict, WholeBody,
+    ResponseFuture, Route, Routes, Scope, Tell, Verdict, WholeBody,
 };
 use crate::BoxError;
 
@@ -171,7 +171,7 @@ where
     R: Route<Req, C>,
     R::Classifier: Classifier<S::Response>,
     O: OnVerdict + Clone,
-    J: Scope<S::Response, R::Classifier, O> + Clone,
+    J: Scope<S::Response, R::Classifier, Tell<O>> + Clone,
 {
     type Response = J::Response;
     type Error = BoxError;

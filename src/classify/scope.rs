@@ -5,49 +5,51 @@ use super::body::{JudgedBody, Settle};
 use super::{ClassifyHttp, OnVerdict, Verdict};
 use crate::BoxError;
 
-/// How far a [`ClassifyLayer`](crate::ClassifyLayer) looks before it tells its verdict, and what becomes of the response.
+/// How far a layer looks before it settles on a verdict, and what becomes of the response.
 ///
-/// Implemented by [`HeadOnly`] and [`WholeBody`].
-pub trait Scope<Res, C, O> {
+/// Implemented by [`HeadOnly`] and [`WholeBody`], for [`ClassifyLayer`](crate::ClassifyLayer) and
+/// [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) alike.
+pub trait Scope<Res, C, T> {
     /// The response that the caller gets.
     type Response;
 
-    /// Tells the observer of the verdict, now or later.
-    fn respond(&self, response: Res, verdict: Verdict, classifier: &C, observer: &O) -> Self::Response;
+    /// Settles with the verdict, now or later.
+    fn respond(&self, response: Res, verdict: Verdict, classifier: &C, settle: T) -> Self::Response;
 }
 
 /// The response as it comes from the inner service is enough, and is passed on as it is. The default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadOnly;
 
-/// A success is told of only when the body has ended: see [`ClassifyLayer::judge_body`](crate::ClassifyLayer::judge_body).
+/// A success is settled only when the body has ended: see [`ClassifyLayer::judge_body`](crate::ClassifyLayer::judge_body)
+/// and [`CircuitBreakerLayer::judge_body`](crate::CircuitBreakerLayer::judge_body).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WholeBody;
 
-/// Tells an observer of the verdict that a body ended with.
+/// Tells an observer of the verdict.
 #[derive(Clone, Debug)]
-pub struct Tell<O>(O);
+pub struct Tell<O>(pub(super) O);
 
-impl<Res, C, O: OnVerdict> Scope<Res, C, O> for HeadOnly {
+impl<Res, C, T: Settle> Scope<Res, C, T> for HeadOnly {
     type Response = Res;
 
-    fn respond(&self, response: Res, verdict: Verdict, _: &C, observer: &O) -> Res {
-        observer.on_verdict(&verdict);
+    fn respond(&self, response: Res, verdict: Verdict, _: &C, settle: T) -> Res {
+        settle.settle(&verdict);
         response
     }
 }
 
-impl<B, C, O> Scope<Response<B>, C, O> for WholeBody
+impl<B, C, T> Scope<Response<B>, C, T> for WholeBody
 where
     B: Body,
     B::Error: Into<BoxError>,
     C: ClassifyHttp,
-    O: OnVerdict + Clone,
+    T: Settle,
 {
-    type Response = Response<JudgedBody<B, C::Ending, Tell<O>>>;
+    type Response = Response<JudgedBody<B, C::Ending, T>>;
 
-    fn respond(&self, response: Response<B>, verdict: Verdict, classifier: &C, observer: &O) -> Self::Response {
-        JudgedBody::wrap(response, verdict, classifier, Tell(observer.clone()))
+    fn respond(&self, response: Response<B>, verdict: Verdict, classifier: &C, settle: T) -> Self::Response {
+        JudgedBody::wrap(response, verdict, classifier, settle)
     }
 }
 

@@ -37,9 +37,34 @@ impl Idempotency<Parts> for HttpIdempotency {
     fn is_idempotent(&self, request: &Parts) -> bool {
         match request.method {
             Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE => true,
-            _ => request.headers.contains_key("idempotency-key"),
+            _ => has_key(request),
         }
     }
+}
+
+/// What is idempotent over gRPC, for [`RetryLayer::new_for_grpc`](crate::RetryLayer::new_for_grpc): a request with an
+/// `Idempotency-Key`, and no other.
+///
+/// Every gRPC method is a POST, and nothing on the wire tells those that only read from those that write.
+///
+/// ```
+/// use tower_rampart::retry::{GrpcIdempotency, Idempotency};
+///
+/// let pull = http::Request::post("/billing.Metrics/Pull").body(()).unwrap();
+/// let (head, ()) = pull.into_parts();
+/// assert!(!GrpcIdempotency.is_idempotent(&head));
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GrpcIdempotency;
+
+impl Idempotency<Parts> for GrpcIdempotency {
+    fn is_idempotent(&self, request: &Parts) -> bool {
+        has_key(request)
+    }
+}
+
+fn has_key(request: &Parts) -> bool {
+    request.headers.contains_key("idempotency-key")
 }
 
 /// Every request is idempotent, for [`RetryLayer::new`](crate::RetryLayer::new): what is not must be told apart by the
@@ -57,15 +82,16 @@ impl<Req> Idempotency<Req> for AlwaysIdempotent {
 mod tests {
     use super::*;
 
+    fn head(method: &str, key: bool) -> Parts {
+        let mut request = http::Request::builder().method(method);
+        if key {
+            request = request.header("Idempotency-Key", "1");
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
     #[test]
     fn the_methods_of_rfc_9110_and_a_key() {
-        let head = |method: &str, key: bool| {
-            let mut request = http::Request::builder().method(method);
-            if key {
-                request = request.header("Idempotency-Key", "1");
-            }
-            request.body(()).unwrap().into_parts().0
-        };
         for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"] {
             assert!(HttpIdempotency.is_idempotent(&head(method, false)), "{method}");
         }
@@ -73,6 +99,14 @@ mod tests {
         for method in ["POST", "PATCH", "CONNECT", "PURGE", "get"] {
             assert!(!HttpIdempotency.is_idempotent(&head(method, false)), "{method}");
             assert!(HttpIdempotency.is_idempotent(&head(method, true)), "{method} with a key");
+        }
+    }
+
+    #[test]
+    fn over_grpc_the_key_alone() {
+        for method in ["POST", "GET"] {
+            assert!(!GrpcIdempotency.is_idempotent(&head(method, false)), "{method}");
+            assert!(GrpcIdempotency.is_idempotent(&head(method, true)), "{method} with a key");
         }
     }
 }

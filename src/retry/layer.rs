@@ -11,12 +11,12 @@ use tower_service::Service;
 
 use super::policy::Policy;
 use super::{
-    AlwaysIdempotent, Budget, CloneRequests, HttpIdempotency, OnRetry, Replay, ReplayBodies, Report, ResponseFuture,
-    RetryEvent,
+    AlwaysIdempotent, Budget, CloneRequests, GrpcIdempotency, HttpIdempotency, OnRetry, Replay, ReplayBodies, Report,
+    ResponseFuture, RetryEvent,
 };
 use crate::BoxError;
 use crate::backoff::Backoff;
-use crate::classify::{Classifier, HttpClassifier};
+use crate::classify::{Classifier, GrpcClassifier, HttpClassifier};
 
 /// Tries a failed call again, where that can help and does no harm.
 ///
@@ -36,8 +36,8 @@ use crate::classify::{Classifier, HttpClassifier};
 /// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker refused is tried again |
 /// | [`on_retry`](Self::on_retry) | none | hears of every retry |
 ///
-/// For HTTP the methods that RFC 9110 calls idempotent and requests with an `Idempotency-Key` are idempotent;
-/// **with [`new`](Self::new) every request is**.
+/// For HTTP the methods that RFC 9110 calls idempotent and requests with an `Idempotency-Key` are idempotent; for gRPC
+/// only the latter; **with [`new`](Self::new) every request is**.
 ///
 /// ```
 /// use std::time::Duration;
@@ -94,8 +94,36 @@ impl RetryLayer {
     /// The inner service is called with `http::Request<ReplayBody<B>>`; nothing has to be `Clone`.
     #[must_use]
     pub fn new_for_http() -> Self {
-        let replay = ReplayBodies { max_bytes: 64 * 1024, idempotency: HttpIdempotency };
-        Self::with(HttpClassifier::new(), replay)
+        Self::with(HttpClassifier::new(), ReplayBodies::new(HttpIdempotency))
+    }
+}
+
+impl RetryLayer<GrpcClassifier, ReplayBodies<GrpcIdempotency>> {
+    /// Retries gRPC requests whose outcomes [`GrpcClassifier`] judges, by what their heads tell.
+    ///
+    /// Every gRPC method is a POST, so by default only what was provably not processed is sent again, and what has an
+    /// `Idempotency-Key`. Say by [`idempotent`](Self::idempotent) which methods may be repeated:
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    /// use tower_rampart::retry::{GrpcIdempotency, Idempotency};
+    ///
+    /// const READS: [&str; 2] = ["/billing.Metrics/Pull", "/billing.Metrics/List"];
+    ///
+    /// let layer = RetryLayer::new_for_grpc()
+    ///     .idempotent(|request| GrpcIdempotency.is_idempotent(request) || READS.contains(&request.uri.path()));
+    /// # let _ = layer;
+    /// ```
+    ///
+    /// - `UNAVAILABLE` and `DEADLINE_EXCEEDED` are worth another attempt; `RESOURCE_EXHAUSTED` only if the server says when.
+    /// - `grpc-retry-pushback-ms` (gRPC proposal A6) is the server's hint; one that is negative, unreadable or repeated ends
+    ///   the retrying.
+    /// - A head without a code is the beginning of a stream, and the caller's at once: what its trailers say is no longer
+    ///   retried.
+    /// - `grpc-timeout` is passed on as it is, in every attempt.
+    #[must_use]
+    pub fn new_for_grpc() -> Self {
+        Self::with(GrpcClassifier::new(), ReplayBodies::new(GrpcIdempotency))
     }
 }
 

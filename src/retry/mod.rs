@@ -52,7 +52,7 @@ pub use self::deadline::Deadline;
 pub use self::error::{GiveUp, RetryError, TimedOut};
 pub use self::event::{OnRetry, RetryEvent};
 pub use self::future::ResponseFuture;
-pub use self::idempotency::{AlwaysIdempotent, HttpIdempotency, Idempotency};
+pub use self::idempotency::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency, Idempotency};
 pub use self::layer::{Retry, RetryLayer};
 pub use self::replay::{CloneRequests, KeptRequest, Replay, ReplayBodies};
 pub use self::replay_body::ReplayBody;

@@ -50,6 +50,12 @@ pub struct ReplayBodies<I = HttpIdempotency> {
     pub(super) idempotency: I,
 }
 
+impl<I> ReplayBodies<I> {
+    pub(super) const fn new(idempotency: I) -> Self {
+        Self { max_bytes: 64 * 1024, idempotency }
+    }
+}
+
 /// Keeps a request by cloning it.
 #[derive(Clone, Debug)]
 pub struct CloneRequests<I = AlwaysIdempotent> {

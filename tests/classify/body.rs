@@ -1,16 +1,13 @@
 //! Judging at the end of the body.
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::classify::body::JudgedBody;
@@ -19,68 +16,12 @@ use tower_rampart::classify::{
 };
 use tower_rampart::{BoxError, ClassifyLayer};
 
+use super::script::{Step, script};
 use super::{Facts, facts, header_map, response};
 
 const SUCCESS: Facts = (Class::Success, Processed::Yes, Health::Success);
 const ABANDONED: Facts = (Class::Success, Processed::Yes, Health::Neutral);
 const BROKEN: Facts = (Class::Ambiguous, Processed::Maybe, Health::Failure);
-
-enum Step {
-    Data(&'static str),
-    Trailers(&'static [(&'static str, &'static str)]),
-    Fail,
-    End,
-    Wait,
-    Panic,
-}
-
-/// Plays its steps, and ends when there are none left.
-struct Script {
-    steps: VecDeque<Step>,
-    hint: SizeHint,
-    // Whether it says that it has ended before it is asked once more.
-    tells_its_end: bool,
-}
-
-fn script(steps: impl IntoIterator<Item = Step>) -> Script {
-    Script { steps: steps.into_iter().collect(), hint: SizeHint::default(), tells_its_end: false }
-}
-
-impl Script {
-    fn announced(mut self, bytes: u64) -> Self {
-        self.hint = SizeHint::with_exact(bytes);
-        self
-    }
-
-    fn telling_its_end(mut self) -> Self {
-        self.tells_its_end = true;
-        self
-    }
-}
-
-impl Body for Script {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Poll::Ready(match self.steps.pop_front() {
-            Some(Step::Data(data)) => Some(Ok(Frame::data(Bytes::from_static(data.as_bytes())))),
-            Some(Step::Trailers(trailers)) => Some(Ok(Frame::trailers(header_map(trailers)))),
-            Some(Step::Fail) => Some(Err(io::ErrorKind::UnexpectedEof.into())),
-            Some(Step::Wait) => return Poll::Pending,
-            Some(Step::Panic) => panic!("the body panics"),
-            Some(Step::End) | None => None,
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.tells_its_end && self.steps.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.hint
-    }
-}
 
 /// What a judged body told, and how often.
 #[derive(Clone, Default)]

@@ -9,7 +9,7 @@ mod docs;
 mod grpc;
 mod hints;
 mod layer;
-
+mod script;
 mod status;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response};

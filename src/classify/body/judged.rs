@@ -19,6 +19,9 @@ use crate::classify::{Classified, ClassifyHttp, Verdict};
 pub trait Settle {
     /// Takes the verdict.
     fn settle(self, verdict: &Verdict);
+
+    /// Hears that the head is here and that the verdict will come when the body has ended. Does nothing by default.
+    fn await_end(&mut self) {}
 }
 
 impl<F: FnOnce(&Verdict)> Settle for F {
@@ -103,6 +106,8 @@ impl<B: Body, E: JudgeEnd, S: Settle> JudgedBody<B, E, S> {
             if let Some(pending) = judged.pending.take() {
                 pending.settle(BodyEnd::Complete(None));
             }
+        } else if let Some(pending) = &mut judged.pending {
+            pending.settle.await_end();
         }
         Response::from_parts(parts, judged)
     }
