@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod attempt;
 mod backoff;
 pub mod breaker;
 pub mod classify;
@@ -26,7 +27,8 @@ pub mod retry;
 //pub use breaker::CircuitBreakerLayer;
 #[doc(inline)]
 pub use classify::ClassifyLayer;
-//pub use retry::RetryLayer;
+#[doc(inline)]
+pub use retry::RetryLayer;
 
 /// The error type of the layers: the same type as `tower::BoxError`.
 ///

@@ -1,0 +1,40 @@
+/// Which attempt of a call a request is, left in the extensions of every HTTP request that is a retry.
+///
+/// A first attempt carries none, so that the common case costs nothing.
+///
+/// ```
+/// use tower_rampart::retry::Attempt;
+///
+/// let request = http::Request::new(());
+/// assert_eq!(Attempt::of(&request).number(), 1);
+/// assert!(!Attempt::of(&request).is_retry());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attempt(u32);
+
+impl Attempt {
+    pub(crate) const FIRST: Self = Self(1);
+
+    /// The attempt after this one.
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// Which attempt this request is: the first if nothing says otherwise.
+    #[must_use]
+    pub fn of<B>(request: &http::Request<B>) -> Self {
+        request.extensions().get().copied().unwrap_or(Self::FIRST)
+    }
+
+    /// The number of the attempt, counted from 1.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// Whether an earlier attempt of the same call failed.
+    #[must_use]
+    pub const fn is_retry(self) -> bool {
+        self.0 > 1
+    }
+}

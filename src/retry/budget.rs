@@ -1,0 +1,254 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One token, in millionths: whole numbers, so that 0.6 is 0.6 and nothing gets lost by rounding.
+const TOKEN: u64 = 1_000_000;
+
+/// Where Finagle draws the line too. It only catches slips such as a percentage of 2000.
+const MAX_RATIO: f64 = 1_000.0;
+
+/// How many retries there may be for so many calls, so that a failing upstream is not buried under them.
+///
+/// A token bucket: every call puts in a share of a token, every retry takes out a whole one, and with less than one left
+/// there is no retry. Over time, `Budget::ratio(0.2)` allows one retry for every five calls, whatever the number of
+/// attempts a single call may have. A retry that was granted and then cancelled keeps its token.
+///
+/// | | default | |
+/// |---|---|---|
+/// | [`reserve`](Self::reserve) | 10 tokens | what it starts with, for clients that have just started |
+/// | [`capacity`](Self::capacity) | 100 tokens | what it can hold, so that a quiet day does not pay for a storm |
+///
+/// The idea and the numbers: Finagle's `RetryBudget` (a fifth of the calls; 10 a second over 10 seconds, so 100 in all)
+/// and gRPC proposal A6, "throttling retry attempts" (starts with 10). Unlike theirs it needs no clock.
+///
+/// Clones share the tokens: give clones of one budget to all the layers that call the same upstream.
+///
+/// ```
+/// use tower_rampart::retry::Budget;
+///
+/// let budget = Budget::ratio(0.2).reserve(3);
+/// assert_eq!(budget.balance(), Some(3.0));
+/// let shared = budget.clone();
+/// # let _ = shared;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Budget {
+    // None is unlimited.
+    bucket: Option<Arc<Bucket>>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    /// What every call puts in, in millionths of a token.
+    deposit: u64,
+    capacity: u64,
+    balance: AtomicU64,
+}
+
+impl Budget {
+    /// Allows this many retries for every call, over time: 0.2 is one retry for every five calls.
+    ///
+    /// Counts in millionths. With 0 there is nothing but the reserve.
+    ///
+    /// # Panics
+    ///
+    /// If the ratio is not a number from 0 to 1000.
+    #[must_use]
+    pub fn ratio(ratio: f64) -> Self {
+        assert!((0.0..=MAX_RATIO).contains(&ratio), "Budget: the ratio must be from 0 to {MAX_RATIO}, but is {ratio}");
+        // In range by the assertion, and rounded because 0.6 is a little less than 0.6 in binary.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let deposit = (ratio * TOKEN as f64).round() as u64;
+        Self::new(Bucket { deposit, capacity: 100 * TOKEN, balance: AtomicU64::new(10 * TOKEN) })
+    }
+
+    /// Allows every retry.
+    #[must_use]
+    pub const fn unlimited() -> Self {
+        Self { bucket: None }
+    }
+
+    /// Starts with so many tokens; the capacity grows to hold them if it is smaller.
+    ///
+    /// The result starts afresh: clones made before keep their own tokens.
+    #[must_use]
+    pub fn reserve(self, tokens: u32) -> Self {
+        self.changed(|bucket| {
+            let balance = u64::from(tokens) * TOKEN;
+            Bucket { capacity: bucket.capacity.max(balance), balance: AtomicU64::new(balance), ..*bucket }
+        })
+    }
+
+    /// Holds at most so many tokens; the reserve shrinks to fit if it is larger.
+    ///
+    /// The result starts afresh: clones made before keep their own tokens.
+    ///
+    /// # Panics
+    ///
+    /// If there is room for no token at all: a budget without retries is [`max_attempts(1)`](crate::RetryLayer::max_attempts).
+    #[must_use]
+    pub fn capacity(self, tokens: u32) -> Self {
+        assert!(tokens > 0, "Budget: the capacity must be at least 1 token, but is {tokens}");
+        self.changed(|bucket| {
+            let capacity = u64::from(tokens) * TOKEN;
+            let balance = bucket.balance.load(Ordering::Relaxed).min(capacity);
+            Bucket { capacity, balance: AtomicU64::new(balance), ..*bucket }
+        })
+    }
+
+    /// The tokens that are left, or `None` if it is unlimited. For watching: it may change at any moment.
+    #[must_use]
+    pub fn balance(&self) -> Option<f64> {
+        self.bucket.as_ref().map(|bucket| bucket.balance.load(Ordering::Relaxed) as f64 / TOKEN as f64)
+    }
+
+    /// A call begins.
+    pub(super) fn deposit(&self) {
+        if let Some(bucket) = &self.bucket {
+            bucket.deposit();
+        }
+    }
+
+    /// A call wants to be retried: whether it may.
+    pub(super) fn withdraw(&self) -> bool {
+        self.bucket.as_ref().is_none_or(|bucket| bucket.withdraw())
+    }
+
+    fn new(bucket: Bucket) -> Self {
+        Self { bucket: Some(Arc::new(bucket)) }
+    }
+
+    fn changed(self, change: impl FnOnce(&Bucket) -> Bucket) -> Self {
+        match &self.bucket {
+            Some(bucket) => Self::new(change(bucket)),
+            None => self,
+        }
+    }
+}
+
+impl Default for Budget {
+    /// One retry for every five calls.
+    fn default() -> Self {
+        Self::ratio(0.2)
+    }
+}
+
+// One word and nothing that hangs on it: no ordering with other memory is needed.
+impl Bucket {
+    fn deposit(&self) {
+        // Full is the usual state. It costs a load and leaves the cache line with whoever has it.
+        let _ = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| {
+            (balance < self.capacity && self.deposit > 0).then(|| (balance + self.deposit).min(self.capacity))
+        });
+    }
+
+    fn withdraw(&self) -> bool {
+        self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| balance.checked_sub(TOKEN)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicU32;
+    use std::thread;
+
+    use super::*;
+
+    fn drained(ratio: f64) -> Budget {
+        Budget::ratio(ratio).reserve(0)
+    }
+
+    #[test]
+    fn six_tenths_are_exactly_three_retries_for_five_calls() {
+        for (ratio, calls, retries) in [(0.6, 5, 3), (0.1, 10, 1), (0.2, 5, 1), (0.3, 10, 3), (0.7, 10, 7), (2.5, 2, 5)]
+        {
+            let budget = drained(ratio);
+            for round in 0..10_000 {
+                (0..calls).for_each(|_| budget.deposit());
+                let granted = (0..calls * 3).filter(|_| budget.withdraw()).count();
+                assert_eq!(granted, retries, "ratio {ratio}, round {round}");
+            }
+            assert_eq!(budget.balance(), Some(0.0));
+        }
+    }
+
+    #[test]
+    fn starts_with_the_reserve_and_holds_no_more_than_the_capacity() {
+        let budget = Budget::ratio(0.5);
+        assert_eq!(budget.balance(), Some(10.0));
+        (0..10_000).for_each(|_| budget.deposit());
+        assert_eq!(budget.balance(), Some(100.0));
+        assert_eq!((0..1_000).filter(|_| budget.withdraw()).count(), 100);
+
+        assert_eq!(Budget::ratio(0.5).reserve(300).balance(), Some(300.0));
+        let small = Budget::ratio(0.5).reserve(300).capacity(2);
+        assert_eq!(small.balance(), Some(2.0));
+        small.deposit();
+        assert_eq!(small.balance(), Some(2.0));
+    }
+
+    #[test]
+    fn a_ratio_of_zero_leaves_the_reserve() {
+        let budget = Budget::ratio(0.0).reserve(2);
+        (0..100).for_each(|_| budget.deposit());
+        assert_eq!((0..100).filter(|_| budget.withdraw()).count(), 2);
+    }
+
+    #[test]
+    fn clones_share_and_unlimited_is_unlimited() {
+        let budget = drained(1.0);
+        let clone = budget.clone();
+        clone.deposit();
+        assert!(budget.withdraw());
+        assert!(!clone.withdraw());
+
+        let unlimited = Budget::unlimited().reserve(1).capacity(1);
+        assert!((0..1_000).all(|_| unlimited.withdraw()));
+        assert_eq!(unlimited.balance(), None);
+    }
+
+    #[test]
+    fn is_never_overdrawn_by_64_racing_threads() {
+        const THREADS: u32 = 64;
+        const CALLS: u32 = 500;
+        let budget = Budget::ratio(0.6).reserve(7).capacity(u32::MAX);
+        let granted = AtomicU32::new(0);
+        let start = Barrier::new(THREADS as usize);
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    start.wait();
+                    for _ in 0..CALLS {
+                        budget.deposit();
+                        // More than is ever put in, so that the bucket is fought over while it is empty.
+                        let wins = (0..2).filter(|_| budget.withdraw()).count();
+                        granted.fetch_add(u32::try_from(wins).unwrap(), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        // Nothing was lost, and nothing was made: all that came in is out or still there.
+        let put_in = u64::from(THREADS * CALLS) * 600_000 + 7 * TOKEN;
+        let balance = budget.bucket.as_ref().unwrap().balance.load(Ordering::Relaxed);
+        assert_eq!(u64::from(granted.load(Ordering::Relaxed)) * TOKEN + balance, put_in);
+    }
+
+    #[test]
+    #[should_panic(expected = "the ratio must be from 0 to 1000, but is NaN")]
+    fn a_ratio_that_is_no_number_panics() {
+        let _ = Budget::ratio(f64::NAN);
+    }
+
+    #[test]
+    #[should_panic(expected = "the ratio must be from 0 to 1000, but is -0.1")]
+    fn a_negative_ratio_panics() {
+        let _ = Budget::ratio(-0.1);
+    }
+
+    #[test]
+    #[should_panic(expected = "the capacity must be at least 1 token, but is 0")]
+    fn no_capacity_panics() {
+        let _ = Budget::ratio(0.1).capacity(0);
+    }
+}

@@ -1,0 +1,80 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What stands for "never" where a sum of times does not fit; the same as in tokio's own timers.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+
+/// The moment by which a call must have ended, with all its attempts and waits.
+///
+/// In the extensions of an HTTP request it overrides [`RetryLayer::deadline`](crate::RetryLayer::deadline), to a later
+/// moment as well as to an earlier one, and stays there for the layers further inside: being a moment and no length of
+/// time, it tells each of them what remains.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_rampart::retry::Deadline;
+///
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(Deadline::within(Duration::from_secs(2)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// At this moment.
+    #[must_use]
+    pub const fn at(moment: Instant) -> Self {
+        Self(moment)
+    }
+
+    /// So long from now. What lies too far ahead for the clock is 30 years from now.
+    #[must_use]
+    pub fn within(time: Duration) -> Self {
+        Self(after(Instant::now(), time))
+    }
+
+    /// The moment itself.
+    #[must_use]
+    pub const fn instant(self) -> Instant {
+        self.0
+    }
+
+    /// The time that is left, zero once the moment has come.
+    #[must_use]
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether the moment has come.
+    #[must_use]
+    pub fn has_passed(self) -> bool {
+        self.remaining().is_zero()
+    }
+}
+
+/// The moment this long after another, without overflow.
+pub(super) fn after(moment: Instant, time: Duration) -> Instant {
+    moment.checked_add(time).unwrap_or_else(|| moment + FAR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn tells_what_remains_and_stops_at_zero() {
+        let deadline = Deadline::within(Duration::from_secs(2));
+        tokio::time::advance(Duration::from_millis(500)).await;
+        assert_eq!(deadline.remaining(), Duration::from_millis(1_500));
+        assert!(!deadline.has_passed());
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert_eq!(deadline.remaining(), Duration::ZERO);
+        assert!(deadline.has_passed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_time_does_not_overflow() {
+        assert!(Deadline::within(Duration::MAX).remaining() >= FAR);
+    }
+}

@@ -1,0 +1,219 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep};
+use tower_service::Service;
+
+use super::call::{Call, Ended, Next};
+use super::deadline::after;
+use super::layer::Shared;
+use super::{Deadline, OnRetry, Replay, Report, TimedOut};
+use crate::BoxError;
+use crate::classify::Classifier;
+
+pin_project! {
+    /// The future of [`Retry`](super::Retry).
+    // The bounds are here because the parts of a call are what the two traits say they are.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, Req, C, K, N>
+    where
+        S: Service<K::Request>,
+        K: Replay<Req>,
+    {
+        #[pin]
+        state: State<S::Future, K::Kept>,
+        #[pin]
+        timer: Timer,
+        service: S,
+        call: Call<C, K, N>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    #[project_replace = StateOwned]
+    enum State<F, T> {
+        // The deadline had passed before there was anything to wait for.
+        Late,
+        // An attempt is under way. The last one keeps nothing.
+        Calling { #[pin] future: F, kept: Option<T> },
+        // The timer runs until the next attempt.
+        Waiting { kept: T },
+        // The service is asked to get ready for the next attempt.
+        Readying { kept: T },
+        Done,
+    }
+}
+
+pin_project! {
+    // What ends the present state by time. Not set before something has to be waited for.
+    struct Timer {
+        #[pin]
+        sleep: Option<Sleep>,
+    }
+}
+
+impl<S, Req, C, K, N> ResponseFuture<S, Req, C, K, N>
+where
+    S: Service<K::Request>,
+    K: Replay<Req>,
+{
+    /// Calls the service, which is ready, for the first time.
+    pub(super) fn new(mut service: S, shared: Arc<Shared<C, K, N>>, request: Req) -> Self {
+        let carried = shared.replay.deadline(&request);
+        let deadline = carried.or_else(|| shared.settings.deadline.map(Deadline::within));
+        let call = Call::new(shared, deadline);
+        let state = if carried.is_some() && call.is_past_deadline() {
+            State::Late
+        } else {
+            call.shared.settings.budget.deposit();
+            let (request, kept) = call.shared.replay.first(request, call.has_more());
+            State::Calling { future: service.call(request), kept }
+        };
+        Self { state, timer: Timer { sleep: None }, service, call }
+    }
+}
+
+impl<S, Req, C, K, N> Future for ResponseFuture<S, Req, C, K, N>
+where
+    S: Service<K::Request>,
+    S::Error: Into<BoxError>,
+    C: Classifier<S::Response>,
+    K: Replay<Req> + Report<S::Response>,
+    N: OnRetry,
+{
+    type Output = Result<S::Response, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            if let StateProj::Calling { future, kept } = this.state.as_mut().project() {
+                let ended = match future.poll(cx) {
+                    Poll::Ready(Ok(response)) => Ended::Answered(response),
+                    Poll::Ready(Err(error)) => Ended::Failed(error.into()),
+                    Poll::Pending => match poll_limits(this.timer.as_mut(), this.call, cx) {
+                        Poll::Ready(ended) => ended,
+                        Poll::Pending => return Poll::Pending,
+                    },
+                };
+                let kept = kept.take();
+                // Lets go of the attempt, and with it of a body that was not sent, before anything is decided.
+                this.state.set(State::Done);
+                match this.call.settle(ended, kept) {
+                    Next::Return(output) => return Poll::Ready(output),
+                    Next::Again { kept, wait } => {
+                        this.timer.as_mut().set_to(wait);
+                        this.state.set(State::Waiting { kept });
+                    }
+                }
+            }
+            match this.state.as_mut().project_replace(State::Done) {
+                StateOwned::Waiting { kept } => {
+                    if this.timer.as_mut().poll_wait(cx).is_pending() {
+                        this.state.set(State::Waiting { kept });
+                        return Poll::Pending;
+                    }
+                    this.state.set(State::Readying { kept });
+                }
+                StateOwned::Readying { kept } => match this.service.poll_ready(cx) {
+                    // By the clock: a service that gets ready too late may do so before the timer rings.
+                    Poll::Ready(Ok(())) if this.call.is_past_deadline() => {
+                        return Poll::Ready(Err(this.call.too_late()));
+                    }
+                    Poll::Ready(Ok(())) => {
+                        this.timer.as_mut().stop();
+                        this.call.attempt = this.call.attempt.next();
+                        let more = this.call.has_more();
+                        let (request, kept) = this.call.shared.replay.next(kept, this.call.attempt, more);
+                        this.state.set(State::Calling { future: this.service.call(request), kept });
+                    }
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(this.call.not_ready::<S::Response>(error.into())));
+                    }
+                    Poll::Pending => {
+                        let deadline = this.call.deadline.map(Deadline::instant);
+                        if this.timer.as_mut().poll_until(|| deadline, cx).is_ready() {
+                            return Poll::Ready(Err(this.call.too_late()));
+                        }
+                        this.state.set(State::Readying { kept });
+                        return Poll::Pending;
+                    }
+                },
+                StateOwned::Late => return Poll::Ready(Err(this.call.too_late())),
+                StateOwned::Calling { .. } | StateOwned::Done => panic!("ResponseFuture was polled after its end"),
+            }
+        }
+    }
+}
+
+/// The attempt is not ready: whether a time limit has come.
+fn poll_limits<Res, C, K, N>(timer: Pin<&mut Timer>, call: &Call<C, K, N>, cx: &mut Context<'_>) -> Poll<Ended<Res>> {
+    let limit = call.shared.settings.attempt_timeout;
+    let deadline = call.deadline.map(Deadline::instant);
+    let moment = || {
+        let limit = limit.map(|limit| after(Instant::now(), limit));
+        limit.into_iter().chain(deadline).min()
+    };
+    timer.poll_until(moment, cx).map(|moment| match limit {
+        Some(limit) if deadline.is_none_or(|deadline| moment < deadline) => {
+            Ended::Failed(TimedOut::attempt(limit).into())
+        }
+        _ => Ended::Cut,
+    })
+}
+
+impl Timer {
+    fn stop(self: Pin<&mut Self>) {
+        self.project().sleep.set(None);
+    }
+
+    fn set_to(self: Pin<&mut Self>, wait: Duration) {
+        self.project().sleep.set((!wait.is_zero()).then(|| tokio::time::sleep(wait)));
+    }
+
+    /// Ready when the time that was set is over.
+    fn poll_wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut sleep = self.project().sleep;
+        if let Some(timer) = sleep.as_mut().as_pin_mut() {
+            ready!(timer.poll(cx));
+        }
+        sleep.set(None);
+        Poll::Ready(())
+    }
+
+    /// Ready, with that moment, when a moment has come which is chosen the first time. Without one it never is.
+    fn poll_until(
+        self: Pin<&mut Self>,
+        moment: impl FnOnce() -> Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Instant> {
+        let mut sleep = self.project().sleep;
+        if sleep.is_none() {
+            sleep.set(moment().map(tokio::time::sleep_until));
+        }
+        let Some(mut timer) = sleep.as_pin_mut() else {
+            return Poll::Pending;
+        };
+        // A future that uses up the task's cooperative budget in every poll would keep the timer from ever ringing.
+        if timer.as_mut().poll(cx).is_ready() || timer.deadline() <= Instant::now() {
+            Poll::Ready(timer.deadline())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+impl<S, Req, C, K, N> fmt::Debug for ResponseFuture<S, Req, C, K, N>
+where
+    S: Service<K::Request>,
+    K: Replay<Req>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").field("attempt", &self.call.attempt).finish_non_exhaustive()
+    }
+}

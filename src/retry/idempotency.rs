@@ -1,0 +1,78 @@
+use http::Method;
+use http::request::Parts;
+
+/// Says whether sending a request twice does no more than sending it once.
+///
+/// Asked only after an attempt failed in a way that is worth another. A closure from a request to `bool` is one.
+pub trait Idempotency<Req> {
+    /// Whether the request may be sent again although the server may have acted on it.
+    fn is_idempotent(&self, request: &Req) -> bool;
+}
+
+impl<F, Req> Idempotency<Req> for F
+where
+    F: Fn(&Req) -> bool,
+{
+    fn is_idempotent(&self, request: &Req) -> bool {
+        self(request)
+    }
+}
+
+/// What is idempotent over HTTP, for [`RetryLayer::new_for_http`](crate::RetryLayer::new_for_http).
+///
+/// The methods GET, HEAD, PUT, DELETE, OPTIONS and TRACE (RFC 9110 section 9.2.2), and any request with an
+/// `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
+///
+/// ```
+/// use tower_rampart::retry::{HttpIdempotency, Idempotency};
+///
+/// let charge = http::Request::post("/charges").header("idempotency-key", "7f3a").body(()).unwrap();
+/// let (head, ()) = charge.into_parts();
+/// assert!(HttpIdempotency.is_idempotent(&head));
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HttpIdempotency;
+
+impl Idempotency<Parts> for HttpIdempotency {
+    fn is_idempotent(&self, request: &Parts) -> bool {
+        match request.method {
+            Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE => true,
+            _ => request.headers.contains_key("idempotency-key"),
+        }
+    }
+}
+
+/// Every request is idempotent, for [`RetryLayer::new`](crate::RetryLayer::new): what is not must be told apart by the
+/// classifier, or by a predicate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AlwaysIdempotent;
+
+impl<Req> Idempotency<Req> for AlwaysIdempotent {
+    fn is_idempotent(&self, _: &Req) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_methods_of_rfc_9110_and_a_key() {
+        let head = |method: &str, key: bool| {
+            let mut request = http::Request::builder().method(method);
+            if key {
+                request = request.header("Idempotency-Key", "1");
+            }
+            request.body(()).unwrap().into_parts().0
+        };
+        for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"] {
+            assert!(HttpIdempotency.is_idempotent(&head(method, false)), "{method}");
+        }
+        // Methods are case-sensitive (RFC 9110 section 9.1): `get` is a method nobody knows.
+        for method in ["POST", "PATCH", "CONNECT", "PURGE", "get"] {
+            assert!(!HttpIdempotency.is_idempotent(&head(method, false)), "{method}");
+            assert!(HttpIdempotency.is_idempotent(&head(method, true)), "{method} with a key");
+        }
+    }
+}

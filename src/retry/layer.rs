@@ -1,0 +1,348 @@
+use std::fmt;
+use std::mem;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::request::Parts;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::policy::Policy;
+use super::{
+    AlwaysIdempotent, Budget, CloneRequests, HttpIdempotency, OnRetry, Replay, ReplayBodies, Report, ResponseFuture,
+    RetryEvent,
+};
+use crate::BoxError;
+use crate::backoff::Backoff;
+use crate::classify::{Classifier, HttpClassifier};
+
+/// Tries a failed call again, where that can help and does no harm.
+///
+/// Belongs outermost, around the breaker and the client: every attempt passes through them. See [the module](super) for
+/// the rules it keeps.
+///
+/// | setting | default | |
+/// |---|---|---|
+/// | [`max_attempts`](Self::max_attempts) | 3 | the first try included |
+/// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait where the server gives no hint |
+/// | [`attempt_timeout`](Self::attempt_timeout) | none | for one attempt, from its first poll to its response |
+/// | [`deadline`](Self::deadline) | none | for all attempts and waits together |
+/// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](Budget::ratio) | one retry for five calls, 10 tokens to start with |
+/// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest wait that a server can ask for |
+/// | [`max_replay_bytes`](Self::max_replay_bytes) | 65,536 | HTTP: how much of a body is kept for a replay |
+/// | [`idempotent`](Self::idempotent) | see below | what may be sent again although it may have been processed |
+/// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker refused is tried again |
+/// | [`on_retry`](Self::on_retry) | none | hears of every retry |
+///
+/// For HTTP the methods that RFC 9110 calls idempotent and requests with an `Idempotency-Key` are idempotent;
+/// **with [`new`](Self::new) every request is**.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower::{ServiceBuilder, service_fn};
+/// use tower_rampart::RetryLayer;
+/// use tower_rampart::retry::{Backoff, Budget, ReplayBody};
+///
+/// let service = ServiceBuilder::new()
+///     .layer(
+///         RetryLayer::new_for_http()
+///             .max_attempts(4)
+///             .backoff(Backoff::exponential(Duration::from_millis(100), Duration::from_secs(5)))
+///             .attempt_timeout(Duration::from_secs(2))
+///             .deadline(Duration::from_secs(15))
+///             .budget(Budget::ratio(0.2)),
+///     )
+///     .service(service_fn(|_: http::Request<ReplayBody<String>>| async {
+///         Ok::<_, std::io::Error>(http::Response::new(String::new()))
+///     }));
+/// # let _ = service;
+/// ```
+#[derive(Clone, Debug)]
+pub struct RetryLayer<C = HttpClassifier, K = ReplayBodies, N = ()> {
+    shared: Shared<C, K, N>,
+}
+
+/// The service that [`RetryLayer`] makes.
+pub struct Retry<S, C, K, N = ()> {
+    inner: S,
+    shared: Arc<Shared<C, K, N>>,
+}
+
+/// What the services that were made together, and their futures, have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Shared<C, K, N> {
+    pub(super) settings: Settings,
+    pub(super) classifier: C,
+    pub(super) replay: K,
+    pub(super) on_retry: N,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) max_attempts: NonZeroU32,
+    pub(super) attempt_timeout: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) budget: Budget,
+    pub(super) policy: Policy,
+}
+
+impl RetryLayer {
+    /// Retries HTTP requests whose outcomes [`HttpClassifier`] judges.
+    ///
+    /// The inner service is called with `http::Request<ReplayBody<B>>`; nothing has to be `Clone`.
+    #[must_use]
+    pub fn new_for_http() -> Self {
+        let replay = ReplayBodies { max_bytes: 64 * 1024, idempotency: HttpIdempotency };
+        Self::with(HttpClassifier::new(), replay)
+    }
+}
+
+impl<C> RetryLayer<C, CloneRequests> {
+    /// Retries requests of any kind that are `Clone`, with outcomes judged by a classifier of your own.
+    ///
+    /// **Every request counts as idempotent**: whatever the classifier calls transient is sent again. Have it say
+    /// [`Terminal`](crate::classify::Class::Terminal) or [`Ambiguous`](crate::classify::Class::Ambiguous) of an outcome
+    /// after which that would do harm, or tell requests apart by [`idempotent`](Self::idempotent).
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    /// use tower_rampart::classify::{Verdict, classifier_fn};
+    ///
+    /// let layer = RetryLayer::new(classifier_fn(|outcome: Result<&Vec<u8>, _>| match outcome {
+    ///     Ok(_) => Verdict::success(),
+    ///     Err(error) => Verdict::of_error(error),
+    /// }));
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn new(classifier: C) -> Self {
+        Self::with(classifier, CloneRequests { idempotency: AlwaysIdempotent })
+    }
+}
+
+impl<C, K> RetryLayer<C, K> {
+    fn with(classifier: C, replay: K) -> Self {
+        let settings = Settings {
+            max_attempts: NonZeroU32::MIN.saturating_add(2),
+            attempt_timeout: None,
+            deadline: None,
+            budget: Budget::default(),
+            policy: Policy {
+                backoff: Backoff::default(),
+                max_retry_after: Duration::from_secs(60),
+                retry_circuit_open: false,
+            },
+        };
+        Self { shared: Shared { settings, classifier, replay, on_retry: () } }
+    }
+}
+
+impl<C, K, N> RetryLayer<C, K, N> {
+    /// Tries at most so many times, the first try included. With 1 nothing is retried, copied or buffered, and deadline
+    /// and attempt timeout still hold.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    #[must_use]
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        let Some(attempts) = NonZeroU32::new(attempts) else {
+            panic!("RetryLayer: max_attempts includes the first try and must be at least 1, but is 0");
+        };
+        self.shared.settings.max_attempts = attempts;
+        self
+    }
+
+    /// How long to wait before a retry when the server does not say. A plain `Duration` is a fixed wait without jitter.
+    ///
+    /// When the server does say, its hint is waited for in full and something between nothing and this backoff's
+    /// [ceiling](Backoff::ceiling) on top, whatever its jitter, so that clients do not return together.
+    #[must_use]
+    pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
+        self.shared.settings.policy.backoff = backoff.into();
+        self
+    }
+
+    /// Cuts an attempt that takes longer than this until its response. The cut is an error like any other
+    /// ([`TimedOut`](super::TimedOut), transient, maybe processed), and is retried if the rules allow.
+    ///
+    /// Waiting for the inner service to become ready is no part of an attempt: see [`deadline`](Self::deadline).
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[must_use]
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        assert!(!timeout.is_zero(), "RetryLayer: attempt_timeout must be longer than {timeout:?}");
+        self.shared.settings.attempt_timeout = Some(timeout);
+        self
+    }
+
+    /// Ends the call when this time has passed since it began, with all its attempts and waits; no wait is begun that
+    /// would last longer. A [`Deadline`](super::Deadline) in the extensions of an HTTP request overrides it.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[must_use]
+    pub fn deadline(mut self, time: Duration) -> Self {
+        assert!(!time.is_zero(), "RetryLayer: deadline must be longer than {time:?}");
+        self.shared.settings.deadline = Some(time);
+        self
+    }
+
+    /// How many retries there may be for so many calls. Shared by all clones of the layer and of the budget.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.shared.settings.budget = budget;
+        self
+    }
+
+    /// Allows any number of retries: [`Budget::unlimited`].
+    #[must_use]
+    pub fn no_budget(self) -> Self {
+        self.budget(Budget::unlimited())
+    }
+
+    /// The longest wait that a server can ask for. A hint above it ends the retrying, and the answer is returned at once:
+    /// to come back earlier than asked would help nobody.
+    #[must_use]
+    pub fn max_retry_after(mut self, wait: Duration) -> Self {
+        self.shared.settings.policy.max_retry_after = wait;
+        self
+    }
+
+    /// Whether a call that a circuit breaker refused is tried again. By default it is not: the breaker has good reason,
+    /// and the caller something better to do than to wait.
+    #[must_use]
+    pub fn retry_circuit_open(mut self, retry: bool) -> Self {
+        self.shared.settings.policy.retry_circuit_open = retry;
+        self
+    }
+
+    /// Judges outcomes by another classifier.
+    #[must_use]
+    pub fn classifier<D>(self, classifier: D) -> RetryLayer<D, K, N> {
+        let Shared { settings, classifier: _, replay, on_retry } = self.shared;
+        RetryLayer { shared: Shared { settings, classifier, replay, on_retry } }
+    }
+
+    /// Calls this before the wait for every retry. What it hears also goes to `tracing`, as a DEBUG event with the target
+    /// `tower_rampart::retry`.
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new_for_http().on_retry(|event| {
+    ///     println!("attempt {} failed: {}", event.attempt(), event.verdict().reason());
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_retry<F: Fn(&RetryEvent)>(self, on_retry: F) -> RetryLayer<C, K, F> {
+        let Shared { settings, classifier, replay, on_retry: _ } = self.shared;
+        RetryLayer { shared: Shared { settings, classifier, replay, on_retry } }
+    }
+
+    fn map_replay<L>(self, map: impl FnOnce(K) -> L) -> RetryLayer<C, L, N> {
+        let Shared { settings, classifier, replay, on_retry } = self.shared;
+        RetryLayer { shared: Shared { settings, classifier, replay: map(replay), on_retry } }
+    }
+}
+
+impl<C, I, N> RetryLayer<C, ReplayBodies<I>, N> {
+    /// Which requests may be sent again although the server may have acted on them, by their heads.
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    /// use tower_rampart::retry::{HttpIdempotency, Idempotency};
+    ///
+    /// let layer = RetryLayer::new_for_http()
+    ///     .idempotent(|request| HttpIdempotency.is_idempotent(request) || request.uri.path() == "/search");
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn idempotent<P: Fn(&Parts) -> bool>(self, predicate: P) -> RetryLayer<C, ReplayBodies<P>, N> {
+        self.map_replay(|ReplayBodies { max_bytes, idempotency: _ }| ReplayBodies { max_bytes, idempotency: predicate })
+    }
+
+    /// How many bytes of a body are kept for a replay. A body of exactly so many can be replayed; a larger one is sent
+    /// once. With 0 no body is kept.
+    #[must_use]
+    pub fn max_replay_bytes(self, bytes: usize) -> Self {
+        self.map_replay(|ReplayBodies { max_bytes: _, idempotency }| ReplayBodies { max_bytes: bytes, idempotency })
+    }
+}
+
+impl<C, I, N> RetryLayer<C, CloneRequests<I>, N> {
+    /// Which requests may be sent again although the service may have acted on them. By default all.
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    /// use tower_rampart::classify::{Verdict, classifier_fn};
+    ///
+    /// #[derive(Clone)]
+    /// enum Query { Read(String), Write(String) }
+    ///
+    /// let layer = RetryLayer::new(classifier_fn(|_: Result<&u64, _>| Verdict::success()))
+    ///     .idempotent(|query: &Query| matches!(query, Query::Read(_)));
+    /// # let _ = (layer, Query::Write(String::new()));
+    /// ```
+    #[must_use]
+    pub fn idempotent<Req, P: Fn(&Req) -> bool>(self, predicate: P) -> RetryLayer<C, CloneRequests<P>, N> {
+        self.map_replay(|CloneRequests { idempotency: _ }| CloneRequests { idempotency: predicate })
+    }
+}
+
+impl<S, C, K, N> Layer<S> for RetryLayer<C, K, N>
+where
+    C: Clone,
+    K: Clone,
+    N: Clone,
+{
+    type Service = Retry<S, C, K, N>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Retry { inner, shared: Arc::new(self.shared.clone()) }
+    }
+}
+
+impl<S, Req, C, K, N> Service<Req> for Retry<S, C, K, N>
+where
+    S: Service<K::Request> + Clone,
+    S::Error: Into<BoxError>,
+    C: Classifier<S::Response>,
+    K: Replay<Req> + Report<S::Response>,
+    N: OnRetry,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, Req, C, K, N>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        // The instance that was polled ready goes with the call; a clone of it need not be ready.
+        let clone = self.inner.clone();
+        let service = mem::replace(&mut self.inner, clone);
+        ResponseFuture::new(service, Arc::clone(&self.shared), request)
+    }
+}
+
+// By hand, because sharing asks nothing of what is shared.
+impl<S: Clone, C, K, N> Clone for Retry<S, C, K, N> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S: fmt::Debug, C, K, N> fmt::Debug for Retry<S, C, K, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { inner, shared } = self;
+        f.debug_struct("Retry").field("inner", inner).field("settings", &shared.settings).finish_non_exhaustive()
+    }
+}

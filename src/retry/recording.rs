@@ -1,0 +1,367 @@
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::mem;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use super::GiveUp;
+use crate::BoxError;
+
+/// The body of a request and a copy of what was read from it so far, shared by the attempts that read it in turn.
+///
+/// The body has to outlive the attempt that began to read it, so it stays in here and is polled under the lock. Nobody
+/// waits for that lock in practice: only the reader whose turn it is takes it, and the retry layer between attempts.
+pub(super) struct Recording<B> {
+    /// The turn of the reader that has not been dropped yet, or 0. Outside the lock, so that no drop has to take it.
+    alive: AtomicU32,
+    tape: Mutex<Tape<B>>,
+}
+
+/// The end of a recording from which one attempt reads.
+pub(super) struct Reader<B> {
+    recording: Arc<Recording<B>>,
+    turn: u32,
+    // The end was seen. It stays the end even when a later attempt starts over.
+    ended: bool,
+}
+
+struct Tape<B> {
+    /// Whose turn it is to read; readers of earlier turns get nothing but an error.
+    turn: u32,
+    source: Source<B>,
+    copy: FrameCopy,
+    /// The reader that waits for the source.
+    waiting: Option<Waker>,
+}
+
+enum Source<B> {
+    // Boxed, because a body may not be moved once it was polled, and a mutex moves what it holds.
+    Open(Pin<Box<B>>),
+    Ended,
+    Failed,
+}
+
+/// What was read from the source, and how far the reader has come.
+struct FrameCopy {
+    frames: VecDeque<Kept>,
+    /// Small chunks that arrived after the last of `frames`, copied into one. The reader whose turn it is has seen them.
+    tail: BytesMut,
+    /// How many of `frames` the reader has seen.
+    seen: usize,
+    /// Bytes of data kept, in `frames` and `tail`.
+    len: usize,
+    cap: usize,
+    /// Whether what comes next is kept.
+    recording: bool,
+    /// Something was read and not kept, so that nobody can read from the start again.
+    lost: bool,
+}
+
+enum Kept {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+impl<B: Body> Recording<B> {
+    pub(super) fn new(body: B, cap: usize) -> Arc<Self> {
+        // Known to be too large: not kept, but as long as nothing was read nothing is lost either.
+        let recording = body.size_hint().lower() <= cap as u64;
+        let copy =
+            FrameCopy { frames: VecDeque::new(), tail: BytesMut::new(), seen: 0, len: 0, cap, recording, lost: false };
+        let tape = Tape { turn: 1, source: Source::Open(Box::pin(body)), copy, waiting: None };
+        Arc::new(Self { alive: AtomicU32::new(0), tape: Mutex::new(tape) })
+    }
+
+    /// The reader for the attempt whose turn it is. Nothing more is kept if no other attempt will follow.
+    pub(super) fn read(recording: &Arc<Self>, more: bool) -> Reader<B> {
+        let mut tape = recording.lock();
+        tape.copy.recording &= more;
+        let turn = tape.turn;
+        recording.alive.store(turn, Ordering::Release);
+        drop(tape);
+        Reader { recording: Arc::clone(recording), turn, ended: false }
+    }
+
+    /// Whether the body itself failed.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.lock().source, Source::Failed)
+    }
+
+    /// Ends the turn of the current reader. If it still exists, in a connection that nobody told to stop, it gets an
+    /// error from now on: an end would make what it sent look complete.
+    ///
+    /// Checks and takes in one step, since that reader may go on reading in between.
+    pub(super) fn take_back(&self, answered: bool) -> Result<(), GiveUp> {
+        let mut tape = self.lock();
+        if matches!(tape.source, Source::Failed) {
+            return Err(GiveUp::BodyFailed);
+        }
+        let sending = self.alive.load(Ordering::Acquire) == tape.turn && !tape.is_at_end();
+        if tape.copy.lost || (answered && sending) {
+            return Err(GiveUp::BodyNotReplayable);
+        }
+        tape.turn += 1;
+        tape.copy.rewind();
+        let waiting = tape.waiting.take();
+        drop(tape);
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tape<B>> {
+        self.tape.lock().unwrap_or_else(|poisoned| {
+            // The body panicked while it was polled. Nobody may poll it again.
+            let mut tape = poisoned.into_inner();
+            tape.source = Source::Failed;
+            tape
+        })
+    }
+}
+
+impl<B> Reader<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let frame = ready!(self.poll_tape(cx));
+        // Known as soon as the last frame is out, so that a later attempt takes nothing from this one.
+        self.ended = match &frame {
+            Some(Ok(_)) => self.is_end_stream(),
+            Some(Err(_)) => false,
+            None => true,
+        };
+        Poll::Ready(frame)
+    }
+
+    fn poll_tape(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        // With the call over, nobody is left who could start another attempt.
+        let more = Arc::strong_count(&self.recording) > 1;
+        let mut tape = self.recording.lock();
+        if tape.turn != self.turn {
+            return Poll::Ready(Some(Err(BodyError::TakenBack.into())));
+        }
+        let Tape { turn: _, source, copy, waiting } = &mut *tape;
+        copy.recording &= more;
+        if let Some(frame) = copy.next() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let polled = match source {
+            Source::Open(body) => body.as_mut().poll_frame(cx),
+            Source::Ended => return Poll::Ready(None),
+            Source::Failed => return Poll::Ready(Some(Err(BodyError::Failed.into()))),
+        };
+        match polled {
+            Poll::Pending => {
+                match waiting {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    None => *waiting = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
+                copy.keep(&frame);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let failed = mem::replace(source, Source::Failed);
+                drop((tape, failed));
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Ready(None) => {
+                let ended = mem::replace(source, Source::Ended);
+                drop((tape, ended));
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.ended || {
+            let tape = self.recording.lock();
+            tape.turn == self.turn && tape.is_at_end()
+        }
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        if self.ended {
+            return SizeHint::with_exact(0);
+        }
+        let tape = self.recording.lock();
+        if tape.turn == self.turn { tape.size_hint() } else { SizeHint::default() }
+    }
+}
+
+impl<B> Drop for Reader<B> {
+    fn drop(&mut self) {
+        let _ = self.recording.alive.compare_exchange(self.turn, 0, Ordering::AcqRel, Ordering::Relaxed);
+    }
+}
+
+impl<B: Body> Tape<B> {
+    fn is_at_end(&self) -> bool {
+        self.copy.is_seen()
+            && match &self.source {
+                Source::Open(body) => body.is_end_stream(),
+                Source::Ended => true,
+                Source::Failed => false,
+            }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let copied = self.copy.unseen_len();
+        let rest = match &self.source {
+            Source::Open(body) => body.size_hint(),
+            Source::Ended => SizeHint::with_exact(0),
+            Source::Failed => SizeHint::default(),
+        };
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(copied));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(copied)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}
+
+impl FrameCopy {
+    /// The next frame that was kept and not seen in this turn.
+    fn next(&mut self) -> Option<Frame<Bytes>> {
+        if !self.recording && self.seen < self.frames.len() {
+            // The last to read it: what was handed out need not stay.
+            self.lost = true;
+            self.frames.drain(..self.seen);
+            self.seen = 0;
+            return self.frames.pop_front().map(Frame::from);
+        }
+        let frame = self.frames.get(self.seen)?.to_frame();
+        self.seen += 1;
+        Some(frame)
+    }
+
+    /// Keeps a frame that comes from the source and is handed out right now.
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        if frame.data_ref().is_some_and(Bytes::is_empty) {
+            return;
+        }
+        let fits = match (frame.data_ref(), frame.trailers_ref()) {
+            // Nothing comes after trailers in HTTP. What does is passed on, but cannot be kept without bound.
+            _ if self.frames.back().is_some_and(|last| matches!(last, Kept::Trailers(_))) => false,
+            (Some(data), _) => data.len() <= self.cap - self.len,
+            (None, Some(_)) => true,
+            (None, None) => false,
+        };
+        if !(self.recording && fits) {
+            self.forget();
+        } else if let Some(data) = frame.data_ref() {
+            self.len += data.len();
+            // A reference to a chunk keeps alive the whole buffer that the chunk was cut from, and nobody can tell how
+            // large that is. With only large chunks kept by reference there are at most eight such buffers, and small
+            // chunks copied into one cost no more than their bytes.
+            if data.len() < (self.cap / 8).max(4 * 1024) {
+                self.tail.extend_from_slice(data);
+            } else {
+                self.push(Kept::Data(data.clone()));
+            }
+        } else if let Some(trailers) = frame.trailers_ref() {
+            self.push(Kept::Trailers(trailers.clone()));
+        }
+    }
+
+    fn push(&mut self, kept: Kept) {
+        self.seal_tail();
+        self.frames.push_back(kept);
+        self.seen = self.frames.len();
+    }
+
+    fn seal_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.frames.push_back(Kept::Data(self.tail.split().freeze()));
+        }
+    }
+
+    fn forget(&mut self) {
+        self.recording = false;
+        self.lost = true;
+        self.frames = VecDeque::new();
+        self.tail = BytesMut::new();
+        self.seen = 0;
+    }
+
+    /// Starts over for the next reader.
+    fn rewind(&mut self) {
+        self.seal_tail();
+        self.seen = 0;
+    }
+
+    /// Whether the reader has come to where the source goes on.
+    fn is_seen(&self) -> bool {
+        self.seen == self.frames.len()
+    }
+
+    fn unseen_len(&self) -> u64 {
+        self.frames.iter().skip(self.seen).map(Kept::len).sum()
+    }
+}
+
+impl Kept {
+    fn to_frame(&self) -> Frame<Bytes> {
+        match self {
+            Self::Data(data) => Frame::data(data.clone()),
+            Self::Trailers(trailers) => Frame::trailers(trailers.clone()),
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Data(data) => data.len() as u64,
+            Self::Trailers(_) => 0,
+        }
+    }
+}
+
+impl From<Kept> for Frame<Bytes> {
+    fn from(kept: Kept) -> Self {
+        match kept {
+            Kept::Data(data) => Frame::data(data),
+            Kept::Trailers(trailers) => Frame::trailers(trailers),
+        }
+    }
+}
+
+impl<B> fmt::Debug for Recording<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recording").finish_non_exhaustive()
+    }
+}
+
+/// Why a body that is sent more than once has nothing more to give.
+#[derive(Clone, Copy, Debug)]
+enum BodyError {
+    TakenBack,
+    Failed,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TakenBack => "another attempt has taken the request body over",
+            Self::Failed => "the request body has failed before",
+        })
+    }
+}
+
+impl Error for BodyError {}

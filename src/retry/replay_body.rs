@@ -1,0 +1,100 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::recording::Reader;
+use crate::BoxError;
+
+pin_project! {
+    /// The body that the inner service sees: the caller's body, read from the start in every attempt.
+    ///
+    /// - The first attempt streams with no delay. What passes is kept, up to
+    ///   [`max_replay_bytes`](crate::RetryLayer::max_replay_bytes); one byte more, and this attempt goes on while the copy
+    ///   is dropped and there will be no other. A body that is known to be larger is never copied.
+    /// - A further attempt gets the copy, then the rest of the caller's body from where the earlier attempt stopped,
+    ///   then the trailers: byte by byte the same, though perhaps in other chunks.
+    /// - `size_hint` and `is_end_stream` tell what remains, exactly if the caller's body does.
+    /// - An empty body allocates nothing, and with [`max_attempts(1)`](crate::RetryLayer::max_attempts) nothing is kept.
+    /// - Frames after the trailers, which HTTP does not know, are passed on and end the replaying.
+    ///
+    /// # Errors
+    ///
+    /// An error of the caller's body comes through as it is, and ends the retrying. An attempt that has been given up
+    /// gets an error instead of more frames, so that nothing it sent can pass for a complete body.
+    pub struct ReplayBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProj]
+    enum Kind<B> {
+        Empty,
+        Direct { #[pin] body: B },
+        Recorded { reader: Reader<B> },
+    }
+}
+
+impl<B> ReplayBody<B> {
+    pub(super) fn empty() -> Self {
+        Self { kind: Kind::Empty }
+    }
+
+    /// The only reader the body will ever have.
+    pub(super) fn direct(body: B) -> Self {
+        Self { kind: Kind::Direct { body } }
+    }
+
+    pub(super) fn recorded(reader: Reader<B>) -> Self {
+        Self { kind: Kind::Recorded { reader } }
+    }
+}
+
+impl<B> Body for ReplayBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project().kind.project() {
+            KindProj::Empty => Poll::Ready(None),
+            KindProj::Direct { body } => body.poll_frame(cx).map(|frame| {
+                Some(match frame? {
+                    Ok(frame) => Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))),
+                    Err(error) => Err(error.into()),
+                })
+            }),
+            KindProj::Recorded { reader } => reader.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => true,
+            Kind::Direct { body } => body.is_end_stream(),
+            Kind::Recorded { reader } => reader.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Direct { body } => body.size_hint(),
+            Kind::Recorded { reader } => reader.size_hint(),
+        }
+    }
+}
+
+impl<B> fmt::Debug for ReplayBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplayBody").finish_non_exhaustive()
+    }
+}
