@@ -1,9 +1,11 @@
 //! One crate on one path, as the measuring loop sees it.
 
 use std::future::Future;
-use std::hint::{black_box, spin_loop};
+use std::hint::black_box;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 
 use http::Request;
 use tower::Service;
@@ -39,7 +41,9 @@ where
     S: Service<Request<Body>, Response = Answer> + Clone + Send + 'static,
 {
     fn drive(&mut self, requests: &mut Requests, calls: usize) -> usize {
-        (0..calls).filter(|_| call(self, requests.next())).count()
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut cx = Context::from_waker(&waker);
+        (0..calls).filter(|_| call(self, requests.next(), &mut cx)).count()
     }
 
     fn another(&self) -> Box<dyn Stack> {
@@ -47,19 +51,16 @@ where
     }
 }
 
-/// One call without a runtime. Nothing here waits for more than a lock that the other thread is about to give back, so
-/// asking again is as good as being woken, and cheaper for who needs it.
+/// One call without a runtime, on a thread of its own.
 #[inline]
-fn call<S>(service: &mut S, request: Request<Body>) -> bool
+fn call<S>(service: &mut S, request: Request<Body>, cx: &mut Context<'_>) -> bool
 where
     S: Service<Request<Body>, Response = Answer>,
 {
-    let mut cx = Context::from_waker(Waker::noop());
-    let ready = until_ready(|| service.poll_ready(&mut cx));
-    let outcome = match ready {
+    let outcome = match until_ready(|| service.poll_ready(cx)) {
         Ok(()) => {
             let mut response = pin!(service.call(request));
-            until_ready(|| response.as_mut().poll(&mut cx))
+            until_ready(|| response.as_mut().poll(cx))
         }
         Err(error) => Err(error),
     };
@@ -73,7 +74,16 @@ fn until_ready<T>(mut poll: impl FnMut() -> Poll<T>) -> T {
     loop {
         match poll() {
             Poll::Ready(ready) => break ready,
-            Poll::Pending => spin_loop(),
+            // Only for an asynchronous lock that the other thread holds.
+            Poll::Pending => thread::park(),
         }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }

@@ -49,7 +49,7 @@ All breakers are told: the window said in the row, failure rate 0.5, minimum of 
 hour; all retries: 4 attempts, exponential waits from 100 ms to 5 s. The inner service answers at once; bare is that
 service alone, on the open path one that fails at once. The first number compares the fastest of the rounds, which is
 what the code costs when nothing disturbs it; the median is what it cost on this machine now. Two threads wait for each
-other every 250 calls, so that none ever runs alone.";
+other every 5,000 calls, so that none runs alone for long; a thread whose call has to wait is parked.";
 
 const ROUNDS: usize = 25;
 const ROUNDS_IN_BRIEF: usize = 5;

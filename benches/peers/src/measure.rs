@@ -15,7 +15,7 @@ const WARM_UP: usize = 64;
 /// Calls that allocations are counted over.
 const COUNTED: usize = 1_000;
 /// How often two threads wait for each other, so that none runs on its own while the other is not scheduled.
-const IN_STEP: usize = 250;
+const IN_STEP: usize = 5_000;
 
 /// How one contender did on one path.
 #[derive(Clone, Copy, Debug)]

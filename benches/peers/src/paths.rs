@@ -78,7 +78,7 @@ impl Path {
             Self::Retry | Self::ClosedCount | Self::ClosedCount10k | Self::Keyed1k | Self::Open => 10_000,
             Self::Keyed100k => 25_000,
             // Short, because a round counts only if both threads keep their cores all through it.
-            Self::TwoThreads => 5_000,
+            Self::TwoThreads => 20_000,
             Self::BytesPerKey => 100_000,
         }
     }
@@ -86,7 +86,7 @@ impl Path {
     /// How many times the usual number of rounds.
     pub(crate) const fn rounds(self) -> usize {
         match self {
-            Self::TwoThreads => 10,
+            Self::TwoThreads => 2,
             _ => 1,
         }
     }
