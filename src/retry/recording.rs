@@ -53,7 +53,7 @@ struct FrameCopy {
     frames: VecDeque<Kept>,
     /// Small chunks that arrived after the last of `frames`, copied into one. The reader whose turn it is has seen them.
     tail: BytesMut,
-    /// How many of `frames` the reader has seen.
+    /// How many of `frames` the reader has seen; those that were seen are gone when nothing is recorded.
     seen: usize,
     /// Bytes of data kept, in `frames` and `tail`.
     len: usize,
@@ -82,7 +82,9 @@ impl<B: Body> Recording<B> {
     /// The reader for the attempt whose turn it is. Nothing more is kept if no other attempt will follow.
     pub(super) fn read(recording: &Arc<Self>, more: bool) -> Reader<B> {
         let mut tape = recording.lock();
-        tape.copy.recording &= more;
+        if !more {
+            tape.copy.let_go();
+        }
         let turn = tape.turn;
         recording.alive.store(turn, Ordering::Release);
         drop(tape);
@@ -154,7 +156,9 @@ where
             return Poll::Ready(Some(Err(BodyError::TakenBack.into())));
         }
         let Tape { turn: _, source, copy, waiting } = &mut *tape;
-        copy.recording &= more;
+        if !more {
+            copy.let_go();
+        }
         if let Some(frame) = copy.next() {
             return Poll::Ready(Some(Ok(frame)));
         }
@@ -240,16 +244,21 @@ impl<B: Body> Tape<B> {
 impl FrameCopy {
     /// The next frame that was kept and not seen in this turn.
     fn next(&mut self) -> Option<Frame<Bytes>> {
-        if !self.recording && self.seen < self.frames.len() {
-            // The last to read it: what was handed out need not stay.
-            self.lost = true;
-            self.frames.drain(..self.seen);
-            self.seen = 0;
+        if !self.recording {
             return self.frames.pop_front().map(Frame::from);
         }
         let frame = self.frames.get(self.seen)?.to_frame();
         self.seen += 1;
         Some(frame)
+    }
+
+    /// Nobody will start over: what was seen need not stay, and what comes need not be kept.
+    fn let_go(&mut self) {
+        self.recording = false;
+        self.lost = true;
+        self.frames.drain(..self.seen);
+        self.seen = 0;
+        self.tail = BytesMut::new();
     }
 
     /// Keeps a frame that comes from the source and is handed out right now.

@@ -1,0 +1,17 @@
+//! The rules of retry, each with tests named after it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bodies;
+mod budgets;
+mod cancel;
+mod differential;
+mod model;
+mod readiness;
+mod rules;
+mod settings;
+mod support;
+mod telemetry;
+mod time;
+mod traits;
+mod wire;

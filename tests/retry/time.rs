@@ -1,0 +1,176 @@
+//! Rule 6 and the attempt timeout: what the clock does, and when it is not looked at.
+
+use std::future::{pending, poll_fn};
+use std::pin::pin;
+use std::task::{Poll, ready};
+
+use http::{Request, Response};
+use http_body_util::Full;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_rampart::BoxError;
+use tower_rampart::classify::{Health, Processed, Reason, Verdict};
+use tower_rampart::retry::{Deadline, GiveUp, ReplayBody, TimedOut};
+
+use crate::support::*;
+
+type Body = Full<bytes::Bytes>;
+
+fn with_deadline(deadline: Deadline) -> Request<Body> {
+    let mut request = get();
+    request.extensions_mut().insert(deadline);
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_the_deadline_cuts_an_attempt_short() {
+    let upstream = Upstream::new([hang()]);
+    let log = upstream.log();
+    let error = send(layer().deadline(SECOND), upstream, get()).await.unwrap_err();
+    assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::Deadline, 1));
+    assert_eq!(TimedOut::find(&*error).unwrap().attempt_timeout(), None);
+    assert_eq!(log.elapsed(), SECOND);
+    let verdict = Verdict::of_error(&*error);
+    assert_eq!((verdict.processed(), verdict.reason()), (Processed::Maybe, Reason::TIMEOUT));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_the_deadline_spans_attempts_and_waits() {
+    // 400 + 100 + 400, and then 200 more would be too much: the second answer is returned at once.
+    let upstream = Upstream::new([answer(503).taking(400 * MS)]);
+    let log = upstream.log();
+    let response = send(layer().deadline(1_100 * MS), upstream, get()).await.unwrap();
+    assert_eq!(report(&response), (2, Some(GiveUp::Deadline)));
+    assert!((900..=903).contains(&log.elapsed().as_millis()), "{:?}", log.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_later_attempt_is_cut_too_and_no_answer_is_invented() {
+    let upstream = Upstream::new([answer(503), hang()]);
+    let log = upstream.log();
+    let error = send(layer().deadline(SECOND), upstream, get()).await.unwrap_err();
+    assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::Deadline, 2));
+    assert!(TimedOut::find(&*error).is_some());
+    assert_eq!((log.calls(), log.elapsed()), (2, SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_deadline_in_the_request_overrides_the_layer() {
+    for (own, elapsed) in [(300 * MS, 300), (5 * SECOND, 5_000)] {
+        let upstream = Upstream::new([hang()]);
+        let log = upstream.log();
+        let request = with_deadline(Deadline::within(own));
+        let error = send(layer().deadline(SECOND), upstream, request).await.unwrap_err();
+        assert_eq!(gave_up(&error).kind(), GiveUp::Deadline);
+        assert_eq!(log.elapsed().as_millis(), elapsed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_the_deadline_is_passed_inward_with_what_remains() {
+    let upstream = Upstream::new([answer(503).taking(300 * MS), answer(503), answer(200)]);
+    let log = upstream.log();
+    send(layer(), upstream, with_deadline(Deadline::within(2 * SECOND))).await.unwrap();
+    let seen = log.seen();
+    assert_eq!(seen.len(), 3);
+    for seen in &seen {
+        assert_eq!(seen.deadline, Some(2 * SECOND - seen.at));
+    }
+    assert!((400..=403).contains(&seen[1].at.as_millis()), "{:?}", seen[1].at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_what_is_late_from_the_start_is_not_sent() {
+    let upstream = Upstream::new([answer(200)]);
+    let log = upstream.log();
+    let request = with_deadline(Deadline::within(SECOND));
+    tokio::time::advance(SECOND).await;
+    let error = send(layer(), upstream, request).await.unwrap_err();
+    assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts(), log.calls()), (GiveUp::Deadline, 0, 0));
+    let verdict = Verdict::of_error(&*error);
+    assert_eq!((verdict.processed(), verdict.health()), (Processed::No, Health::Neutral));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_the_end_of_time_is_no_deadline() {
+    let upstream = Upstream::new([answer(503).taking(SECOND), answer(200).taking(SECOND)]);
+    let layer = layer().deadline(std::time::Duration::MAX).attempt_timeout(std::time::Duration::MAX);
+    let request = with_deadline(Deadline::within(std::time::Duration::MAX));
+    assert_eq!(send(&layer, upstream.clone(), get()).await.unwrap().status(), 200);
+    assert_eq!(send(&layer, upstream, request).await.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_takes_too_long_is_cut_and_retried() {
+    let upstream = Upstream::new([hang(), answer(200).taking(1_999 * MS)]);
+    let log = upstream.log();
+    let response = send(layer().attempt_timeout(2 * SECOND), upstream, get()).await.unwrap();
+    assert_eq!(report(&response), (2, None));
+    assert!((2_100..=2_103).contains(&log.gaps()[0]), "{:?}", log.gaps());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_post_that_was_cut_is_not_retried() {
+    let upstream = Upstream::new([hang()]);
+    let log = upstream.log();
+    let error = send(layer().attempt_timeout(2 * SECOND), upstream, post("5 euros")).await.unwrap_err();
+    assert_eq!((gave_up(&error).kind(), log.calls()), (GiveUp::NotIdempotent, 1));
+    assert_eq!(TimedOut::find(&*error).unwrap().attempt_timeout(), Some(2 * SECOND));
+    assert_eq!(gave_up(&error).verdict().reason(), Reason::TIMEOUT);
+    assert_eq!(log.elapsed(), 2 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_earlier_of_attempt_timeout_and_deadline_cuts() {
+    let upstream = Upstream::new([hang()]);
+    let log = upstream.log();
+    let layer = layer().attempt_timeout(2 * SECOND).deadline(5 * SECOND).max_attempts(9);
+    let error = send(layer, upstream, get()).await.unwrap_err();
+    // 2 + 0.1 + 2 + 0.2 + 0.7
+    assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::Deadline, 3));
+    assert_eq!((log.calls(), log.elapsed()), (3, 5 * SECOND));
+}
+
+/// Without a runtime a timer cannot even be made, so whatever makes one panics here.
+#[test]
+fn an_idle_clock_makes_no_timer() {
+    let answer = |pending_polls: u32| {
+        service_fn(move |_: Request<ReplayBody<Body>>| {
+            let mut left = pending_polls;
+            poll_fn(move |_| {
+                let ready = left == 0;
+                left = left.saturating_sub(1);
+                if ready { Poll::Ready(Ok::<_, BoxError>(Response::new(()))) } else { Poll::Pending }
+            })
+        })
+    };
+    // No setting needs one, however long it takes.
+    let mut call = pin!(layer().layer(answer(3)).oneshot(get()));
+    for _ in 0..3 {
+        assert!(poll_once(call.as_mut()).is_pending());
+    }
+    assert!(poll_once(call.as_mut()).is_ready());
+    // A setting would need one, but there is nothing to wait for.
+    let layer = layer().attempt_timeout(SECOND).deadline(SECOND);
+    assert!(poll_once(pin!(layer.layer(answer(0)).oneshot(get()))).is_ready());
+}
+
+/// A future that uses up the task's budget in every poll leaves none for a timer that is polled after it.
+#[tokio::test(start_paused = true)]
+async fn a_busy_attempt_cannot_keep_the_timer_from_ringing() {
+    let busy = service_fn(|_: Request<ReplayBody<Body>>| async {
+        poll_fn(|cx| -> Poll<()> {
+            loop {
+                ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+            }
+        })
+        .await;
+        pending::<Result<Response<()>, BoxError>>().await
+    });
+    let call = tokio::spawn(layer().max_attempts(1).attempt_timeout(SECOND).layer(busy).oneshot(get()));
+    settle().await;
+    assert!(!call.is_finished());
+    tokio::time::advance(2 * SECOND).await;
+    settle().await;
+    assert!(call.is_finished());
+    assert!(TimedOut::find(&*call.await.unwrap().unwrap_err()).is_some());
+}
