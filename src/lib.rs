@@ -23,8 +23,10 @@ mod backoff;
 pub mod breaker;
 pub mod classify;
 pub mod retry;
+mod sync;
 
-//pub use breaker::CircuitBreakerLayer;
+#[doc(inline)]
+pub use breaker::CircuitBreakerLayer;
 #[doc(inline)]
 pub use classify::ClassifyLayer;
 #[doc(inline)]

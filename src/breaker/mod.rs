@@ -1,1 +1,58 @@
-//! Shall we try at all.
+//! Shall we try at all: a circuit breaker for every upstream, tenant or whatever a request tells.
+//!
+//! A breaker is **closed** as long as the upstream is well: calls go through, and their outcomes slide through a
+//! [`Window`]. When too many of them fail or are slow it **opens**: calls are refused at once with [`CircuitOpen`],
+//! without touching the inner service. After a time it is **half-open**: a few calls go through as probes, and either
+//! close it or open it again, for longer if so set.
+//!
+//! # Rules
+//!
+//! - Every call that is let through settles exactly once, whether it returns, fails, panics or is dropped. A dropped call
+//!   teaches nothing, unless it had already run too long: see [`Abandoned`]. A panic is a failure.
+//! - What a call teaches counts for the stretch of time it was let in. A probe of an earlier outage closes nothing.
+//! - A probe holds its place only for a while. No probe that hangs or gets lost keeps a healthy upstream shut out.
+//! - The rates are looked at with every outcome, so that one of exactly the limit opens at once.
+//! - A closed breaker takes no lock and allocates nothing, and reads the clock only if a setting asks for it: a window of
+//!   time or slow calls.
+//! - Partitions are bounded, and one is forgotten only when nothing is lost by it: see
+//!   [`max_partitions`](CircuitBreakerLayer::max_partitions).
+//!
+//! The clock is that of tokio: it stands still in a test that pauses it.
+//!
+//! # Telemetry
+//!
+//! One `tracing` event for every change, with target `tower_rampart::breaker` and the fields `name`, `partition`, `from`,
+//! `to`, `mode`, `cause`, `rate` and `calls`: a warning when it opens, information otherwise. One warning, at most every
+//! minute, while partitions share a breaker for want of room. Nothing for a call.
+
+mod cell;
+mod circuit_breaker;
+mod circuit_open;
+mod clock;
+mod engine;
+mod future;
+mod handle;
+mod label;
+mod layer;
+pub mod partition;
+mod permit;
+mod registry;
+mod service;
+mod settings;
+mod snapshot;
+mod state;
+mod streak;
+mod telemetry;
+mod window;
+mod word;
+
+pub use self::circuit_breaker::CircuitBreaker;
+pub use self::circuit_open::CircuitOpen;
+pub use self::future::ResponseFuture;
+pub use self::handle::Handle;
+pub use self::layer::CircuitBreakerLayer;
+pub use self::service::CircuitBreakerService;
+pub use self::settings::Abandoned;
+pub use self::snapshot::Snapshot;
+pub use self::state::{Mode, State};
+pub use self::window::Window;

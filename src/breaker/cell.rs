@@ -1,0 +1,353 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clock::{Clock, Moment};
+use super::engine::{Cause, Change, Engine, Grant, ProbeOutcome, Refusal, Rules};
+use super::settings::Policy;
+use super::streak::Streak;
+use super::telemetry;
+use super::window::{Counts, Outcome, Recorder};
+use super::word::{Phase, Word};
+use super::{Mode, State};
+use crate::classify::Health;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
+
+/// One breaker in its concurrent form.
+///
+/// The way of a closed breaker is the word, the window and nothing else. Whatever changes the state goes through the
+/// engine under the lock and is then published in the word.
+#[derive(Debug)]
+pub(super) struct Cell {
+    word: AtomicU64,
+    streak: Streak,
+    window: Recorder,
+    shared: Arc<Shared>,
+    rejected: AtomicU64,
+    label: Box<str>,
+    seldom: Mutex<Seldom>,
+}
+
+/// What all breakers of one layer have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) policy: Policy,
+    pub(super) clock: Clock,
+}
+
+#[derive(Debug)]
+struct Seldom {
+    engine: Engine,
+    /// Where a count window stood when it was last found idle, and since when.
+    idle_since: Option<(u64, u64)>,
+}
+
+/// How a call ended, or that it was dropped before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    Judged(Health),
+    Abandoned,
+}
+
+/// What can be read of a breaker at one instant.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    pub(super) state: State,
+    pub(super) mode: Mode,
+    pub(super) generation: u32,
+    pub(super) counts: Counts,
+    pub(super) streak: u32,
+    pub(super) rejected: u64,
+    pub(super) open_for: Option<Duration>,
+    pub(super) unchanged_for: Duration,
+}
+
+/// A count window has no time of its own: ten minutes without a call say that its key is no longer in use.
+const IDLE_MILLIS: u64 = 600_000;
+
+impl Cell {
+    pub(super) fn new(shared: Arc<Shared>, label: Box<str>) -> Self {
+        let engine = Engine::new(&shared.policy.rules, shared.clock.now().millis());
+        Self {
+            word: AtomicU64::new(engine.word().bits()),
+            streak: Streak::new(),
+            window: Recorder::new(shared.policy.window, shared.policy.watches_slow()),
+            shared,
+            rejected: AtomicU64::new(0),
+            label,
+            seldom: Mutex::new(Seldom { engine, idle_since: None }),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.shared.policy.name
+    }
+
+    pub(super) fn label(&self) -> &str {
+        &self.label
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.word().is_retired()
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.shared.clock.now()
+    }
+
+    /// When a call begins, if a setting needs to know.
+    pub(super) fn begins(&self) -> Option<Moment> {
+        self.shared.policy.times_calls().then(|| self.now())
+    }
+
+    /// Lets a call in, or not.
+    #[inline]
+    pub(super) fn acquire(&self) -> Result<Grant, Refusal> {
+        let word = self.word();
+        if word.is_plainly_closed() {
+            return Ok(Grant::Counted { generation: word.generation() });
+        }
+        self.acquire_seldom(word)
+    }
+
+    #[cold]
+    fn acquire_seldom(&self, word: Word) -> Result<Grant, Refusal> {
+        match (word.mode(), word.phase()) {
+            (Mode::Disabled, _) => return Ok(Grant::Uncounted),
+            (Mode::Automatic, Phase::Live(State::Open)) => self.refuse_by_word(word)?,
+            _ => {}
+        }
+        let now = self.now().millis();
+        let result = self.change(|engine, rules| engine.acquire(rules, now));
+        if result.is_err() {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// Refuses without the lock while the word alone tells that it is too early.
+    fn refuse_by_word(&self, word: Word) -> Result<(), Refusal> {
+        match word.until() {
+            Some(until) if self.now().millis() < until => {
+                self.rejected.fetch_add(1, Ordering::Relaxed);
+                Err(Refusal { state: State::Open, until: Some(until) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a call that came now would be refused; counts as a refusal.
+    #[inline]
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        let word = self.word();
+        if word.is_plainly_closed() { None } else { self.refusal_seldom(word) }
+    }
+
+    #[cold]
+    fn refusal_seldom(&self, word: Word) -> Option<Refusal> {
+        match (word.mode(), word.phase()) {
+            (Mode::Disabled | Mode::ObserveOnly, _) => return None,
+            (Mode::Automatic, Phase::Live(State::Open)) => {
+                if let Err(refusal) = self.refuse_by_word(word) {
+                    return Some(refusal);
+                }
+            }
+            _ => {}
+        }
+        let now = self.now().millis();
+        let refusal = self.lock().engine.would_refuse(&self.shared.policy.rules, now);
+        if refusal.is_some() {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+        refusal
+    }
+
+    /// How long until then.
+    pub(super) fn wait_until(&self, until: u64) -> Duration {
+        Duration::from_millis(until.saturating_sub(self.now().millis()))
+    }
+
+    /// Learns from the end of a call.
+    pub(super) fn settle(&self, grant: Grant, began: Option<Moment>, ending: Ending) {
+        let policy = &self.shared.policy;
+        let (generation, probe) = match grant {
+            Grant::Uncounted => return,
+            Grant::Counted { generation } => (generation, None),
+            Grant::Probe { generation, id } => (generation, Some(id)),
+        };
+        if probe.is_none() && self.word().generation() != generation {
+            return;
+        }
+        let now = (probe.is_some() || policy.dates_calls()).then(|| self.now());
+        let elapsed = now.zip(began).map(|(now, began)| now.since(began));
+        let health = match ending {
+            Ending::Judged(health) => health,
+            Ending::Abandoned => match (policy.abandoned_after, elapsed) {
+                (Some(limit), Some(elapsed)) if elapsed > limit || limit.is_zero() => Health::Failure,
+                _ => Health::Neutral,
+            },
+        };
+        match probe {
+            Some(id) => self.settle_probe(generation, id, health),
+            None => self.settle_counted(generation, now, elapsed, health),
+        }
+    }
+
+    #[cold]
+    fn settle_probe(&self, generation: u32, id: u32, health: Health) {
+        let outcome = match health {
+            Health::Success => ProbeOutcome::Success,
+            Health::Failure | Health::Throttled => ProbeOutcome::Failure,
+            Health::Neutral => ProbeOutcome::Neutral,
+        };
+        let now = self.now().millis();
+        self.change(|engine, rules| ((), engine.settle_probe(rules, (generation, id), outcome, now, &mut rand::rng())));
+    }
+
+    fn settle_counted(&self, generation: u32, now: Option<Moment>, elapsed: Option<Duration>, health: Health) {
+        let policy = &self.shared.policy;
+        let failed = match health {
+            Health::Success => false,
+            Health::Failure | Health::Throttled => true,
+            Health::Neutral => return,
+        };
+        let live = || self.word().generation() == generation;
+        let outcome = Outcome { failed, slow: policy.is_slow(elapsed) };
+        let Some(counts) = self.window.record(policy.window, now, outcome, live) else { return };
+        let mut streak = 0;
+        if policy.counts_streaks() {
+            match health {
+                Health::Success => self.streak.success(live),
+                // A row that is older than the window is forgotten with it.
+                Health::Failure => streak = self.streak.failure(counts.calls == 1, live).unwrap_or(0),
+                Health::Throttled | Health::Neutral => {}
+            }
+        }
+        if let Some(cause) = policy.verdict(counts, streak) {
+            self.trip(generation, cause);
+        }
+    }
+
+    #[cold]
+    fn trip(&self, generation: u32, cause: Cause) {
+        let now = self.now().millis();
+        self.change(|engine, rules| ((), engine.trip(rules, generation, cause, now, &mut rand::rng())));
+    }
+
+    pub(super) fn set_mode(&self, mode: Mode) {
+        let now = self.now().millis();
+        self.change(|engine, _| ((), engine.set_mode(mode, now)));
+    }
+
+    pub(super) fn reset(&self) {
+        let now = self.now().millis();
+        self.rejected.store(0, Ordering::Relaxed);
+        self.change(|engine, rules| ((), Some(engine.reset(rules, now))));
+    }
+
+    pub(super) fn state(&self) -> State {
+        match self.word().phase() {
+            Phase::Live(state) => state,
+            // Only what is closed retires.
+            Phase::Retired => State::Closed,
+        }
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.word().mode()
+    }
+
+    pub(super) fn read(&self) -> Reading {
+        let seldom = self.lock();
+        let now = self.now();
+        let engine = &seldom.engine;
+        Reading {
+            state: engine.state(),
+            mode: self.mode(),
+            generation: engine.generation(),
+            counts: self.window.counts(self.shared.policy.window, now),
+            streak: self.streak.get(),
+            rejected: self.rejected.load(Ordering::Relaxed),
+            open_for: engine.open_until().map(|until| Duration::from_millis(until.saturating_sub(now.millis()))),
+            unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
+        }
+    }
+
+    /// Takes the cell out of use, if forgetting it loses nothing and `alone` says that nobody else holds it.
+    ///
+    /// Who finds a cell takes hold of it, then reads the word; this writes the word, then looks who holds it. With a
+    /// fence between the two steps on either side, at least one of the two sees the other.
+    pub(super) fn retire(&self, alone: impl FnOnce() -> bool) -> bool {
+        let mut seldom = self.lock();
+        if !self.is_blank(&mut seldom) {
+            return false;
+        }
+        let word = self.word();
+        self.word.store(word.retired().bits(), Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let alone = alone();
+        fence(Ordering::SeqCst);
+        // Asked again, because a call may have come and gone in between.
+        let retired = alone && self.is_blank(&mut seldom);
+        if !retired {
+            self.word.store(word.bits(), Ordering::SeqCst);
+        }
+        retired
+    }
+
+    fn is_blank(&self, seldom: &mut Seldom) -> bool {
+        let as_new = seldom.engine.state() == State::Closed && seldom.engine.mode() == self.shared.policy.rules.mode;
+        as_new && self.is_idle(&mut seldom.idle_since)
+    }
+
+    fn is_idle(&self, idle_since: &mut Option<(u64, u64)>) -> bool {
+        let now = self.now();
+        let window = match &self.window {
+            Recorder::Time(_) => return self.window.counts(self.shared.policy.window, now).calls == 0,
+            Recorder::Count(window) => window,
+        };
+        let mark = window.mark();
+        match *idle_since {
+            Some((marked, since)) if marked == mark => now.millis().saturating_sub(since) >= IDLE_MILLIS,
+            _ => {
+                *idle_since = Some((mark, now.millis()));
+                self.window.counts(self.shared.policy.window, now).calls == 0
+            }
+        }
+    }
+
+    /// Lets the engine take a step and publishes what it changes.
+    fn change<T>(&self, step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>)) -> T {
+        let mut seldom = self.lock();
+        let (result, change) = step(&mut seldom.engine, &self.shared.policy.rules);
+        let Some(change) = change else { return result };
+        let counts = self.window.counts(self.shared.policy.window, self.now());
+        self.publish(&seldom.engine, change);
+        drop(seldom);
+        // Not under the lock: a subscriber may look at this very breaker.
+        telemetry::changed(self, change, counts);
+        result
+    }
+
+    fn publish(&self, engine: &Engine, change: Change) {
+        let word = engine.word();
+        if change.empties_window {
+            // Between two closed generations, as after a reset, calls go through uncounted for a moment: the window is
+            // emptied only when nobody may write to it.
+            let paused = Word::new(State::Closed, Mode::Disabled, word.generation(), 0);
+            if change.from.0 == State::Closed {
+                self.word.store(paused.bits(), Ordering::SeqCst);
+            }
+            self.window.reset(self.shared.policy.window, self.now());
+            self.streak.reset();
+        }
+        self.word.store(word.bits(), Ordering::SeqCst);
+    }
+
+    fn word(&self) -> Word {
+        Word::from_bits(self.word.load(Ordering::Acquire))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seldom> {
+        lock(&self.seldom)
+    }
+}

@@ -1,0 +1,92 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::cell::Cell;
+use super::{Mode, Snapshot, State};
+
+/// One circuit breaker: that of a partition, or the only one of a layer that is not partitioned.
+///
+/// Clones are the same breaker. A partition is not forgotten while somebody holds its breaker.
+#[derive(Clone)]
+pub struct CircuitBreaker {
+    cell: Arc<Cell>,
+}
+
+impl CircuitBreaker {
+    pub(super) fn new(cell: Arc<Cell>) -> Self {
+        Self { cell }
+    }
+
+    /// The name of the layer's breakers.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.cell.name()
+    }
+
+    /// The label of the partition: see [`partition`](super::partition).
+    #[must_use]
+    pub fn partition(&self) -> &str {
+        self.cell.label()
+    }
+
+    /// What it does with calls at the moment. Forced open it is open; disabled it is closed. An open breaker becomes
+    /// half-open when it is due *and* a call comes.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.cell.state()
+    }
+
+    /// Who decides what it does.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.cell.mode()
+    }
+
+    /// All that can be read of it, at one instant.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.cell.read())
+    }
+
+    /// Refuses every call until another mode is set or it is [`reset`](Self::reset). Calls under way no longer count.
+    pub fn force_open(&self) {
+        self.set_mode(Mode::ForcedOpen);
+    }
+
+    /// Lets every call through and counts none, until another mode is set or it is [`reset`](Self::reset).
+    pub fn disable(&self) {
+        self.set_mode(Mode::Disabled);
+    }
+
+    /// Goes on as if automatic, but refuses no call.
+    pub fn observe(&self) {
+        self.set_mode(Mode::ObserveOnly);
+    }
+
+    /// Lets outcomes decide. After a forced or disabled time it begins closed, with an empty window.
+    pub fn automatic(&self) {
+        self.set_mode(Mode::Automatic);
+    }
+
+    /// Sets the mode.
+    pub fn set_mode(&self, mode: Mode) {
+        self.cell.set_mode(mode);
+    }
+
+    /// Makes it as it was when new: closed, with an empty window, in the mode that the layer was given. Calls under way
+    /// no longer count.
+    pub fn reset(&self) {
+        self.cell.reset();
+    }
+}
+
+impl fmt::Debug for CircuitBreaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreaker")
+            .field("name", &self.name())
+            .field("partition", &self.partition())
+            .field("state", &self.state())
+            .field("mode", &self.mode())
+            .finish_non_exhaustive()
+    }
+}

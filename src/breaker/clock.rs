@@ -1,0 +1,73 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The start of time for all breakers of one layer. Tokio's clock moves with a paused one in tests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    start: Instant,
+}
+
+/// Nanoseconds since the start; it stays at the end after 584 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(u64);
+
+const NANOS_PER_SEC: u64 = 1_000_000_000;
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        Moment(nanos(Instant::now().saturating_duration_since(self.start)))
+    }
+}
+
+impl Moment {
+    #[cfg(test)]
+    pub(super) fn at(since_start: Duration) -> Self {
+        Self(nanos(since_start))
+    }
+
+    pub(super) fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Whole milliseconds. Deadlines are rounded in the same way, so that an open time of whole milliseconds lasts
+    /// exactly that, whatever fraction of a millisecond it began at.
+    pub(super) fn millis(self) -> u64 {
+        self.0 / NANOS_PER_MILLI
+    }
+
+    pub(super) fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+pub(super) fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(NANOS_PER_SEC).saturating_add(u64::from(duration.subsec_nanos()))
+}
+
+/// Whole milliseconds, rounded up: a wait is never cut short.
+pub(super) fn millis_up(duration: Duration) -> u64 {
+    nanos(duration).div_ceil(NANOS_PER_MILLI)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_far_ahead_stops_at_the_end() {
+        assert_eq!(Moment::at(Duration::MAX).nanos(), u64::MAX);
+        assert_eq!(millis_up(Duration::MAX), u64::MAX.div_ceil(NANOS_PER_MILLI));
+    }
+
+    #[test]
+    fn moments_round_down_and_waits_round_up() {
+        assert_eq!(Moment::at(Duration::from_micros(1_999)).millis(), 1);
+        assert_eq!(millis_up(Duration::from_micros(1_001)), 2);
+    }
+}

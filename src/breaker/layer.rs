@@ -1,0 +1,280 @@
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use super::partition::{Keyed, Unpartitioned};
+use super::registry::Registry;
+use super::service::CircuitBreakerService;
+use super::settings::Settings;
+use super::{Abandoned, CircuitBreaker, Handle, Mode, Window};
+use crate::backoff::Backoff;
+use crate::classify::HttpClassifier;
+
+/// Stops calling an upstream that fails, and probes whether it is well again.
+///
+/// Belongs inside the retry layer, so that every attempt asks it, and outside what classifies. See
+/// [the module](super) for the rules it keeps.
+///
+/// | setting | default |
+/// |---|---|
+/// | [`name`](Self::name) | `"default"` |
+/// | [`window`](Self::window) | the last 60 seconds, in 10 buckets |
+/// | [`failure_rate`](Self::failure_rate) | 0.5 |
+/// | [`minimum_calls`](Self::minimum_calls) | 10, or the whole count window if that is smaller |
+/// | [`slow_calls`](Self::slow_calls) | not watched |
+/// | [`consecutive_failures`](Self::consecutive_failures) | not watched |
+/// | [`open_for`](Self::open_for) | 30 seconds |
+/// | [`half_open`](Self::half_open) | 3 probes at once, 2 successes close |
+/// | [`probe_lease`](Self::probe_lease) | 30 seconds |
+/// | [`abandoned`](Self::abandoned) | a failure after the limit of the slow calls, if there is one |
+/// | [`mode`](Self::mode) | automatic |
+/// | [`partition_by`](Self::partition_by) | one breaker for all |
+/// | [`max_partitions`](Self::max_partitions) | 65,536 |
+/// | [`redact_labels`](Self::redact_labels) | no |
+///
+/// # State
+///
+/// The breakers live in the layer: every service that it or a clone of it makes shares them. They come to life with the
+/// first [`handle`](Self::handle), [`breaker`](Self::breaker) or service; a setting changed after that makes a layer with
+/// breakers of its own, and leaves the earlier ones as they are.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower::{ServiceBuilder, service_fn};
+/// use tower_rampart::CircuitBreakerLayer;
+/// use tower_rampart::breaker::{Window, partition};
+///
+/// let layer = CircuitBreakerLayer::new_for_http()
+///     .name("billing-api")
+///     .partition_by(partition::header("x-tenant-id"))
+///     .window(Window::time(Duration::from_secs(60)))
+///     .failure_rate(0.5)
+///     .minimum_calls(10)
+///     .open_for(Duration::from_secs(30))
+///     .half_open(3, 2);
+/// let breakers = layer.handle();
+///
+/// let service = ServiceBuilder::new().layer(layer).service(service_fn(|_: http::Request<String>| async {
+///     Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+/// }));
+/// # let _ = (service, breakers);
+/// ```
+pub struct CircuitBreakerLayer<C, P: Keyed = Unpartitioned> {
+    classifier: C,
+    partition: P,
+    settings: Settings,
+    registry: Shared<P::Key>,
+}
+
+/// Made when first asked for.
+type Shared<K> = Arc<OnceLock<Arc<Registry<K>>>>;
+
+impl CircuitBreakerLayer<HttpClassifier> {
+    /// Judges HTTP responses and errors by the defaults of [`HttpClassifier`].
+    #[must_use]
+    pub fn new_for_http() -> Self {
+        Self::new(HttpClassifier::new())
+    }
+}
+
+impl<C> CircuitBreakerLayer<C> {
+    /// Judges by a classifier of your own, which need not be about HTTP.
+    #[must_use]
+    pub fn new(classifier: C) -> Self {
+        Self { classifier, partition: Unpartitioned, settings: Settings::default(), registry: Shared::default() }
+    }
+
+    /// The only breaker of a layer that is not partitioned.
+    #[must_use]
+    pub fn breaker(&self) -> CircuitBreaker {
+        self.handle().default_partition()
+    }
+}
+
+impl<C, P: Keyed> CircuitBreakerLayer<C, P> {
+    /// Watches and controls the breakers, also after the services have been moved or boxed.
+    #[must_use]
+    pub fn handle(&self) -> Handle<P::Key> {
+        Handle::new(self.registry().clone())
+    }
+
+    /// What errors and telemetry call it.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    #[must_use]
+    pub fn name(self, name: &str) -> Self {
+        self.set(|settings| settings.set_name(name))
+    }
+
+    /// One breaker for each key that this finds in a request: see [`partition`](super::partition).
+    #[must_use]
+    pub fn partition_by<Q: Keyed>(self, partition: Q) -> CircuitBreakerLayer<C, Q> {
+        let Self { classifier, partition: _, settings, registry: _ } = self;
+        CircuitBreakerLayer { classifier, partition, settings, registry: Shared::default() }
+    }
+
+    /// Judges by another classifier.
+    #[must_use]
+    pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, P> {
+        let Self { classifier: _, partition, settings, registry: _ } = self;
+        CircuitBreakerLayer { classifier, partition, settings, registry: Shared::default() }
+    }
+
+    /// Which outcomes the rates are made of.
+    ///
+    /// # Panics
+    ///
+    /// If a minimum has been set that is larger than this window of calls.
+    #[must_use]
+    pub fn window(self, window: Window) -> Self {
+        self.set(|settings| settings.set_window(window))
+    }
+
+    /// Opens when at least this share of the calls in the window has failed or was throttled; 1 means all of them.
+    ///
+    /// # Panics
+    ///
+    /// If the rate is not over 0 and at most 1.
+    #[must_use]
+    pub fn failure_rate(self, rate: f64) -> Self {
+        self.set(|settings| settings.set_failure_rate(rate))
+    }
+
+    /// Opens by a rate only when there are at least this many calls in the window.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0, or larger than a window of calls that has been set.
+    #[must_use]
+    pub fn minimum_calls(self, calls: u32) -> Self {
+        self.set(|settings| settings.set_minimum_calls(calls))
+    }
+
+    /// Also opens when at least this share of the calls in the window took longer than `limit`. Calls that are dropped
+    /// after that limit, as a time limit further outside does it, then count as failures: see
+    /// [`abandoned`](Self::abandoned).
+    ///
+    /// # Panics
+    ///
+    /// If the limit is zero or the rate is not over 0 and at most 1.
+    #[must_use]
+    pub fn slow_calls(self, limit: Duration, rate: f64) -> Self {
+        self.set(|settings| settings.set_slow_calls(limit, rate))
+    }
+
+    /// Also opens after this many failures in a row, whatever the minimum. A throttled call neither adds to the row nor
+    /// ends it. With a window of time, a row that is older than the window is forgotten with it.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    #[must_use]
+    pub fn consecutive_failures(self, failures: u32) -> Self {
+        self.set(|settings| settings.set_consecutive_failures(failures))
+    }
+
+    /// How long it stays open before it is probed: a time, or a [`Backoff`] that grows each time the probes fail and
+    /// begins anew when it has closed. In whole milliseconds, rounded up. Jitter never takes away more than half.
+    ///
+    /// # Panics
+    ///
+    /// If the first time is zero.
+    #[must_use]
+    pub fn open_for(self, open_for: impl Into<Backoff>) -> Self {
+        self.set(|settings| settings.set_open_for(open_for.into()))
+    }
+
+    /// Lets `probes` calls at once through while half-open; `successes` of them close it, and one failed or throttled
+    /// one opens it again.
+    ///
+    /// # Panics
+    ///
+    /// If one of them is 0, or if there are more successes than probes, which most likely means that the two are swapped.
+    #[must_use]
+    pub fn half_open(self, probes: u32, successes: u32) -> Self {
+        self.set(|settings| settings.set_half_open(probes, successes))
+    }
+
+    /// How long a probe may keep others out. When that time is over another is let through; the late one still counts if
+    /// it ends while the breaker is half-open.
+    ///
+    /// # Panics
+    ///
+    /// If the lease is zero.
+    #[must_use]
+    pub fn probe_lease(self, lease: Duration) -> Self {
+        self.set(|settings| settings.set_probe_lease(lease))
+    }
+
+    /// What it learns from calls that are dropped before they end.
+    #[must_use]
+    pub fn abandoned(self, abandoned: Abandoned) -> Self {
+        self.set(|settings| settings.set_abandoned(abandoned))
+    }
+
+    /// The mode that its breakers begin in.
+    #[must_use]
+    pub fn mode(self, mode: Mode) -> Self {
+        self.set(|settings| settings.set_mode(mode))
+    }
+
+    /// How many keys can have a breaker of their own. A breaker that is closed, has an empty window and no call under way
+    /// is forgotten when room is needed; a window of calls counts as empty after ten minutes without one. If all are in
+    /// use, new keys share one.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    #[must_use]
+    pub fn max_partitions(self, partitions: usize) -> Self {
+        self.set(|settings| settings.set_max_partitions(partitions))
+    }
+
+    /// Whether errors and telemetry show a short keyed hash in place of a key.
+    #[must_use]
+    pub fn redact_labels(self, redact: bool) -> Self {
+        self.set(|settings| settings.set_redact_labels(redact))
+    }
+
+    fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
+        set(&mut self.settings);
+        // Breakers that are alive keep what they were made with.
+        if self.registry.get().is_some() {
+            self.registry = Shared::default();
+        }
+        self
+    }
+
+    fn registry(&self) -> &Arc<Registry<P::Key>> {
+        self.registry.get_or_init(|| Arc::new(Registry::new(self.settings.policy())))
+    }
+}
+
+impl<S, C: Clone, P: Keyed + Clone> Layer<S> for CircuitBreakerLayer<C, P> {
+    type Service = CircuitBreakerService<S, C, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CircuitBreakerService::new(inner, self.classifier.clone(), self.partition.clone(), self.registry().clone())
+    }
+}
+
+impl<C: Clone, P: Keyed + Clone> Clone for CircuitBreakerLayer<C, P> {
+    fn clone(&self) -> Self {
+        Self {
+            classifier: self.classifier.clone(),
+            partition: self.partition.clone(),
+            settings: self.settings.clone(),
+            registry: self.registry.clone(),
+        }
+    }
+}
+
+impl<C, P: Keyed> fmt::Debug for CircuitBreakerLayer<C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreakerLayer").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,203 @@
+use std::hash::{Hash, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
+
+use papaya::{Guard, HashMap};
+
+use super::cell::{Cell, Shared};
+use super::clock::Clock;
+use super::label::{self, Labels};
+use super::partition::Keyed;
+use super::settings::Policy;
+use super::telemetry;
+
+/// All breakers of one layer, a bounded number of them.
+pub(super) struct Registry<K> {
+    // The keys come from callers: `RandomState` is keyed against flooding.
+    cells: HashMap<K, Arc<Cell>, RandomState>,
+    shared: Arc<Shared>,
+    labels: Labels,
+    default: OnceLock<Arc<Cell>>,
+    overflow: OnceLock<Arc<Cell>>,
+    /// Calls that found all partitions in use.
+    overflowed: AtomicU64,
+    /// The millisecond before which a full registry is not swept again.
+    next_sweep: AtomicU64,
+    changes: Mutex<Changes>,
+}
+
+/// Guards insertions and removals.
+#[derive(Debug)]
+struct Changes {
+    /// At how many partitions those are looked for that can be forgotten.
+    sweep_at: usize,
+    next_warning: u64,
+}
+
+/// Fewer are not worth a look.
+const FIRST_SWEEP: usize = 1_024;
+/// A sweep looks at every partition: a flood of new keys must not pay for one each.
+const SWEEP_EVERY_MILLIS: u64 = 1_000;
+const WARN_EVERY_MILLIS: u64 = 60_000;
+
+impl<K> Registry<K> {
+    pub(super) fn new(policy: Policy) -> Self {
+        let labels = Labels::new(policy.redact_labels);
+        let sweep_at = FIRST_SWEEP.min(policy.max_partitions);
+        Self {
+            cells: HashMap::with_hasher(RandomState::new()),
+            shared: Arc::new(Shared { policy, clock: Clock::start() }),
+            labels,
+            default: OnceLock::new(),
+            overflow: OnceLock::new(),
+            overflowed: AtomicU64::new(0),
+            next_sweep: AtomicU64::new(0),
+            changes: Mutex::new(Changes { sweep_at, next_warning: 0 }),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.shared.policy.name
+    }
+
+    /// The breaker of requests that have no key.
+    pub(super) fn default_cell(&self) -> &Arc<Cell> {
+        self.default.get_or_init(|| self.new_cell(label::DEFAULT.into()))
+    }
+
+    /// The breaker that new keys share when all partitions are in use.
+    pub(super) fn overflow_cell(&self) -> &Arc<Cell> {
+        self.overflow.get_or_init(|| self.new_cell(label::OVERFLOW.into()))
+    }
+
+    pub(super) fn overflowed(&self) -> u64 {
+        self.overflowed.load(Ordering::Relaxed)
+    }
+
+    fn new_cell(&self, label: Box<str>) -> Arc<Cell> {
+        Arc::new(Cell::new(self.shared.clone(), label))
+    }
+
+    fn now(&self) -> u64 {
+        self.shared.clock.now().millis()
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
+    pub(super) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// The breaker of this key, if it has one.
+    #[inline]
+    pub(super) fn find(&self, key: &K) -> Option<Arc<Cell>> {
+        let guard = self.cells.guard();
+        let cell = self.cells.get(key, &guard)?.clone();
+        // Between taking hold of the cell and reading its word: see `Cell::retire`.
+        fence(Ordering::SeqCst);
+        (!cell.is_retired()).then_some(cell)
+    }
+
+    /// The breaker for a call with this key: its own, or the one to share if there is no room.
+    #[inline]
+    pub(super) fn find_or_insert<P: Keyed<Key = K>>(&self, partition: &P, key: K) -> Arc<Cell> {
+        match self.find(&key) {
+            Some(cell) => cell,
+            None => self.insert(key, |key| partition.keep(key)).unwrap_or_else(|| self.overflow()),
+        }
+    }
+
+    /// The breaker of this key, which is made if there is room.
+    #[cold]
+    pub(super) fn insert(&self, key: K, keep: impl FnOnce(K) -> K) -> Option<Arc<Cell>> {
+        let mut changes = self.changes_if_worth()?;
+        let guard = self.cells.guard();
+        // Nobody retires a cell while this holds the lock.
+        if let Some(cell) = self.cells.get(&key, &guard) {
+            return Some(cell.clone());
+        }
+        if !self.has_room(&mut changes, &guard) {
+            return None;
+        }
+        let key = keep(key);
+        let cell = self.new_cell(self.labels.of(&key));
+        self.cells.insert(key, cell.clone(), &guard);
+        Some(cell)
+    }
+
+    /// All breakers in use.
+    pub(super) fn cells(&self) -> Vec<Arc<Cell>> {
+        let guard = self.cells.guard();
+        let keyed = self.cells.iter(&guard).map(|(_, cell)| cell);
+        let all = self.default.get().into_iter().chain(keyed).chain(self.overflow.get());
+        all.map(|cell| {
+            let cell = cell.clone();
+            fence(Ordering::SeqCst);
+            cell
+        })
+        .filter(|cell| !cell.is_retired())
+        .collect()
+    }
+
+    /// The lock, unless it is already known that there will be no room: a flood of new keys does not queue for that.
+    fn changes_if_worth(&self) -> Option<MutexGuard<'_, Changes>> {
+        if self.len() < self.shared.policy.max_partitions {
+            return Some(self.changes());
+        }
+        if self.now() < self.next_sweep.load(Ordering::Relaxed) {
+            return None;
+        }
+        match self.changes.try_lock() {
+            Ok(changes) => Some(changes),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn has_room(&self, changes: &mut Changes, guard: &impl Guard) -> bool {
+        let max = self.shared.policy.max_partitions;
+        if self.len() < changes.sweep_at {
+            return true;
+        }
+        let now = self.now();
+        if self.len() < max || now >= self.next_sweep.load(Ordering::Relaxed) {
+            self.sweep(guard);
+            self.next_sweep.store(now.saturating_add(SWEEP_EVERY_MILLIS), Ordering::Relaxed);
+            changes.sweep_at = (self.len() * 2).clamp(FIRST_SWEEP.min(max), max);
+        }
+        self.len() < max
+    }
+
+    /// Forgets every partition that nothing is lost with.
+    fn sweep(&self, guard: &impl Guard) {
+        for (key, cell) in self.cells.iter(guard) {
+            if cell.retire(|| Arc::strong_count(cell) == 1) {
+                self.cells.remove(key, guard);
+            }
+        }
+    }
+
+    #[cold]
+    fn overflow(&self) -> Arc<Cell> {
+        let calls = self.overflowed.fetch_add(1, Ordering::Relaxed) + 1;
+        let cell = self.overflow_cell();
+        if self.warns_now() {
+            telemetry::overflowed(cell, self.shared.policy.max_partitions, calls);
+        }
+        cell.clone()
+    }
+
+    fn warns_now(&self) -> bool {
+        let now = self.now();
+        let Ok(mut changes) = self.changes.try_lock() else { return false };
+        let due = now >= changes.next_warning;
+        if due {
+            changes.next_warning = now.saturating_add(WARN_EVERY_MILLIS);
+        }
+        due
+    }
+}

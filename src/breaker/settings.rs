@@ -1,0 +1,237 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clock::millis_up;
+use super::engine::{Cause, Rules};
+use super::window::{Counts, Kind};
+use super::{Mode, Window};
+use crate::backoff::Backoff;
+
+/// Everything that can be set, each checked where it is set.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    name: Arc<str>,
+    window: Window,
+    /// Only if somebody has set it: the default gives way to a smaller window.
+    minimum_calls: Option<u32>,
+    failure_rate: f64,
+    slow_calls: Option<SlowCalls>,
+    consecutive_failures: Option<u32>,
+    open_for: Backoff,
+    probes: u32,
+    successes: u32,
+    probe_lease: Duration,
+    abandoned: Option<Abandoned>,
+    mode: Mode,
+    max_partitions: usize,
+    redact_labels: bool,
+}
+
+/// What a breaker learns from a call that is dropped before it ends, as a time limit further outside does it.
+///
+/// The default is `FailureAfter` the limit of the slow calls if there is one, else `Neutral`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Abandoned {
+    /// Nothing, however long it ran.
+    Neutral,
+    /// That it failed, if it had already run longer than this; else nothing. Zero makes every such call a failure.
+    FailureAfter(Duration),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SlowCalls {
+    limit: Duration,
+    rate: f64,
+}
+
+/// The settings in the form that a call needs.
+#[derive(Debug)]
+pub(super) struct Policy {
+    pub(super) name: Arc<str>,
+    pub(super) window: Kind,
+    pub(super) rules: Rules,
+    pub(super) abandoned_after: Option<Duration>,
+    pub(super) max_partitions: usize,
+    pub(super) redact_labels: bool,
+    minimum_calls: u64,
+    failure_rate: f64,
+    slow_calls: Option<SlowCalls>,
+    consecutive_failures: Option<u32>,
+}
+
+const DEFAULT_MINIMUM: u32 = 10;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            name: "default".into(),
+            window: Window::default(),
+            minimum_calls: None,
+            failure_rate: 0.5,
+            slow_calls: None,
+            consecutive_failures: None,
+            open_for: Duration::from_secs(30).into(),
+            probes: 3,
+            successes: 2,
+            probe_lease: Duration::from_secs(30),
+            abandoned: None,
+            mode: Mode::Automatic,
+            max_partitions: 65_536,
+            redact_labels: false,
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn set_name(&mut self, name: &str) {
+        assert!(!name.is_empty(), "name: must not be empty, but is {name:?}");
+        self.name = name.into();
+    }
+
+    pub(super) fn set_window(&mut self, window: Window) {
+        check_minimum(window, self.minimum_calls);
+        self.window = window;
+    }
+
+    pub(super) fn set_minimum_calls(&mut self, calls: u32) {
+        assert!(calls >= 1, "minimum_calls: must be at least 1, but is {calls}");
+        check_minimum(self.window, Some(calls));
+        self.minimum_calls = Some(calls);
+    }
+
+    pub(super) fn set_failure_rate(&mut self, rate: f64) {
+        check_rate("failure_rate", rate);
+        self.failure_rate = rate;
+    }
+
+    pub(super) fn set_slow_calls(&mut self, limit: Duration, rate: f64) {
+        assert!(!limit.is_zero(), "slow_calls: the limit must be longer than {limit:?}");
+        check_rate("slow_calls", rate);
+        self.slow_calls = Some(SlowCalls { limit, rate });
+    }
+
+    pub(super) fn set_consecutive_failures(&mut self, failures: u32) {
+        assert!(failures >= 1, "consecutive_failures: must be at least 1, but is {failures}");
+        self.consecutive_failures = Some(failures);
+    }
+
+    pub(super) fn set_open_for(&mut self, open_for: Backoff) {
+        let first = open_for.ceiling(0);
+        assert!(!first.is_zero(), "open_for: must be longer than {first:?}");
+        self.open_for = open_for;
+    }
+
+    pub(super) fn set_half_open(&mut self, probes: u32, successes: u32) {
+        assert!(probes >= 1, "half_open: the probes must be at least 1, but are {probes}");
+        assert!(successes >= 1, "half_open: the successes must be at least 1, but are {successes}");
+        assert!(
+            successes <= probes,
+            "half_open: more successes required, {successes}, than there are probes, {probes}; are the two swapped?"
+        );
+        (self.probes, self.successes) = (probes, successes);
+    }
+
+    pub(super) fn set_probe_lease(&mut self, lease: Duration) {
+        assert!(!lease.is_zero(), "probe_lease: must be longer than {lease:?}");
+        self.probe_lease = lease;
+    }
+
+    pub(super) fn set_abandoned(&mut self, abandoned: Abandoned) {
+        self.abandoned = Some(abandoned);
+    }
+
+    pub(super) fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    pub(super) fn set_max_partitions(&mut self, partitions: usize) {
+        assert!(partitions >= 1, "max_partitions: must be at least 1, but is {partitions}");
+        self.max_partitions = partitions;
+    }
+
+    pub(super) fn set_redact_labels(&mut self, redact: bool) {
+        self.redact_labels = redact;
+    }
+
+    pub(super) fn policy(&self) -> Policy {
+        let window = self.window.kind();
+        let minimum_calls = match (self.minimum_calls, window) {
+            (Some(calls), _) => calls,
+            (None, Kind::Count(calls)) => DEFAULT_MINIMUM.min(calls),
+            (None, Kind::Time { .. }) => DEFAULT_MINIMUM,
+        };
+        let abandoned_after = match self.abandoned {
+            Some(Abandoned::Neutral) => None,
+            Some(Abandoned::FailureAfter(limit)) => Some(limit),
+            None => self.slow_calls.map(|slow| slow.limit),
+        };
+        Policy {
+            name: self.name.clone(),
+            window,
+            rules: Rules {
+                probes: self.probes,
+                successes: self.successes,
+                lease: millis_up(self.probe_lease),
+                open_for: self.open_for,
+                mode: self.mode,
+            },
+            abandoned_after,
+            max_partitions: self.max_partitions,
+            redact_labels: self.redact_labels,
+            minimum_calls: minimum_calls.into(),
+            failure_rate: self.failure_rate,
+            slow_calls: self.slow_calls,
+            consecutive_failures: self.consecutive_failures,
+        }
+    }
+}
+
+impl Policy {
+    pub(super) fn watches_slow(&self) -> bool {
+        self.slow_calls.is_some()
+    }
+
+    /// Whether a setting needs to know when a call began.
+    pub(super) fn times_calls(&self) -> bool {
+        self.slow_calls.is_some() || self.abandoned_after.is_some()
+    }
+
+    /// Whether a setting needs to know when a call ended.
+    pub(super) fn dates_calls(&self) -> bool {
+        self.times_calls() || matches!(self.window, Kind::Time { .. })
+    }
+
+    pub(super) fn is_slow(&self, elapsed: Option<Duration>) -> bool {
+        matches!((self.slow_calls, elapsed), (Some(slow), Some(elapsed)) if elapsed > slow.limit)
+    }
+
+    pub(super) fn counts_streaks(&self) -> bool {
+        self.consecutive_failures.is_some()
+    }
+
+    /// Whether this is too much to stay closed.
+    pub(super) fn verdict(&self, counts: Counts, streak: u32) -> Option<Cause> {
+        if self.consecutive_failures.is_some_and(|limit| streak >= limit) {
+            return Some(Cause::ConsecutiveFailures);
+        }
+        if counts.calls < self.minimum_calls {
+            return None;
+        }
+        if counts.failures > 0 && counts.failure_rate() >= self.failure_rate {
+            return Some(Cause::FailureRate);
+        }
+        let slow = self.slow_calls?;
+        (counts.slow > 0 && counts.slow_rate() >= slow.rate).then_some(Cause::SlowRate)
+    }
+}
+
+fn check_rate(setting: &str, rate: f64) {
+    assert!(rate > 0.0 && rate <= 1.0, "{setting}: the rate must be over 0 and at most 1, but is {rate}");
+}
+
+fn check_minimum(window: Window, minimum: Option<u32>) {
+    if let (Kind::Count(calls), Some(minimum)) = (window.kind(), minimum) {
+        assert!(minimum <= calls, "minimum_calls: {minimum} calls never fit into a window of {calls}");
+    }
+}

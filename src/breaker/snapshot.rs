@@ -1,0 +1,54 @@
+use std::time::Duration;
+
+use super::cell::Reading;
+use super::{Mode, State};
+
+/// All that can be read of a circuit breaker, at one instant.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// What it does with calls.
+    pub state: State,
+    /// Who decides that.
+    pub mode: Mode,
+    /// Changes with every change of the state.
+    pub generation: u32,
+    /// Calls in the window.
+    pub calls: u64,
+    /// Failed and throttled ones among them.
+    pub failures: u64,
+    /// Slow ones among them, if slow calls are watched.
+    pub slow: u64,
+    /// Failures among the calls, from 0 to 1; 0 if there was no call.
+    pub failure_rate: f64,
+    /// Slow calls among the calls, from 0 to 1; 0 if there was no call.
+    pub slow_rate: f64,
+    /// Failures in a row, if they are watched.
+    pub consecutive_failures: u32,
+    /// Calls refused since it was made or reset.
+    pub rejected: u64,
+    /// How long until an open one lets a probe through.
+    pub open_for: Option<Duration>,
+    /// How long ago it last changed its state.
+    pub unchanged_for: Duration,
+}
+
+impl Snapshot {
+    pub(super) fn new(reading: Reading) -> Self {
+        let Reading { state, mode, generation, counts, streak, rejected, open_for, unchanged_for } = reading;
+        Self {
+            state,
+            mode,
+            generation,
+            calls: counts.calls,
+            failures: counts.failures,
+            slow: counts.slow,
+            failure_rate: counts.failure_rate(),
+            slow_rate: counts.slow_rate(),
+            consecutive_failures: streak,
+            rejected,
+            open_for,
+            unchanged_for,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+use std::fmt;
+
+/// What a circuit breaker does with calls at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Calls go through and are counted.
+    Closed,
+    /// Calls are refused.
+    Open,
+    /// A few calls go through, as probes: they decide whether to close or to open again.
+    HalfOpen,
+}
+
+/// Who decides what a circuit breaker does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mode {
+    /// The outcomes of the calls.
+    #[default]
+    Automatic,
+    /// Somebody's hand: every call is refused until another mode is set.
+    ForcedOpen,
+    /// Somebody's hand: every call goes through and none is counted.
+    Disabled,
+    /// Nobody yet: it counts, opens and closes as if it were automatic, and reports that, but refuses no call.
+    ObserveOnly,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            State::Closed => "closed",
+            State::Open => "open",
+            State::HalfOpen => "half-open",
+        })
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Automatic => "automatic",
+            Mode::ForcedOpen => "forced open",
+            Mode::Disabled => "disabled",
+            Mode::ObserveOnly => "observe only",
+        })
+    }
+}

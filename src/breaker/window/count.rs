@@ -1,0 +1,254 @@
+use super::{Counts, Outcome};
+use crate::sync::{AtomicU64, Ordering};
+
+/// Exactly the last N outcomes.
+///
+/// An outcome takes a position from the cursor, swaps what lies there for itself, and adds the difference to the
+/// counters; where nothing differs, nothing is written, so that success after success costs one atomic step. If a
+/// recorder sleeps between its steps while all others record N outcomes, it replaces a younger one; counters and slots
+/// agree all the same.
+#[derive(Debug)]
+pub(in crate::breaker) struct CountWindow {
+    /// Epoch 16, laps 27, next position 21. From the first lap on the window is full.
+    cursor: AtomicU64,
+    /// The counters, then the slots.
+    words: Box<[AtomicU64]>,
+    calls: u32,
+}
+
+/// Epoch 16 in the lowest bits, where carries of the fields above cannot reach, then slow 24 and failures 24. Both are
+/// signed: of two recorders at one slot the second may add its difference first.
+#[derive(Clone, Copy)]
+struct Counters(u64);
+
+pub(super) const MAX_CALLS: u32 = 1 << 20;
+const FIELD: u32 = 24;
+const EPOCH: u32 = 16;
+const EPOCH_MASK: u64 = (1 << EPOCH) - 1;
+const POSITION: u32 = 21;
+const POSITION_MASK: u64 = (1 << POSITION) - 1;
+const LAPS: u32 = u64::BITS - EPOCH - POSITION;
+const LAPS_MASK: u64 = (1 << LAPS) - 1;
+/// Outcomes of two bits in a word, above an epoch.
+const SLOTS: u32 = (u64::BITS - EPOCH) / 2;
+const FAILED: u64 = 0b01;
+const SLOW: u64 = 0b10;
+
+impl CountWindow {
+    pub(super) fn new(calls: u32) -> Self {
+        let words = 1 + calls.div_ceil(SLOTS);
+        Self { cursor: AtomicU64::new(0), words: (0..words).map(|_| AtomicU64::new(0)).collect(), calls }
+    }
+
+    pub(super) fn record(&self, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
+        let (position, filled) = self.take_position(&live)?;
+        let difference = self.put(position, outcome, &live)?;
+        let counters =
+            if difference == 0 { Counters(self.words[0].load(Ordering::SeqCst)) } else { self.add(difference, &live)? };
+        // What others have filled since only makes the check of the last of them right: each sees its own and all
+        // counted before.
+        Some(counters.counts(if difference == 0 { filled } else { self.filled() }))
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counters(self.words[0].load(Ordering::SeqCst)).counts(self.filled())
+    }
+
+    pub(super) fn reset(&self) {
+        let epoch = (self.cursor.load(Ordering::Acquire) >> (LAPS + POSITION)).wrapping_add(1) & EPOCH_MASK;
+        for word in &self.words {
+            word.store(epoch, Ordering::Release);
+        }
+        self.cursor.store(epoch << (LAPS + POSITION), Ordering::Release);
+    }
+
+    /// Changes with every outcome: a window whose mark has not moved has recorded nothing.
+    pub(in crate::breaker) fn mark(&self) -> u64 {
+        self.cursor.load(Ordering::Acquire)
+    }
+
+    fn filled(&self) -> u64 {
+        self.filled_by(self.cursor.load(Ordering::SeqCst))
+    }
+
+    fn filled_by(&self, cursor: u64) -> u64 {
+        if cursor >> POSITION & LAPS_MASK == 0 { cursor & POSITION_MASK } else { self.calls.into() }
+    }
+
+    fn take_position(&self, live: impl Fn() -> bool) -> Option<(u32, u64)> {
+        let mut cursor = self.cursor.load(Ordering::Acquire);
+        loop {
+            if !live() {
+                return None;
+            }
+            let position = cursor & POSITION_MASK;
+            let next = if position + 1 < self.calls.into() { cursor + 1 } else { next_lap(cursor) };
+            match self.cursor.compare_exchange_weak(cursor, next, Ordering::SeqCst, Ordering::Acquire) {
+                Ok(_) => return Some((position as u32, self.filled_by(next))),
+                Err(seen) => cursor = seen,
+            }
+        }
+    }
+
+    /// Swaps the outcome in and returns what that changes in the counters.
+    fn put(&self, position: u32, outcome: Outcome, live: impl Fn() -> bool) -> Option<u64> {
+        let word = &self.words[1 + (position / SLOTS) as usize];
+        let shift = EPOCH + position % SLOTS * 2;
+        let new = (u64::from(outcome.failed) * FAILED) | (u64::from(outcome.slow) * SLOW);
+        let mut seen = word.load(Ordering::Acquire);
+        loop {
+            let old = seen >> shift & (FAILED | SLOW);
+            if old == new {
+                return Some(0);
+            }
+            if !live() {
+                return None;
+            }
+            let changed = seen & !((FAILED | SLOW) << shift) | new << shift;
+            match word.compare_exchange_weak(seen, changed, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(Counters::difference(old, new)),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    fn add(&self, difference: u64, live: impl Fn() -> bool) -> Option<Counters> {
+        let mut seen = self.words[0].load(Ordering::Acquire);
+        loop {
+            if !live() {
+                return None;
+            }
+            let sum = seen.wrapping_add(difference);
+            match self.words[0].compare_exchange_weak(seen, sum, Ordering::SeqCst, Ordering::Acquire) {
+                Ok(_) => return Some(Counters(sum)),
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+/// The first position of the next lap. After the last lap comes the second: a full window stays full.
+fn next_lap(cursor: u64) -> u64 {
+    let epoch = cursor >> (LAPS + POSITION);
+    let laps = (cursor >> POSITION & LAPS_MASK) + 1;
+    let laps = if laps > LAPS_MASK { 1 } else { laps };
+    (epoch << LAPS | laps) << POSITION
+}
+
+impl Counters {
+    fn difference(old: u64, new: u64) -> u64 {
+        let value = |outcome: u64| ((outcome & FAILED) << (EPOCH + FIELD)) + ((outcome & SLOW) >> 1 << EPOCH);
+        value(new).wrapping_sub(value(old))
+    }
+
+    fn counts(self, filled: u64) -> Counts {
+        // The slow calls are the signed value of their field; what they borrowed from the failures is given back.
+        let both = self.0 as i64 >> EPOCH;
+        let slow = both << (64 - FIELD) >> (64 - FIELD);
+        let failures = (both - slow) >> FIELD;
+        Counts { calls: filled, failures: failures.max(0) as u64, slow: slow.max(0) as u64 }
+    }
+}
+
+#[cfg(all(test, not(rampart_loom)))]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OK: Outcome = Outcome { failed: false, slow: false };
+    const FAILED_CALL: Outcome = Outcome { failed: true, slow: false };
+
+    #[test]
+    fn counters_that_went_below_nothing_come_back() {
+        let below = Counters(7).0.wrapping_add(Counters::difference(0b11, 0));
+        assert_eq!(below & EPOCH_MASK, 7, "the epoch is out of reach");
+        assert_eq!(Counters(below).counts(1), Counts { calls: 1, failures: 0, slow: 0 });
+        let again = below.wrapping_add(Counters::difference(0, 0b11)).wrapping_add(Counters::difference(0b00, 0b01));
+        assert_eq!(Counters(again).counts(1), Counts { calls: 1, failures: 1, slow: 0 });
+    }
+
+    #[test]
+    fn laps_go_round_without_emptying_a_full_window() {
+        let window = CountWindow::new(2);
+        window.record(FAILED_CALL, || true);
+        window.record(FAILED_CALL, || true);
+        let last_lap = (7 << LAPS | LAPS_MASK) << POSITION | 1;
+        window.cursor.store(last_lap, Ordering::Relaxed);
+        assert_eq!(window.record(OK, || true), Some(Counts { calls: 2, failures: 1, slow: 0 }));
+        assert_eq!(window.mark() >> (LAPS + POSITION), 7);
+    }
+
+    #[test]
+    fn after_100_000_successes_n_failures_fill_it() {
+        let window = CountWindow::new(100);
+        for _ in 0..100_000 {
+            window.record(OK, || true);
+        }
+        for failures in 1..=100 {
+            assert_eq!(window.record(FAILED_CALL, || true), Some(Counts { calls: 100, failures, slow: 0 }));
+        }
+    }
+
+    #[test]
+    fn what_comes_too_late_changes_nothing() {
+        let window = CountWindow::new(3);
+        assert_eq!(window.record(FAILED_CALL, || false), None);
+        assert_eq!(window.counts(), Counts::default());
+        // The generation ends between the cursor and the slot.
+        let asked = std::cell::Cell::new(0);
+        let first_only = || {
+            asked.set(asked.get() + 1);
+            asked.get() == 1
+        };
+        assert_eq!(window.record(FAILED_CALL, first_only), None);
+        window.reset();
+        assert_eq!(window.counts(), Counts::default());
+    }
+
+    #[test]
+    fn threads_lose_nothing() {
+        let window = CountWindow::new(4_096);
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let window = &window;
+                scope.spawn(move || {
+                    for call in 0..1_000 {
+                        window.record(Outcome { failed: (call + worker) % 2 == 0, slow: call % 4 == 0 }, || true);
+                    }
+                });
+            }
+        });
+        assert_eq!(window.counts(), Counts { calls: 4_000, failures: 2_000, slow: 1_000 });
+    }
+
+    proptest! {
+        #[test]
+        fn holds_exactly_the_last_n(
+            calls in 1_u32..60,
+            outcomes in prop::collection::vec((any::<bool>(), any::<bool>(), 0..40_u8), 0..400),
+        ) {
+            let window = CountWindow::new(calls);
+            let mut model = VecDeque::new();
+            for (failed, slow, reset) in outcomes {
+                if reset == 0 {
+                    window.reset();
+                    model.clear();
+                }
+                model.push_back((failed, slow));
+                if model.len() > calls as usize {
+                    model.pop_front();
+                }
+                let expected = Counts {
+                    calls: model.len() as u64,
+                    failures: model.iter().filter(|outcome| outcome.0).count() as u64,
+                    slow: model.iter().filter(|outcome| outcome.1).count() as u64,
+                };
+                prop_assert_eq!(window.record(Outcome { failed, slow }, || true), Some(expected));
+                prop_assert_eq!(window.counts(), expected);
+            }
+        }
+    }
+}

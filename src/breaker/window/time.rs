@@ -1,0 +1,332 @@
+use super::{Counts, Outcome};
+use crate::sync::{AtomicU64, Ordering};
+
+/// The outcomes of the last B ticks, one bucket a tick.
+///
+/// A bucket tells in which lap it was begun, so that the sum knows which to leave out. Laps are few bits, so they count
+/// not time itself but *steps*: a gap of any length is at most B of them, which is enough to empty every bucket, and so
+/// no jump of the clock can make an old bucket look like a new one.
+#[derive(Debug)]
+pub(in crate::breaker) struct TimeWindow {
+    /// The newest tick that something was recorded at (40 bits), above the step that it was (24 bits).
+    newest: AtomicU64,
+    /// Calls and failures of each bucket; then, if slow calls are watched, calls and slow calls of each.
+    buckets: Box<[AtomicU64]>,
+    len: u32,
+}
+
+/// Lap 14, calls 25, failures 25.
+#[derive(Clone, Copy)]
+struct Bucket(u64);
+
+/// A tick and its step. Steps go round after all laps of all buckets.
+#[derive(Clone, Copy)]
+struct Newest {
+    tick: u64,
+    step: u32,
+}
+
+pub(super) const MAX_BUCKETS: u32 = 1 << (STEP - LAP);
+const STEP: u32 = 24;
+const LAP: u32 = 14;
+const LAP_MASK: u32 = (1 << LAP) - 1;
+const COUNT: u32 = 25;
+const COUNT_MAX: u64 = (1 << COUNT) - 1;
+/// Ticks end here, 34 years ahead with the shortest buckets; the window then no longer slides.
+const TICK_MAX: u64 = u64::MAX >> STEP;
+
+impl TimeWindow {
+    pub(super) fn new(buckets: u32, watch_slow: bool) -> Self {
+        let all = if watch_slow { 2 * buckets } else { buckets };
+        // Everything is of lap 0, so time begins at the last step of it.
+        let newest = Newest { tick: 0, step: buckets - 1 };
+        Self {
+            newest: AtomicU64::new(newest.bits()),
+            buckets: (0..all).map(|_| AtomicU64::new(0)).collect(),
+            len: buckets,
+        }
+    }
+
+    pub(super) fn record(&self, tick: u64, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
+        let newest = self.advance(tick.min(TICK_MAX), &live)?;
+        let index = newest.step % self.len;
+        self.count(index, outcome.failed, &live)?;
+        if self.watches_slow() {
+            self.count(self.len + index, outcome.slow, &live)?;
+        }
+        Some(self.sum(newest, newest.tick))
+    }
+
+    pub(super) fn counts(&self, tick: u64) -> Counts {
+        self.sum(Newest::from_bits(self.newest.load(Ordering::Acquire)), tick.min(TICK_MAX))
+    }
+
+    pub(super) fn reset(&self, tick: u64) {
+        // Late recorders may each still take one step that they had begun; then all find their generation ended.
+        loop {
+            let seen = self.newest.load(Ordering::Acquire);
+            let newest = Newest::from_bits(seen);
+            let after = Newest { tick: newest.tick.max(tick.min(TICK_MAX)), step: newest.plus(self.len, self.len) };
+            for step in 1..=self.len {
+                let step = newest.plus(step, self.len);
+                for index in self.indices(step) {
+                    self.buckets[index].store(Bucket::empty(step / self.len).0, Ordering::Release);
+                }
+            }
+            if self.newest.compare_exchange(seen, after.bits(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn watches_slow(&self) -> bool {
+        self.buckets.len() > self.len as usize
+    }
+
+    fn indices(&self, step: u32) -> impl Iterator<Item = usize> + use<> {
+        let index = (step % self.len) as usize;
+        (index..self.buckets.len()).step_by(self.len as usize)
+    }
+
+    /// Moves on to this tick, if nobody has been further yet: time goes forward only, also between threads. Every bucket
+    /// on the way is emptied before the move is told.
+    fn advance(&self, tick: u64, live: impl Fn() -> bool) -> Option<Newest> {
+        loop {
+            let seen = self.newest.load(Ordering::Acquire);
+            let newest = Newest::from_bits(seen);
+            if tick <= newest.tick {
+                return Some(newest);
+            }
+            if !live() {
+                return None;
+            }
+            let steps = u32::try_from(tick - newest.tick).map_or(self.len, |steps| steps.min(self.len));
+            for step in 1..=steps {
+                let step = newest.plus(step, self.len);
+                for index in self.indices(step) {
+                    self.empty(index, step / self.len, &live)?;
+                }
+            }
+            let after = Newest { tick, step: newest.plus(steps, self.len) };
+            if self.newest.compare_exchange(seen, after.bits(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                return Some(after);
+            }
+        }
+    }
+
+    /// Begins a new lap in this bucket, if nobody has yet.
+    fn empty(&self, index: usize, lap: u32, live: impl Fn() -> bool) -> Option<()> {
+        let bucket = &self.buckets[index];
+        let mut seen = bucket.load(Ordering::Acquire);
+        while Bucket(seen).is_before(lap) {
+            if !live() {
+                return None;
+            }
+            match bucket.compare_exchange_weak(seen, Bucket::empty(lap).0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        Some(())
+    }
+
+    /// Counts in whatever lap the bucket is: one that is ahead only means that time has gone on meanwhile.
+    fn count(&self, index: u32, hit: bool, live: impl Fn() -> bool) -> Option<()> {
+        let bucket = &self.buckets[index as usize];
+        let mut seen = bucket.load(Ordering::Acquire);
+        loop {
+            if !live() {
+                return None;
+            }
+            match bucket.compare_exchange_weak(seen, Bucket(seen).plus(hit).0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(()),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// All buckets that lie in the window which ends at this tick.
+    fn sum(&self, newest: Newest, tick: u64) -> Counts {
+        let gone = tick.saturating_sub(newest.tick);
+        let left = u64::from(self.len).saturating_sub(gone) as u32;
+        let (mut index, mut lap) = (newest.step % self.len, newest.step / self.len);
+        let mut counts = Counts::default();
+        for _ in 0..left {
+            let bucket = Bucket(self.buckets[index as usize].load(Ordering::Acquire));
+            if bucket.lap() == lap {
+                counts.calls += bucket.calls();
+                counts.failures += bucket.hits();
+                if self.watches_slow() {
+                    counts.slow += self.slow_calls(index, bucket);
+                }
+            }
+            (index, lap) = if index == 0 { (self.len - 1, lap.wrapping_sub(1) & LAP_MASK) } else { (index - 1, lap) };
+        }
+        counts
+    }
+
+    /// The slow calls, in proportion to the calls, should one of both words have been halved and the other not yet.
+    fn slow_calls(&self, index: u32, bucket: Bucket) -> u64 {
+        let slow = Bucket(self.buckets[(self.len + index) as usize].load(Ordering::Acquire));
+        if slow.lap() == bucket.lap() { slow.hits().min(bucket.calls()) } else { 0 }
+    }
+}
+
+impl Bucket {
+    fn empty(lap: u32) -> Self {
+        Self(u64::from(lap & LAP_MASK) << (2 * COUNT))
+    }
+
+    fn lap(self) -> u32 {
+        (self.0 >> (2 * COUNT)) as u32
+    }
+
+    fn calls(self) -> u64 {
+        self.0 >> COUNT & COUNT_MAX
+    }
+
+    fn hits(self) -> u64 {
+        self.0 & COUNT_MAX
+    }
+
+    /// Whether the bucket still holds a lap before this one. Live laps are neighbours, so the shorter way round tells.
+    fn is_before(self, lap: u32) -> bool {
+        let ahead = self.lap().wrapping_sub(lap) & LAP_MASK;
+        ahead > LAP_MASK / 2
+    }
+
+    /// One call more. When 33 million calls are full, calls and hits are halved: the rate stays as it is.
+    fn plus(self, hit: bool) -> Self {
+        let (mut calls, mut hits) = (self.calls(), self.hits());
+        if calls == COUNT_MAX {
+            (calls, hits) = (calls / 2, hits / 2);
+        }
+        Self(Self::empty(self.lap()).0 | (calls + 1) << COUNT | (hits + u64::from(hit)))
+    }
+}
+
+impl Newest {
+    fn from_bits(bits: u64) -> Self {
+        Self { tick: bits >> STEP, step: bits as u32 & ((1 << STEP) - 1) }
+    }
+
+    fn bits(self) -> u64 {
+        self.tick << STEP | u64::from(self.step)
+    }
+
+    /// The step that many later, in a window of `len` buckets.
+    fn plus(self, steps: u32, len: u32) -> u32 {
+        let (sum, round) = (self.step + steps, len << LAP);
+        if sum < round { sum } else { sum - round }
+    }
+}
+
+#[cfg(all(test, not(rampart_loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OK: Outcome = Outcome { failed: false, slow: false };
+    const FAILED: Outcome = Outcome { failed: true, slow: false };
+
+    fn counts(calls: u64, failures: u64) -> Counts {
+        Counts { calls, failures, slow: 0 }
+    }
+
+    #[test]
+    fn no_jump_of_the_clock_brings_old_counts_back() {
+        // Whatever bits a lap has: after exactly that many laps an old bucket would look new.
+        for laps in (1..=40).map(|bits| 1_u64 << bits) {
+            for buckets in [1, 3, 10] {
+                let window = TimeWindow::new(buckets, false);
+                window.record(0, FAILED, || true);
+                let tick = laps * u64::from(buckets);
+                assert_eq!(window.counts(tick), counts(0, 0), "{laps} laps");
+                assert_eq!(window.record(tick, OK, || true), Some(counts(1, 0)), "{laps} laps");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bucket_that_is_always_skipped_does_not_come_back() {
+        let window = TimeWindow::new(4, false);
+        window.record(3, FAILED, || true);
+        // Every lap but never again the fourth bucket, for longer than laps have numbers.
+        for lap in 1..40_000_u64 {
+            for tick in 0..3 {
+                let expected = if lap == 1 { u64::from(tick < 3) } else { 0 };
+                let seen = window.record(lap * 4 + tick, OK, || true).unwrap();
+                assert_eq!(seen.failures, expected, "lap {lap}, tick {tick}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_bucket_keeps_its_rate() {
+        let full = Bucket(Bucket::empty(5).0 | COUNT_MAX << COUNT | COUNT_MAX / 4);
+        let more = full.plus(true);
+        assert_eq!((more.lap(), more.calls(), more.hits()), (5, COUNT_MAX / 2 + 1, COUNT_MAX / 8 + 1));
+    }
+
+    #[test]
+    fn what_comes_too_late_changes_nothing() {
+        let window = TimeWindow::new(3, true);
+        window.record(1, FAILED, || true);
+        assert_eq!(window.record(1, FAILED, || false), None);
+        assert_eq!(window.record(9, FAILED, || false), None);
+        assert_eq!(window.counts(1), counts(1, 1));
+        window.reset(1);
+        assert_eq!(window.counts(1), counts(0, 0));
+        assert_eq!(window.record(1, OK, || true), Some(counts(1, 0)));
+    }
+
+    #[test]
+    fn threads_lose_nothing() {
+        let window = TimeWindow::new(1_000, true);
+        std::thread::scope(|scope| {
+            for worker in 0..4_u64 {
+                let window = &window;
+                scope.spawn(move || {
+                    for call in 0..1_000 {
+                        let outcome = Outcome { failed: (call + worker) % 2 == 0, slow: call % 4 == 0 };
+                        window.record(call / 2, outcome, || true);
+                    }
+                });
+            }
+        });
+        assert_eq!(window.counts(499), Counts { calls: 4_000, failures: 2_000, slow: 1_000 });
+    }
+
+    proptest! {
+        #[test]
+        fn holds_exactly_the_last_ticks(
+            buckets in 1_u32..12,
+            watch_slow: bool,
+            outcomes in prop::collection::vec((0..30_u64, any::<bool>(), any::<bool>(), 0..40_u8), 0..400),
+        ) {
+            let window = TimeWindow::new(buckets, watch_slow);
+            let mut model = Vec::new();
+            let mut tick = 0;
+            for (jump, failed, slow, reset) in outcomes {
+                // Mostly within a bucket or to the next; now and then far.
+                tick += match jump { 0..15 => 0, 15..22 => 1, far => (far - 21).pow(5) };
+                if reset == 0 {
+                    window.reset(tick);
+                    model.clear();
+                }
+                let expected = |model: &[(u64, bool, bool)]| {
+                    let live = || model.iter().filter(|outcome| outcome.0 + u64::from(buckets) > tick);
+                    Counts {
+                        calls: live().count() as u64,
+                        failures: live().filter(|outcome| outcome.1).count() as u64,
+                        slow: live().filter(|outcome| watch_slow && outcome.2).count() as u64,
+                    }
+                };
+                prop_assert_eq!(window.counts(tick), expected(&model));
+                model.push((tick, failed, slow));
+                prop_assert_eq!(window.record(tick, Outcome { failed, slow }, || true), Some(expected(&model)));
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The primitives that the lock-free parts stand on, swapped for loom's when their interleavings are explored.
+
+#[cfg(all(test, rampart_loom))]
+pub(crate) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU32, AtomicU64, Ordering, fence},
+};
+#[cfg(not(all(test, rampart_loom)))]
+pub(crate) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU32, AtomicU64, Ordering, fence},
+};
+
+/// Locks, also after a panic elsewhere: what these locks guard is changed in steps that cannot panic half-way.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
