@@ -22,14 +22,14 @@ pub(crate) const NOTE: &str = "StateMachine behind a service of ours; success_ra
 
 pub(crate) fn contender(path: Path) -> Option<Contender> {
     Some(match path {
-        Path::ClosedCount | Path::ClosedTime | Path::ClosedTime10k | Path::TwoThreads => {
+        Path::ClosedCount | Path::ClosedTime | Path::ClosedTime10k | Path::TwoThreads | Path::TwoThreadsTime => {
             Contender::new(WHO, || Breaker::new(by_rate(), Inner::Healthy))
         }
         Path::Keyed1k | Path::Keyed100k | Path::BytesPerKey => {
             Contender::new(WHO, || Keyed::new(|| Breaker::new(by_rate(), Inner::Healthy)))
         }
         Path::Open => Contender::new(WHO, || Breaker::new(in_a_row(), Inner::Sick)),
-        Path::Retry | Path::ClosedCount10k => return None,
+        Path::Retry | Path::ClosedCount10k | Path::Classify | Path::Stack => return None,
     })
 }
 

@@ -19,6 +19,7 @@ mod keyed;
 mod lazy;
 mod measure;
 mod paths;
+mod rampart;
 mod recloser;
 mod report;
 mod resilience;
@@ -36,7 +37,8 @@ use paths::Path;
 /// Who takes part, what is said of their settings, and how they are built for a path, if they have such a path.
 type Entry = (&'static str, &'static str, fn(Path) -> Option<Contender>);
 
-const ENTRIES: [Entry; 5] = [
+const ENTRIES: [Entry; 6] = [
+    (rampart::WHO, rampart::NOTE, rampart::contender),
     (seatbelt::WHO, seatbelt::NOTE, seatbelt::contender),
     (resilience::WHO, resilience::NOTE, resilience::contender),
     (tower_retry::WHO, tower_retry::NOTE, tower_retry::contender),

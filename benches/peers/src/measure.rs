@@ -80,7 +80,7 @@ impl Runner {
     /// Nanoseconds a call in one round.
     fn round(&mut self) -> f64 {
         self.drive(WARM_UP);
-        if self.path == Path::TwoThreads {
+        if self.path.threads() == 2 {
             return self.round_on_two_threads();
         }
         let calls = self.path.calls();

@@ -12,11 +12,14 @@ pub(crate) enum Path {
     Keyed100k,
     Open,
     TwoThreads,
+    TwoThreadsTime,
     BytesPerKey,
+    Classify,
+    Stack,
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Retry,
         Self::ClosedCount,
         Self::ClosedCount10k,
@@ -26,7 +29,10 @@ impl Path {
         Self::Keyed100k,
         Self::Open,
         Self::TwoThreads,
+        Self::TwoThreadsTime,
         Self::BytesPerKey,
+        Self::Classify,
+        Self::Stack,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -40,7 +46,10 @@ impl Path {
             Self::Keyed100k => "keyed_100k",
             Self::Open => "open",
             Self::TwoThreads => "two_threads",
+            Self::TwoThreadsTime => "two_threads_time",
             Self::BytesPerKey => "bytes_per_key",
+            Self::Classify => "classify",
+            Self::Stack => "stack",
         }
     }
 
@@ -54,17 +63,21 @@ impl Path {
             Self::Keyed1k => "breaker by host, 1,000 hosts in random order",
             Self::Keyed100k => "breaker by host, 100,000 hosts in random order",
             Self::Open => "breaker open, rejecting; over a service that fails at once",
-            Self::TwoThreads => "one closed breaker, two threads, ns per call and thread",
+            Self::TwoThreads => "one closed breaker, window of 100 calls, two threads, ns per call and thread",
+            Self::TwoThreadsTime => "one closed breaker, window of 60 s, two threads, ns per call and thread",
             Self::BytesPerKey => "live heap bytes per host after one call to each of 100,000",
+            Self::Classify => "a plain success is classified",
+            Self::Stack => "retry, breaker by host and classify together, 1,000 hosts",
         }
     }
 
     /// Calls before anything is measured, so that windows are full and hosts are known.
     pub(crate) const fn prefill(self) -> usize {
         match self {
-            Self::Retry | Self::ClosedCount | Self::ClosedTime | Self::Open | Self::TwoThreads => 200,
+            Self::Retry | Self::ClosedCount | Self::ClosedTime | Self::Open | Self::Classify => 200,
+            Self::TwoThreads | Self::TwoThreadsTime => 200,
             Self::ClosedCount10k | Self::ClosedTime10k => 10_000,
-            Self::Keyed1k => 2_000,
+            Self::Keyed1k | Self::Stack => 2_000,
             Self::Keyed100k => 200_000,
             Self::BytesPerKey => 0,
         }
@@ -76,9 +89,10 @@ impl Path {
             // Peers that keep every call of the window would otherwise be measured over a window far larger than said.
             Self::ClosedTime | Self::ClosedTime10k => 2_000,
             Self::Retry | Self::ClosedCount | Self::ClosedCount10k | Self::Keyed1k | Self::Open => 10_000,
+            Self::Classify | Self::Stack => 10_000,
             Self::Keyed100k => 25_000,
             // Short, because a round counts only if both threads keep their cores all through it.
-            Self::TwoThreads => 20_000,
+            Self::TwoThreads | Self::TwoThreadsTime => 20_000,
             Self::BytesPerKey => 100_000,
         }
     }
@@ -86,7 +100,7 @@ impl Path {
     /// How many times the usual number of rounds.
     pub(crate) const fn rounds(self) -> usize {
         match self {
-            Self::TwoThreads => 2,
+            Self::TwoThreads | Self::TwoThreadsTime => 2,
             _ => 1,
         }
     }
@@ -96,10 +110,18 @@ impl Path {
         matches!(self, Self::ClosedTime | Self::ClosedTime10k)
     }
 
+    /// How many threads call at once.
+    pub(crate) const fn threads(self) -> usize {
+        match self {
+            Self::TwoThreads | Self::TwoThreadsTime => 2,
+            _ => 1,
+        }
+    }
+
     /// How many hosts the requests go to; 0 where they name none.
     pub(crate) const fn hosts(self) -> usize {
         match self {
-            Self::Keyed1k => 1_000,
+            Self::Keyed1k | Self::Stack => 1_000,
             Self::Keyed100k => 100_000,
             _ => 0,
         }

@@ -22,12 +22,12 @@ type Outcome = Result<Answer, Failure>;
 pub(crate) fn contender(path: Path) -> Option<Contender> {
     Some(match path {
         Path::Retry => Contender::new(WHO, retry),
-        Path::ClosedCount | Path::ClosedTime | Path::ClosedTime10k | Path::TwoThreads => {
+        Path::ClosedCount | Path::ClosedTime | Path::ClosedTime10k | Path::TwoThreads | Path::TwoThreadsTime => {
             Contender::new(WHO, || breaker(Inner::Healthy, false))
         }
         Path::Keyed1k | Path::Keyed100k | Path::BytesPerKey => Contender::new(WHO, || breaker(Inner::Healthy, true)),
         Path::Open => Contender::new(WHO, || breaker(Inner::Sick, false)),
-        Path::ClosedCount10k => return None,
+        Path::ClosedCount10k | Path::Classify | Path::Stack => return None,
     })
 }
 
