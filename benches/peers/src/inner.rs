@@ -81,12 +81,7 @@ impl Requests {
     /// To `count` hosts in an order that no cache can foresee.
     pub(crate) fn to_hosts(count: usize) -> Self {
         let mut uris: Vec<_> = (0..count).map(uri).collect();
-        // Fisher-Yates over a linear congruential sequence (Knuth's MMIX constants): the same order in every run.
-        let mut state = 1_u64;
-        for last in (1..uris.len()).rev() {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            uris.swap(last, (state >> 33) as usize % (last + 1));
-        }
+        shuffle(&mut uris);
         Self::Hosts { uris: uris.into(), next: 0 }
     }
 
@@ -111,4 +106,14 @@ impl Requests {
 fn uri(number: usize) -> Uri {
     let text = format!("http://tenant-{number:06}.api.example.com/v1/metrics");
     Uri::from_maybe_shared(Bytes::from(text)).expect("a host and a path make a URI")
+}
+
+/// An order that no cache can foresee, the same in every run: Fisher-Yates over a linear congruential sequence with
+/// Knuth's constants for MMIX.
+pub(crate) fn shuffle<T>(items: &mut [T]) {
+    let mut state = 1_u64;
+    for last in (1..items.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        items.swap(last, (state >> 33) as usize % (last + 1));
+    }
 }

@@ -17,6 +17,7 @@ mod failsafe;
 mod inner;
 mod keyed;
 mod lazy;
+mod maps;
 mod measure;
 mod paths;
 mod rampart;
@@ -68,7 +69,11 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime that has a thread already");
     let _entered = runtime.enter();
-    compare(&options);
+    if options.maps {
+        maps::compare(options.brief)
+    } else {
+        compare(&options)
+    }
     ExitCode::SUCCESS
 }
 
@@ -101,6 +106,7 @@ fn bare(path: Path) -> Contender {
 struct Options {
     json: bool,
     brief: bool,
+    maps: bool,
     path: Option<Path>,
     who: Option<String>,
 }
@@ -112,6 +118,7 @@ impl Options {
             match word.as_str() {
                 "--json" => options.json = true,
                 "--brief" => options.brief = true,
+                "--maps" => options.maps = true,
                 "--path" => options.path = Some(path(words.next())?),
                 "--who" => options.who = Some(who(words.next())?),
                 _ => return Err(format!("what is {word}? See the head of src/main.rs")),

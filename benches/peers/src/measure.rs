@@ -94,14 +94,14 @@ impl Runner {
     /// Nanoseconds a call and thread, both threads calling through clones of the same service at the same time.
     fn round_on_two_threads(&self) -> f64 {
         let calls = self.path.calls();
-        let steps = AtomicUsize::new(0);
+        let together = Together::default();
         let run = |mut stack: Box<dyn Stack>, mut requests: Requests| {
-            wait_for_both(&steps, 0);
+            together.wait();
             let start = Instant::now();
             let mut answered = 0;
-            for step in 0..calls / IN_STEP {
+            for _ in 0..calls / IN_STEP {
                 answered += stack.drive(&mut requests, IN_STEP);
-                wait_for_both(&steps, step + 1);
+                together.wait();
             }
             (answered, start.elapsed().as_nanos() as f64 / calls as f64)
         };
@@ -120,15 +120,23 @@ impl Runner {
     }
 }
 
-/// Waits until both threads have arrived for the `step`th time, counted from 0.
-fn wait_for_both(steps: &AtomicUsize, step: usize) {
-    steps.fetch_add(1, Ordering::AcqRel);
-    for spins in 0_u32.. {
-        if steps.load(Ordering::Acquire) >= 2 * (step + 1) {
-            return;
+/// Two threads that wait for each other, spinning, so that both go on within nanoseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Together {
+    arrivals: AtomicUsize,
+}
+
+impl Together {
+    /// Waits until both threads have arrived, again and again.
+    pub(crate) fn wait(&self) {
+        let both = (self.arrivals.fetch_add(1, Ordering::AcqRel) / 2 + 1) * 2;
+        for spins in 0_u32.. {
+            if self.arrivals.load(Ordering::Acquire) >= both {
+                return;
+            }
+            // Far longer than both should be apart: the other thread must have lost its core, and may need this one.
+            if spins > 10_000 { thread::yield_now() } else { hint::spin_loop() }
         }
-        // Far longer than a step takes: the other thread must have lost its core, and may need this one.
-        if spins > 10_000 { thread::yield_now() } else { hint::spin_loop() }
     }
 }
 
@@ -163,7 +171,7 @@ fn nanoseconds(path: Path, contenders: &[Contender], rounds: usize) -> Measured 
     Measured { path, bare, rows: rows.collect() }
 }
 
-fn least_and_median(mut times: Vec<f64>) -> (f64, f64) {
+pub(crate) fn least_and_median(mut times: Vec<f64>) -> (f64, f64) {
     times.sort_by(f64::total_cmp);
     (times[0], times[times.len() / 2])
 }
