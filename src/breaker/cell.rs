@@ -24,7 +24,7 @@ pub(super) struct Cell {
     shared: Arc<Shared>,
     rejected: AtomicU64,
     label: Box<str>,
-    seldom: Mutex<Seldom>,
+    engine: Mutex<Engine>,
 }
 
 /// What all breakers of one layer have in common.
@@ -32,13 +32,6 @@ pub(super) struct Cell {
 pub(super) struct Shared {
     pub(super) policy: Policy,
     pub(super) clock: Clock,
-}
-
-#[derive(Debug)]
-struct Seldom {
-    engine: Engine,
-    /// Where a count window stood when it was last found idle, and since when.
-    idle_since: Option<(u64, u64)>,
 }
 
 /// How a call ended, or that it was dropped before.
@@ -62,7 +55,7 @@ pub(super) struct Reading {
 }
 
 /// A count window has no time of its own: ten minutes without a call say that its key is no longer in use.
-const IDLE_MILLIS: u64 = 600_000;
+const IDLE: Duration = Duration::from_secs(600);
 
 impl Cell {
     pub(super) fn new(shared: Arc<Shared>, label: Box<str>) -> Self {
@@ -70,11 +63,11 @@ impl Cell {
         Self {
             word: AtomicU64::new(engine.word().bits()),
             streak: Streak::new(),
-            window: Recorder::new(shared.policy.window, shared.policy.watches_slow()),
+            window: Recorder::new(shared.policy.window),
             shared,
             rejected: AtomicU64::new(0),
             label,
-            seldom: Mutex::new(Seldom { engine, idle_since: None }),
+            engine: Mutex::new(engine),
         }
     }
 
@@ -154,7 +147,7 @@ impl Cell {
             _ => {}
         }
         let now = self.now().millis();
-        let refusal = self.lock().engine.would_refuse(&self.shared.policy.rules, now);
+        let refusal = self.lock().would_refuse(&self.shared.policy.rules, now);
         if refusal.is_some() {
             self.rejected.fetch_add(1, Ordering::Relaxed);
         }
@@ -257,9 +250,8 @@ impl Cell {
     }
 
     pub(super) fn read(&self) -> Reading {
-        let seldom = self.lock();
+        let engine = self.lock();
         let now = self.now();
-        let engine = &seldom.engine;
         Reading {
             state: engine.state(),
             mode: self.mode(),
@@ -277,8 +269,8 @@ impl Cell {
     /// Who finds a cell takes hold of it, then reads the word; this writes the word, then looks who holds it. With a
     /// fence between the two steps on either side, at least one of the two sees the other.
     pub(super) fn retire(&self, alone: impl FnOnce() -> bool) -> bool {
-        let mut seldom = self.lock();
-        if !self.is_blank(&mut seldom) {
+        let engine = self.lock();
+        if !self.is_blank(&engine) {
             return false;
         }
         let word = self.word();
@@ -287,42 +279,27 @@ impl Cell {
         let alone = alone();
         fence(Ordering::SeqCst);
         // Asked again, because a call may have come and gone in between.
-        let retired = alone && self.is_blank(&mut seldom);
+        let retired = alone && self.is_blank(&engine);
         if !retired {
             self.word.store(word.bits(), Ordering::SeqCst);
         }
         retired
     }
 
-    fn is_blank(&self, seldom: &mut Seldom) -> bool {
-        let as_new = seldom.engine.state() == State::Closed && seldom.engine.mode() == self.shared.policy.rules.mode;
-        as_new && self.is_idle(&mut seldom.idle_since)
-    }
-
-    fn is_idle(&self, idle_since: &mut Option<(u64, u64)>) -> bool {
-        let now = self.now();
-        let window = match &self.window {
-            Recorder::Time(_) => return self.window.counts(self.shared.policy.window, now).calls == 0,
-            Recorder::Count(window) => window,
-        };
-        let mark = window.mark();
-        match *idle_since {
-            Some((marked, since)) if marked == mark => now.millis().saturating_sub(since) >= IDLE_MILLIS,
-            _ => {
-                *idle_since = Some((mark, now.millis()));
-                self.window.counts(self.shared.policy.window, now).calls == 0
-            }
-        }
+    fn is_blank(&self, engine: &Engine) -> bool {
+        let policy = &self.shared.policy;
+        let as_new = engine.state() == State::Closed && engine.mode() == policy.rules.mode;
+        as_new && self.window.is_idle(policy.window, self.now(), IDLE)
     }
 
     /// Lets the engine take a step and publishes what it changes.
     fn change<T>(&self, step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>)) -> T {
-        let mut seldom = self.lock();
-        let (result, change) = step(&mut seldom.engine, &self.shared.policy.rules);
+        let mut engine = self.lock();
+        let (result, change) = step(&mut engine, &self.shared.policy.rules);
         let Some(change) = change else { return result };
         let counts = self.window.counts(self.shared.policy.window, self.now());
-        self.publish(&seldom.engine, change);
-        drop(seldom);
+        self.publish(&engine, change);
+        drop(engine);
         // Not under the lock: a subscriber may look at this very breaker.
         telemetry::changed(self, change, counts);
         result
@@ -347,7 +324,7 @@ impl Cell {
         Word::from_bits(self.word.load(Ordering::Acquire))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seldom> {
-        lock(&self.seldom)
+    fn lock(&self) -> MutexGuard<'_, Engine> {
+        lock(&self.engine)
     }
 }

@@ -30,17 +30,28 @@ pub(super) struct Engine {
     generation: u32,
     mode: Mode,
     phase: Phase,
-    /// How often it has opened since it was last closed.
-    openings: u32,
     changed_at: u64,
 }
 
 #[derive(Debug)]
 enum Phase {
     Closed,
-    Open { until: u64 },
     // Boxed, because it is rare and there are many engines.
-    HalfOpen(Box<Round>),
+    Tripped(Box<Tripped>),
+}
+
+/// From the opening until it is closed again.
+#[derive(Debug)]
+struct Tripped {
+    /// How often it has opened since it was last closed.
+    openings: u32,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Open { until: u64 },
+    HalfOpen(Round),
 }
 
 /// The probes of one half-open stretch.
@@ -109,16 +120,16 @@ pub(super) struct Change {
 
 impl Engine {
     pub(super) fn new(rules: &Rules, now: u64) -> Self {
-        Self { generation: 0, mode: rules.mode, phase: Phase::Closed, openings: 0, changed_at: now }
+        Self { generation: 0, mode: rules.mode, phase: Phase::Closed, changed_at: now }
     }
 
     /// What callers experience: forced open is open, and disabled is closed.
     pub(super) fn state(&self) -> State {
-        match (self.mode, &self.phase) {
+        match (self.mode, self.stage()) {
             (Mode::ForcedOpen, _) => State::Open,
-            (Mode::Disabled, _) | (_, Phase::Closed) => State::Closed,
-            (_, Phase::Open { .. }) => State::Open,
-            (_, Phase::HalfOpen(_)) => State::HalfOpen,
+            (Mode::Disabled, _) | (_, None) => State::Closed,
+            (_, Some(Stage::Open { .. })) => State::Open,
+            (_, Some(Stage::HalfOpen(_))) => State::HalfOpen,
         }
     }
 
@@ -136,8 +147,8 @@ impl Engine {
 
     /// When an open breaker is due to be probed.
     pub(super) fn open_until(&self) -> Option<u64> {
-        match (self.mode, &self.phase) {
-            (Mode::Automatic | Mode::ObserveOnly, Phase::Open { until }) => Some(*until),
+        match self.stage() {
+            Some(Stage::Open { until }) => Some(*until),
             _ => None,
         }
     }
@@ -148,37 +159,48 @@ impl Engine {
 
     /// A call asks to be let in. An open breaker that is due becomes half-open by this.
     pub(super) fn acquire(&mut self, rules: &Rules, now: u64) -> (Result<Grant, Refusal>, Option<Change>) {
-        let generation = self.generation;
-        match (self.mode, &mut self.phase) {
-            (Mode::Disabled, _) => (Ok(Grant::Uncounted), None),
-            (Mode::ForcedOpen, _) => (Err(Refusal { state: State::Open, until: None }), None),
-            (_, Phase::Closed) => (Ok(Grant::Counted { generation }), None),
-            (mode, Phase::Open { until }) if now < *until => {
-                (refuse(mode, Refusal { state: State::Open, until: Some(*until) }), None)
-            }
-            (_, Phase::Open { .. }) => {
-                let mut round = Round::default();
-                let first = round.admit(rules, now);
-                let change = self.enter(Phase::HalfOpen(Box::new(round)), Cause::OpenTimeOver, now);
-                (self.probe(first), Some(change))
-            }
-            (_, Phase::HalfOpen(round)) => {
-                let admitted = round.admit(rules, now);
-                (self.probe(admitted), None)
-            }
+        if let Some(refusal) = self.would_refuse(rules, now) {
+            return (Err(refusal), None);
         }
+        let from = (self.state(), self.mode);
+        let (mode, Phase::Tripped(tripped)) = (self.mode, &mut self.phase) else {
+            let grant = match self.mode {
+                Mode::Disabled => Grant::Uncounted,
+                _ => Grant::Counted { generation: self.generation },
+            };
+            return (Ok(grant), None);
+        };
+        let is_due = matches!(tripped.stage, Stage::Open { until } if until <= now);
+        if is_due {
+            tripped.stage = Stage::HalfOpen(Round::default());
+        }
+        let probe = match &mut tripped.stage {
+            Stage::HalfOpen(round) => round.admit(rules, now),
+            Stage::Open { .. } => None,
+        };
+        let change = is_due.then(|| self.changed(from, Cause::OpenTimeOver, now));
+        let grant = match probe {
+            Some(id) => Grant::Probe { generation: self.generation, id },
+            None => {
+                debug_assert!(mode == Mode::ObserveOnly, "anybody else is refused");
+                Grant::Uncounted
+            }
+        };
+        (Ok(grant), change)
     }
 
     /// What [`acquire`](Self::acquire) would refuse, without letting anybody in.
     pub(super) fn would_refuse(&self, rules: &Rules, now: u64) -> Option<Refusal> {
-        match (self.mode, &self.phase) {
-            (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::Automatic, Phase::Closed) => None,
-            (Mode::ForcedOpen, _) => Some(Refusal { state: State::Open, until: None }),
-            (Mode::Automatic, Phase::Open { until }) => {
-                (now < *until).then_some(Refusal { state: State::Open, until: Some(*until) })
-            }
-            (Mode::Automatic, Phase::HalfOpen(round)) => round.full_until(rules, now).map(Refusal::by_probes),
+        match self.mode {
+            Mode::Disabled | Mode::ObserveOnly => return None,
+            Mode::ForcedOpen => return Some(Refusal { state: State::Open, until: None }),
+            Mode::Automatic => {}
         }
+        let (state, until) = match self.stage()? {
+            Stage::Open { until } => (State::Open, (now < *until).then_some(*until)),
+            Stage::HalfOpen(round) => (State::HalfOpen, round.full_until(rules, now)),
+        };
+        until.map(|until| Refusal { state, until: Some(until) })
     }
 
     /// The window of this generation, or a row of failures, has become too bad.
@@ -206,17 +228,15 @@ impl Engine {
         if generation != self.generation {
             return None;
         }
-        let Phase::HalfOpen(round) = &mut self.phase else { return None };
+        let Phase::Tripped(tripped) = &mut self.phase else { return None };
+        let Stage::HalfOpen(round) = &mut tripped.stage else { return None };
         round.in_flight.retain(|probe| probe.id != id);
         match outcome {
             ProbeOutcome::Neutral => None,
             ProbeOutcome::Failure => Some(self.open(rules, Cause::ProbeFailed, now, rng)),
             ProbeOutcome::Success => {
                 round.successes += 1;
-                (round.successes >= rules.successes).then(|| {
-                    self.openings = 0;
-                    self.enter(Phase::Closed, Cause::ProbesSucceeded, now)
-                })
+                (round.successes >= rules.successes).then(|| self.close(Cause::ProbesSucceeded, now))
             }
         }
     }
@@ -231,59 +251,65 @@ impl Engine {
         let by_hand = |mode| matches!(mode, Mode::ForcedOpen | Mode::Disabled);
         let anew = by_hand(mode) || by_hand(self.mode);
         self.mode = mode;
-        if anew {
-            Some(Change { from, ..self.begin(now) })
+        Some(if anew {
+            Change { from, ..self.close(Cause::ByHand, now) }
         } else {
-            Some(Change { from, to: (self.state(), mode), cause: Cause::ByHand, empties_window: false })
-        }
+            Change { from, to: (self.state(), mode), cause: Cause::ByHand, empties_window: false }
+        })
     }
 
     /// As it was when new.
     pub(super) fn reset(&mut self, rules: &Rules, now: u64) -> Change {
         let from = (self.state(), self.mode);
         self.mode = rules.mode;
-        Change { from, ..self.begin(now) }
+        Change { from, ..self.close(Cause::ByHand, now) }
     }
 
-    fn begin(&mut self, now: u64) -> Change {
-        self.openings = 0;
-        self.enter(Phase::Closed, Cause::ByHand, now)
+    fn stage(&self) -> Option<&Stage> {
+        match &self.phase {
+            Phase::Closed => None,
+            Phase::Tripped(tripped) => Some(&tripped.stage),
+        }
+    }
+
+    fn close(&mut self, cause: Cause, now: u64) -> Change {
+        let from = (self.state(), self.mode);
+        self.phase = Phase::Closed;
+        self.changed(from, cause, now)
     }
 
     fn open(&mut self, rules: &Rules, cause: Cause, now: u64, rng: &mut impl Rng) -> Change {
-        let wait = millis_up(rules.open_for.wait_at_least_half(self.openings, rng)).max(1);
-        self.openings = self.openings.saturating_add(1);
-        self.enter(Phase::Open { until: now.saturating_add(wait) }, cause, now)
+        let from = (self.state(), self.mode);
+        let openings = match &self.phase {
+            Phase::Closed => 0,
+            Phase::Tripped(tripped) => tripped.openings,
+        };
+        let wait = millis_up(rules.open_for.wait_at_least_half(openings, rng)).max(1);
+        let stage = Stage::Open { until: now.saturating_add(wait) };
+        self.phase = Phase::Tripped(Box::new(Tripped { openings: openings.saturating_add(1), stage }));
+        self.changed(from, cause, now)
     }
 
-    fn enter(&mut self, phase: Phase, cause: Cause, now: u64) -> Change {
-        let from = (self.state(), self.mode);
-        self.phase = phase;
+    /// A new stretch has begun.
+    fn changed(&mut self, from: (State, Mode), cause: Cause, now: u64) -> Change {
         self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
         self.changed_at = now;
         let empties_window = matches!(self.phase, Phase::Closed);
         Change { from, to: (self.state(), self.mode), cause, empties_window }
     }
-
-    fn probe(&self, admitted: Result<u32, u64>) -> Result<Grant, Refusal> {
-        match admitted {
-            Ok(id) => Ok(Grant::Probe { generation: self.generation, id }),
-            Err(until) => refuse(self.mode, Refusal::by_probes(until)),
-        }
-    }
 }
 
 impl Round {
-    /// The id of another probe, or when the first lease of those in flight ends.
-    fn admit(&mut self, rules: &Rules, now: u64) -> Result<u32, u64> {
-        if let Some(until) = self.full_until(rules, now) {
-            return Err(until);
+    /// The id of another probe, if there is a place for it.
+    fn admit(&mut self, rules: &Rules, now: u64) -> Option<u32> {
+        if self.full_until(rules, now).is_some() {
+            return None;
         }
         self.in_flight.retain(|probe| now < probe.lease_ends);
         let id = self.admitted;
         self.admitted = self.admitted.wrapping_add(1);
         self.in_flight.push(Probe { id, lease_ends: now.saturating_add(rules.lease) });
-        Ok(id)
+        Some(id)
     }
 
     /// When a place becomes free for certain, if none is now.
@@ -291,15 +317,4 @@ impl Round {
         let leases = || self.in_flight.iter().map(|probe| probe.lease_ends).filter(|ends| now < *ends);
         if leases().count() < rules.probes as usize { None } else { leases().min() }
     }
-}
-
-impl Refusal {
-    fn by_probes(until: u64) -> Self {
-        Self { state: State::HalfOpen, until: Some(until) }
-    }
-}
-
-/// Who only observes lets the call in, and learns nothing from it.
-fn refuse(mode: Mode, refusal: Refusal) -> Result<Grant, Refusal> {
-    if mode == Mode::ObserveOnly { Ok(Grant::Uncounted) } else { Err(refusal) }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::clock::millis_up;
 use super::engine::{Cause, Rules};
-use super::window::{Counts, Kind};
+use super::window::{Counts, Kind, Shape};
 use super::{Mode, Window};
 use crate::backoff::Backoff;
 
@@ -49,7 +49,7 @@ struct SlowCalls {
 #[derive(Debug)]
 pub(super) struct Policy {
     pub(super) name: Arc<str>,
-    pub(super) window: Kind,
+    pub(super) window: Shape,
     pub(super) rules: Rules,
     pub(super) abandoned_after: Option<Duration>,
     pub(super) max_partitions: usize,
@@ -168,7 +168,7 @@ impl Settings {
         };
         Policy {
             name: self.name.clone(),
-            window,
+            window: Shape::new(window, self.slow_calls.is_some()),
             rules: Rules {
                 probes: self.probes,
                 successes: self.successes,
@@ -188,10 +188,6 @@ impl Settings {
 }
 
 impl Policy {
-    pub(super) fn watches_slow(&self) -> bool {
-        self.slow_calls.is_some()
-    }
-
     /// Whether a setting needs to know when a call began.
     pub(super) fn times_calls(&self) -> bool {
         self.slow_calls.is_some() || self.abandoned_after.is_some()
@@ -199,7 +195,7 @@ impl Policy {
 
     /// Whether a setting needs to know when a call ended.
     pub(super) fn dates_calls(&self) -> bool {
-        self.times_calls() || matches!(self.window, Kind::Time { .. })
+        self.times_calls() || matches!(self.window, Shape::Time { .. })
     }
 
     pub(super) fn is_slow(&self, elapsed: Option<Duration>) -> bool {

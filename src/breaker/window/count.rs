@@ -7,12 +7,14 @@ use crate::sync::{AtomicU64, Ordering};
 /// counters; where nothing differs, nothing is written, so that success after success costs one atomic step. If a
 /// recorder sleeps between its steps while all others record N outcomes, it replaces a younger one; counters and slots
 /// agree all the same.
-#[derive(Debug)]
-pub(in crate::breaker) struct CountWindow {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CountWindow<'a> {
     /// Epoch 16, laps 27, next position 21. From the first lap on the window is full.
-    cursor: AtomicU64,
-    /// The counters, then the slots.
-    words: Box<[AtomicU64]>,
+    cursor: &'a AtomicU64,
+    counters: &'a AtomicU64,
+    /// Where the cursor stood, and in which millisecond, when it was first found there.
+    idle: [&'a AtomicU64; 2],
+    slots: &'a [AtomicU64],
     calls: u32,
 }
 
@@ -31,51 +33,68 @@ const LAPS: u32 = u64::BITS - EPOCH - POSITION;
 const LAPS_MASK: u64 = (1 << LAPS) - 1;
 /// Outcomes of two bits in a word, above an epoch.
 const SLOTS: u32 = (u64::BITS - EPOCH) / 2;
+/// Words before the slots.
+const HEAD: u32 = 4;
 const FAILED: u64 = 0b01;
 const SLOW: u64 = 0b10;
 
-impl CountWindow {
-    pub(super) fn new(calls: u32) -> Self {
-        let words = 1 + calls.div_ceil(SLOTS);
-        Self { cursor: AtomicU64::new(0), words: (0..words).map(|_| AtomicU64::new(0)).collect(), calls }
+impl<'a> CountWindow<'a> {
+    /// How many words it needs, and what the first one begins with; the others begin with 0.
+    pub(super) fn words(calls: u32) -> (usize, u64) {
+        ((HEAD + calls.div_ceil(SLOTS)) as usize, 0)
     }
 
-    pub(super) fn record(&self, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
+    pub(super) fn new(words: &'a [AtomicU64], calls: u32) -> Self {
+        let (all, _) = Self::words(calls);
+        let [cursor, counters, mark, since, slots @ ..] = &words[..all] else { unreachable!("there are more") };
+        Self { cursor, counters, idle: [mark, since], slots, calls }
+    }
+
+    pub(super) fn record(self, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
         let (position, filled) = self.take_position(&live)?;
         let difference = self.put(position, outcome, &live)?;
         let counters =
-            if difference == 0 { Counters(self.words[0].load(Ordering::SeqCst)) } else { self.add(difference, &live)? };
+            if difference == 0 { Counters(self.counters.load(Ordering::SeqCst)) } else { self.add(difference, &live)? };
         // What others have filled since only makes the check of the last of them right: each sees its own and all
         // counted before.
         Some(counters.counts(if difference == 0 { filled } else { self.filled() }))
     }
 
-    pub(super) fn counts(&self) -> Counts {
-        Counters(self.words[0].load(Ordering::SeqCst)).counts(self.filled())
+    pub(super) fn counts(self) -> Counts {
+        Counters(self.counters.load(Ordering::SeqCst)).counts(self.filled())
     }
 
-    pub(super) fn reset(&self) {
+    pub(super) fn reset(self) {
         let epoch = (self.cursor.load(Ordering::Acquire) >> (LAPS + POSITION)).wrapping_add(1) & EPOCH_MASK;
-        for word in &self.words {
+        for word in std::iter::once(self.counters).chain(self.slots) {
             word.store(epoch, Ordering::Release);
         }
         self.cursor.store(epoch << (LAPS + POSITION), Ordering::Release);
     }
 
-    /// Changes with every outcome: a window whose mark has not moved has recorded nothing.
-    pub(in crate::breaker) fn mark(&self) -> u64 {
-        self.cursor.load(Ordering::Acquire)
+    /// How many milliseconds it is known to have recorded nothing; unknown when it is first asked. The cursor moves with
+    /// every outcome. By one at a time.
+    pub(super) fn idle_for(self, now: u64) -> Option<u64> {
+        let cursor = self.cursor.load(Ordering::Acquire);
+        let [mark, since] = self.idle;
+        // One apart, so that a window that was never asked is told from one that stands at 0.
+        if mark.load(Ordering::Relaxed) == cursor.wrapping_add(1) {
+            return Some(now.saturating_sub(since.load(Ordering::Relaxed)));
+        }
+        mark.store(cursor.wrapping_add(1), Ordering::Relaxed);
+        since.store(now, Ordering::Relaxed);
+        None
     }
 
-    fn filled(&self) -> u64 {
+    fn filled(self) -> u64 {
         self.filled_by(self.cursor.load(Ordering::SeqCst))
     }
 
-    fn filled_by(&self, cursor: u64) -> u64 {
+    fn filled_by(self, cursor: u64) -> u64 {
         if cursor >> POSITION & LAPS_MASK == 0 { cursor & POSITION_MASK } else { self.calls.into() }
     }
 
-    fn take_position(&self, live: impl Fn() -> bool) -> Option<(u32, u64)> {
+    fn take_position(self, live: impl Fn() -> bool) -> Option<(u32, u64)> {
         let mut cursor = self.cursor.load(Ordering::Acquire);
         loop {
             if !live() {
@@ -91,8 +110,8 @@ impl CountWindow {
     }
 
     /// Swaps the outcome in and returns what that changes in the counters.
-    fn put(&self, position: u32, outcome: Outcome, live: impl Fn() -> bool) -> Option<u64> {
-        let word = &self.words[1 + (position / SLOTS) as usize];
+    fn put(self, position: u32, outcome: Outcome, live: impl Fn() -> bool) -> Option<u64> {
+        let word = &self.slots[(position / SLOTS) as usize];
         let shift = EPOCH + position % SLOTS * 2;
         let new = (u64::from(outcome.failed) * FAILED) | (u64::from(outcome.slow) * SLOW);
         let mut seen = word.load(Ordering::Acquire);
@@ -112,14 +131,14 @@ impl CountWindow {
         }
     }
 
-    fn add(&self, difference: u64, live: impl Fn() -> bool) -> Option<Counters> {
-        let mut seen = self.words[0].load(Ordering::Acquire);
+    fn add(self, difference: u64, live: impl Fn() -> bool) -> Option<Counters> {
+        let mut seen = self.counters.load(Ordering::Acquire);
         loop {
             if !live() {
                 return None;
             }
             let sum = seen.wrapping_add(difference);
-            match self.words[0].compare_exchange_weak(seen, sum, Ordering::SeqCst, Ordering::Acquire) {
+            match self.counters.compare_exchange_weak(seen, sum, Ordering::SeqCst, Ordering::Acquire) {
                 Ok(_) => return Some(Counters(sum)),
                 Err(now) => seen = now,
             }
@@ -161,6 +180,10 @@ mod tests {
     const OK: Outcome = Outcome { failed: false, slow: false };
     const FAILED_CALL: Outcome = Outcome { failed: true, slow: false };
 
+    fn words(calls: u32) -> Vec<AtomicU64> {
+        (0..CountWindow::words(calls).0).map(|_| AtomicU64::new(0)).collect()
+    }
+
     #[test]
     fn counters_that_went_below_nothing_come_back() {
         let below = Counters(7).0.wrapping_add(Counters::difference(0b11, 0));
@@ -172,18 +195,20 @@ mod tests {
 
     #[test]
     fn laps_go_round_without_emptying_a_full_window() {
-        let window = CountWindow::new(2);
+        let words = words(2);
+        let window = CountWindow::new(&words, 2);
         window.record(FAILED_CALL, || true);
         window.record(FAILED_CALL, || true);
         let last_lap = (7 << LAPS | LAPS_MASK) << POSITION | 1;
         window.cursor.store(last_lap, Ordering::Relaxed);
         assert_eq!(window.record(OK, || true), Some(Counts { calls: 2, failures: 1, slow: 0 }));
-        assert_eq!(window.mark() >> (LAPS + POSITION), 7);
+        assert_eq!(window.cursor.load(Ordering::Relaxed) >> (LAPS + POSITION), 7);
     }
 
     #[test]
     fn after_100_000_successes_n_failures_fill_it() {
-        let window = CountWindow::new(100);
+        let words = words(100);
+        let window = CountWindow::new(&words, 100);
         for _ in 0..100_000 {
             window.record(OK, || true);
         }
@@ -194,7 +219,8 @@ mod tests {
 
     #[test]
     fn what_comes_too_late_changes_nothing() {
-        let window = CountWindow::new(3);
+        let words = words(3);
+        let window = CountWindow::new(&words, 3);
         assert_eq!(window.record(FAILED_CALL, || false), None);
         assert_eq!(window.counts(), Counts::default());
         // The generation ends between the cursor and the slot.
@@ -210,7 +236,8 @@ mod tests {
 
     #[test]
     fn threads_lose_nothing() {
-        let window = CountWindow::new(4_096);
+        let words = words(4_096);
+        let window = CountWindow::new(&words, 4_096);
         std::thread::scope(|scope| {
             for worker in 0..4 {
                 let window = &window;
@@ -230,7 +257,8 @@ mod tests {
             calls in 1_u32..60,
             outcomes in prop::collection::vec((any::<bool>(), any::<bool>(), 0..40_u8), 0..400),
         ) {
-            let window = CountWindow::new(calls);
+            let words = words(calls);
+            let window = CountWindow::new(&words, calls);
             let mut model = VecDeque::new();
             for (failed, slow, reset) in outcomes {
                 if reset == 0 {

@@ -10,9 +10,10 @@ mod time;
 
 use std::time::Duration;
 
-pub(super) use self::count::CountWindow;
-pub(super) use self::time::TimeWindow;
-use super::clock::{Moment, nanos};
+use self::count::CountWindow;
+use self::time::TimeWindow;
+use super::clock::{Moment, millis_up, nanos};
+use crate::sync::AtomicU64;
 
 /// Which outcomes the rates of a breaker are made of. Slides: nothing older counts, however much it was.
 ///
@@ -34,6 +35,13 @@ pub(super) enum Kind {
     Time { length: Duration, buckets: u32 },
 }
 
+/// A window in the form that a call needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shape {
+    Count { calls: u32 },
+    Time { buckets: u32, bucket_nanos: u64, watch_slow: bool },
+}
+
 /// The outcomes in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
@@ -49,14 +57,26 @@ pub(super) struct Outcome {
     pub(super) slow: bool,
 }
 
-/// The window of one breaker.
+/// The window of one breaker. Which kind it is, is said once for all breakers of a layer, and so not kept in each.
 #[derive(Debug)]
-pub(super) enum Recorder {
-    Count(CountWindow),
-    Time(TimeWindow),
+pub(super) struct Recorder(Words);
+
+/// The words of a usual window lie in the breaker itself: one allocation less, and one place less to look at.
+#[derive(Debug)]
+enum Words {
+    Inline([AtomicU64; INLINE]),
+    Boxed(Box<[AtomicU64]>),
+}
+
+/// The words as what they are; with the nanoseconds of a bucket.
+enum View<'a> {
+    Count(CountWindow<'a>),
+    Time(TimeWindow<'a>, u64),
 }
 
 const DEFAULT_BUCKETS: u32 = 10;
+/// Enough for ten buckets, and for a window of 168 calls.
+const INLINE: usize = 11;
 const SHORTEST_BUCKET: Duration = Duration::from_millis(1);
 
 impl Window {
@@ -130,12 +150,13 @@ impl Default for Window {
     }
 }
 
-impl Kind {
-    /// The nanoseconds of one bucket.
-    pub(super) fn bucket_nanos(self) -> u64 {
-        match self {
-            Kind::Count(_) => u64::MAX,
-            Kind::Time { length, buckets } => nanos(length).div_ceil(u64::from(buckets)),
+impl Shape {
+    pub(super) fn new(kind: Kind, watch_slow: bool) -> Self {
+        match kind {
+            Kind::Count(calls) => Self::Count { calls },
+            Kind::Time { length, buckets } => {
+                Self::Time { buckets, bucket_nanos: nanos(length).div_ceil(buckets.into()), watch_slow }
+            }
         }
     }
 }
@@ -153,45 +174,71 @@ impl Counts {
 }
 
 impl Recorder {
-    pub(super) fn new(kind: Kind, watch_slow: bool) -> Self {
-        match kind {
-            Kind::Count(calls) => Self::Count(CountWindow::new(calls)),
-            Kind::Time { buckets, .. } => Self::Time(TimeWindow::new(buckets, watch_slow)),
-        }
+    pub(super) fn new(shape: Shape) -> Self {
+        let (len, first) = match shape {
+            Shape::Count { calls } => CountWindow::words(calls),
+            Shape::Time { buckets, watch_slow, .. } => TimeWindow::words(buckets, watch_slow),
+        };
+        let word = |index| AtomicU64::new(if index == 0 { first } else { 0 });
+        Self(if len <= INLINE {
+            Words::Inline(std::array::from_fn(word))
+        } else {
+            Words::Boxed((0..len).map(word).collect())
+        })
     }
 
     /// Adds an outcome and returns what the window then holds; nothing if `live` says that it comes too late.
     pub(super) fn record(
         &self,
-        kind: Kind,
+        shape: Shape,
         now: Option<Moment>,
         outcome: Outcome,
         live: impl Fn() -> bool,
     ) -> Option<Counts> {
-        match self {
-            Self::Count(window) => window.record(outcome, live),
-            Self::Time(window) => window.record(tick(kind, now), outcome, live),
+        let now = now.map_or(0, Moment::nanos);
+        match self.view(shape) {
+            View::Count(window) => window.record(outcome, live),
+            View::Time(window, bucket_nanos) => window.record(now / bucket_nanos, outcome, live),
         }
     }
 
-    pub(super) fn counts(&self, kind: Kind, now: Moment) -> Counts {
-        match self {
-            Self::Count(window) => window.counts(),
-            Self::Time(window) => window.counts(tick(kind, Some(now))),
+    pub(super) fn counts(&self, shape: Shape, now: Moment) -> Counts {
+        match self.view(shape) {
+            View::Count(window) => window.counts(),
+            View::Time(window, bucket_nanos) => window.counts(now.nanos() / bucket_nanos),
         }
     }
 
     /// Empties the window. Only while no generation is closed, and by one at a time.
-    pub(super) fn reset(&self, kind: Kind, now: Moment) {
-        match self {
-            Self::Count(window) => window.reset(),
-            Self::Time(window) => window.reset(tick(kind, Some(now))),
+    pub(super) fn reset(&self, shape: Shape, now: Moment) {
+        match self.view(shape) {
+            View::Count(window) => window.reset(),
+            View::Time(window, bucket_nanos) => window.reset(now.nanos() / bucket_nanos),
         }
     }
-}
 
-fn tick(kind: Kind, now: Option<Moment>) -> u64 {
-    now.map_or(0, |now| now.nanos() / kind.bucket_nanos())
+    /// Whether nothing is lost if it is forgotten: it is empty, or it is one of calls that has been idle since it was
+    /// asked so long ago. By one at a time.
+    pub(super) fn is_idle(&self, shape: Shape, now: Moment, long: Duration) -> bool {
+        let idle = match self.view(shape) {
+            View::Count(window) => window.idle_for(now.millis()).is_some_and(|idle| idle >= millis_up(long)),
+            View::Time(..) => false,
+        };
+        idle || self.counts(shape, now).calls == 0
+    }
+
+    fn view(&self, shape: Shape) -> View<'_> {
+        let words = match &self.0 {
+            Words::Inline(words) => &words[..],
+            Words::Boxed(words) => words,
+        };
+        match shape {
+            Shape::Count { calls } => View::Count(CountWindow::new(words, calls)),
+            Shape::Time { buckets, bucket_nanos, watch_slow } => {
+                View::Time(TimeWindow::new(words, buckets, watch_slow), bucket_nanos)
+            }
+        }
+    }
 }
 
 /// A correctly rounded division: three of thirty is exactly the 0.1 that somebody wrote down.

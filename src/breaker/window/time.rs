@@ -6,12 +6,12 @@ use crate::sync::{AtomicU64, Ordering};
 /// A bucket tells in which lap it was begun, so that the sum knows which to leave out. Laps are few bits, so they count
 /// not time itself but *steps*: a gap of any length is at most B of them, which is enough to empty every bucket, and so
 /// no jump of the clock can make an old bucket look like a new one.
-#[derive(Debug)]
-pub(in crate::breaker) struct TimeWindow {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TimeWindow<'a> {
     /// The newest tick that something was recorded at (40 bits), above the step that it was (24 bits).
-    newest: AtomicU64,
+    newest: &'a AtomicU64,
     /// Calls and failures of each bucket; then, if slow calls are watched, calls and slow calls of each.
-    buckets: Box<[AtomicU64]>,
+    buckets: &'a [AtomicU64],
     len: u32,
 }
 
@@ -35,19 +35,22 @@ const COUNT_MAX: u64 = (1 << COUNT) - 1;
 /// Ticks end here, 34 years ahead with the shortest buckets; the window then no longer slides.
 const TICK_MAX: u64 = u64::MAX >> STEP;
 
-impl TimeWindow {
-    pub(super) fn new(buckets: u32, watch_slow: bool) -> Self {
+impl<'a> TimeWindow<'a> {
+    /// How many words it needs, and what the first one begins with; the others begin with 0.
+    pub(super) fn words(buckets: u32, watch_slow: bool) -> (usize, u64) {
         let all = if watch_slow { 2 * buckets } else { buckets };
         // Everything is of lap 0, so time begins at the last step of it.
         let newest = Newest { tick: 0, step: buckets - 1 };
-        Self {
-            newest: AtomicU64::new(newest.bits()),
-            buckets: (0..all).map(|_| AtomicU64::new(0)).collect(),
-            len: buckets,
-        }
+        (1 + all as usize, newest.bits())
     }
 
-    pub(super) fn record(&self, tick: u64, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
+    pub(super) fn new(words: &'a [AtomicU64], buckets: u32, watch_slow: bool) -> Self {
+        let (all, _) = Self::words(buckets, watch_slow);
+        let [newest, words @ ..] = &words[..all] else { unreachable!("there are more than none") };
+        Self { newest, buckets: words, len: buckets }
+    }
+
+    pub(super) fn record(self, tick: u64, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
         let newest = self.advance(tick.min(TICK_MAX), &live)?;
         let index = newest.step % self.len;
         self.count(index, outcome.failed, &live)?;
@@ -57,11 +60,11 @@ impl TimeWindow {
         Some(self.sum(newest, newest.tick))
     }
 
-    pub(super) fn counts(&self, tick: u64) -> Counts {
+    pub(super) fn counts(self, tick: u64) -> Counts {
         self.sum(Newest::from_bits(self.newest.load(Ordering::Acquire)), tick.min(TICK_MAX))
     }
 
-    pub(super) fn reset(&self, tick: u64) {
+    pub(super) fn reset(self, tick: u64) {
         // Late recorders may each still take one step that they had begun; then all find their generation ended.
         loop {
             let seen = self.newest.load(Ordering::Acquire);
@@ -79,18 +82,18 @@ impl TimeWindow {
         }
     }
 
-    fn watches_slow(&self) -> bool {
+    fn watches_slow(self) -> bool {
         self.buckets.len() > self.len as usize
     }
 
-    fn indices(&self, step: u32) -> impl Iterator<Item = usize> + use<> {
+    fn indices(self, step: u32) -> impl Iterator<Item = usize> + use<> {
         let index = (step % self.len) as usize;
         (index..self.buckets.len()).step_by(self.len as usize)
     }
 
     /// Moves on to this tick, if nobody has been further yet: time goes forward only, also between threads. Every bucket
     /// on the way is emptied before the move is told.
-    fn advance(&self, tick: u64, live: impl Fn() -> bool) -> Option<Newest> {
+    fn advance(self, tick: u64, live: impl Fn() -> bool) -> Option<Newest> {
         loop {
             let seen = self.newest.load(Ordering::Acquire);
             let newest = Newest::from_bits(seen);
@@ -115,7 +118,7 @@ impl TimeWindow {
     }
 
     /// Begins a new lap in this bucket, if nobody has yet.
-    fn empty(&self, index: usize, lap: u32, live: impl Fn() -> bool) -> Option<()> {
+    fn empty(self, index: usize, lap: u32, live: impl Fn() -> bool) -> Option<()> {
         let bucket = &self.buckets[index];
         let mut seen = bucket.load(Ordering::Acquire);
         while Bucket(seen).is_before(lap) {
@@ -131,7 +134,7 @@ impl TimeWindow {
     }
 
     /// Counts in whatever lap the bucket is: one that is ahead only means that time has gone on meanwhile.
-    fn count(&self, index: u32, hit: bool, live: impl Fn() -> bool) -> Option<()> {
+    fn count(self, index: u32, hit: bool, live: impl Fn() -> bool) -> Option<()> {
         let bucket = &self.buckets[index as usize];
         let mut seen = bucket.load(Ordering::Acquire);
         loop {
@@ -146,7 +149,7 @@ impl TimeWindow {
     }
 
     /// All buckets that lie in the window which ends at this tick.
-    fn sum(&self, newest: Newest, tick: u64) -> Counts {
+    fn sum(self, newest: Newest, tick: u64) -> Counts {
         let gone = tick.saturating_sub(newest.tick);
         let left = u64::from(self.len).saturating_sub(gone) as u32;
         let (mut index, mut lap) = (newest.step % self.len, newest.step / self.len);
@@ -166,7 +169,7 @@ impl TimeWindow {
     }
 
     /// The slow calls, in proportion to the calls, should one of both words have been halved and the other not yet.
-    fn slow_calls(&self, index: u32, bucket: Bucket) -> u64 {
+    fn slow_calls(self, index: u32, bucket: Bucket) -> u64 {
         let slow = Bucket(self.buckets[(self.len + index) as usize].load(Ordering::Acquire));
         if slow.lap() == bucket.lap() { slow.hits().min(bucket.calls()) } else { 0 }
     }
@@ -230,6 +233,11 @@ mod tests {
     const OK: Outcome = Outcome { failed: false, slow: false };
     const FAILED: Outcome = Outcome { failed: true, slow: false };
 
+    fn words(buckets: u32, watch_slow: bool) -> Vec<AtomicU64> {
+        let (len, first) = TimeWindow::words(buckets, watch_slow);
+        (0..len).map(|index| AtomicU64::new(if index == 0 { first } else { 0 })).collect()
+    }
+
     fn counts(calls: u64, failures: u64) -> Counts {
         Counts { calls, failures, slow: 0 }
     }
@@ -239,7 +247,8 @@ mod tests {
         // Whatever bits a lap has: after exactly that many laps an old bucket would look new.
         for laps in (1..=40).map(|bits| 1_u64 << bits) {
             for buckets in [1, 3, 10] {
-                let window = TimeWindow::new(buckets, false);
+                let words = words(buckets, false);
+                let window = TimeWindow::new(&words, buckets, false);
                 window.record(0, FAILED, || true);
                 let tick = laps * u64::from(buckets);
                 assert_eq!(window.counts(tick), counts(0, 0), "{laps} laps");
@@ -250,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_bucket_that_is_always_skipped_does_not_come_back() {
-        let window = TimeWindow::new(4, false);
+        let words = words(4, false);
+        let window = TimeWindow::new(&words, 4, false);
         window.record(3, FAILED, || true);
         // Every lap but never again the fourth bucket, for longer than laps have numbers.
         for lap in 1..40_000_u64 {
@@ -264,14 +274,15 @@ mod tests {
 
     #[test]
     fn a_full_bucket_keeps_its_rate() {
-        let full = Bucket(Bucket::empty(5).0 | COUNT_MAX << COUNT | COUNT_MAX / 4);
+        let full = Bucket(Bucket::empty(5).0 | COUNT_MAX << COUNT | (COUNT_MAX / 4));
         let more = full.plus(true);
         assert_eq!((more.lap(), more.calls(), more.hits()), (5, COUNT_MAX / 2 + 1, COUNT_MAX / 8 + 1));
     }
 
     #[test]
     fn what_comes_too_late_changes_nothing() {
-        let window = TimeWindow::new(3, true);
+        let words = words(3, true);
+        let window = TimeWindow::new(&words, 3, true);
         window.record(1, FAILED, || true);
         assert_eq!(window.record(1, FAILED, || false), None);
         assert_eq!(window.record(9, FAILED, || false), None);
@@ -283,7 +294,8 @@ mod tests {
 
     #[test]
     fn threads_lose_nothing() {
-        let window = TimeWindow::new(1_000, true);
+        let words = words(1_000, true);
+        let window = TimeWindow::new(&words, 1_000, true);
         std::thread::scope(|scope| {
             for worker in 0..4_u64 {
                 let window = &window;
@@ -305,7 +317,8 @@ mod tests {
             watch_slow: bool,
             outcomes in prop::collection::vec((0..30_u64, any::<bool>(), any::<bool>(), 0..40_u8), 0..400),
         ) {
-            let window = TimeWindow::new(buckets, watch_slow);
+            let words = words(buckets, watch_slow);
+            let window = TimeWindow::new(&words, buckets, watch_slow);
             let mut model = Vec::new();
             let mut tick = 0;
             for (jump, failed, slow, reset) in outcomes {

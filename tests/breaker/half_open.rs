@@ -1,0 +1,241 @@
+use std::time::Duration;
+
+use tower_rampart::breaker::{Mode, State, Window};
+use tower_rampart::retry::{Backoff, Jitter};
+
+use crate::support::*;
+
+/// Opens with the first failure.
+fn quick() -> tower_rampart::CircuitBreakerLayer<Judge> {
+    layer().window(Window::count(1)).open_for(10 * SECOND)
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_1_open_half_open_closed() {
+    let layer = quick().half_open(3, 2);
+    let (service, upstream) = over(&layer);
+    call(&service, Do::Fail).await;
+    advance(10 * SECOND - MS).await;
+    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, MS));
+    advance(MS).await;
+    assert_eq!(call(&service, Do::Succeed).await, OK);
+    assert_eq!(layer.breaker().state(), State::HalfOpen);
+    assert_eq!(call(&service, Do::Succeed).await, OK);
+    assert_eq!(layer.breaker().state(), State::Closed);
+    assert_eq!(upstream.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_1_whole_milliseconds_are_exact_wherever_they_begin() {
+    for offset in [0, 1, 499, 500, 999] {
+        let layer = quick().half_open(1, 1);
+        let (service, _) = over(&layer);
+        advance(Duration::from_micros(offset)).await;
+        call(&service, Do::Fail).await;
+        assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, 10 * SECOND), "{offset} µs");
+        advance(10 * SECOND).await;
+        assert_eq!(call(&service, Do::Succeed).await, OK, "{offset} µs");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_1_a_failed_or_throttled_probe_opens_again() {
+    for what in [Do::Fail, Do::Throttle] {
+        let layer = quick();
+        let (service, _) = over(&layer);
+        call(&service, Do::Fail).await;
+        advance(10 * SECOND).await;
+        call(&service, Do::Succeed).await;
+        call(&service, what).await;
+        assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, 10 * SECOND));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_1_the_open_time_escalates_and_begins_anew_after_closing() {
+    let growing = Backoff::exponential(SECOND, 5 * SECOND).jitter(Jitter::None);
+    let layer = quick().open_for(growing).half_open(1, 1);
+    let (service, _) = over(&layer);
+    for expected in [1, 2, 4, 5, 5] {
+        assert_eq!(call(&service, Do::Fail).await, Outcome::Failed("failed".into()));
+        assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, expected * SECOND));
+        advance(expected * SECOND).await;
+    }
+    assert_eq!(call(&service, Do::Succeed).await, OK);
+    call(&service, Do::Fail).await;
+    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_1_jitter_keeps_at_least_half_of_the_open_time() {
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        let layer = quick().open_for(Backoff::exponential(SECOND, 60 * SECOND));
+        let (service, _) = over(&layer);
+        call(&service, Do::Fail).await;
+        let Some(wait) = layer.breaker().snapshot().open_for else { panic!("is open") };
+        assert!((SECOND / 2..=SECOND).contains(&wait), "{wait:?}");
+        seen.insert(wait);
+    }
+    assert!(seen.len() > 10, "a fleet does not probe together: {seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_1_controls_by_hand() {
+    let layer = quick();
+    let (service, upstream) = over(&layer);
+    let breaker = layer.breaker();
+
+    breaker.force_open();
+    advance(1_000 * SECOND).await;
+    let expected = Outcome::Refused { state: State::Open, retry_after: None };
+    assert_eq!(call(&service, Do::Succeed).await, expected, "it waits for no time");
+    assert_eq!((breaker.state(), breaker.mode()), (State::Open, Mode::ForcedOpen));
+
+    breaker.disable();
+    calls(&service, 10, Do::Fail).await;
+    assert_eq!((breaker.state(), breaker.snapshot().calls), (State::Closed, 0));
+
+    breaker.automatic();
+    call(&service, Do::Fail).await;
+    assert_eq!(breaker.state(), State::Open);
+
+    breaker.reset();
+    assert_eq!((breaker.state(), breaker.snapshot().rejected), (State::Closed, 0));
+    assert_eq!(call(&service, Do::Succeed).await, OK);
+    assert_eq!(upstream.calls(), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_1_observing_reports_and_never_refuses() {
+    let layer = quick().mode(Mode::ObserveOnly).half_open(1, 1);
+    let (service, upstream) = over(&layer);
+    let breaker = layer.breaker();
+    calls(&service, 20, Do::Fail).await;
+    assert_eq!(breaker.state(), State::Open, "what it would be");
+    assert_eq!(upstream.calls(), 20);
+    advance(10 * SECOND).await;
+    assert_eq!(call(&service, Do::Succeed).await, OK);
+    assert_eq!(breaker.state(), State::Closed, "it goes on as if it were automatic");
+
+    // Taken at its word while it is open.
+    call(&service, Do::Fail).await;
+    breaker.automatic();
+    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, 10 * SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_2_late_news_of_an_earlier_generation_changes_nothing() {
+    let layer = quick().half_open(1, 1);
+    let (service, _) = over(&layer);
+    // Two calls of the closed time, still under way when it opens.
+    let mut success = begin(call(&service, Do::SucceedAfter(5 * SECOND)));
+    let mut failure = begin(call(&service, Do::FailAfter(60 * SECOND)));
+    assert!(poll_once(success.as_mut()).await.is_pending() && poll_once(failure.as_mut()).await.is_pending());
+    call(&service, Do::Fail).await;
+    assert_eq!(success.await, OK);
+    assert_eq!(layer.breaker().state(), State::Open, "closes nothing");
+
+    advance(10 * SECOND).await;
+    assert_eq!(call(&service, Do::Succeed).await, OK);
+    assert_eq!(layer.breaker().state(), State::Closed);
+    assert_eq!(failure.await, Outcome::Failed("failed late".into()));
+    assert_eq!((layer.breaker().state(), layer.breaker().snapshot().calls), (State::Closed, 0), "opens nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_2_a_late_probe_of_an_earlier_outage_closes_nothing() {
+    let layer = quick().half_open(2, 1);
+    let (service, _) = over(&layer);
+    call(&service, Do::Fail).await;
+    advance(10 * SECOND).await;
+    let mut late = begin(call(&service, Do::SucceedAfter(15 * SECOND)));
+    assert!(poll_once(late.as_mut()).await.is_pending());
+    call(&service, Do::Fail).await; // the second probe opens it again
+    advance(10 * SECOND).await;
+    let mut hung = begin(call(&service, Do::Hang)); // half-open again
+    assert!(poll_once(hung.as_mut()).await.is_pending());
+    assert_eq!(late.await, OK);
+    assert_eq!(layer.breaker().state(), State::HalfOpen);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_4_no_more_probes_at_once_than_set() {
+    let layer = quick().half_open(3, 3);
+    let (service, upstream) = over(&layer);
+    call(&service, Do::Fail).await;
+    advance(10 * SECOND).await;
+    let mut all: Vec<_> = (0..64).map(|_| begin(call(&service, Do::SucceedAfter(SECOND)))).collect();
+    let mut refusals = 0;
+    for one in &mut all {
+        if let std::task::Poll::Ready(outcome) = poll_once(one.as_mut()).await {
+            assert_eq!(outcome, refused(State::HalfOpen, 30 * SECOND), "until the first lease ends");
+            refusals += 1;
+        }
+    }
+    assert_eq!((refusals, upstream.in_flight()), (61, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_4_hung_probes_lose_their_places_when_the_lease_ends() {
+    let layer = quick().half_open(2, 2).probe_lease(5 * SECOND);
+    let (service, _) = over(&layer);
+    call(&service, Do::Fail).await;
+    advance(10 * SECOND).await;
+    let mut hung: Vec<_> = (0..2).map(|_| begin(call(&service, Do::Hang))).collect();
+    for one in &mut hung {
+        assert!(poll_once(one.as_mut()).await.is_pending());
+    }
+    assert_eq!(call(&service, Do::Succeed).await, refused(State::HalfOpen, 5 * SECOND));
+    advance(5 * SECOND).await;
+    assert_eq!(call(&service, Do::Succeed).await, OK);
+    assert_eq!(call(&service, Do::Succeed).await, OK);
+    assert_eq!(layer.breaker().state(), State::Closed);
+    // And dropping them afterwards changes nothing.
+    drop(hung);
+    assert_eq!(layer.breaker().state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_4_a_late_success_of_the_same_round_still_counts() {
+    let layer = quick().half_open(1, 1).probe_lease(SECOND);
+    let (service, _) = over(&layer);
+    call(&service, Do::Fail).await;
+    advance(10 * SECOND).await;
+    let mut late = begin(call(&service, Do::SucceedAfter(20 * SECOND)));
+    assert!(poll_once(late.as_mut()).await.is_pending());
+    advance(SECOND).await;
+    let mut other = begin(call(&service, Do::Hang));
+    assert!(poll_once(other.as_mut()).await.is_pending());
+    assert_eq!(late.await, OK);
+    assert_eq!(layer.breaker().state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_4_sparse_probes_close_it() {
+    let layer = quick().half_open(3, 3).probe_lease(SECOND);
+    let (service, upstream) = over(&layer);
+    call(&service, Do::Fail).await;
+    for _ in 0..3 {
+        advance(3_600 * SECOND).await;
+        assert_eq!(call(&service, Do::Succeed).await, OK);
+    }
+    assert_eq!((layer.breaker().state(), upstream.calls()), (State::Closed, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_4_cancelled_and_ignored_probes_free_their_places_at_once() {
+    let layer = quick().half_open(1, 1);
+    let (service, _) = over(&layer);
+    call(&service, Do::Fail).await;
+    advance(10 * SECOND).await;
+    for round in 0..1_000 {
+        let mut cancelled = begin(call(&service, Do::Hang));
+        assert!(poll_once(cancelled.as_mut()).await.is_pending(), "round {round}");
+        drop(cancelled);
+        assert_eq!(call(&service, Do::Ignore).await, Outcome::Answered(tower_rampart::classify::Health::Neutral));
+    }
+    assert_eq!(layer.breaker().state(), State::HalfOpen);
+    assert_eq!(call(&service, Do::Succeed).await, OK);
+    assert_eq!(layer.breaker().state(), State::Closed);
+}

@@ -1,0 +1,13 @@
+//! The circuit breaker as its users see it, on a paused clock. Every rule of the design has tests named after it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod cancellation;
+mod half_open;
+mod partitions;
+mod readiness;
+mod service;
+mod settings;
+mod support;
+mod telemetry;
+mod window;

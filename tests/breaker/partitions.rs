@@ -1,0 +1,220 @@
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::future::ready;
+
+use http::{HeaderValue, Request, Response};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_rampart::CircuitBreakerLayer;
+use tower_rampart::breaker::{State, Window, partition};
+use tower_rampart::classify::HttpClassifier;
+
+use crate::support::*;
+
+type ById = partition::By<fn(&(u64, Do)) -> u64, u64>;
+
+fn by_id() -> ById {
+    partition::by((|request: &(u64, Do)| request.0) as fn(&(u64, Do)) -> u64)
+}
+
+fn keyed() -> CircuitBreakerLayer<Judge, ById> {
+    layer().window(Window::count(4)).open_for(10 * SECOND).partition_by(by_id())
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_throttled_tenant_does_not_stop_the_others() {
+    let layer = keyed();
+    let (service, _) = over(&layer);
+    for _ in 0..4 {
+        call_for(&service, 7, Do::Throttle).await;
+        call_for(&service, 8, Do::Succeed).await;
+    }
+    assert_eq!((layer.handle().state(&7), layer.handle().state(&8)), (State::Open, State::Closed));
+    assert_eq!(call_for(&service, 7, Do::Succeed).await, refused(State::Open, 10 * SECOND));
+    assert_eq!(call_for(&service, 8, Do::Succeed).await, OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn partition_rule_2_a_million_keys_stay_within_the_cap_and_no_open_breaker_is_forgotten() {
+    let layer =
+        keyed().window(Window::time(10 * SECOND)).minimum_calls(1).max_partitions(1_000).open_for(3_600 * SECOND);
+    let (service, _) = over(&layer);
+    let breakers = layer.handle();
+    for id in 0..100 {
+        call_for(&service, id, Do::Fail).await;
+    }
+    for id in 100..1_000_000 {
+        call_for(&service, id, Do::Succeed).await;
+        if id % 50_000 == 0 {
+            advance(5 * SECOND).await;
+        }
+        assert!(breakers.len() <= 1_000);
+    }
+    for id in 0..100 {
+        assert_eq!(breakers.state(&id), State::Open, "{id}");
+    }
+    assert!(breakers.overflowed() > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn partition_rule_2_what_is_idle_makes_room_and_what_is_not_stays() {
+    let layer = keyed().window(Window::time(10 * SECOND)).max_partitions(4);
+    let (service, _) = over(&layer);
+    let breakers = layer.handle();
+    call_for(&service, 1, Do::Succeed).await; // will be idle
+    call_for(&service, 2, Do::Succeed).await; // will have a call under way
+    let mut under_way = begin(call_for(&service, 2, Do::Hang));
+    assert!(poll_once(under_way.as_mut()).await.is_pending());
+    let held = breakers.get_or_insert(&3).unwrap(); // is held by somebody
+    breakers.force_open(&4); // is open
+    assert_eq!(breakers.len(), 4);
+
+    // Nothing is idle yet: the fifth shares.
+    call_for(&service, 5, Do::Succeed).await;
+    assert_eq!((breakers.len(), breakers.overflowed()), (4, 1));
+    assert!(breakers.get(&5).is_none());
+
+    advance(10 * SECOND).await;
+    call_for(&service, 5, Do::Succeed).await;
+    let left: Vec<_> = (1..=5).filter(|id| breakers.get(id).is_some()).collect();
+    assert_eq!(left, [2, 3, 4, 5]);
+    drop((held, under_way));
+}
+
+#[tokio::test(start_paused = true)]
+async fn partition_rule_2_a_streak_or_a_count_window_is_forgotten_only_with_time() {
+    let layer = keyed().consecutive_failures(3).max_partitions(1);
+    let (service, _) = over(&layer);
+    let breakers = layer.handle();
+    call_for(&service, 1, Do::Fail).await;
+    for _ in 0..9 {
+        advance(60 * SECOND).await;
+        call_for(&service, 2, Do::Succeed).await;
+        assert!(breakers.get(&1).is_some());
+    }
+    advance(120 * SECOND).await;
+    call_for(&service, 2, Do::Succeed).await;
+    assert!(breakers.get(&1).is_none() && breakers.get(&2).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn partition_rule_2_a_busy_count_window_is_never_forgotten() {
+    // Exactly as many calls between two looks as the window holds: it looks as before, but is not idle.
+    let layer = keyed().max_partitions(1);
+    let (service, _) = over(&layer);
+    for _ in 0..30 {
+        for _ in 0..4 {
+            call_for(&service, 1, Do::Succeed).await;
+        }
+        advance(60 * SECOND).await;
+        call_for(&service, 2, Do::Succeed).await;
+        assert!(layer.handle().get(&1).is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn partition_rule_2_the_overflow_breaker_works_and_is_seen() {
+    let layer = keyed().max_partitions(1);
+    let (service, _) = over(&layer);
+    let breakers = layer.handle();
+    breakers.force_open(&1);
+    for id in 2..=5 {
+        call_for(&service, id, Do::Fail).await;
+    }
+    assert_eq!((breakers.overflowed(), breakers.overflow_partition().state()), (4, State::Open));
+    assert!(!breakers.force_open(&9), "there is no room to remember it");
+    let labels: HashSet<_> = breakers.iter().map(|breaker| breaker.partition().to_owned()).collect();
+    assert_eq!(labels, HashSet::from(["1".to_owned(), "(overflow)".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn partition_rule_2_threads_that_come_and_go_lose_no_call() {
+    // Keys are forgotten and found again all the time, while a failure is never lost: the window is far longer.
+    let layer = keyed().window(Window::time(3_600 * SECOND)).minimum_calls(1_000_000).max_partitions(64);
+    let (service, _) = over(&layer);
+    let breakers = layer.handle();
+    std::thread::scope(|scope| {
+        for worker in 0..4_u64 {
+            let service = service.clone();
+            scope.spawn(move || {
+                for round in 0..2_000_u64 {
+                    let key = (round * 7 + worker) % 48;
+                    futures_executor::block_on(call_for(&service, key, Do::Fail));
+                }
+            });
+        }
+    });
+    let failures: u64 = breakers.iter().map(|breaker| breaker.snapshot().failures).sum();
+    assert_eq!((failures, breakers.overflowed()), (8_000, 0));
+}
+
+fn answer(_: Request<()>) -> std::future::Ready<Result<Response<()>, Infallible>> {
+    ready(Ok(Response::new(())))
+}
+
+async fn labels_after<P>(partition: P, requests: Vec<Request<()>>) -> Vec<String>
+where
+    P: partition::Partition<Request<()>> + Clone,
+{
+    let layer = CircuitBreakerLayer::<HttpClassifier>::new_for_http().partition_by(partition);
+    let service = layer.layer(service_fn(answer));
+    for request in requests {
+        service.clone().oneshot(request).await.unwrap();
+    }
+    let mut labels: Vec<_> = layer.handle().iter().map(|breaker| breaker.partition().to_owned()).collect();
+    labels.sort();
+    labels
+}
+
+fn get(uri: &str) -> http::request::Builder {
+    Request::get(uri)
+}
+
+#[tokio::test]
+async fn partition_rule_3_no_key_means_the_default_partition() {
+    let without = get("/").body(()).unwrap();
+    assert_eq!(labels_after(partition::header("x-tenant-id"), vec![without]).await, ["(default)"]);
+    let junk = get("/").header("host", HeaderValue::from_bytes(b"\xff").unwrap()).body(()).unwrap();
+    assert_eq!(labels_after(partition::host(), vec![get("/").body(()).unwrap(), junk]).await, ["(default)"]);
+    assert_eq!(labels_after(partition::extension::<u32>(), vec![get("/").body(()).unwrap()]).await, ["(default)"]);
+    let some = partition::by_optional(|request: &Request<()>| request.uri().query().map(str::len));
+    let requests = vec![get("/?a").body(()).unwrap(), get("/").body(()).unwrap()];
+    assert_eq!(labels_after(some, requests).await, ["(default)", "1"]);
+}
+
+#[tokio::test]
+async fn partition_rule_3_labels_can_be_redacted() {
+    let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::header("x-tenant-id")).redact_labels(true);
+    let request = get("/").header("x-tenant-id", "hunter2").body(()).unwrap();
+    layer.layer(service_fn(answer)).oneshot(request).await.unwrap();
+    let labels: Vec<_> = layer.handle().iter().map(|breaker| breaker.partition().to_owned()).collect();
+    assert!(matches!(&labels[..], [label] if label.starts_with('#') && !label.contains("hunter2")), "{labels:?}");
+}
+
+#[tokio::test]
+async fn headers_of_any_bytes_make_keys() {
+    let tenants: [&[u8]; 4] = [b"a", b"A", b"\xc3\xbc", b"\xff\xfe"];
+    let requests = tenants
+        .map(|tenant| get("/").header("X-Tenant-Id", HeaderValue::from_bytes(tenant).unwrap()).body(()).unwrap());
+    let labels = labels_after(partition::header("x-tenant-id"), requests.into()).await;
+    assert_eq!(labels, ["A", r"\xc3\xbc", r"\xff\xfe", "a"]);
+}
+
+#[tokio::test]
+async fn hosts_come_from_the_uri_else_from_the_header_in_any_case() {
+    let requests = vec![
+        get("http://One.example/a").body(()).unwrap(),
+        get("http://one.EXAMPLE/b?c").header("host", "ignored.example").body(()).unwrap(),
+        get("/relative").header("host", "one.example").body(()).unwrap(),
+        get("http://one.example:8080/").body(()).unwrap(),
+    ];
+    assert_eq!(labels_after(partition::host(), requests).await, ["One.example", "one.example:8080"]);
+}
+
+#[tokio::test]
+async fn extensions_make_keys() {
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    struct Tenant(u32);
+    let requests =
+        vec![get("/").extension(Tenant(7)).body(()).unwrap(), get("/").extension(Tenant(7)).body(()).unwrap()];
+    assert_eq!(labels_after(partition::extension::<Tenant>(), requests).await, ["Tenant(7)"]);
+}

@@ -1,0 +1,166 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tower::limit::ConcurrencyLimitLayer;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_rampart::breaker::{State, Window};
+use tower_rampart::{BoxError, CircuitBreakerLayer};
+
+use crate::support::*;
+
+fn quick() -> CircuitBreakerLayer<Judge> {
+    layer().window(Window::count(1)).open_for(10 * SECOND).half_open(1, 1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_refusal_gives_back_the_permit_of_a_concurrency_limit() {
+    let layer = quick();
+    let upstream = Upstream::default();
+    let service = ServiceBuilder::new().layer(layer.clone()).concurrency_limit(1).service(upstream.clone());
+    call(&service, Do::Fail).await;
+    for _ in 0..100 {
+        // Each from a clone that says it is ready, and is then kept.
+        let mut kept = service.clone();
+        let refusal = ServiceExt::<((), Do)>::ready(&mut kept).await.unwrap().call(((), Do::Succeed)).await;
+        assert_eq!(outcome(refusal), refused(State::Open, 10 * SECOND));
+        std::mem::forget(kept);
+    }
+    advance(10 * SECOND).await;
+    assert_eq!(call(&service, Do::Succeed).await, OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_refusal_comes_at_once_while_the_inner_service_is_not_ready() {
+    let layer = quick();
+    let upstream = Upstream::default();
+    let service = ServiceBuilder::new().layer(layer.clone()).concurrency_limit(1).service(upstream.clone());
+    let mut hung = begin(call(&service, Do::Hang));
+    assert!(poll_once(hung.as_mut()).await.is_pending());
+    let mut waiting = begin(call(&service, Do::Succeed));
+    assert!(poll_once(waiting.as_mut()).await.is_pending(), "the only permit is taken");
+
+    layer.breaker().force_open();
+    let expected = Outcome::Refused { state: State::Open, retry_after: None };
+    assert_eq!(call(&service, Do::Succeed).now_or_never(), Some(expected.clone()));
+    assert_eq!(poll_once(waiting.as_mut()).await, Poll::Ready(expected), "also one that was waiting already");
+    assert_eq!(upstream.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_waiting_for_readiness_holds_no_probe_and_is_not_slow() {
+    let layer = quick().slow_calls(SECOND, 1.0);
+    let upstream = Upstream::default();
+    let limit = ConcurrencyLimitLayer::new(1);
+    let inner = limit.layer(upstream.clone());
+    let service = layer.layer(inner.clone());
+    call(&service, Do::Fail).await;
+    advance(10 * SECOND).await;
+
+    // Somebody else has the permit for an hour.
+    let mut other = inner.clone();
+    ServiceExt::<((), Do)>::ready(&mut other).await.unwrap();
+    let mut waiting = begin(call(&service, Do::Succeed));
+    assert!(poll_once(waiting.as_mut()).await.is_pending());
+    assert_eq!(layer.breaker().state(), State::Open, "no probe has begun");
+    advance(3_600 * SECOND).await;
+    drop(other);
+    assert_eq!(waiting.await, OK);
+    assert_eq!(layer.breaker().state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_refused_after_it_was_ready_gives_back_its_readiness() {
+    let layer = quick();
+    let upstream = Upstream::default();
+    let inner = ConcurrencyLimitLayer::new(2).layer(upstream.clone());
+    let service = layer.layer(inner.clone());
+    call(&service, Do::Fail).await;
+    advance(10 * SECOND).await;
+    let mut probe = begin(call(&service, Do::Hang));
+    assert!(poll_once(probe.as_mut()).await.is_pending());
+    assert_eq!(call(&service, Do::Succeed).await, refused(State::HalfOpen, 30 * SECOND));
+    let mut other = inner.clone();
+    let ready = ServiceExt::<((), Do)>::ready(&mut other).now_or_never();
+    assert!(ready.is_some(), "the second permit is free");
+}
+
+/// Fails before it takes a call, until told otherwise.
+#[derive(Clone)]
+struct Unready {
+    fails: Arc<AtomicBool>,
+    panics: bool,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Service<((), Do)> for Unready {
+    type Response = Answer;
+    type Error = BoxError;
+    type Future = std::future::Ready<Result<Answer, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.panics, "on demand");
+        if self.fails.load(Ordering::SeqCst) { Poll::Ready(Err("unready".into())) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn call(&mut self, _: ((), Do)) -> Self::Future {
+        std::future::ready(Ok(Answer(tower_rampart::classify::Health::Success)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_readiness_error_counts_and_reaches_the_caller() {
+    let layer = quick();
+    let inner = Unready { fails: Arc::new(AtomicBool::new(true)), panics: false, asked: Arc::default() };
+    let service = layer.layer(inner.clone());
+    assert_eq!(call(&service, Do::Succeed).await, Outcome::Failed("unready".into()));
+    assert_eq!(layer.breaker().state(), State::Open);
+    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, 10 * SECOND));
+    assert_eq!(inner.asked.load(Ordering::SeqCst), 1, "a refusal asks nothing of the inner service");
+
+    advance(10 * SECOND).await;
+    assert_eq!(call(&service, Do::Succeed).await, Outcome::Failed("unready".into()));
+    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, 10 * SECOND), "a probe that failed");
+
+    advance(10 * SECOND).await;
+    inner.fails.store(false, Ordering::SeqCst);
+    assert_eq!(call(&service, Do::Succeed).await, OK);
+    assert_eq!(layer.breaker().state(), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_3_a_panic_while_asking_for_readiness_is_a_failure() {
+    let layer = quick();
+    let service = layer.layer(Unready { fails: Arc::default(), panics: true, asked: Arc::default() });
+    assert!(std::panic::AssertUnwindSafe(call(&service, Do::Succeed)).catch_unwind().await.is_err());
+    assert_eq!(layer.breaker().state(), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_the_service_is_always_ready() {
+    let layer = quick();
+    let mut service =
+        layer.layer(Unready { fails: Arc::new(AtomicBool::new(true)), panics: false, asked: Arc::default() });
+    layer.breaker().force_open();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(matches!(service.poll_ready(&mut cx), Poll::Ready(Ok(()))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_the_time_told_is_the_true_time_left() {
+    let layer = quick();
+    let (service, _) = over(&layer);
+    call(&service, Do::Fail).await;
+    for (pass, left) in [(0, 10_000), (1, 9_999), (4_999, 5_000), (4_999, 1)] {
+        advance(pass * MS).await;
+        assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, left * MS));
+    }
+    // Never less than what is left, also in the middle of a millisecond.
+    advance(Duration::from_micros(500)).await;
+    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, MS));
+    advance(Duration::from_micros(500)).await;
+    assert_eq!(call(&service, Do::Succeed).await, OK);
+}

@@ -1,0 +1,56 @@
+use std::time::Duration;
+
+use tower_rampart::breaker::{Window, partition};
+use tower_rampart::retry::Backoff;
+
+use crate::support::*;
+
+macro_rules! panics {
+    ($($name:ident: $setting:expr => $message:literal;)*) => {$(
+        #[test]
+        #[should_panic(expected = $message)]
+        fn $name() {
+            let _ = $setting;
+        }
+    )*};
+}
+
+panics! {
+    an_empty_name_panics: layer().name("") => "name: must not be empty";
+    a_rate_of_zero_panics: layer().failure_rate(0.0) => "failure_rate: the rate must be over 0 and at most 1, but is 0";
+    a_rate_over_one_panics: layer().failure_rate(1.01) => "failure_rate: the rate must be over 0 and at most 1, but is 1.01";
+    a_rate_below_zero_panics: layer().failure_rate(-0.5) => "but is -0.5";
+    a_rate_that_is_no_number_panics: layer().failure_rate(f64::NAN) => "but is NaN";
+    a_slow_rate_of_zero_panics: layer().slow_calls(SECOND, 0.0) => "slow_calls: the rate must be over 0 and at most 1";
+    a_slow_limit_of_zero_panics: layer().slow_calls(Duration::ZERO, 1.0) => "slow_calls: the limit must be longer than 0ns";
+    a_minimum_of_zero_panics: layer().minimum_calls(0) => "minimum_calls: must be at least 1, but is 0";
+    a_minimum_over_the_window_panics: layer().window(Window::count(5)).minimum_calls(6)
+        => "minimum_calls: 6 calls never fit into a window of 5";
+    a_window_below_the_minimum_panics: layer().minimum_calls(6).window(Window::count(5))
+        => "minimum_calls: 6 calls never fit into a window of 5";
+    no_consecutive_failures_panic: layer().consecutive_failures(0) => "consecutive_failures: must be at least 1, but is 0";
+    an_open_time_of_zero_panics: layer().open_for(Duration::ZERO) => "open_for: must be longer than 0ns";
+    a_backoff_of_nothing_panics: layer().open_for(Backoff::none()) => "open_for: must be longer than 0ns";
+    no_probes_panic: layer().half_open(0, 1) => "half_open: the probes must be at least 1, but are 0";
+    no_successes_panic: layer().half_open(1, 0) => "half_open: the successes must be at least 1, but are 0";
+    more_successes_than_probes_panic: layer().half_open(2, 3) => "half_open: more successes required, 3, than there are probes, 2";
+    a_lease_of_zero_panics: layer().probe_lease(Duration::ZERO) => "probe_lease: must be longer than 0ns";
+    no_partitions_panic: layer().max_partitions(0) => "max_partitions: must be at least 1, but is 0";
+    a_bad_header_name_panics: partition::header("not a header") => "partition::header: \"not a header\" is not the name of a header";
+}
+
+#[test]
+fn the_default_minimum_gives_way_to_a_small_window() {
+    let _ = layer().window(Window::count(1)).handle();
+}
+
+#[test]
+fn the_longest_times_do_not_overflow() {
+    let layer = layer()
+        .window(Window::time(Duration::MAX))
+        .open_for(Duration::MAX)
+        .probe_lease(Duration::MAX)
+        .slow_calls(Duration::MAX, 1.0);
+    layer.breaker().force_open();
+    assert_eq!(layer.breaker().snapshot().open_for, None);
+}

@@ -1,0 +1,103 @@
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use tower_rampart::breaker::{Window, partition};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::support::*;
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Lines {
+    fn watch() -> (Self, tracing::subscriber::DefaultGuard) {
+        let lines = Self::default();
+        let subscriber = tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(lines.clone()).finish();
+        let guard = tracing::subscriber::set_default(subscriber);
+        (lines, guard)
+    }
+
+    fn read(&self) -> Vec<String> {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_event_for_a_change_and_none_for_a_call() {
+    let (lines, _guard) = Lines::watch();
+    let layer = layer().window(Window::count(4)).open_for(SECOND).half_open(1, 1);
+    let (service, _) = over(&layer);
+    calls(&service, 1_000, Do::Succeed).await;
+    assert!(lines.read().is_empty());
+    calls(&service, 4, Do::Fail).await;
+    advance(SECOND).await;
+    call(&service, Do::Succeed).await;
+    layer.breaker().force_open();
+    layer.breaker().reset();
+    layer.breaker().reset();
+    let common = "tower_rampart::breaker: circuit breaker changed name=\"test\" partition=\"(default)\"";
+    assert_eq!(
+        lines.read(),
+        [
+            format!(" WARN {common} from=closed to=open mode=automatic cause=\"failure rate\" rate=0.5 calls=4"),
+            format!(" INFO {common} from=open to=half-open mode=automatic cause=\"open time over\" rate=0.5 calls=4"),
+            format!(
+                " INFO {common} from=half-open to=closed mode=automatic cause=\"probes succeeded\" rate=0.5 calls=4"
+            ),
+            format!(" WARN {common} from=closed to=open mode=forced open cause=\"by hand\" rate=0.0 calls=0"),
+            format!(" INFO {common} from=open to=closed mode=automatic cause=\"by hand\" rate=0.0 calls=0"),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_breaker_is_reported_once_a_minute() {
+    let (lines, _guard) = Lines::watch();
+    let layer = layer().partition_by(partition::by(|request: &(u64, Do)| request.0)).max_partitions(1);
+    let (service, _) = over(&layer);
+    layer.handle().disable(&0);
+    let before = lines.read().len();
+    for id in 1..100 {
+        call_for(&service, id, Do::Succeed).await;
+        advance(SECOND).await;
+    }
+    let warnings = lines.read().split_off(before);
+    let expected = |calls| {
+        format!(
+            " WARN tower_rampart::breaker: all partitions are in use: new ones share one breaker name=\"test\" \
+             max_partitions=1 calls={calls}"
+        )
+    };
+    assert_eq!(warnings, [expected(1), expected(61)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn telemetry_never_shows_a_redacted_key() {
+    let (lines, _guard) = Lines::watch();
+    let layer = layer()
+        .window(Window::count(1))
+        .partition_by(partition::by(|request: &(&'static str, Do)| request.0))
+        .redact_labels(true);
+    let (service, _) = over(&layer);
+    call_for(&service, "hunter2", Do::Fail).await;
+    let lines = lines.read();
+    assert!(lines.len() == 1 && !lines[0].contains("hunter2"), "{lines:?}");
+}

@@ -1,0 +1,121 @@
+//! How often a call through the breaker asks for memory. Alone in its binary, because the allocator counts for all.
+
+#![allow(clippy::unwrap_used)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response};
+use tower::{Layer, Service, service_fn};
+use tower_rampart::CircuitBreakerLayer;
+use tower_rampart::breaker::{Window, partition};
+use tower_rampart::classify::HttpClassifier;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<i64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: passes everything on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        BYTES.set(BYTES.get() + layout.size() as i64);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        BYTES.set(BYTES.get() - layout.size() as i64);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn inner(request: Request<u16>) -> Ready<Result<Response<()>, Infallible>> {
+    let mut response = Response::new(());
+    *response.status_mut() = http::StatusCode::from_u16(*request.body()).unwrap_or_default();
+    ready(Ok(response))
+}
+
+/// The allocations of a call that is ready at once.
+fn count<S: Service<Request<u16>>>(service: &mut S, request: Request<u16>) -> u64 {
+    let before = ALLOCATIONS.get();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(service.poll_ready(&mut cx).is_ready());
+    let outcome = pin!(service.call(request)).poll(&mut cx);
+    let Poll::Ready(outcome) = outcome else { panic!("ready at once") };
+    let count = ALLOCATIONS.get() - before;
+    drop(outcome);
+    count
+}
+
+fn request(status: u16, tenant: &HeaderValue) -> Request<u16> {
+    Request::get("http://upstream.example/").header("x-tenant-id", tenant).body(status).unwrap()
+}
+
+fn closed<P: partition::Partition<Request<u16>> + Clone>(layer: CircuitBreakerLayer<HttpClassifier, P>) {
+    let mut service = layer.layer(service_fn(inner));
+    let tenant = HeaderValue::from_static("tenant-7");
+    count(&mut service, request(200, &tenant));
+    for status in [200, 503, 429, 421, 200, 200, 200, 200, 200, 200] {
+        let request = request(status, &tenant);
+        assert_eq!(count(&mut service, request), 0, "{layer:?}, {status}");
+    }
+}
+
+#[test]
+fn rule_8_the_closed_path_allocates_nothing() {
+    let plain = || CircuitBreakerLayer::new_for_http().slow_calls(Duration::from_secs(1), 1.0).consecutive_failures(5);
+    for window in [Window::count(100), Window::count(10_000), Window::default()] {
+        closed(plain().window(window));
+    }
+}
+
+#[test]
+fn partition_rule_1_a_hit_allocates_nothing() {
+    let plain = CircuitBreakerLayer::new_for_http;
+    closed(plain().partition_by(partition::header("x-tenant-id")));
+    closed(plain().partition_by(partition::host()));
+    closed(plain().partition_by(partition::by(|request: &Request<u16>| request.uri().path().len())));
+    closed(plain().partition_by(partition::extension::<u64>()));
+}
+
+#[test]
+fn rule_6_a_refusal_allocates_no_more_than_its_error() {
+    let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::header("x-tenant-id"));
+    let tenant = HeaderValue::from_static("tenant-7");
+    let mut service = layer.layer(service_fn(inner));
+    for _ in 0..10 {
+        count(&mut service, request(503, &tenant));
+    }
+    for _ in 0..10 {
+        let request = request(200, &tenant);
+        assert_eq!(count(&mut service, request), 1);
+    }
+}
+
+#[test]
+fn a_partition_of_the_default_window_takes_at_most_256_bytes() {
+    const KEYS: u64 = 65_536;
+    let layer =
+        CircuitBreakerLayer::new_for_http().partition_by(partition::by(|request: &Request<u64>| *request.body()));
+    let mut service = layer.layer(service_fn(|_: Request<u64>| ready(Ok::<_, Infallible>(Response::new(())))));
+    let mut cx = Context::from_waker(Waker::noop());
+    let before = BYTES.get();
+    for key in 0..KEYS {
+        assert!(pin!(service.call(Request::new(key))).poll(&mut cx).is_ready());
+    }
+    assert_eq!(layer.handle().len(), KEYS as usize);
+    let each = (BYTES.get() - before) as f64 / KEYS as f64;
+    println!("{each:.1} bytes a partition");
+    assert!(each <= 256.0, "{each:.1} bytes");
+}
