@@ -14,6 +14,7 @@
 mod alloc;
 mod contender;
 mod failsafe;
+mod floor;
 mod inner;
 mod keyed;
 mod lazy;
@@ -38,13 +39,14 @@ use paths::Path;
 /// Who takes part, what is said of their settings, and how they are built for a path, if they have such a path.
 type Entry = (&'static str, &'static str, fn(Path) -> Option<Contender>);
 
-const ENTRIES: [Entry; 6] = [
+const ENTRIES: [Entry; 7] = [
     (rampart::WHO, rampart::NOTE, rampart::contender),
     (seatbelt::WHO, seatbelt::NOTE, seatbelt::contender),
     (resilience::WHO, resilience::NOTE, resilience::contender),
     (tower_retry::WHO, tower_retry::NOTE, tower_retry::contender),
     (recloser::WHO, recloser::NOTE, recloser::contender),
     (failsafe::WHO, failsafe::NOTE, failsafe::contender),
+    (floor::WHO, floor::NOTE, floor::contender),
 ];
 
 const NOTES: &str = "\
