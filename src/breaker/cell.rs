@@ -88,8 +88,15 @@ impl Cell {
     }
 
     /// When a call begins, if a setting needs to know.
+    #[inline]
     pub(super) fn begins(&self) -> Option<Moment> {
         self.shared.policy.times_calls().then(|| self.now())
+    }
+
+    /// Whether calls come in and are counted, with no need to ask the engine.
+    #[inline]
+    pub(super) fn is_closed(&self) -> bool {
+        self.word().is_plainly_closed()
     }
 
     /// Lets a call in, or not.
@@ -160,6 +167,7 @@ impl Cell {
     }
 
     /// Learns from the end of a call.
+    #[inline]
     pub(super) fn settle(&self, grant: Grant, began: Option<Moment>, ending: Ending) {
         let policy = &self.shared.policy;
         let (generation, probe) = match grant {
@@ -196,6 +204,7 @@ impl Cell {
         self.change(|engine, rules| ((), engine.settle_probe(rules, (generation, id), outcome, now, &mut rand::rng())));
     }
 
+    #[inline]
     fn settle_counted(&self, generation: u32, now: Option<Moment>, elapsed: Option<Duration>, health: Health) {
         let policy = &self.shared.policy;
         let failed = match health {
@@ -320,6 +329,7 @@ impl Cell {
         self.word.store(word.bits(), Ordering::SeqCst);
     }
 
+    #[inline]
     fn word(&self) -> Word {
         Word::from_bits(self.word.load(Ordering::Acquire))
     }

@@ -1,8 +1,9 @@
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -27,20 +28,73 @@ pin_project! {
     #[project = StageProj]
     enum Stage<S, F, Req> {
         // Holds no permit: nothing is asked of the upstream until the inner service is ready.
-        Waiting { service: S, request: Option<Req>, cell: Arc<Cell> },
+        Waiting { service: S, request: Option<Req>, cell: Option<Arc<Cell>> },
         Calling { #[pin] future: F, ticket: Option<Ticket> },
-        // With the refusal, until it has been told.
-        Over { refusal: Option<Box<CircuitOpen>> },
+        // With the error of a call that never reached the inner service, until it has been told.
+        Over { error: Option<BoxError> },
+    }
+}
+
+impl<S, C, Req> ResponseFuture<S, S::Future, C, Req>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    C: Classifier<S::Response>,
+{
+    /// Calls the service at once if the breaker is closed and the service ready, as they mostly are. A service that is not
+    /// ready goes along with the call, which waits for that, and a clone takes its place.
+    #[inline]
+    pub(super) fn start(service: &mut S, request: Req, cell: Arc<Cell>, classifier: C) -> Self
+    where
+        S: Clone,
+    {
+        if !cell.is_closed() {
+            // A probe does not begin before somebody polls it.
+            return Self::waiting(service, request, cell, classifier);
+        }
+        // Wakes nobody: the first poll asks again.
+        let mut cx = Context::from_waker(Waker::noop());
+        match poll_ready(service, &cell, &classifier, &mut cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Self::ended(service, error, classifier),
+            Poll::Pending => return Self::waiting(service, request, cell, classifier),
+        }
+        let ticket = match Ticket::take(cell) {
+            Ok(ticket) => ticket,
+            Err(open) => return Self::ended(service, open, classifier),
+        };
+        // Built in place: a future and a request are large, and every move of them shows.
+        let mut ticket = Some(ticket);
+        let guard = OnPanic::new(|| settle(&mut ticket, Health::Failure));
+        let future = service.call(request);
+        guard.disarm();
+        Self { stage: Stage::Calling { future, ticket }, classifier }
+    }
+
+    #[cold]
+    fn waiting(service: &mut S, request: Req, cell: Arc<Cell>, classifier: C) -> Self
+    where
+        S: Clone,
+    {
+        let clone = service.clone();
+        let service = mem::replace(service, clone);
+        Self { stage: Stage::Waiting { service, request: Some(request), cell: Some(cell) }, classifier }
+    }
+
+    /// Lets go of a readiness that is not used, and of a service that has failed.
+    #[cold]
+    fn ended(service: &mut S, error: BoxError, classifier: C) -> Self
+    where
+        S: Clone,
+    {
+        *service = service.clone();
+        Self { stage: Stage::Over { error: Some(error) }, classifier }
     }
 }
 
 impl<S, F, C, Req> ResponseFuture<S, F, C, Req> {
     pub(super) fn refused(open: Box<CircuitOpen>, classifier: C) -> Self {
-        Self { stage: Stage::Over { refusal: Some(open) }, classifier }
-    }
-
-    pub(super) fn waiting(service: S, request: Req, cell: Arc<Cell>, classifier: C) -> Self {
-        Self { stage: Stage::Waiting { service, request: Some(request), cell }, classifier }
+        Self { stage: Stage::Over { error: Some(open) }, classifier }
     }
 }
 
@@ -61,8 +115,8 @@ where
                     match called {
                         Ok((future, ticket)) => this.stage.set(Stage::Calling { future, ticket: Some(ticket) }),
                         Err(error) => {
-                            // Lets go of the clone of the inner service, and of a readiness that is not used.
-                            this.stage.set(Stage::Over { refusal: None });
+                            // Lets go of the inner service, and of a readiness that is not used.
+                            this.stage.set(Stage::Over { error: None });
                             return Poll::Ready(Err(error));
                         }
                     }
@@ -76,11 +130,11 @@ where
                     };
                     let verdict = this.classifier.classify(result.as_ref().map_err(|error| &**error as _));
                     settle(ticket, verdict.health());
-                    this.stage.set(Stage::Over { refusal: None });
+                    this.stage.set(Stage::Over { error: None });
                     return Poll::Ready(result);
                 }
-                StageProj::Over { refusal } => match refusal.take() {
-                    Some(open) => return Poll::Ready(Err(open)),
+                StageProj::Over { error } => match error.take() {
+                    Some(error) => return Poll::Ready(Err(error)),
                     None => panic!("ResponseFuture polled after it was ready"),
                 },
             }
@@ -92,7 +146,7 @@ where
 fn call_when_ready<S, C, Req>(
     service: &mut S,
     request: &mut Option<Req>,
-    cell: &Arc<Cell>,
+    held: &mut Option<Arc<Cell>>,
     classifier: &C,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(S::Future, Ticket), BoxError>>
@@ -101,30 +155,54 @@ where
     S::Error: Into<BoxError>,
     C: Classifier<S::Response>,
 {
+    let Some(cell) = held else { unreachable!("the cell goes along with the call, when the stage ends") };
     // It may have opened while this waited.
     if let Some(refusal) = cell.refusal() {
         return Poll::Ready(Err(Box::new(CircuitOpen::new(cell.clone(), refusal))));
     }
+    ready!(poll_ready(service, cell, classifier, cx))?;
+    let (Some(cell), Some(request)) = (held.take(), request.take()) else {
+        unreachable!("both are taken once, when the stage ends")
+    };
+    Poll::Ready(call_ready(service, request, cell))
+}
+
+#[inline]
+fn poll_ready<S, C, Req>(
+    service: &mut S,
+    cell: &Arc<Cell>,
+    classifier: &C,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), BoxError>>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    C: Classifier<S::Response>,
+{
     let guard = OnPanic::new(|| unready(cell, Health::Failure));
     let polled = service.poll_ready(cx);
     guard.disarm();
-    if let Err(error) = ready!(polled) {
+    polled.map_err(|error| {
         let error = error.into();
         unready(cell, classifier.classify(Err(&*error)).health());
-        return Poll::Ready(Err(error));
-    }
-    let mut ticket = match Ticket::take(cell.clone()) {
-        Ok(ticket) => Some(ticket),
-        Err(open) => return Poll::Ready(Err(open)),
-    };
-    let Some(request) = request.take() else { unreachable!("the request is taken once, when the stage ends") };
+        error
+    })
+}
+
+/// Calls the inner service, which is ready, if the breaker lets the call through.
+#[inline]
+fn call_ready<S, Req>(service: &mut S, request: Req, cell: Arc<Cell>) -> Result<(S::Future, Ticket), BoxError>
+where
+    S: Service<Req>,
+{
+    let mut ticket = Some(Ticket::take(cell)?);
     let guard = OnPanic::new(|| settle(&mut ticket, Health::Failure));
     let future = service.call(request);
     guard.disarm();
-    Poll::Ready(match ticket {
+    match ticket {
         Some(ticket) => Ok((future, ticket)),
         None => unreachable!("only a panic settles the ticket here"),
-    })
+    }
 }
 
 /// A service that fails before it takes the call has failed all the same.

@@ -17,6 +17,7 @@ pub(super) struct Ticket {
 
 impl Ticket {
     /// Takes the cell along, so that whoever waits in front of it need not count it twice.
+    #[inline]
     pub(super) fn take(cell: Arc<Cell>) -> Result<Self, Box<CircuitOpen>> {
         match cell.acquire() {
             Ok(grant) => {
@@ -27,10 +28,12 @@ impl Ticket {
         }
     }
 
+    #[inline]
     pub(super) fn settle(mut self, health: Health) {
         self.end(Ending::Judged(health));
     }
 
+    #[inline]
     fn end(&mut self, ending: Ending) {
         if let Some(grant) = self.grant.take() {
             self.cell.settle(grant, self.began, ending);
@@ -39,6 +42,7 @@ impl Ticket {
 }
 
 impl Drop for Ticket {
+    #[inline]
     fn drop(&mut self) {
         self.end(Ending::Abandoned);
     }

@@ -14,8 +14,9 @@ use crate::classify::Classifier;
 /// The service that [`CircuitBreakerLayer`](super::CircuitBreakerLayer) makes.
 ///
 /// It is always ready: whether the inner service is ready is asked only once the breaker would let the call through, and
-/// in the call itself, by a clone of the inner service that then takes the call. So a call is refused at once even while
-/// the inner service is not ready, and a refused call never sits on the inner service's permits.
+/// in the call itself. If it is not, the call waits with the service that was asked, and a clone takes its place. So a
+/// call is refused at once even while the inner service is not ready, and a refused call never sits on the inner
+/// service's permits.
 pub struct CircuitBreakerService<S, C, P: Keyed = Unpartitioned> {
     inner: S,
     classifier: C,
@@ -50,7 +51,7 @@ where
             Some(key) => self.registry.find_or_insert(&self.partition, key),
         };
         match cell.refusal() {
-            None => ResponseFuture::waiting(self.inner.clone(), request, cell, self.classifier.clone()),
+            None => ResponseFuture::start(&mut self.inner, request, cell, self.classifier.clone()),
             Some(refusal) => {
                 ResponseFuture::refused(Box::new(CircuitOpen::new(cell, refusal)), self.classifier.clone())
             }
