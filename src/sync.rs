@@ -1,4 +1,6 @@
 //! The primitives that the lock-free parts stand on, swapped for loom's when their interleavings are explored.
+//!
+//! `rampart_loom` and not `loom`, because crates that this one depends on listen to the latter.
 
 #[cfg(all(test, rampart_loom))]
 pub(crate) use loom::sync::{

@@ -2,14 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::{Clock, Moment};
-use super::engine::{Cause, Change, Engine, Grant, ProbeOutcome, Refusal, Rules};
+use super::engine::{Cause, Change, Engine, Grant, Opening, ProbeOutcome, Refusal, Rules};
 use super::settings::Policy;
 use super::streak::Streak;
 use super::telemetry;
 use super::window::{Counts, Outcome, Recorder};
 use super::word::{Phase, Word};
 use super::{Mode, State};
-use crate::classify::Health;
+use crate::classify::{Health, Verdict};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
 
 /// One breaker in its concurrent form.
@@ -37,8 +37,15 @@ pub(super) struct Shared {
 /// How a call ended, or that it was dropped before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    Judged(Health),
+    /// With the wait that the server asks for.
+    Judged(Health, Option<Duration>),
     Abandoned,
+}
+
+impl From<Verdict> for Ending {
+    fn from(verdict: Verdict) -> Self {
+        Self::Judged(verdict.health(), verdict.retry_after())
+    }
 }
 
 /// What can be read of a breaker at one instant.
@@ -81,6 +88,11 @@ impl Cell {
 
     pub(super) fn is_retired(&self) -> bool {
         self.word().is_retired()
+    }
+
+    #[cfg(all(test, rampart_loom))]
+    pub(super) fn clock(&self) -> &Clock {
+        &self.shared.clock
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -180,32 +192,41 @@ impl Cell {
         }
         let now = (probe.is_some() || policy.dates_calls()).then(|| self.now());
         let elapsed = now.zip(began).map(|(now, began)| now.since(began));
-        let health = match ending {
-            Ending::Judged(health) => health,
+        let (health, hint) = match ending {
+            Ending::Judged(health, hint) => (health, hint),
             Ending::Abandoned => match (policy.abandoned_after, elapsed) {
-                (Some(limit), Some(elapsed)) if elapsed > limit || limit.is_zero() => Health::Failure,
-                _ => Health::Neutral,
+                (Some(limit), Some(elapsed)) if elapsed > limit || limit.is_zero() => (Health::Failure, None),
+                _ => (Health::Neutral, None),
             },
         };
         match probe {
-            Some(id) => self.settle_probe(generation, id, health),
-            None => self.settle_counted(generation, now, elapsed, health),
+            Some(id) => self.settle_probe((generation, id), health, hint),
+            None => self.settle_counted(generation, now, elapsed, health, hint),
         }
     }
 
     #[cold]
-    fn settle_probe(&self, generation: u32, id: u32, health: Health) {
+    fn settle_probe(&self, probe: (u32, u32), health: Health, hint: Option<Duration>) {
         let outcome = match health {
             Health::Success => ProbeOutcome::Success,
             Health::Failure | Health::Throttled => ProbeOutcome::Failure,
             Health::Neutral => ProbeOutcome::Neutral,
         };
         let now = self.now().millis();
-        self.change(|engine, rules| ((), engine.settle_probe(rules, (generation, id), outcome, now, &mut rand::rng())));
+        self.change(|engine, rules| {
+            ((), engine.settle_probe(rules, probe, outcome, Opening { now, hint }, &mut rand::rng()))
+        });
     }
 
     #[inline]
-    fn settle_counted(&self, generation: u32, now: Option<Moment>, elapsed: Option<Duration>, health: Health) {
+    fn settle_counted(
+        &self,
+        generation: u32,
+        now: Option<Moment>,
+        elapsed: Option<Duration>,
+        health: Health,
+        hint: Option<Duration>,
+    ) {
         let policy = &self.shared.policy;
         let failed = match health {
             Health::Success => false,
@@ -225,14 +246,16 @@ impl Cell {
             }
         }
         if let Some(cause) = policy.verdict(counts, streak) {
-            self.trip(generation, cause);
+            self.trip(generation, cause, hint);
         }
     }
 
     #[cold]
-    fn trip(&self, generation: u32, cause: Cause) {
+    fn trip(&self, generation: u32, cause: Cause, hint: Option<Duration>) {
         let now = self.now().millis();
-        self.change(|engine, rules| ((), engine.trip(rules, generation, cause, now, &mut rand::rng())));
+        self.change(|engine, rules| {
+            ((), engine.trip(rules, generation, cause, Opening { now, hint }, &mut rand::rng()))
+        });
     }
 
     pub(super) fn set_mode(&self, mode: Mode) {

@@ -1,11 +1,20 @@
 use std::time::Duration;
 
+#[cfg(not(all(test, rampart_loom)))]
 use tokio::time::Instant;
 
 /// The start of time for all breakers of one layer. Tokio's clock moves with a paused one in tests.
-#[derive(Clone, Copy, Debug)]
+#[cfg(not(all(test, rampart_loom)))]
+#[derive(Debug)]
 pub(super) struct Clock {
     start: Instant,
+}
+
+/// Loom replays a run many times, so that time must stand still: a model moves it by hand.
+#[cfg(all(test, rampart_loom))]
+#[derive(Debug)]
+pub(super) struct Clock {
+    now: std::sync::atomic::AtomicU64,
 }
 
 /// Nanoseconds since the start; it stays at the end after 584 years.
@@ -15,6 +24,22 @@ pub(super) struct Moment(u64);
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
+#[cfg(all(test, rampart_loom))]
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self { now: std::sync::atomic::AtomicU64::new(0) }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        Moment(self.now.load(std::sync::atomic::Ordering::SeqCst))
+    }
+
+    pub(super) fn set(&self, now: Duration) {
+        self.now.store(nanos(now), std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[cfg(not(all(test, rampart_loom)))]
 impl Clock {
     pub(super) fn start() -> Self {
         Self { start: Instant::now() }

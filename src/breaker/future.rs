@@ -10,9 +10,9 @@ use tower_service::Service;
 
 use super::cell::Cell;
 use super::circuit_open::CircuitOpen;
-use super::permit::Ticket;
+use super::permit::{Ticket, panicked};
 use crate::BoxError;
-use crate::classify::{Classifier, Health};
+use crate::classify::{Classifier, Verdict};
 
 pin_project! {
     /// The future of [`CircuitBreakerService`](super::CircuitBreakerService).
@@ -65,7 +65,7 @@ where
         };
         // Built in place: a future and a request are large, and every move of them shows.
         let mut ticket = Some(ticket);
-        let guard = OnPanic::new(|| settle(&mut ticket, Health::Failure));
+        let guard = OnPanic::new(|| settle(&mut ticket, panicked()));
         let future = service.call(request);
         guard.disarm();
         Self { stage: Stage::Calling { future, ticket }, classifier }
@@ -123,13 +123,13 @@ where
                 }
                 StageProj::Calling { future, ticket } => {
                     let result = {
-                        let guard = OnPanic::new(|| settle(ticket, Health::Failure));
+                        let guard = OnPanic::new(|| settle(ticket, panicked()));
                         let polled = future.poll(cx);
                         guard.disarm();
                         ready!(polled).map_err(Into::into)
                     };
                     let verdict = this.classifier.classify(result.as_ref().map_err(|error| &**error as _));
-                    settle(ticket, verdict.health());
+                    settle(ticket, verdict);
                     this.stage.set(Stage::Over { error: None });
                     return Poll::Ready(result);
                 }
@@ -179,12 +179,12 @@ where
     S::Error: Into<BoxError>,
     C: Classifier<S::Response>,
 {
-    let guard = OnPanic::new(|| unready(cell, Health::Failure));
+    let guard = OnPanic::new(|| unready(cell, panicked()));
     let polled = service.poll_ready(cx);
     guard.disarm();
     polled.map_err(|error| {
         let error = error.into();
-        unready(cell, classifier.classify(Err(&*error)).health());
+        unready(cell, classifier.classify(Err(&*error)));
         error
     })
 }
@@ -196,7 +196,7 @@ where
     S: Service<Req>,
 {
     let mut ticket = Some(Ticket::take(cell)?);
-    let guard = OnPanic::new(|| settle(&mut ticket, Health::Failure));
+    let guard = OnPanic::new(|| settle(&mut ticket, panicked()));
     let future = service.call(request);
     guard.disarm();
     match ticket {
@@ -206,15 +206,15 @@ where
 }
 
 /// A service that fails before it takes the call has failed all the same.
-fn unready(cell: &Arc<Cell>, health: Health) {
+fn unready(cell: &Arc<Cell>, verdict: Verdict) {
     if let Ok(ticket) = Ticket::take(cell.clone()) {
-        ticket.settle(health);
+        ticket.settle(verdict);
     }
 }
 
-fn settle(ticket: &mut Option<Ticket>, health: Health) {
+fn settle(ticket: &mut Option<Ticket>, verdict: Verdict) {
     if let Some(ticket) = ticket.take() {
-        ticket.settle(health);
+        ticket.settle(verdict);
     }
 }
 

@@ -26,6 +26,7 @@ use crate::classify::HttpClassifier;
 /// | [`slow_calls`](Self::slow_calls) | not watched |
 /// | [`consecutive_failures`](Self::consecutive_failures) | not watched |
 /// | [`open_for`](Self::open_for) | 30 seconds |
+/// | [`open_as_asked`](Self::open_as_asked) | no |
 /// | [`half_open`](Self::half_open) | 3 probes at once, 2 successes close |
 /// | [`probe_lease`](Self::probe_lease) | 30 seconds |
 /// | [`abandoned`](Self::abandoned) | a failure after the limit of the slow calls, if there is one |
@@ -186,6 +187,17 @@ impl<C, P: Keyed> CircuitBreakerLayer<C, P> {
     #[must_use]
     pub fn open_for(self, open_for: impl Into<Backoff>) -> Self {
         self.set(|settings| settings.set_open_for(open_for.into()))
+    }
+
+    /// Stays open for as long as the server asks in the answer that opens it (`Retry-After` and the like), but not longer
+    /// than `longest`. Without such a hint [`open_for`](Self::open_for) decides.
+    ///
+    /// # Panics
+    ///
+    /// If `longest` is zero.
+    #[must_use]
+    pub fn open_as_asked(self, longest: Duration) -> Self {
+        self.set(|settings| settings.set_longest_hint(longest))
     }
 
     /// Lets `probes` calls at once through while half-open; `successes` of them close it, and one failed or throttled

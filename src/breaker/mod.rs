@@ -34,6 +34,8 @@ mod future;
 mod handle;
 mod label;
 mod layer;
+#[cfg(all(test, rampart_loom))]
+mod loom_models;
 pub mod partition;
 mod permit;
 mod registry;
@@ -51,6 +53,7 @@ pub use self::circuit_open::CircuitOpen;
 pub use self::future::ResponseFuture;
 pub use self::handle::Handle;
 pub use self::layer::CircuitBreakerLayer;
+pub use self::permit::Permit;
 pub use self::service::CircuitBreakerService;
 pub use self::settings::Abandoned;
 pub use self::snapshot::Snapshot;

@@ -1,18 +1,65 @@
 use std::sync::Arc;
+use std::thread;
 
 use super::cell::{Cell, Ending};
 use super::circuit_open::CircuitOpen;
 use super::clock::Moment;
 use super::engine::Grant;
-use crate::classify::Health;
+use crate::classify::{Health, Reason, Verdict};
 
-/// The right to one call. Settles once, however the call ends: one that is dropped was abandoned.
+/// The right to one call, from [`CircuitBreaker::try_acquire`](super::CircuitBreaker::try_acquire).
+///
+/// Settles once, however the call ends. Dropped without a verdict it was abandoned, which teaches nothing unless the call
+/// had already run too long: see [`Abandoned`](super::Abandoned). Dropped by a panic that began after it was taken, the
+/// call failed.
+///
+/// ```
+/// use tower_rampart::breaker::CircuitBreaker;
+/// use tower_rampart::classify::Verdict;
+///
+/// let breaker = CircuitBreaker::builder().name("database").consecutive_failures(5).breaker();
+/// match breaker.try_acquire() {
+///     Ok(permit) => {
+///         // … the call …
+///         permit.settle(Verdict::success());
+///     }
+///     Err(open) => println!("not now, perhaps in {:?}", open.retry_after()),
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "a permit that is dropped is an abandoned call"]
+pub struct Permit {
+    ticket: Ticket,
+    /// A panic that was under way before is not this call's.
+    panicking: bool,
+}
+
+/// The same for those who know themselves whether their call panicked: dropped, it was abandoned.
 #[derive(Debug)]
 pub(super) struct Ticket {
     cell: Arc<Cell>,
     /// Nothing once it is settled.
     grant: Option<Grant>,
     began: Option<Moment>,
+}
+
+impl Permit {
+    pub(super) fn new(ticket: Ticket) -> Self {
+        Self { ticket, panicking: thread::panicking() }
+    }
+
+    /// Says how the call ended. A [`Class`](crate::classify::Class) alone stands for what is usual for it.
+    pub fn settle(mut self, verdict: impl Into<Verdict>) {
+        self.ticket.end(verdict.into().into());
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if thread::panicking() && !self.panicking {
+            self.ticket.end(panicked().into());
+        }
+    }
 }
 
 impl Ticket {
@@ -29,8 +76,8 @@ impl Ticket {
     }
 
     #[inline]
-    pub(super) fn settle(mut self, health: Health) {
-        self.end(Ending::Judged(health));
+    pub(super) fn settle(mut self, verdict: Verdict) {
+        self.end(verdict.into());
     }
 
     #[inline]
@@ -46,4 +93,9 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.end(Ending::Abandoned);
     }
+}
+
+/// The verdict on a call that panicked.
+pub(super) fn panicked() -> Verdict {
+    Verdict::ambiguous().with_health(Health::Failure).with_reason(Reason::PANIC)
 }

@@ -30,7 +30,7 @@ impl Streak {
 
     pub(super) fn reset(&self) {
         let epoch = self.0.load(Ordering::Acquire) >> COUNT;
-        self.0.store(epoch.wrapping_add(1) << COUNT, Ordering::Release);
+        self.0.swap(epoch.wrapping_add(1) << COUNT, Ordering::AcqRel);
     }
 
     fn update(&self, live: impl Fn() -> bool, change: impl Fn(u32) -> u32) -> Option<u32> {

@@ -66,10 +66,11 @@ impl<'a> CountWindow<'a> {
 
     pub(super) fn reset(self) {
         let epoch = (self.cursor.load(Ordering::Acquire) >> (LAPS + POSITION)).wrapping_add(1) & EPOCH_MASK;
+        // Swaps and not stores: loom does not know that a store cannot slip under a swap that read what was before.
         for word in std::iter::once(self.counters).chain(self.slots) {
-            word.store(epoch, Ordering::Release);
+            word.swap(epoch, Ordering::AcqRel);
         }
-        self.cursor.store(epoch << (LAPS + POSITION), Ordering::Release);
+        self.cursor.swap(epoch << (LAPS + POSITION), Ordering::AcqRel);
     }
 
     /// How many milliseconds it is known to have recorded nothing; unknown when it is first asked. The cursor moves with

@@ -73,7 +73,7 @@ impl<'a> TimeWindow<'a> {
             for step in 1..=self.len {
                 let step = newest.plus(step, self.len);
                 for index in self.indices(step) {
-                    self.buckets[index].store(Bucket::empty(step / self.len).0, Ordering::Release);
+                    self.buckets[index].swap(Bucket::empty(step / self.len).0, Ordering::AcqRel);
                 }
             }
             if self.newest.compare_exchange(seen, after.bits(), Ordering::AcqRel, Ordering::Acquire).is_ok() {

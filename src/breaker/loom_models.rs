@@ -1,0 +1,255 @@
+//! The lock-free parts under all interleavings of a few threads, with a bounded number of preemptions:
+//!
+//! ```text
+//! RUSTFLAGS="--cfg rampart_loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release --lib loom_
+//! ```
+//!
+//! The cells, engines and windows are the real ones; only the registry's reference count is played by an atomic.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use loom::sync::atomic::{AtomicUsize, Ordering, fence};
+use loom::thread;
+
+use super::cell::{Cell, Ending, Shared};
+use super::clock::{Clock, Moment};
+use super::engine::Grant;
+use super::settings::Settings;
+use super::window::{Counts, Kind, Outcome, Recorder, Shape};
+use super::{State, Window};
+use crate::classify::Health;
+
+const FAILURE: Ending = Ending::Judged(Health::Failure, None);
+const SUCCESS: Ending = Ending::Judged(Health::Success, None);
+const FAILED: Outcome = Outcome { failed: true, slow: true };
+const OK: Outcome = Outcome { failed: false, slow: false };
+const SECOND: Duration = Duration::from_secs(1);
+
+fn cell(set: impl FnOnce(&mut Settings)) -> Arc<Cell> {
+    let mut settings = Settings::default();
+    set(&mut settings);
+    let shared = Shared { policy: settings.policy(), clock: Clock::start() };
+    Arc::new(Cell::new(Arc::new(shared), "(model)".into()))
+}
+
+fn grant(cell: &Cell) -> Grant {
+    cell.acquire().unwrap_or(Grant::Uncounted)
+}
+
+/// Fails once, and is due to be probed.
+fn tripped(probes: u32, successes: u32) -> Arc<Cell> {
+    let cell = cell(|settings| {
+        settings.set_window(Window::count(1));
+        settings.set_open_for(SECOND.into());
+        settings.set_half_open(probes, successes);
+    });
+    cell.settle(grant(&cell), None, FAILURE);
+    assert_eq!(cell.state(), State::Open);
+    cell.clock().set(2 * SECOND);
+    cell
+}
+
+/// Runs both at once and waits for them.
+fn both(one: impl FnOnce() + 'static, other: impl FnOnce() + 'static) {
+    let (one, other) = (thread::spawn(one), thread::spawn(other));
+    one.join().unwrap();
+    other.join().unwrap();
+}
+
+#[test]
+fn loom_concurrent_failures_trip_once() {
+    loom::model(|| {
+        let cell = cell(|settings| {
+            settings.set_window(Window::count(3));
+            settings.set_minimum_calls(2);
+            settings.set_failure_rate(1.0);
+        });
+        let fail = |cell: Arc<Cell>| move || cell.settle(grant(&cell), None, FAILURE);
+        both(fail(cell.clone()), fail(cell.clone()));
+        assert_eq!((cell.state(), cell.read().generation), (State::Open, 1));
+    });
+}
+
+#[test]
+fn loom_concurrent_failures_in_a_row_trip_once() {
+    loom::model(|| {
+        let cell = cell(|settings| settings.set_consecutive_failures(2));
+        // Both begin after the first has been counted, which begins the row.
+        let grants = [grant(&cell), grant(&cell)];
+        cell.settle(grant(&cell), None, SUCCESS);
+        let fail = |cell: Arc<Cell>, grant| move || cell.settle(grant, None, FAILURE);
+        both(fail(cell.clone(), grants[0]), fail(cell.clone(), grants[1]));
+        assert_eq!((cell.state(), cell.read().generation), (State::Open, 1));
+    });
+}
+
+#[test]
+fn loom_exactly_as_many_probes_as_there_are_places() {
+    loom::model(|| {
+        let cell = tripped(2, 2);
+        let admitted = Arc::new(AtomicUsize::new(0));
+        let call = |cell: Arc<Cell>, admitted: Arc<AtomicUsize>| {
+            move || {
+                if cell.acquire().is_ok() {
+                    admitted.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        };
+        let third = thread::spawn(call(cell.clone(), admitted.clone()));
+        both(call(cell.clone(), admitted.clone()), call(cell.clone(), admitted.clone()));
+        third.join().unwrap();
+        assert_eq!((admitted.load(Ordering::Relaxed), cell.state()), (2, State::HalfOpen));
+    });
+}
+
+#[test]
+fn loom_probes_that_differ_decide_once() {
+    loom::model(|| {
+        let cell = tripped(2, 1);
+        let grants = [grant(&cell), grant(&cell)];
+        let end = |cell: Arc<Cell>, grant, ending| move || cell.settle(grant, None, ending);
+        both(end(cell.clone(), grants[0], SUCCESS), end(cell.clone(), grants[1], FAILURE));
+        // Closed, half-open and then either.
+        assert_eq!(cell.read().generation, 3);
+        assert_ne!(cell.state(), State::HalfOpen);
+    });
+}
+
+#[test]
+fn loom_a_stale_permit_does_not_reach_the_next_window() {
+    for window in [Window::count(2), Window::time(60 * SECOND).buckets(2)] {
+        loom::model(move || {
+            let cell = cell(|settings| {
+                settings.set_window(window);
+            });
+            let stale = grant(&cell);
+            let late = cell.clone();
+            let fresh = cell.clone();
+            both(
+                move || late.settle(stale, None, FAILURE),
+                move || {
+                    fresh.reset();
+                    fresh.settle(grant(&fresh), None, SUCCESS);
+                },
+            );
+            assert_eq!(cell.read().counts, Counts { calls: 1, failures: 0, slow: 0 });
+        });
+    }
+}
+
+#[test]
+fn loom_a_stale_permit_does_not_reach_a_window_in_a_later_bucket() {
+    loom::model(|| {
+        let cell = cell(|settings| settings.set_window(Window::time(2 * SECOND).buckets(2)));
+        let stale = grant(&cell);
+        // The stale recorder has to move the window on, while it is emptied.
+        cell.clock().set(SECOND);
+        let (late, fresh) = (cell.clone(), cell.clone());
+        both(
+            move || late.settle(stale, None, FAILURE),
+            move || {
+                fresh.reset();
+                fresh.settle(grant(&fresh), None, SUCCESS);
+            },
+        );
+        assert_eq!(cell.read().counts, Counts { calls: 1, failures: 0, slow: 0 });
+    });
+}
+
+#[test]
+fn loom_buckets_rotate_without_losing_a_call() {
+    loom::model(|| {
+        let (recorder, shape) = two_buckets();
+        recorder.record(shape, at(0), FAILED, || true);
+        let record = |recorder: Arc<Recorder>, second, outcome| {
+            move || {
+                recorder.record(shape, at(second), outcome, || true);
+            }
+        };
+        both(record(recorder.clone(), 1, FAILED), record(recorder.clone(), 2, OK));
+        let now = Moment::at(2 * SECOND);
+        assert_eq!(recorder.counts(shape, now), Counts { calls: 2, failures: 1, slow: 1 });
+    });
+}
+
+#[test]
+fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
+    loom::model(|| {
+        let (recorder, shape) = two_buckets();
+        recorder.record(shape, at(0), FAILED, || true);
+        let record = |recorder: Arc<Recorder>, second| {
+            move || {
+                recorder.record(shape, at(second), OK, || true);
+            }
+        };
+        both(record(recorder.clone(), 1), record(recorder.clone(), 9));
+        let counts = recorder.counts(shape, Moment::at(9 * SECOND));
+        assert!((1..=2).contains(&counts.calls) && counts.failures == 0, "{counts:?}");
+    });
+}
+
+#[test]
+fn loom_counters_and_slots_agree_when_recorders_lap_each_other() {
+    loom::model(|| {
+        let shape = Shape::new(Kind::Count(1), true);
+        let recorder = Arc::new(Recorder::new(shape));
+        let record = |recorder: Arc<Recorder>, outcome| {
+            move || {
+                recorder.record(shape, None, outcome, || true);
+            }
+        };
+        both(record(recorder.clone(), FAILED), record(recorder.clone(), OK));
+        let now = Moment::at(SECOND);
+        let left = recorder.counts(shape, now);
+        assert!(left.calls == 1 && left.failures <= 1 && left.failures == left.slow, "{left:?}");
+        // What is in the slot comes out of the counters again.
+        recorder.record(shape, None, OK, || true);
+        assert_eq!(recorder.counts(shape, now), Counts { calls: 1, failures: 0, slow: 0 });
+    });
+}
+
+#[test]
+fn loom_a_retired_cell_loses_no_call() {
+    loom::model(|| {
+        let cell = cell(|settings| settings.set_window(Window::count(4)));
+        // The map's own.
+        let holders = Arc::new(AtomicUsize::new(1));
+        let counted = Arc::new(AtomicUsize::new(0));
+        let retired = Arc::new(AtomicUsize::new(0));
+        both(
+            {
+                let (cell, holders, counted) = (cell.clone(), holders.clone(), counted.clone());
+                move || {
+                    holders.fetch_add(1, Ordering::Relaxed);
+                    fence(Ordering::SeqCst);
+                    if !cell.is_retired() {
+                        cell.settle(grant(&cell), None, FAILURE);
+                        counted.store(1, Ordering::Relaxed);
+                    }
+                    holders.fetch_sub(1, Ordering::Release);
+                }
+            },
+            {
+                let (cell, holders, retired) = (cell.clone(), holders.clone(), retired.clone());
+                move || {
+                    if cell.retire(|| holders.load(Ordering::Relaxed) == 1) {
+                        retired.store(1, Ordering::Relaxed);
+                    }
+                }
+            },
+        );
+        let (counted, retired) = (counted.load(Ordering::Relaxed), retired.load(Ordering::Relaxed));
+        assert!(counted + retired <= 1, "a cell was forgotten together with a call");
+        assert_eq!(cell.read().counts.failures, counted as u64);
+    });
+}
+
+fn two_buckets() -> (Arc<Recorder>, Shape) {
+    let shape = Shape::new(Kind::Time { length: 2 * SECOND, buckets: 2 }, true);
+    (Arc::new(Recorder::new(shape)), shape)
+}
+
+fn at(second: u32) -> Option<Moment> {
+    Some(Moment::at(second * SECOND))
+}
