@@ -184,10 +184,11 @@ async fn read(plan: &Plan, body: &mut Pin<Box<ReplayBody<Source>>>, frames: usiz
 async fn run(plan: Plan) {
     let pulled = Arc::new(Mutex::new(Pulled::default()));
     let calls = Mutex::new(0);
-    let expected = Mutex::new(0);
+    let expected = Mutex::new(1);
     let held = Mutex::new(Vec::new());
     let inner = service_fn(|request: Request<ReplayBody<Source>>| {
         let number = std::mem::replace(&mut *calls.lock().unwrap(), request_number(&request));
+        assert_eq!(*expected.lock().unwrap(), number + 1, "an attempt too many");
         let (plan, pulled, expected, held) = (&plan, &pulled, &expected, &held);
         async move {
             let attempt = &plan.attempts[number];

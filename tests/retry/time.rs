@@ -137,6 +137,7 @@ async fn the_earlier_of_attempt_timeout_and_deadline_cuts() {
     let error = send(layer, upstream, get()).await.unwrap_err();
     // 2 + 0.1 + 2 + 0.2 + 0.7
     assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::Deadline, 3));
+    assert_eq!(TimedOut::find(&*error).unwrap().attempt_timeout(), None);
     assert_eq!((log.calls(), log.elapsed()), (3, 5 * SECOND));
 }
 
