@@ -10,6 +10,7 @@ use tower_service::Service;
 
 use super::cell::Cell;
 use super::circuit_open::CircuitOpen;
+use super::engine::Attempt;
 use super::permit::{Ticket, panicked};
 use crate::BoxError;
 use crate::classify::{Classifier, Verdict};
@@ -28,7 +29,11 @@ pin_project! {
     #[project = StageProj]
     enum Stage<S, F, Req> {
         // Holds no permit: nothing is asked of the upstream until the inner service is ready.
+<<<<<<< HEAD
         Waiting { service: S, request: Option<Req>, cell: Option<Arc<Cell>> },
+=======
+        Waiting { service: S, request: Option<Req>, cell: Arc<Cell>, attempt: Attempt },
+>>>>>>> breaker
         Calling { #[pin] future: F, ticket: Option<Ticket> },
         // With the error of a call that never reached the inner service, until it has been told.
         Over { error: Option<BoxError> },
@@ -92,9 +97,20 @@ where
     }
 }
 
+/// Whom a call asks, and as what.
+pub(super) type Asking = (Arc<Cell>, Attempt);
+
 impl<S, F, C, Req> ResponseFuture<S, F, C, Req> {
     pub(super) fn refused(open: Box<CircuitOpen>, classifier: C) -> Self {
+<<<<<<< HEAD
         Self { stage: Stage::Over { error: Some(open) }, classifier }
+=======
+        Self { stage: Stage::Over { refusal: Some(open) }, classifier }
+    }
+
+    pub(super) fn waiting(service: S, request: Req, (cell, attempt): Asking, classifier: C) -> Self {
+        Self { stage: Stage::Waiting { service, request: Some(request), cell, attempt }, classifier }
+>>>>>>> breaker
     }
 }
 
@@ -110,8 +126,8 @@ where
         let mut this = self.project();
         loop {
             match this.stage.as_mut().project() {
-                StageProj::Waiting { service, request, cell } => {
-                    let called = ready!(call_when_ready(service, request, cell, this.classifier, cx));
+                StageProj::Waiting { service, request, cell, attempt } => {
+                    let called = ready!(call_when_ready(service, request, (cell, *attempt), this.classifier, cx));
                     match called {
                         Ok((future, ticket)) => this.stage.set(Stage::Calling { future, ticket: Some(ticket) }),
                         Err(error) => {
@@ -146,7 +162,11 @@ where
 fn call_when_ready<S, C, Req>(
     service: &mut S,
     request: &mut Option<Req>,
+<<<<<<< HEAD
     held: &mut Option<Arc<Cell>>,
+=======
+    (cell, attempt): (&Arc<Cell>, Attempt),
+>>>>>>> breaker
     classifier: &C,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(S::Future, Ticket), BoxError>>
@@ -157,9 +177,10 @@ where
 {
     let Some(cell) = held else { unreachable!("the cell goes along with the call, when the stage ends") };
     // It may have opened while this waited.
-    if let Some(refusal) = cell.refusal() {
+    if let Some(refusal) = cell.refusal(attempt) {
         return Poll::Ready(Err(Box::new(CircuitOpen::new(cell.clone(), refusal))));
     }
+<<<<<<< HEAD
     ready!(poll_ready(service, cell, classifier, cx))?;
     let (Some(cell), Some(request)) = (held.take(), request.take()) else {
         unreachable!("both are taken once, when the stage ends")
@@ -180,10 +201,14 @@ where
     C: Classifier<S::Response>,
 {
     let guard = OnPanic::new(|| unready(cell, panicked()));
+=======
+    let guard = OnPanic::new(|| unready(cell, attempt, panicked()));
+>>>>>>> breaker
     let polled = service.poll_ready(cx);
     guard.disarm();
     polled.map_err(|error| {
         let error = error.into();
+<<<<<<< HEAD
         unready(cell, classifier.classify(Err(&*error)));
         error
     })
@@ -196,6 +221,16 @@ where
     S: Service<Req>,
 {
     let mut ticket = Some(Ticket::take(cell)?);
+=======
+        unready(cell, attempt, classifier.classify(Err(&*error)));
+        return Poll::Ready(Err(error));
+    }
+    let mut ticket = match Ticket::take(cell.clone(), attempt) {
+        Ok(ticket) => Some(ticket),
+        Err(open) => return Poll::Ready(Err(open)),
+    };
+    let Some(request) = request.take() else { unreachable!("the request is taken once, when the stage ends") };
+>>>>>>> breaker
     let guard = OnPanic::new(|| settle(&mut ticket, panicked()));
     let future = service.call(request);
     guard.disarm();
@@ -206,8 +241,8 @@ where
 }
 
 /// A service that fails before it takes the call has failed all the same.
-fn unready(cell: &Arc<Cell>, verdict: Verdict) {
-    if let Ok(ticket) = Ticket::take(cell.clone()) {
+fn unready(cell: &Arc<Cell>, attempt: Attempt, verdict: Verdict) {
+    if let Ok(ticket) = Ticket::take(cell.clone(), attempt) {
         ticket.settle(verdict);
     }
 }
