@@ -100,8 +100,15 @@ impl Cell {
     }
 
     /// When a call begins, if a setting needs to know.
+    #[inline]
     pub(super) fn begins(&self) -> Option<Stopwatch> {
         self.shared.policy.times_calls().then(|| Stopwatch::Running { began: self.now() })
+    }
+
+    /// Whether calls come in and are counted, with no need to ask the engine.
+    #[inline]
+    pub(super) fn is_closed(&self) -> bool {
+        self.word().is_plainly_closed()
     }
 
     /// Lets a call in, or not.
@@ -174,6 +181,7 @@ impl Cell {
     }
 
     /// Learns from the end of a call.
+    #[inline]
     pub(super) fn settle(&self, grant: Grant, watch: Option<Stopwatch>, ending: Ending) {
         let policy = &self.shared.policy;
         let (generation, probe) = match grant {
@@ -212,6 +220,7 @@ impl Cell {
         });
     }
 
+    #[inline]
     fn settle_counted(
         &self,
         generation: u32,
@@ -345,6 +354,7 @@ impl Cell {
         self.word.store(word.bits(), Ordering::SeqCst);
     }
 
+    #[inline]
     fn word(&self) -> Word {
         Word::from_bits(self.word.load(Ordering::Acquire))
     }

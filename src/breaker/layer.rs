@@ -295,11 +295,11 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn refuse_only_retries(self) -> CircuitBreakerLayer<C, TellingRetries<P>> {
-        let Self { classifier, partition, mut settings, registry: _ } = self;
+    pub fn refuse_only_retries(self) -> CircuitBreakerLayer<C, TellingRetries<P>, J> {
+        let Self { classifier, partition, scope, mut settings, registry: _ } = self;
         settings.set_mode(Mode::RetriesOnly);
         let partition = TellingRetries(partition);
-        CircuitBreakerLayer { classifier, partition, settings, registry: Shared::default() }
+        CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
     }
 
     /// How many keys can have a breaker of their own. A breaker that is closed, has an empty window and no call under way
