@@ -18,7 +18,7 @@ pub(super) struct Call<C, K, N> {
 
 /// How an attempt ended.
 pub(super) enum Ended<Res> {
-    Answered(Res),
+    Answered(Res, Verdict),
     Failed(BoxError),
     /// By the deadline of the call.
     Cut,
@@ -58,26 +58,40 @@ impl<C, K, N> Call<C, K, N> {
         self.deadline.is_some_and(Deadline::has_passed)
     }
 
-    /// The present attempt has ended.
+    /// What a response means.
+    pub(super) fn judge<Res>(&self, response: &Res) -> Verdict
+    where
+        C: Classifier<Res>,
+    {
+        self.shared.classifier.classify(Ok(response))
+    }
+
+    /// Whether a response of this verdict is what the caller hoped for.
+    pub(super) fn is_success(&self, verdict: &Verdict) -> bool {
+        verdict.is_success() && !self.shared.settings.policy.wants(verdict)
+    }
+
+    /// The present attempt has ended, and not in a success.
     pub(super) fn settle<Req, Res>(&mut self, ended: Ended<Res>, kept: Option<K::Kept>) -> Next<Res, K::Kept>
     where
         C: Classifier<Res>,
         K: Replay<Req> + Report<Res>,
         N: OnRetry,
     {
-        let (outcome, is_cut) = match ended {
-            Ended::Answered(response) => (Ok(response), false),
-            Ended::Failed(error) => (Err(error), false),
-            Ended::Cut => (Err(TimedOut::deadline().into()), true),
+        let Shared { settings: _, classifier, replay, on_retry } = &*self.shared;
+        let is_cut = matches!(ended, Ended::Cut);
+        let (outcome, mut verdict) = match ended {
+            Ended::Answered(response, verdict) => (Ok(response), verdict),
+            Ended::Failed(error) => {
+                let verdict = classifier.classify(Err(&*error));
+                (Err(error), verdict)
+            }
+            Ended::Cut => {
+                let error: BoxError = TimedOut::deadline().into();
+                let verdict = classifier.classify(Err(&*error));
+                (Err(error), verdict)
+            }
         };
-        let Shared { settings, classifier, replay, on_retry } = &*self.shared;
-        let mut verdict = match &outcome {
-            Ok(response) => classifier.classify(Ok(response)),
-            Err(error) => classifier.classify(Err(&**error)),
-        };
-        if outcome.is_ok() && verdict.is_success() && !settings.policy.wants(&verdict) {
-            return Next::Return(outcome.map(|response| self.report(response, &verdict, None)));
-        }
         let decision = if outcome.is_err() && kept.as_ref().is_some_and(|kept| replay.has_failed(kept)) {
             // The transport may have turned it into a reset that looks like the server's.
             verdict = OWN_BODY;
@@ -98,7 +112,7 @@ impl<C, K, N> Call<C, K, N> {
             }
             Err(kind) => Next::Return(match outcome {
                 Ok(response) => {
-                    self.trace_give_up(kind, &verdict);
+                    self.trace_give_up(kind, self.attempt.number(), &verdict);
                     Ok(self.report(response, &verdict, Some(kind)))
                 }
                 Err(error) => Err(self.give_up(kind, verdict, error)),
@@ -110,10 +124,10 @@ impl<C, K, N> Call<C, K, N> {
     pub(super) fn too_late(&mut self) -> BoxError {
         let Some(Past { verdict, error, processed }) = self.past.take() else {
             let error = TimedOut::before_attempt(None);
-            self.trace_give_up(GiveUp::Deadline, &error.verdict());
+            self.trace_give_up(GiveUp::Deadline, 0, &error.verdict());
             return RetryError::boxed(GiveUp::Deadline, 0, error.verdict(), false, error.into());
         };
-        self.trace_give_up(GiveUp::Deadline, &verdict);
+        self.trace_give_up(GiveUp::Deadline, self.attempt.number(), &verdict);
         let error = error.unwrap_or_else(|| TimedOut::before_attempt(Some(verdict)).into());
         RetryError::boxed(GiveUp::Deadline, self.attempt.number(), verdict, processed, error)
     }
@@ -154,11 +168,12 @@ impl<C, K, N> Call<C, K, N> {
     }
 
     fn give_up(&self, kind: GiveUp, verdict: Verdict, error: BoxError) -> BoxError {
-        self.trace_give_up(kind, &verdict);
+        self.trace_give_up(kind, self.attempt.number(), &verdict);
         RetryError::boxed(kind, self.attempt.number(), verdict, self.was_maybe_processed(), error)
     }
 
-    fn report<Res>(&self, mut response: Res, verdict: &Verdict, gave_up: Option<GiveUp>) -> Res
+    /// The response with a report of what was done to get it, if it was retried for.
+    pub(super) fn report<Res>(&self, mut response: Res, verdict: &Verdict, gave_up: Option<GiveUp>) -> Res
     where
         K: Report<Res>,
     {
@@ -174,9 +189,9 @@ impl<C, K, N> Call<C, K, N> {
     }
 
     /// A retry was wanted only where there could be one.
-    fn trace_give_up(&self, kind: GiveUp, verdict: &Verdict) {
+    fn trace_give_up(&self, kind: GiveUp, attempts: u32, verdict: &Verdict) {
         if self.shared.settings.max_attempts.get() > 1 {
-            trace_give_up(kind, self.attempt.number(), verdict);
+            trace_give_up(kind, attempts, verdict);
         }
     }
 

@@ -94,7 +94,15 @@ where
         loop {
             if let StateProj::Calling { future, kept } = this.state.as_mut().project() {
                 let ended = match future.poll(cx) {
-                    Poll::Ready(Ok(response)) => Ended::Answered(response),
+                    Poll::Ready(Ok(response)) => {
+                        let verdict = this.call.judge(&response);
+                        if this.call.is_success(&verdict) {
+                            // The common way out. What was kept is dropped where it lies.
+                            this.state.set(State::Done);
+                            return Poll::Ready(Ok(this.call.report(response, &verdict, None)));
+                        }
+                        Ended::Answered(response, verdict)
+                    }
                     Poll::Ready(Err(error)) => Ended::Failed(error.into()),
                     Poll::Pending => match poll_limits(this.timer.as_mut(), this.call, cx) {
                         Poll::Ready(ended) => ended,

@@ -21,7 +21,7 @@ use tower_rampart::classify::{Health, Reason};
 use tower_rampart::retry::{Backoff, GiveUp, RetryReport};
 use tower_rampart::{BoxError, RetryLayer};
 
-use crate::support::{Chunk, Chunks, MS, SECOND, gave_up, report};
+use crate::support::{Chunk, Chunks, SECOND, gave_up, report};
 
 /// A request as the server saw it.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ fn reset(stream: TcpStream) {
 }
 
 fn layer() -> RetryLayer {
-    RetryLayer::new_for_http().backoff(Backoff::fixed(MS)).no_budget()
+    RetryLayer::new_for_http().backoff(Backoff::none()).no_budget()
 }
 
 async fn send<B>(layer: RetryLayer, request: Request<B>) -> Result<Response<Incoming>, BoxError>
