@@ -6,12 +6,14 @@ use super::{Class, Health, Processed, Reason, Verdict, hint};
 ///
 /// RFC 9110 section 15 for the statuses, RFC 8470 for 425, RFC 6585 for 429. 520 to 530 are those of reverse proxies,
 /// which send them when the server behind them fails; 509 is a web host's "bandwidth limit exceeded".
+#[inline]
 pub(super) fn default_verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
     with_facts(verdict(status), status, headers)
 }
 
 /// Adds what the response itself tells, whoever chose the class: the status and the server's hints. What the verdict
 /// says already stays.
+#[inline]
 pub(super) fn with_facts(verdict: Verdict, status: StatusCode, headers: &HeaderMap) -> Verdict {
     if verdict.is_success() {
         return verdict;
@@ -27,6 +29,7 @@ pub(super) fn with_facts(verdict: Verdict, status: StatusCode, headers: &HeaderM
     hint::apply(verdict, headers)
 }
 
+#[inline]
 fn verdict(status: StatusCode) -> Verdict {
     let (class, processed, health) = match status.as_u16() {
         100..=399 => (Class::Success, Processed::Yes, Health::Success),
