@@ -130,6 +130,7 @@ impl<R> HttpClassifier<R> {
         self
     }
 
+    #[inline]
     fn overridden(&self, head: &Head<'_>) -> Option<Verdict> {
         let status = head.status().as_u16();
         let rule = self.overrides.as_deref()?.iter().rfind(|rule| rule.statuses.contains(&status))?;

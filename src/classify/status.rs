@@ -22,6 +22,7 @@ fn unsuccessful(status: StatusCode, headers: &HeaderMap) -> Verdict {
 
 /// Adds what the response itself tells, whoever chose the class: the status and the server's hints. What the verdict
 /// says already stays.
+#[inline]
 pub(super) fn with_facts(verdict: Verdict, status: StatusCode, headers: &HeaderMap) -> Verdict {
     if verdict.is_success() {
         return verdict;
@@ -37,6 +38,7 @@ pub(super) fn with_facts(verdict: Verdict, status: StatusCode, headers: &HeaderM
     hint::apply(verdict, headers)
 }
 
+#[inline]
 fn verdict(status: StatusCode) -> Verdict {
     let (class, processed, health) = match status.as_u16() {
         // As in `default_verdict`.

@@ -158,6 +158,7 @@ impl Verdict {
     }
 
     /// The verdict that lies in the extensions of a response, if any.
+    #[inline]
     pub(crate) fn left_in(extensions: &http::Extensions) -> Option<Self> {
         extensions.get::<Annotation>().map(|&Annotation(verdict)| verdict)
     }

@@ -75,23 +75,28 @@ async fn dns() {
     assert_eq!(facts_of(&*error), no_connection("dns"));
 }
 
-/// A listener whose queue is full drops whoever else knocks, as a firewall does.
+/// A listener whose queue is full drops whoever else knocks, as a firewall does. Its queue has room for one; on loopback
+/// the kernel fills it before `connect` returns.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn connect_timeout() {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     listener.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
     listener.listen(0).unwrap();
-    let address = listener.local_addr().unwrap().as_socket().unwrap();
-    let mut queue = Vec::new();
-    while let Ok(stream) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
-        queue.push(stream.unwrap());
-    }
+    let address = listener.local_addr().unwrap();
+    let queue = [(); 8].map(|()| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let _ = socket.connect(&address);
+        socket
+    });
+    let address = address.as_socket().unwrap();
 
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(Duration::from_millis(50)));
     let error = failure(&over(connector), get(format!("http://{address}/").parse().unwrap())).await;
     assert_eq!(facts_of(&*error), no_connection("connect"));
+    drop(queue);
 }
 
 /// A timeout of tower's around the connector, not around the call.
