@@ -2,13 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::{Clock, Moment, Stopwatch};
-use super::engine::{Attempt, Cause, Change, Engine, Grant, Opening, ProbeOutcome, Refusal, Rules};
+use super::engine::{Attempt, Change, Engine, Grant, Opening, ProbeOutcome, Refusal, Rules};
 use super::settings::Policy;
 use super::streak::Streak;
 use super::telemetry;
+use super::watch::Listeners;
 use super::window::{Counts, Outcome, Recorder};
 use super::word::{Phase, Word};
-use super::{Mode, State};
+use super::{Cause, CircuitBreaker, Mode, State};
 use crate::classify::{Health, Verdict};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
 
@@ -32,6 +33,7 @@ pub(super) struct Cell {
 pub(super) struct Shared {
     pub(super) policy: Policy,
     pub(super) clock: Clock,
+    pub(super) listeners: Listeners,
 }
 
 /// How a call ended, or that it was dropped before.
@@ -113,7 +115,7 @@ impl Cell {
 
     /// Lets a call in, or not.
     #[inline]
-    pub(super) fn acquire(&self, attempt: Attempt) -> Result<Grant, Refusal> {
+    pub(super) fn acquire(self: &Arc<Self>, attempt: Attempt) -> Result<Grant, Refusal> {
         let word = self.word();
         if word.is_plainly_closed() {
             return Ok(Grant::Counted { generation: word.generation() });
@@ -122,7 +124,7 @@ impl Cell {
     }
 
     #[cold]
-    fn acquire_seldom(&self, word: Word, attempt: Attempt) -> Result<Grant, Refusal> {
+    fn acquire_seldom(self: &Arc<Self>, word: Word, attempt: Attempt) -> Result<Grant, Refusal> {
         match (word.mode(), word.phase(), attempt) {
             (Mode::Disabled, _, _) => return Ok(Grant::Uncounted),
             (Mode::Automatic, Phase::Live(State::Open), _)
@@ -182,7 +184,7 @@ impl Cell {
 
     /// Learns from the end of a call.
     #[inline]
-    pub(super) fn settle(&self, grant: Grant, watch: Option<Stopwatch>, ending: Ending) {
+    pub(super) fn settle(self: &Arc<Self>, grant: Grant, watch: Option<Stopwatch>, ending: Ending) {
         let policy = &self.shared.policy;
         let (generation, probe) = match grant {
             Grant::Uncounted => return,
@@ -208,7 +210,7 @@ impl Cell {
     }
 
     #[cold]
-    fn settle_probe(&self, probe: (u32, u32), health: Health, hint: Option<Duration>) {
+    fn settle_probe(self: &Arc<Self>, probe: (u32, u32), health: Health, hint: Option<Duration>) {
         let outcome = match health {
             Health::Success => ProbeOutcome::Success,
             Health::Failure | Health::Throttled => ProbeOutcome::Failure,
@@ -222,7 +224,7 @@ impl Cell {
 
     #[inline]
     fn settle_counted(
-        &self,
+        self: &Arc<Self>,
         generation: u32,
         now: Option<Moment>,
         elapsed: Option<Duration>,
@@ -253,19 +255,19 @@ impl Cell {
     }
 
     #[cold]
-    fn trip(&self, generation: u32, cause: Cause, hint: Option<Duration>) {
+    fn trip(self: &Arc<Self>, generation: u32, cause: Cause, hint: Option<Duration>) {
         let now = self.now().millis();
         self.change(|engine, rules| {
             ((), engine.trip(rules, generation, cause, Opening { now, hint }, &mut rand::rng()))
         });
     }
 
-    pub(super) fn set_mode(&self, mode: Mode) {
+    pub(super) fn set_mode(self: &Arc<Self>, mode: Mode) {
         let now = self.now().millis();
         self.change(|engine, _| ((), engine.set_mode(mode, now)));
     }
 
-    pub(super) fn reset(&self) {
+    pub(super) fn reset(self: &Arc<Self>) {
         let now = self.now().millis();
         self.rejected.store(0, Ordering::Relaxed);
         self.change(|engine, rules| ((), Some(engine.reset(rules, now))));
@@ -281,6 +283,18 @@ impl Cell {
 
     pub(super) fn mode(&self) -> Mode {
         self.word().mode()
+    }
+
+    /// Differs after every change that is told.
+    pub(super) fn version(&self) -> u64 {
+        match self.word() {
+            word if word.is_retired() => Word::new(State::Closed, word.mode(), word.generation(), 0).bits(),
+            word => word.bits(),
+        }
+    }
+
+    pub(super) fn listeners(&self) -> &Listeners {
+        &self.shared.listeners
     }
 
     pub(super) fn read(&self) -> Reading {
@@ -327,7 +341,7 @@ impl Cell {
     }
 
     /// Lets the engine take a step and publishes what it changes.
-    fn change<T>(&self, step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>)) -> T {
+    fn change<T>(self: &Arc<Self>, step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>)) -> T {
         let mut engine = self.lock();
         let (result, change) = step(&mut engine, &self.shared.policy.rules);
         let Some(change) = change else { return result };
@@ -336,6 +350,7 @@ impl Cell {
         drop(engine);
         // Not under the lock: a subscriber may look at this very breaker.
         telemetry::changed(self, change, counts);
+        self.listeners().tell(change, || CircuitBreaker::new(self.clone()));
         result
     }
 

@@ -9,7 +9,7 @@ use rand::Rng;
 
 use super::clock::millis_up;
 use super::word::{GENERATION_MASK, Word};
-use super::{Mode, State};
+use super::{Cause, Mode, State};
 use crate::backoff::Backoff;
 
 /// What the engine goes by. Times are in milliseconds since the start of the clock.
@@ -113,18 +113,6 @@ pub(super) struct Opening {
     pub(super) now: u64,
     /// How long the server asks to be left alone.
     pub(super) hint: Option<Duration>,
-}
-
-/// What made a breaker change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    FailureRate,
-    SlowRate,
-    ConsecutiveFailures,
-    OpenTimeOver,
-    ProbesSucceeded,
-    ProbeFailed,
-    ByHand,
 }
 
 /// A change to be published.

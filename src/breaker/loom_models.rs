@@ -16,6 +16,7 @@ use super::cell::{Cell, Ending, Shared};
 use super::clock::{Clock, Moment};
 use super::engine::{Attempt, Grant};
 use super::settings::Settings;
+use super::watch::Listeners;
 use super::window::{Counts, Kind, Outcome, Recorder, Shape};
 use super::{State, Window};
 use crate::classify::Health;
@@ -29,11 +30,11 @@ const SECOND: Duration = Duration::from_secs(1);
 fn cell(set: impl FnOnce(&mut Settings)) -> Arc<Cell> {
     let mut settings = Settings::default();
     set(&mut settings);
-    let shared = Shared { policy: settings.policy(), clock: Clock::start() };
+    let shared = Shared { policy: settings.policy(), clock: Clock::start(), listeners: Listeners::default() };
     Arc::new(Cell::new(Arc::new(shared), "(model)".into()))
 }
 
-fn grant(cell: &Cell) -> Grant {
+fn grant(cell: &Arc<Cell>) -> Grant {
     cell.acquire(Attempt::First).unwrap_or(Grant::Uncounted)
 }
 

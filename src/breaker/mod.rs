@@ -46,6 +46,7 @@ mod snapshot;
 mod state;
 mod streak;
 mod telemetry;
+mod watch;
 mod window;
 mod word;
 
@@ -58,5 +59,6 @@ pub use self::permit::{Permit, Ticket};
 pub use self::service::CircuitBreakerService;
 pub use self::settings::Abandoned;
 pub use self::snapshot::Snapshot;
-pub use self::state::{Mode, State};
+pub use self::state::{Cause, Mode, State};
+pub use self::watch::{Event, Events, Watch};
 pub use self::window::Window;

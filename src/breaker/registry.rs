@@ -10,6 +10,7 @@ use super::label::{self, Labels};
 use super::partition::Keyed;
 use super::settings::Policy;
 use super::telemetry;
+use super::watch::Listeners;
 
 /// All breakers of one layer, a bounded number of them.
 pub(super) struct Registry<K> {
@@ -46,7 +47,7 @@ impl<K> Registry<K> {
         let sweep_at = FIRST_SWEEP.min(policy.max_partitions);
         Self {
             cells: HashMap::with_hasher(RandomState::new()),
-            shared: Arc::new(Shared { policy, clock: Clock::start() }),
+            shared: Arc::new(Shared { policy, clock: Clock::start(), listeners: Listeners::default() }),
             labels,
             default: OnceLock::new(),
             overflow: OnceLock::new(),
@@ -68,6 +69,10 @@ impl<K> Registry<K> {
     /// The breaker that new keys share when all partitions are in use.
     pub(super) fn overflow_cell(&self) -> &Arc<Cell> {
         self.overflow.get_or_init(|| self.new_cell(label::OVERFLOW.into()))
+    }
+
+    pub(super) fn listeners(&self) -> &Listeners {
+        &self.shared.listeners
     }
 
     pub(super) fn overflowed(&self) -> u64 {

@@ -2,9 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::millis_up;
-use super::engine::{Cause, Rules};
+use super::engine::Rules;
 use super::window::{Counts, Kind, Shape};
-use super::{Mode, Window};
+use super::{Cause, Mode, Window};
 use crate::backoff::Backoff;
 
 /// Everything that can be set, each checked where it is set.

@@ -11,4 +11,5 @@ mod service;
 mod settings;
 mod support;
 mod telemetry;
+mod watch;
 mod window;
