@@ -1,10 +1,11 @@
 //! Each way in which a body can end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use http_body::Body;
 use http_body_util::BodyExt;
-use tower_rampart::breaker::{CircuitOpen, State, Window};
+use tower_rampart::breaker::{Abandoned, CircuitOpen, State, Window};
 use tower_rampart::classify::{Class, Reason, Verdict};
 
 use crate::script::{Step, script};
@@ -132,7 +133,11 @@ async fn a_body_of_an_earlier_time_changes_nothing() {
 /// The calls of the window are those whose bodies have ended, each once, whatever became of the others.
 #[tokio::test]
 async fn each_body_settles_exactly_once() {
-    let layer = crate::layer().window(Window::count(1_000)).minimum_calls(1_000);
+    let layer = crate::layer()
+        .window(Window::count(1_000))
+        .minimum_calls(1_000)
+        // A permit that settled again when it is dropped would show.
+        .abandoned(Abandoned::FailureAfter(Duration::ZERO));
     let breaker = layer.breaker();
     let mut open = Vec::new();
     for n in 1..=100 {
