@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -82,6 +83,11 @@ async fn the_run_shows_what_the_layers_are_for() {
     let served = healthy("ok") + healthy("cached");
     assert!(served as f64 >= 0.999 * healthy("pulls") as f64, "{served} of {}", healthy("pulls"));
     assert_eq!(healthy("circuit_open"), 0);
+
+    // What cannot be had fresh is served from the last good value where there is one.
+    let throttled = |figure| number(rampart, "throttled", figure);
+    assert!(throttled("cached") > throttled("pulls") / 2, "{} cached", throttled("cached"));
+    assert_eq!(number(rampart, "down", "cached"), 0);
 
     // The upstream is spared where calls are lost on it.
     for group in ["down", "hanging"] {
@@ -175,6 +181,34 @@ async fn what_cannot_be_used_is_one_line() {
     ] {
         let failure = run(&args).await.unwrap_err();
         assert!(failure.contains(says) && failure.lines().count() == 1, "{args:?}: {failure}");
+    }
+}
+
+/// The program itself, which a plain `cargo test` has built; `cargo test --test metric_pull` may not have.
+fn program() -> PathBuf {
+    let mut profile = std::env::current_exe().unwrap();
+    profile.pop();
+    profile.pop();
+    let program = profile.join("examples").join(format!("metric_pull{}", std::env::consts::EXE_SUFFIX));
+    if !program.exists() {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--example", "metric_pull"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success());
+    }
+    program
+}
+
+#[test]
+fn a_failure_is_one_line_on_stderr_and_exit_code_2() {
+    for args in [["--pulls", "0"], ["--upstream", "https://localhost"], ["--dead-letters", env!("CARGO_TARGET_TMPDIR")]]
+    {
+        let Output { status, stdout, stderr } = Command::new(program()).args(args).output().unwrap();
+        let stderr = String::from_utf8(stderr).unwrap();
+        assert_eq!((status.code(), stdout.len()), (Some(2), 0), "{args:?}");
+        assert!(stderr.starts_with("error: ") && stderr.lines().count() == 1, "{args:?}: {stderr}");
     }
 }
 

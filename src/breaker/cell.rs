@@ -2,14 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::{Clock, Moment, Stopwatch};
-use super::engine::{Cause, Change, Engine, Grant, ProbeOutcome, Refusal, Rules};
+use super::engine::{Attempt, Cause, Change, Engine, Grant, Opening, ProbeOutcome, Refusal, Rules};
 use super::settings::Policy;
 use super::streak::Streak;
 use super::telemetry;
 use super::window::{Counts, Outcome, Recorder};
 use super::word::{Phase, Word};
 use super::{Mode, State};
-use crate::classify::Health;
+use crate::classify::{Health, Verdict};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
 
 /// One breaker in its concurrent form.
@@ -37,8 +37,15 @@ pub(super) struct Shared {
 /// How a call ended, or that it was dropped before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    Judged(Health),
+    /// With the wait that the server asks for.
+    Judged(Health, Option<Duration>),
     Abandoned,
+}
+
+impl From<Verdict> for Ending {
+    fn from(verdict: Verdict) -> Self {
+        Self::Judged(verdict.health(), verdict.retry_after())
+    }
 }
 
 /// What can be read of a breaker at one instant.
@@ -93,29 +100,37 @@ impl Cell {
     }
 
     /// When a call begins, if a setting needs to know.
+    #[inline]
     pub(super) fn begins(&self) -> Option<Stopwatch> {
         self.shared.policy.times_calls().then(|| Stopwatch::Running { began: self.now() })
     }
 
+    /// Whether calls come in and are counted, with no need to ask the engine.
+    #[inline]
+    pub(super) fn is_closed(&self) -> bool {
+        self.word().is_plainly_closed()
+    }
+
     /// Lets a call in, or not.
     #[inline]
-    pub(super) fn acquire(&self) -> Result<Grant, Refusal> {
+    pub(super) fn acquire(&self, attempt: Attempt) -> Result<Grant, Refusal> {
         let word = self.word();
         if word.is_plainly_closed() {
             return Ok(Grant::Counted { generation: word.generation() });
         }
-        self.acquire_seldom(word)
+        self.acquire_seldom(word, attempt)
     }
 
     #[cold]
-    fn acquire_seldom(&self, word: Word) -> Result<Grant, Refusal> {
-        match (word.mode(), word.phase()) {
-            (Mode::Disabled, _) => return Ok(Grant::Uncounted),
-            (Mode::Automatic, Phase::Live(State::Open)) => self.refuse_by_word(word)?,
+    fn acquire_seldom(&self, word: Word, attempt: Attempt) -> Result<Grant, Refusal> {
+        match (word.mode(), word.phase(), attempt) {
+            (Mode::Disabled, _, _) => return Ok(Grant::Uncounted),
+            (Mode::Automatic, Phase::Live(State::Open), _)
+            | (Mode::RetriesOnly, Phase::Live(State::Open), Attempt::Retry) => self.refuse_by_word(word)?,
             _ => {}
         }
         let now = self.now().millis();
-        let result = self.change(|engine, rules| engine.acquire(rules, now));
+        let result = self.change(|engine, rules| engine.acquire(rules, attempt, now));
         if result.is_err() {
             self.rejected.fetch_add(1, Ordering::Relaxed);
         }
@@ -135,16 +150,17 @@ impl Cell {
 
     /// Whether a call that came now would be refused; counts as a refusal.
     #[inline]
-    pub(super) fn refusal(&self) -> Option<Refusal> {
+    pub(super) fn refusal(&self, attempt: Attempt) -> Option<Refusal> {
         let word = self.word();
-        if word.is_plainly_closed() { None } else { self.refusal_seldom(word) }
+        if word.is_plainly_closed() { None } else { self.refusal_seldom(word, attempt) }
     }
 
     #[cold]
-    fn refusal_seldom(&self, word: Word) -> Option<Refusal> {
-        match (word.mode(), word.phase()) {
-            (Mode::Disabled | Mode::ObserveOnly, _) => return None,
-            (Mode::Automatic, Phase::Live(State::Open)) => {
+    fn refusal_seldom(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
+        match (word.mode(), word.phase(), attempt) {
+            (Mode::Disabled | Mode::ObserveOnly, _, _) | (Mode::RetriesOnly, _, Attempt::First) => return None,
+            (Mode::Automatic, Phase::Live(State::Open), _)
+            | (Mode::RetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
                 if let Err(refusal) = self.refuse_by_word(word) {
                     return Some(refusal);
                 }
@@ -152,7 +168,7 @@ impl Cell {
             _ => {}
         }
         let now = self.now().millis();
-        let refusal = self.lock().would_refuse(&self.shared.policy.rules, now);
+        let refusal = self.lock().would_refuse(&self.shared.policy.rules, attempt, now);
         if refusal.is_some() {
             self.rejected.fetch_add(1, Ordering::Relaxed);
         }
@@ -165,6 +181,7 @@ impl Cell {
     }
 
     /// Learns from the end of a call.
+    #[inline]
     pub(super) fn settle(&self, grant: Grant, watch: Option<Stopwatch>, ending: Ending) {
         let policy = &self.shared.policy;
         let (generation, probe) = match grant {
@@ -177,31 +194,41 @@ impl Cell {
         }
         let now = (probe.is_some() || policy.dates_calls()).then(|| self.now());
         let elapsed = now.zip(watch).map(|(now, watch)| watch.elapsed(now));
-        let health = match ending {
-            Ending::Judged(health) => health,
+        let (health, hint) = match ending {
+            Ending::Judged(health, hint) => (health, hint),
             Ending::Abandoned => match (policy.abandoned_after, elapsed) {
-                (Some(limit), Some(elapsed)) if elapsed > limit || limit.is_zero() => Health::Failure,
-                _ => Health::Neutral,
+                (Some(limit), Some(elapsed)) if elapsed > limit || limit.is_zero() => (Health::Failure, None),
+                _ => (Health::Neutral, None),
             },
         };
         match probe {
-            Some(id) => self.settle_probe(generation, id, health),
-            None => self.settle_counted(generation, now, elapsed, health),
+            Some(id) => self.settle_probe((generation, id), health, hint),
+            None => self.settle_counted(generation, now, elapsed, health, hint),
         }
     }
 
     #[cold]
-    fn settle_probe(&self, generation: u32, id: u32, health: Health) {
+    fn settle_probe(&self, probe: (u32, u32), health: Health, hint: Option<Duration>) {
         let outcome = match health {
             Health::Success => ProbeOutcome::Success,
             Health::Failure | Health::Throttled => ProbeOutcome::Failure,
             Health::Neutral => ProbeOutcome::Neutral,
         };
         let now = self.now().millis();
-        self.change(|engine, rules| ((), engine.settle_probe(rules, (generation, id), outcome, now, &mut rand::rng())));
+        self.change(|engine, rules| {
+            ((), engine.settle_probe(rules, probe, outcome, Opening { now, hint }, &mut rand::rng()))
+        });
     }
 
-    fn settle_counted(&self, generation: u32, now: Option<Moment>, elapsed: Option<Duration>, health: Health) {
+    #[inline]
+    fn settle_counted(
+        &self,
+        generation: u32,
+        now: Option<Moment>,
+        elapsed: Option<Duration>,
+        health: Health,
+        hint: Option<Duration>,
+    ) {
         let policy = &self.shared.policy;
         let failed = match health {
             Health::Success => false,
@@ -221,14 +248,16 @@ impl Cell {
             }
         }
         if let Some(cause) = policy.verdict(counts, streak) {
-            self.trip(generation, cause);
+            self.trip(generation, cause, hint);
         }
     }
 
     #[cold]
-    fn trip(&self, generation: u32, cause: Cause) {
+    fn trip(&self, generation: u32, cause: Cause, hint: Option<Duration>) {
         let now = self.now().millis();
-        self.change(|engine, rules| ((), engine.trip(rules, generation, cause, now, &mut rand::rng())));
+        self.change(|engine, rules| {
+            ((), engine.trip(rules, generation, cause, Opening { now, hint }, &mut rand::rng()))
+        });
     }
 
     pub(super) fn set_mode(&self, mode: Mode) {
@@ -325,6 +354,7 @@ impl Cell {
         self.word.store(word.bits(), Ordering::SeqCst);
     }
 
+    #[inline]
     fn word(&self) -> Word {
         Word::from_bits(self.word.load(Ordering::Acquire))
     }

@@ -2,7 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::cell::Cell;
-use super::{Mode, Snapshot, State};
+use super::engine::Attempt;
+use super::permit::Ticket;
+use super::{CircuitBreakerLayer, CircuitOpen, Mode, Permit, Snapshot, State};
+use crate::BoxError;
+use crate::classify::Classifier;
 
 /// One circuit breaker: that of a partition, or the only one of a layer that is not partitioned.
 ///
@@ -27,6 +31,69 @@ impl CircuitBreaker {
     #[must_use]
     pub fn partition(&self) -> &str {
         self.cell.label()
+    }
+
+    /// Begins a breaker without tower: the settings of a layer, ended with
+    /// [`breaker`](CircuitBreakerLayer::breaker).
+    ///
+    /// ```
+    /// use tower_rampart::breaker::CircuitBreaker;
+    ///
+    /// let breaker = CircuitBreaker::builder().name("database").consecutive_failures(5).breaker();
+    /// # let _ = breaker;
+    /// ```
+    #[must_use]
+    pub fn builder() -> CircuitBreakerLayer<()> {
+        CircuitBreakerLayer::new(())
+    }
+
+    /// Asks for the right to one call. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`CircuitOpen`] if the call must not be made.
+    pub fn try_acquire(&self) -> Result<Permit, Box<CircuitOpen>> {
+        Ticket::take(self.cell.clone(), Attempt::First).map(Permit::new)
+    }
+
+    /// Asks for the right to repeat a call: the same, except in the mode [`RetriesOnly`](Mode::RetriesOnly).
+    ///
+    /// # Errors
+    ///
+    /// [`CircuitOpen`] if the call must not be repeated.
+    pub fn try_acquire_retry(&self) -> Result<Permit, Box<CircuitOpen>> {
+        Ticket::take(self.cell.clone(), Attempt::Retry).map(Permit::new)
+    }
+
+    /// Makes a call, if it may be made, and learns from its outcome.
+    ///
+    /// ```
+    /// use tower_rampart::breaker::CircuitBreaker;
+    /// use tower_rampart::classify::{Verdict, classifier_fn};
+    ///
+    /// let breaker = CircuitBreaker::builder().name("config").consecutive_failures(2).breaker();
+    /// let judge = classifier_fn(|outcome: Result<&String, _>| match outcome {
+    ///     Ok(_) => Verdict::success(),
+    ///     Err(error) => Verdict::of_error(error),
+    /// });
+    /// for _ in 0..3 {
+    ///     let _ = breaker.call(&judge, || std::fs::read_to_string("/no/such/file"));
+    /// }
+    /// assert_eq!(breaker.snapshot().rejected, 1);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CircuitOpen`] if the call was not made, else the error of the call itself.
+    pub fn call<T, E, C>(&self, classifier: &C, call: impl FnOnce() -> Result<T, E>) -> Result<T, BoxError>
+    where
+        E: Into<BoxError>,
+        C: Classifier<T>,
+    {
+        let permit = self.try_acquire()?;
+        let result = call().map_err(Into::into);
+        permit.settle(classifier.classify(result.as_ref().map_err(|error| &**error as _)));
+        result
     }
 
     /// What it does with calls at the moment. Forced open it is open; disabled it is closed. An open breaker becomes

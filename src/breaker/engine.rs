@@ -3,6 +3,8 @@
 //! The closed state with all its outcomes lives outside, in the window; the engine hears of it only when the window says
 //! that it is enough. So everything here is rare, and may be guarded by a lock.
 
+use std::time::Duration;
+
 use rand::Rng;
 
 use super::clock::millis_up;
@@ -20,6 +22,8 @@ pub(super) struct Rules {
     /// How long a probe may hold its place.
     pub(super) lease: u64,
     pub(super) open_for: Backoff,
+    /// The longest that it stays open because the server asks for it; nothing if that is not listened to.
+    pub(super) longest_hint: Option<Duration>,
     /// The mode to begin with.
     pub(super) mode: Mode,
 }
@@ -68,6 +72,13 @@ struct Probe {
     lease_ends: u64,
 }
 
+/// Whether a call repeats another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    First,
+    Retry,
+}
+
 /// What a call is let in as; it settles as that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grant {
@@ -94,6 +105,14 @@ pub(super) enum ProbeOutcome {
     Failure,
     /// Nothing was learnt; the place is free again.
     Neutral,
+}
+
+/// What an opening may need to know.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opening {
+    pub(super) now: u64,
+    /// How long the server asks to be left alone.
+    pub(super) hint: Option<Duration>,
 }
 
 /// What made a breaker change.
@@ -158,8 +177,13 @@ impl Engine {
     }
 
     /// A call asks to be let in. An open breaker that is due becomes half-open by this.
-    pub(super) fn acquire(&mut self, rules: &Rules, now: u64) -> (Result<Grant, Refusal>, Option<Change>) {
-        if let Some(refusal) = self.would_refuse(rules, now) {
+    pub(super) fn acquire(
+        &mut self,
+        rules: &Rules,
+        attempt: Attempt,
+        now: u64,
+    ) -> (Result<Grant, Refusal>, Option<Change>) {
+        if let Some(refusal) = self.would_refuse(rules, attempt, now) {
             return (Err(refusal), None);
         }
         let from = (self.state(), self.mode);
@@ -182,7 +206,7 @@ impl Engine {
         let grant = match probe {
             Some(id) => Grant::Probe { generation: self.generation, id },
             None => {
-                debug_assert!(mode == Mode::ObserveOnly, "anybody else is refused");
+                debug_assert!(mode != Mode::Automatic, "is refused");
                 Grant::Uncounted
             }
         };
@@ -190,11 +214,11 @@ impl Engine {
     }
 
     /// What [`acquire`](Self::acquire) would refuse, without letting anybody in.
-    pub(super) fn would_refuse(&self, rules: &Rules, now: u64) -> Option<Refusal> {
-        match self.mode {
-            Mode::Disabled | Mode::ObserveOnly => return None,
-            Mode::ForcedOpen => return Some(Refusal { state: State::Open, until: None }),
-            Mode::Automatic => {}
+    pub(super) fn would_refuse(&self, rules: &Rules, attempt: Attempt, now: u64) -> Option<Refusal> {
+        match (self.mode, attempt) {
+            (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RetriesOnly, Attempt::First) => return None,
+            (Mode::ForcedOpen, _) => return Some(Refusal { state: State::Open, until: None }),
+            (Mode::Automatic, _) | (Mode::RetriesOnly, Attempt::Retry) => {}
         }
         let (state, until) = match self.stage()? {
             Stage::Open { until } => (State::Open, (now < *until).then_some(*until)),
@@ -209,11 +233,11 @@ impl Engine {
         rules: &Rules,
         generation: u32,
         cause: Cause,
-        now: u64,
+        opening: Opening,
         rng: &mut impl Rng,
     ) -> Option<Change> {
         let current = generation == self.generation && matches!(self.phase, Phase::Closed);
-        current.then(|| self.open(rules, cause, now, rng))
+        current.then(|| self.open(rules, cause, opening, rng))
     }
 
     /// A probe has ended. One that comes after its lease still counts, if it is of this generation.
@@ -222,7 +246,7 @@ impl Engine {
         rules: &Rules,
         (generation, id): (u32, u32),
         outcome: ProbeOutcome,
-        now: u64,
+        opening: Opening,
         rng: &mut impl Rng,
     ) -> Option<Change> {
         if generation != self.generation {
@@ -233,15 +257,15 @@ impl Engine {
         round.in_flight.retain(|probe| probe.id != id);
         match outcome {
             ProbeOutcome::Neutral => None,
-            ProbeOutcome::Failure => Some(self.open(rules, Cause::ProbeFailed, now, rng)),
+            ProbeOutcome::Failure => Some(self.open(rules, Cause::ProbeFailed, opening, rng)),
             ProbeOutcome::Success => {
                 round.successes += 1;
-                (round.successes >= rules.successes).then(|| self.close(Cause::ProbesSucceeded, now))
+                (round.successes >= rules.successes).then(|| self.close(Cause::ProbesSucceeded, opening.now))
             }
         }
     }
 
-    /// Another mode. Between automatic and observe-only the state goes on; a mode set by hand begins anew, and so does
+    /// Another mode. Between those that outcomes decide in the state goes on; a mode set by hand begins anew, and so does
     /// the state after it.
     pub(super) fn set_mode(&mut self, mode: Mode, now: u64) -> Option<Change> {
         if mode == self.mode {
@@ -278,13 +302,19 @@ impl Engine {
         self.changed(from, cause, now)
     }
 
-    fn open(&mut self, rules: &Rules, cause: Cause, now: u64, rng: &mut impl Rng) -> Change {
+    fn open(&mut self, rules: &Rules, cause: Cause, opening: Opening, rng: &mut impl Rng) -> Change {
+        let Opening { now, hint } = opening;
         let from = (self.state(), self.mode);
         let openings = match &self.phase {
             Phase::Closed => 0,
             Phase::Tripped(tripped) => tripped.openings,
         };
-        let wait = millis_up(rules.open_for.wait_at_least_half(openings, rng)).max(1);
+        let asked = hint.zip(rules.longest_hint).map(|(hint, longest)| hint.min(longest));
+        let wait = match asked {
+            Some(asked) if !asked.is_zero() => asked,
+            _ => rules.open_for.wait_at_least_half(openings, rng),
+        };
+        let wait = millis_up(wait).max(1);
         let stage = Stage::Open { until: now.saturating_add(wait) };
         self.phase = Phase::Tripped(Box::new(Tripped { openings: openings.saturating_add(1), stage }));
         self.changed(from, cause, now)

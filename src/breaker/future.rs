@@ -1,18 +1,20 @@
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::cell::Cell;
 use super::circuit_open::CircuitOpen;
-use super::permit::Ticket;
+use super::engine::Attempt;
+use super::permit::{Ticket, panicked};
 use crate::BoxError;
 use crate::classify::body::Settle;
-use crate::classify::{Classifier, HeadOnly, Reason, Scope, Verdict};
+use crate::classify::{Classifier, HeadOnly, Scope, Verdict};
 
 pin_project! {
     /// The future of [`CircuitBreakerService`](super::CircuitBreakerService).
@@ -29,20 +31,76 @@ pin_project! {
     #[project = StageProj]
     enum Stage<S, F, Req> {
         // Holds no permit: nothing is asked of the upstream until the inner service is ready.
-        Waiting { service: S, request: Option<Req>, cell: Arc<Cell> },
+        Waiting { service: S, request: Option<Req>, asking: Option<Asking> },
         Calling { #[pin] future: F, ticket: Option<Ticket> },
-        // With the refusal, until it has been told.
-        Over { refusal: Option<Box<CircuitOpen>> },
+        // With the error of a call that never reached the inner service, until it has been told.
+        Over { error: Option<BoxError> },
+    }
+}
+
+/// Whom a call asks, and as what.
+pub(super) type Asking = (Arc<Cell>, Attempt);
+
+impl<S, C, Req, J> ResponseFuture<S, S::Future, C, Req, J>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    C: Classifier<S::Response>,
+{
+    /// Calls the service at once if the breaker is closed and the service ready, as they mostly are. A service that is not
+    /// ready goes along with the call, which waits for that, and a clone takes its place.
+    #[inline]
+    pub(super) fn start(service: &mut S, request: Req, asking: Asking, classifier: C, scope: J) -> Self
+    where
+        S: Clone,
+    {
+        let (cell, attempt) = &asking;
+        if !cell.is_closed() {
+            // A probe does not begin before somebody polls it.
+            return Self::waiting(service, request, asking, classifier, scope);
+        }
+        // Wakes nobody: the first poll asks again.
+        let mut cx = Context::from_waker(Waker::noop());
+        match poll_ready(service, (cell, *attempt), &classifier, &mut cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Self::ended(service, error, classifier, scope),
+            Poll::Pending => return Self::waiting(service, request, asking, classifier, scope),
+        }
+        // Built in place: a future and a request are large, and every move of them shows.
+        let mut ticket = match Ticket::take(asking.0, asking.1) {
+            Ok(ticket) => ticket,
+            Err(open) => return Self::ended(service, open, classifier, scope),
+        };
+        let guard = OnPanic::new(|| ticket.panicked());
+        let future = service.call(request);
+        guard.disarm();
+        Self { stage: Stage::Calling { future, ticket: Some(ticket) }, classifier, scope }
+    }
+
+    #[cold]
+    fn waiting(service: &mut S, request: Req, asking: Asking, classifier: C, scope: J) -> Self
+    where
+        S: Clone,
+    {
+        let clone = service.clone();
+        let service = mem::replace(service, clone);
+        Self { stage: Stage::Waiting { service, request: Some(request), asking: Some(asking) }, classifier, scope }
+    }
+
+    /// Lets go of a readiness that is not used, and of a service that has failed.
+    #[cold]
+    fn ended(service: &mut S, error: BoxError, classifier: C, scope: J) -> Self
+    where
+        S: Clone,
+    {
+        *service = service.clone();
+        Self { stage: Stage::Over { error: Some(error) }, classifier, scope }
     }
 }
 
 impl<S, F, C, Req, J> ResponseFuture<S, F, C, Req, J> {
     pub(super) fn refused(open: Box<CircuitOpen>, classifier: C, scope: J) -> Self {
-        Self { stage: Stage::Over { refusal: Some(open) }, classifier, scope }
-    }
-
-    pub(super) fn waiting(service: S, request: Req, cell: Arc<Cell>, classifier: C, scope: J) -> Self {
-        Self { stage: Stage::Waiting { service, request: Some(request), cell }, classifier, scope }
+        Self { stage: Stage::Over { error: Some(open) }, classifier, scope }
     }
 }
 
@@ -59,13 +117,13 @@ where
         let mut this = self.project();
         loop {
             match this.stage.as_mut().project() {
-                StageProj::Waiting { service, request, cell } => {
-                    let called = ready!(call_when_ready(service, request, cell, this.classifier, cx));
+                StageProj::Waiting { service, request, asking } => {
+                    let called = ready!(call_when_ready(service, request, asking, this.classifier, cx));
                     match called {
                         Ok((future, ticket)) => this.stage.set(Stage::Calling { future, ticket: Some(ticket) }),
                         Err(error) => {
-                            // Lets go of the clone of the inner service, and of a readiness that is not used.
-                            this.stage.set(Stage::Over { refusal: None });
+                            // Lets go of the inner service, and of a readiness that is not used.
+                            this.stage.set(Stage::Over { error: None });
                             return Poll::Ready(Err(error));
                         }
                     }
@@ -88,11 +146,11 @@ where
                             Err(error)
                         }
                     };
-                    this.stage.set(Stage::Over { refusal: None });
+                    this.stage.set(Stage::Over { error: None });
                     return Poll::Ready(result);
                 }
-                StageProj::Over { refusal } => match refusal.take() {
-                    Some(open) => return Poll::Ready(Err(open)),
+                StageProj::Over { error } => match error.take() {
+                    Some(error) => return Poll::Ready(Err(error)),
                     None => panic!("ResponseFuture polled after it was ready"),
                 },
             }
@@ -104,7 +162,7 @@ where
 fn call_when_ready<S, C, Req>(
     service: &mut S,
     request: &mut Option<Req>,
-    cell: &Arc<Cell>,
+    asking: &mut Option<Asking>,
     classifier: &C,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(S::Future, Ticket), BoxError>>
@@ -113,23 +171,16 @@ where
     S::Error: Into<BoxError>,
     C: Classifier<S::Response>,
 {
+    let Some((cell, attempt)) = asking else { unreachable!("the cell goes along with the call, when the stage ends") };
     // It may have opened while this waited.
-    if let Some(refusal) = cell.refusal() {
+    if let Some(refusal) = cell.refusal(*attempt) {
         return Poll::Ready(Err(Box::new(CircuitOpen::new(cell.clone(), refusal))));
     }
-    let guard = OnPanic::new(|| unready(cell, &Verdict::ambiguous().with_reason(Reason::PANIC)));
-    let polled = service.poll_ready(cx);
-    guard.disarm();
-    if let Err(error) = ready!(polled) {
-        let error = error.into();
-        unready(cell, &classifier.classify(Err(&*error)));
-        return Poll::Ready(Err(error));
-    }
-    let mut ticket = match Ticket::take(cell.clone()) {
-        Ok(ticket) => ticket,
-        Err(open) => return Poll::Ready(Err(open)),
+    ready!(poll_ready(service, (cell, *attempt), classifier, cx))?;
+    let (Some((cell, attempt)), Some(request)) = (asking.take(), request.take()) else {
+        unreachable!("both are taken once, when the stage ends")
     };
-    let Some(request) = request.take() else { unreachable!("the request is taken once, when the stage ends") };
+    let mut ticket = Ticket::take(cell, attempt)?;
     let guard = OnPanic::new(|| ticket.panicked());
     let future = service.call(request);
     guard.disarm();
@@ -137,10 +188,31 @@ where
 }
 
 /// A service that fails before it takes the call has failed all the same.
-fn unready(cell: &Arc<Cell>, verdict: &Verdict) {
-    if let Ok(ticket) = Ticket::take(cell.clone()) {
-        ticket.settle(verdict);
-    }
+#[inline]
+fn poll_ready<S, C, Req>(
+    service: &mut S,
+    (cell, attempt): (&Arc<Cell>, Attempt),
+    classifier: &C,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), BoxError>>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError>,
+    C: Classifier<S::Response>,
+{
+    let unready = |verdict: &Verdict| {
+        if let Ok(ticket) = Ticket::take(cell.clone(), attempt) {
+            ticket.settle(verdict);
+        }
+    };
+    let guard = OnPanic::new(|| unready(&panicked()));
+    let polled = service.poll_ready(cx);
+    guard.disarm();
+    polled.map_err(|error| {
+        let error = error.into();
+        unready(&classifier.classify(Err(&*error)));
+        error
+    })
 }
 
 /// Runs if it is dropped by a panic. `std::thread::panicking` would not tell whose panic it is, nor see one that was

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::partition::{Keyed, Unpartitioned};
+use super::partition::{Keyed, TellingRetries, Unpartitioned};
 use super::registry::Registry;
 use super::service::CircuitBreakerService;
 use super::settings::Settings;
@@ -26,6 +26,7 @@ use crate::classify::{GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
 /// | [`slow_calls`](Self::slow_calls) | not watched |
 /// | [`consecutive_failures`](Self::consecutive_failures) | not watched |
 /// | [`open_for`](Self::open_for) | 30 seconds |
+/// | [`open_as_asked`](Self::open_as_asked) | no |
 /// | [`half_open`](Self::half_open) | 3 probes at once, 2 successes close |
 /// | [`probe_lease`](Self::probe_lease) | 30 seconds |
 /// | [`abandoned`](Self::abandoned) | a failure after the limit of the slow calls, if there is one |
@@ -238,6 +239,17 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
         self.set(|settings| settings.set_open_for(open_for.into()))
     }
 
+    /// Stays open for as long as the server asks in the answer that opens it (`Retry-After` and the like), but not longer
+    /// than `longest`. Without such a hint [`open_for`](Self::open_for) decides.
+    ///
+    /// # Panics
+    ///
+    /// If `longest` is zero.
+    #[must_use]
+    pub fn open_as_asked(self, longest: Duration) -> Self {
+        self.set(|settings| settings.set_longest_hint(longest))
+    }
+
     /// Lets `probes` calls at once through while half-open; `successes` of them close it, and one failed or throttled
     /// one opens it again.
     ///
@@ -270,6 +282,24 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
     #[must_use]
     pub fn mode(self, mode: Mode) -> Self {
         self.set(|settings| settings.set_mode(mode))
+    }
+
+    /// Sets the mode [`RetriesOnly`](Mode::RetriesOnly): while open, refuses what the [`RetryLayer`](crate::RetryLayer)
+    /// further outside repeats, and lets first attempts through.
+    ///
+    /// ```
+    /// use tower_rampart::CircuitBreakerLayer;
+    /// use tower_rampart::breaker::partition;
+    ///
+    /// let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::host()).refuse_only_retries();
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn refuse_only_retries(self) -> CircuitBreakerLayer<C, TellingRetries<P>, J> {
+        let Self { classifier, partition, scope, mut settings, registry: _ } = self;
+        settings.set_mode(Mode::RetriesOnly);
+        let partition = TellingRetries(partition);
+        CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
     }
 
     /// How many keys can have a breaker of their own. A breaker that is closed, has an empty window and no call under way

@@ -54,7 +54,7 @@ pub use self::circuit_open::CircuitOpen;
 pub use self::future::ResponseFuture;
 pub use self::handle::Handle;
 pub use self::layer::CircuitBreakerLayer;
-pub use self::permit::Ticket;
+pub use self::permit::{Permit, Ticket};
 pub use self::service::CircuitBreakerService;
 pub use self::settings::Abandoned;
 pub use self::snapshot::Snapshot;

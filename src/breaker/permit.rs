@@ -1,13 +1,41 @@
 use std::sync::Arc;
+use std::thread;
 
 use super::cell::{Cell, Ending};
 use super::circuit_open::CircuitOpen;
 use super::clock::Stopwatch;
-use super::engine::Grant;
+use super::engine::{Attempt, Grant};
 use crate::classify::body::Settle;
-use crate::classify::{Health, Verdict};
+use crate::classify::{Health, Reason, Verdict};
 
-/// The right to one call. Settles once, however the call ends: one that is dropped was abandoned.
+/// The right to one call, from [`CircuitBreaker::try_acquire`](super::CircuitBreaker::try_acquire).
+///
+/// Settles once, however the call ends. Dropped without a verdict it was abandoned, which teaches nothing unless the call
+/// had already run too long: see [`Abandoned`](super::Abandoned). Dropped by a panic that began after it was taken, the
+/// call failed.
+///
+/// ```
+/// use tower_rampart::breaker::CircuitBreaker;
+/// use tower_rampart::classify::Verdict;
+///
+/// let breaker = CircuitBreaker::builder().name("database").consecutive_failures(5).breaker();
+/// match breaker.try_acquire() {
+///     Ok(permit) => {
+///         // … the call …
+///         permit.settle(Verdict::success());
+///     }
+///     Err(open) => println!("not now, perhaps in {:?}", open.retry_after()),
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "a permit that is dropped is an abandoned call"]
+pub struct Permit {
+    ticket: Ticket,
+    /// A panic that was under way before is not this call's.
+    panicking: bool,
+}
+
+/// The same for those who know themselves whether their call panicked: dropped, it was abandoned.
 ///
 /// With [`judge_body`](crate::CircuitBreakerLayer::judge_body) it goes along with the body of the response.
 #[derive(Debug)]
@@ -18,10 +46,29 @@ pub struct Ticket {
     watch: Option<Stopwatch>,
 }
 
+impl Permit {
+    pub(super) fn new(ticket: Ticket) -> Self {
+        Self { ticket, panicking: thread::panicking() }
+    }
+
+    /// Says how the call ended. A [`Class`](crate::classify::Class) alone stands for what is usual for it.
+    pub fn settle(mut self, verdict: impl Into<Verdict>) {
+        self.ticket.end(verdict.into().into());
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if thread::panicking() && !self.panicking {
+            self.ticket.end(panicked().into());
+        }
+    }
+}
+
 impl Ticket {
     /// Takes the cell along, so that whoever waits in front of it need not count it twice.
-    pub(super) fn take(cell: Arc<Cell>) -> Result<Self, Box<CircuitOpen>> {
-        match cell.acquire() {
+    pub(super) fn take(cell: Arc<Cell>, attempt: Attempt) -> Result<Self, Box<CircuitOpen>> {
+        match cell.acquire(attempt) {
             Ok(grant) => {
                 let watch = cell.begins();
                 Ok(Self { cell, grant: Some(grant), watch })
@@ -32,7 +79,7 @@ impl Ticket {
 
     /// The call has panicked. Whatever comes of it after that changes nothing.
     pub(super) fn panicked(&mut self) {
-        self.end(Ending::Judged(Health::Failure));
+        self.end(panicked().into());
     }
 
     fn end(&mut self, ending: Ending) {
@@ -44,7 +91,7 @@ impl Ticket {
 
 impl Settle for Ticket {
     fn settle(mut self, verdict: &Verdict) {
-        self.end(Ending::Judged(verdict.health()));
+        self.end((*verdict).into());
     }
 
     /// Who reads a body slowly does not make a slow upstream: the time that counts is that until the head.
@@ -59,4 +106,9 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.end(Ending::Abandoned);
     }
+}
+
+/// The verdict on a call that panicked.
+pub(super) fn panicked() -> Verdict {
+    Verdict::ambiguous().with_health(Health::Failure).with_reason(Reason::PANIC)
 }

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::circuit_open::CircuitOpen;
+use super::engine::Attempt;
 use super::future::ResponseFuture;
 use super::partition::{Keyed, Partition, Unpartitioned};
 use super::permit::Ticket;
@@ -15,8 +16,9 @@ use crate::classify::{Classifier, HeadOnly, Scope};
 /// The service that [`CircuitBreakerLayer`](super::CircuitBreakerLayer) makes.
 ///
 /// It is always ready: whether the inner service is ready is asked only once the breaker would let the call through, and
-/// in the call itself, by a clone of the inner service that then takes the call. So a call is refused at once even while
-/// the inner service is not ready, and a refused call never sits on the inner service's permits.
+/// in the call itself. If it is not, the call waits with the service that was asked, and a clone takes its place. So a
+/// call is refused at once even while the inner service is not ready, and a refused call never sits on the inner
+/// service's permits.
 pub struct CircuitBreakerService<S, C, P: Keyed = Unpartitioned, J = HeadOnly> {
     inner: S,
     classifier: C,
@@ -52,9 +54,10 @@ where
             None => self.registry.default_cell().clone(),
             Some(key) => self.registry.find_or_insert(&self.partition, key),
         };
+        let attempt = if self.partition.is_retry(&request) { Attempt::Retry } else { Attempt::First };
         let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
-        match cell.refusal() {
-            None => ResponseFuture::waiting(self.inner.clone(), request, cell, classifier, scope),
+        match cell.refusal(attempt) {
+            None => ResponseFuture::start(&mut self.inner, request, (cell, attempt), classifier, scope),
             Some(refusal) => ResponseFuture::refused(Box::new(CircuitOpen::new(cell, refusal)), classifier, scope),
         }
     }

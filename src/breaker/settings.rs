@@ -18,6 +18,7 @@ pub(super) struct Settings {
     slow_calls: Option<SlowCalls>,
     consecutive_failures: Option<u32>,
     open_for: Backoff,
+    longest_hint: Option<Duration>,
     probes: u32,
     successes: u32,
     probe_lease: Duration,
@@ -72,6 +73,7 @@ impl Default for Settings {
             slow_calls: None,
             consecutive_failures: None,
             open_for: Duration::from_secs(30).into(),
+            longest_hint: None,
             probes: 3,
             successes: 2,
             probe_lease: Duration::from_secs(30),
@@ -120,6 +122,11 @@ impl Settings {
         let first = open_for.ceiling(0);
         assert!(!first.is_zero(), "open_for: must be longer than {first:?}");
         self.open_for = open_for;
+    }
+
+    pub(super) fn set_longest_hint(&mut self, longest: Duration) {
+        assert!(!longest.is_zero(), "open_as_asked: the longest time must be longer than {longest:?}");
+        self.longest_hint = Some(longest);
     }
 
     pub(super) fn set_half_open(&mut self, probes: u32, successes: u32) {
@@ -174,6 +181,7 @@ impl Settings {
                 successes: self.successes,
                 lease: millis_up(self.probe_lease),
                 open_for: self.open_for,
+                longest_hint: self.longest_hint,
                 mode: self.mode,
             },
             abandoned_after,

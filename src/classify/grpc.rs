@@ -4,7 +4,7 @@ use std::sync::Arc;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use http::{Response, StatusCode};
 
-use super::{Class, Classifier, Head, Health, Processed, Reason, Verdict, chain, hint};
+use super::{Class, Classifier, Head, Health, Processed, Reason, Verdict, chain, hint, retry_info};
 
 /// The default classifier for gRPC.
 ///
@@ -26,7 +26,9 @@ use super::{Class, Classifier, Head, Health, Processed, Reason, Verdict, chain, 
 /// A code that is none of gRPC's 17 counts as `UNKNOWN`, and so does a code that is missing.
 ///
 /// `grpc-retry-pushback-ms` (gRPC proposal A6) becomes [`retry_after`](Verdict::retry_after); one that is negative,
-/// unreadable or repeated forbids another attempt, as [`should_retry`](Verdict::should_retry) then says.
+/// unreadable or repeated forbids another attempt, as [`should_retry`](Verdict::should_retry) then says. Without one, the
+/// hints of [`HttpClassifier`](super::HttpClassifier) are read, and then the `google.rpc.RetryInfo` among the details of
+/// the status.
 ///
 /// ```
 /// use tower_rampart::classify::{Class, Classifier, GrpcClassifier};
@@ -163,7 +165,11 @@ fn with_facts(verdict: Verdict, code: u16, metadata: &HeaderMap) -> Verdict {
         None => verdict.with_code(code),
         Some(_) => verdict,
     };
-    hint::apply(hint::apply_pushback(verdict, metadata), metadata)
+    let verdict = hint::apply(hint::apply_pushback(verdict, metadata), metadata);
+    match (verdict.retry_after(), verdict.should_retry()) {
+        (None, None) => retry_info::delay(metadata).map_or(verdict, |delay| verdict.with_retry_after(delay)),
+        _ => verdict,
+    }
 }
 
 /// The code in the headers or trailers, `UNKNOWN` if it is none of gRPC's.

@@ -197,7 +197,7 @@ impl<C: ClassifyHttp> ClassifyResponse for IntoTowerHttp<C> {
         }
     }
 
-    /// Judged by its chain, if it is a [`BoxError`](crate::BoxError) or of a type that this crate knows; the words of any
+    /// Judged by its chain, if it is a [`BoxError`] or of a type that this crate knows; the words of any
     /// other tell nothing.
     fn classify_error<E: fmt::Display + 'static>(self, error: &E) -> Verdict {
         chain_of(error).map_or(Verdict::transient(), Verdict::of_error)

@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use super::{Reason, chain, status};
+use super::{GrpcClassifier, Head, Reason, chain, status};
 
 /// What kind of outcome an attempt had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,6 +127,20 @@ impl Verdict {
     pub fn of<B>(response: &http::Response<B>) -> Self {
         Self::left_in(response.extensions())
             .unwrap_or_else(|| status::default_verdict(response.status(), response.headers()))
+    }
+
+    /// What a gRPC response means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) left in its extensions, else
+    /// what [`GrpcClassifier::new`](super::GrpcClassifier::new) says of its head.
+    ///
+    /// ```
+    /// use tower_rampart::classify::{Class, Verdict};
+    ///
+    /// let response = http::Response::builder().header("grpc-status", "14").body(()).unwrap();
+    /// assert_eq!(Verdict::of_grpc(&response).class(), Class::Transient);
+    /// ```
+    #[must_use]
+    pub fn of_grpc<B>(response: &http::Response<B>) -> Self {
+        GrpcClassifier::new().classify_head(&Head::of(response))
     }
 
     /// What an error means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) wrapped around it, else what the

@@ -65,7 +65,7 @@ pub struct RetryLayer<C = HttpClassifier, K = ReplayBodies, N = ()> {
 }
 
 /// The service that [`RetryLayer`] makes.
-pub struct Retry<S, C, K, N = ()> {
+pub struct Retry<S, C = HttpClassifier, K = ReplayBodies, N = ()> {
     inner: S,
     shared: Arc<Shared<C, K, N>>,
 }

@@ -21,6 +21,8 @@ use crate::BoxError;
 pub(super) struct Recording<B> {
     /// The turn of the reader that has not been dropped yet, or 0. Outside the lock, so that no drop has to take it.
     alive: AtomicU32,
+    /// Whether the body told its length when nothing was read of it.
+    exact: bool,
     tape: Mutex<Tape<B>>,
 }
 
@@ -72,11 +74,12 @@ enum Kept {
 impl<B: Body> Recording<B> {
     pub(super) fn new(body: B, cap: usize) -> Arc<Self> {
         // Known to be too large: not kept, but as long as nothing was read nothing is lost either.
-        let recording = body.size_hint().lower() <= cap as u64;
+        let size = body.size_hint();
+        let recording = size.lower() <= cap as u64;
         let copy =
             FrameCopy { frames: VecDeque::new(), tail: BytesMut::new(), seen: 0, len: 0, cap, recording, lost: false };
         let tape = Tape { turn: 1, source: Source::Open(Box::pin(body)), copy, waiting: None };
-        Arc::new(Self { alive: AtomicU32::new(0), tape: Mutex::new(tape) })
+        Arc::new(Self { alive: AtomicU32::new(0), exact: size.exact().is_some(), tape: Mutex::new(tape) })
     }
 
     /// The reader for the attempt whose turn it is. Nothing more is kept if no other attempt will follow.
@@ -205,7 +208,7 @@ where
             return SizeHint::with_exact(0);
         }
         let tape = self.recording.lock();
-        if tape.turn == self.turn { tape.size_hint() } else { SizeHint::default() }
+        if tape.turn == self.turn { tape.size_hint(self.recording.exact) } else { SizeHint::default() }
     }
 }
 
@@ -225,7 +228,9 @@ impl<B: Body> Tape<B> {
             }
     }
 
-    fn size_hint(&self) -> SizeHint {
+    /// A length that became known only by reading to the end is not told: with a length HTTP/1 frames a body otherwise
+    /// than without, so that a replay would look different and lose its trailers.
+    fn size_hint(&self, exact: bool) -> SizeHint {
         let copied = self.copy.unseen_len();
         let rest = match &self.source {
             Source::Open(body) => body.size_hint(),
@@ -234,7 +239,7 @@ impl<B: Body> Tape<B> {
         };
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(copied));
-        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(copied)) {
+        if let Some(upper) = rest.upper().filter(|_| exact).and_then(|upper| upper.checked_add(copied)) {
             hint.set_upper(upper);
         }
         hint

@@ -17,7 +17,8 @@ pin_project! {
     ///   is dropped and there will be no other. A body that is known to be larger is never copied.
     /// - A further attempt gets the copy, then the rest of the caller's body from where the earlier attempt stopped,
     ///   then the trailers: byte by byte the same, though perhaps in other chunks.
-    /// - `size_hint` and `is_end_stream` tell what remains, exactly if the caller's body does.
+    /// - `size_hint` and `is_end_stream` tell what remains, exactly if the caller's body did from the start: every attempt
+    ///   is framed as the first, with a `Content-Length` or without.
     /// - An empty body allocates nothing, and with [`max_attempts(1)`](crate::RetryLayer::max_attempts) nothing is kept.
     /// - Frames after the trailers, which HTTP does not know, are passed on and end the replaying.
     ///

@@ -112,6 +112,41 @@ fn resource_exhausted_is_retried_only_if_the_server_says_when() {
     assert_eq!(exhausted(&[("grpc-retry-pushback-ms", "-1")]).should_retry(), Some(false));
 }
 
+/// A status with these details, as a server would encode it.
+fn details(details: Vec<tonic_types::ErrorDetail>) -> String {
+    use tonic_types::StatusExt;
+    let status = tonic::Status::with_error_details_vec(tonic::Code::ResourceExhausted, "slow down", details);
+    let headers = status.into_http::<()>().into_parts().0.headers;
+    headers.get("grpc-status-details-bin").unwrap().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn retry_info_says_when() {
+    let exhausted = |details: &str, pushback: Option<&str>| {
+        let mut headers = vec![GRPC, ("grpc-status", "8"), ("grpc-status-details-bin", details)];
+        headers.extend(pushback.map(|value| ("grpc-retry-pushback-ms", value)));
+        let verdict = classify(200, &headers);
+        (verdict.retry_after(), verdict.should_retry())
+    };
+    let delay = std::time::Duration::new(75, 250_000_000);
+    let retry_info = tonic_types::RetryInfo::new(Some(delay)).into();
+    let localized = tonic_types::LocalizedMessage::new("de", "Langsam").into();
+    let encoded = details(vec![localized, retry_info]);
+    assert_eq!(exhausted(&encoded, None), (Some(delay), None));
+    // Padded or not.
+    let padded = format!("{encoded}{}", "=".repeat((4 - encoded.len() % 4) % 4));
+    assert_eq!(exhausted(&padded, None), (Some(delay), None));
+    // The pushback is meant for whoever retries, and says it better.
+    assert_eq!(exhausted(&encoded, Some("9")), (Some(std::time::Duration::from_millis(9)), None));
+    assert_eq!(exhausted(&encoded, Some("-1")), (None, Some(false)));
+
+    let without = details(vec![tonic_types::LocalizedMessage::new("de", "Langsam").into()]);
+    let cut = &encoded[..encoded.len() - 8];
+    for junk in [&*without, cut, "", "!", "AAAA", "////////////////"] {
+        assert_eq!(exhausted(junk, None), (None, Some(false)), "{junk}");
+    }
+}
+
 #[test]
 fn overrides_of_a_code() {
     let classifier =

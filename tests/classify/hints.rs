@@ -162,7 +162,7 @@ fn ten_thousand_headers() {
     assert_eq!(Verdict::of(&response).retry_after(), millis(9_999_000));
 }
 
-const HINTS: [&str; 8] = [
+const HINTS: [&str; 9] = [
     "retry-after",
     "retry-after-ms",
     "x-ms-retry-after-ms",
@@ -171,6 +171,7 @@ const HINTS: [&str; 8] = [
     "x-ratelimit-reset",
     "grpc-retry-pushback-ms",
     "grpc-status",
+    "grpc-status-details-bin",
 ];
 
 /// Bytes that a header may have, mostly such as look like hints.
@@ -179,6 +180,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
         "[0-9]{0,30}",
         "[-+0-9.eE, ]{0,12}",
         "(true|false|TRUE| )[ ,a-z]{0,3}",
+        "[A-Za-z0-9+/]{0,64}={0,2}",
         "[A-Z][a-z]{2,8}, [0-9]{2}[- ][A-Z][a-z]{2}[- ][0-9]{2,4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT",
         "[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4}",
     ]

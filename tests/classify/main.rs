@@ -5,6 +5,7 @@
 
 mod annotation;
 mod body;
+mod docs;
 mod grpc;
 mod hints;
 mod layer;

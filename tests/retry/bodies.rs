@@ -232,9 +232,26 @@ async fn rule_8_the_size_stays_true_in_every_attempt() {
     let upstream = Upstream::new([reset(), answer(200)]);
     let log = upstream.log();
     send(layer(), upstream, request(Chunks::of(["one"]))).await.unwrap();
-    assert_eq!(log.seen()[0].exact_size, None);
-    // The first attempt saw the end, so that the size is known by now.
-    assert_eq!(log.seen()[1].exact_size, Some(3));
+    // The first attempt saw the end, but a replay is framed as it was.
+    assert_eq!(log.seen().iter().map(|seen| seen.exact_size).collect::<Vec<_>>(), [None, None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_8_what_comes_after_the_trailers_is_passed_on_and_ends_the_replaying() {
+    let body = Chunks::of(["one"]).then(Chunk::Trailers(trailers())).then(Chunk::Trailers(trailers()));
+    let upstream = Upstream::new([reset(), answer(200)]);
+    let log = upstream.log();
+    let error = send(layer(), upstream, request(body)).await.unwrap_err();
+    assert_eq!((gave_up(&error).kind(), log.calls(), log.seen()[0].ended), (GiveUp::BodyNotReplayable, 1, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_8_an_empty_chunk_of_a_body_that_is_not_kept_loses_nothing() {
+    let upstream = Upstream::new([reset().reading(1), answer(200)]);
+    let log = upstream.log();
+    let body = Chunks::of(["", "one", "two"]).exact();
+    assert_eq!(send(layer().max_replay_bytes(5), upstream, request(body)).await.unwrap().status(), 200);
+    assert_eq!(log.bodies(), ["", "onetwo"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,1 +1,77 @@
+//! A call that is dropped at any point leaves nothing behind.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use bytes::Bytes;
+use http::Request;
+use tokio::sync::Semaphore;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::{ServiceBuilder, ServiceExt};
+use tower_rampart::retry::Budget;
+
+use crate::support::*;
+
+/// How many polls the longest of these calls takes until it is ready by itself.
+const POLLS: usize = 40;
+
+#[tokio::test(start_paused = true)]
+async fn cancelled_at_every_await_point_places_and_tokens_add_up() {
+    let mut finished = 0;
+    for polls in 0..POLLS {
+        let budget = Budget::ratio(0.5).reserve(5);
+        let retries = AtomicI64::new(0);
+        let upstream = Upstream::new([
+            answer(503).taking(120 * MS),
+            reset().reading(0).taking(70 * MS),
+            answer(503),
+            answer(200).taking(60 * MS),
+        ]);
+        let log = upstream.log();
+        let places = Arc::new(Semaphore::new(1));
+        let layer =
+            layer().max_attempts(4).budget(budget.clone()).attempt_timeout(SECOND).deadline(10 * SECOND).on_retry(
+                |_| {
+                    retries.fetch_add(1, Ordering::Relaxed);
+                },
+            );
+        let stack = ServiceBuilder::new()
+            .layer(&layer)
+            .layer(GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&places)))
+            .service(upstream);
+        let body = Chunks::of(["one "]).then(Chunk::Wait(30 * MS)).then(Chunk::Data(Bytes::from("two")));
+        let output = cancel_after(stack.clone().oneshot(Request::put("/").body(body).unwrap()), polls).await;
+
+        let retries = retries.load(Ordering::Relaxed);
+        let begun = i64::try_from(log.calls()).unwrap();
+        assert!(begun <= retries + 1 && retries <= begun, "{begun} attempts, {retries} retries");
+        // Every call that was begun put its share in, every retry that was granted took its token out.
+        let deposits = if polls == 0 { 0.0 } else { 0.5 };
+        #[allow(clippy::cast_precision_loss)]
+        let expected = 5.0 + deposits - retries as f64;
+        assert_eq!(budget.balance(), Some(expected), "after {polls} polls");
+        for body in log.bodies() {
+            assert!("one two".starts_with(&body), "{body:?}");
+        }
+        if let Some(output) = output {
+            assert_eq!((output.unwrap().status().as_u16(), log.calls()), (200, 4));
+            assert_eq!(log.bodies(), ["one two", "", "one two", "one two"]);
+            finished += 1;
+        }
+        drop(stack);
+        settle().await;
+        assert_eq!(places.available_permits(), 1, "after {polls} polls");
+    }
+    assert!(finished > 0 && finished < POLLS, "{finished} of {POLLS} were not cancelled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_call_does_not_disturb_the_next() {
+    for polls in 0..10 {
+        let upstream = Upstream::new([answer(503)]);
+        let stack = ServiceBuilder::new().layer(layer()).concurrency_limit(1).service(upstream);
+        assert!(cancel_after(stack.clone().oneshot(put("one")), polls).await.is_none() || polls > 6);
+        let response = stack.oneshot(put("two")).await.unwrap();
+        assert_eq!(report(&response).0, 3);
+    }
+}

@@ -165,6 +165,24 @@ async fn rule_4_a_response_that_was_let_go_is_not_invented_while_the_service_get
     assert!(TimedOut::find(&*error).is_some());
 }
 
+/// The deadline that bounds the wait for readiness does not stand in for the limit of the attempt that follows.
+#[tokio::test(start_paused = true)]
+async fn rule_4_and_6_an_attempt_that_had_to_wait_for_readiness_has_its_own_limit() {
+    let upstream = Upstream::new([answer(503), hang()]);
+    let log = upstream.log();
+    let layer = layer().max_attempts(2).attempt_timeout(SECOND).deadline(60 * SECOND);
+    let stack = ServiceBuilder::new().layer(layer).layer(ConcurrencyLimitLayer::new(1)).service(upstream);
+    let mut other = stack.clone();
+    let call = tokio::spawn(stack.oneshot(get()));
+    settle().await;
+    ServiceExt::<Request<Full<Bytes>>>::ready(&mut other).await.unwrap();
+    tokio::time::sleep(5 * SECOND).await;
+    drop(other);
+    let error = call.await.unwrap().unwrap_err();
+    assert_eq!(TimedOut::find(&*error).unwrap().attempt_timeout(), Some(SECOND));
+    assert_eq!((log.calls(), log.elapsed().as_secs()), (2, 6));
+}
+
 #[tokio::test(start_paused = true)]
 async fn rule_4_a_wait_holds_no_place_of_a_concurrency_limit() {
     let upstream = Upstream::new([answer(503), answer(200), answer(200)]);

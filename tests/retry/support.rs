@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 use tower_rampart::classify::{Classified, Reason, Verdict};
@@ -307,6 +308,8 @@ pub(crate) enum Chunk {
     Trailers(HeaderMap),
     /// Not ready for this long.
     Wait(Duration),
+    /// Not ready until told.
+    Until(Arc<Notify>),
     /// Never ready, and nobody is told to ask again.
     Stall,
     Fail,
@@ -347,11 +350,13 @@ impl Body for Chunks {
             Some(Chunk::Stall) => return Poll::Pending,
             Some(&Chunk::Wait(wait)) => {
                 this.chunks.pop_front();
-                let waker = cx.waker().clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(wait).await;
-                    waker.wake();
-                });
+                wake_after(cx, async move { tokio::time::sleep(wait).await });
+                return Poll::Pending;
+            }
+            Some(Chunk::Until(told)) => {
+                let told = Arc::clone(told);
+                this.chunks.pop_front();
+                wake_after(cx, async move { told.notified().await });
                 return Poll::Pending;
             }
             Some(_) => {}
@@ -372,6 +377,14 @@ impl Body for Chunks {
         let len = |chunk: &Chunk| if let Chunk::Data(data) = chunk { data.len() as u64 } else { 0 };
         if self.exact { SizeHint::with_exact(self.chunks.iter().map(len).sum()) } else { SizeHint::default() }
     }
+}
+
+fn wake_after(cx: &Context<'_>, event: impl Future<Output = ()> + Send + 'static) {
+    let waker = cx.waker().clone();
+    tokio::spawn(async move {
+        event.await;
+        waker.wake();
+    });
 }
 
 /// Sends one request through a layer to an upstream.

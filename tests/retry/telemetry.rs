@@ -1,1 +1,88 @@
+//! One event for every retry and for every give-up that matters; never what a request holds.
 
+use std::fmt::{Debug, Write};
+use std::sync::{Arc, Mutex};
+
+use http::Request;
+use http_body_util::Full;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::{Layer, Registry};
+
+use crate::support::*;
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        struct Fields(String);
+        impl Visit for Fields {
+            fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+                write!(self.0, " {}={value:?}", field.name()).unwrap();
+            }
+        }
+        let mut fields = Fields(String::new());
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        if metadata.target().starts_with("tower_rampart") {
+            self.0.lock().unwrap().push(format!("{} {}{}", metadata.level(), metadata.target(), fields.0));
+        }
+    }
+}
+
+async fn lines(
+    step: impl IntoIterator<Item = Step>,
+    request: Request<Full<bytes::Bytes>>,
+    attempts: u32,
+) -> Vec<String> {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(Registry::default().with(lines.clone()));
+    let _ = send(layer().max_attempts(attempts), Upstream::new(step), request).await;
+    let lines = lines.0.lock().unwrap();
+    lines.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_event_for_every_retry_and_one_for_the_give_up() {
+    assert_eq!(
+        lines([answer(503), answer(429), reset()], get(), 3).await,
+        [
+            r#"DEBUG tower_rampart::retry message=retrying attempt=1 wait_ms=100 reason="status" code=503"#,
+            r#"DEBUG tower_rampart::retry message=retrying attempt=2 wait_ms=200 reason="status" code=429"#,
+            r#"WARN tower_rampart::retry message=gave up kind="exhausted" attempts=3 reason="reset""#,
+        ]
+    );
+    assert_eq!(
+        lines([answer(503)], post("5 euros"), 3).await,
+        [r#"WARN tower_rampart::retry message=gave up kind="not_idempotent" attempts=1 reason="status" code=503"#]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_said_of_a_success_of_what_nobody_would_retry_and_where_nothing_is_retried() {
+    assert!(lines([answer(200)], get(), 3).await.is_empty());
+    assert!(lines([answer(404)], get(), 3).await.is_empty());
+    assert!(lines([circuit_open()], get(), 3).await.is_empty());
+    assert!(lines([answer(503)], get(), 1).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_that_a_request_holds_is_told() {
+    let request = || {
+        Request::put("https://user:secret@secret.example/secret?token=secret")
+            .header("authorization", "secret")
+            .header("x-secret", "1")
+            .body(Full::from("secret"))
+            .unwrap()
+    };
+    for step in [answer(503).header("set-cookie", "secret"), reset()] {
+        let lines = lines([step.clone()], request(), 2).await;
+        assert_eq!(lines.len(), 2);
+        assert!(!lines.concat().contains("secret"), "{lines:?}");
+        if let Err(error) = send(layer().max_attempts(2), Upstream::new([step]), request()).await {
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        }
+    }
+}

@@ -34,6 +34,16 @@ async fn rule_6_the_deadline_cuts_an_attempt_short() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rule_6_the_deadline_is_the_reason_whatever_else_forbids_a_retry() {
+    for (request, attempts) in [(post("5 euros"), 3), (get(), 1)] {
+        let upstream = Upstream::new([hang()]);
+        let log = upstream.log();
+        let error = send(layer().max_attempts(attempts).deadline(SECOND), upstream, request).await.unwrap_err();
+        assert_eq!((gave_up(&error).kind(), log.calls()), (GiveUp::Deadline, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn rule_6_the_deadline_spans_attempts_and_waits() {
     // 400 + 100 + 400, and then 200 more would be too much: the second answer is returned at once.
     let upstream = Upstream::new([answer(503).taking(400 * MS)]);
@@ -127,6 +137,7 @@ async fn the_earlier_of_attempt_timeout_and_deadline_cuts() {
     let error = send(layer, upstream, get()).await.unwrap_err();
     // 2 + 0.1 + 2 + 0.2 + 0.7
     assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::Deadline, 3));
+    assert_eq!(TimedOut::find(&*error).unwrap().attempt_timeout(), None);
     assert_eq!((log.calls(), log.elapsed()), (3, 5 * SECOND));
 }
 

@@ -1,6 +1,6 @@
 //! HTTP/1.1 on a connection that stands.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 use tower_rampart::ClassifyLayer;
-use tower_rampart::classify::{Class, Health, Processed};
+use tower_rampart::classify::{Class, Classified, Health, Processed, Reason, Verdict};
 
-use crate::kit::client::{self, failure, get, post_failing_body, send};
+use crate::kit::client::{self, failure, get, post_body_failing_with, post_failing_body, send};
 use crate::kit::server::{Server, fin, read_head, rst, say, stall};
 use crate::kit::{Facts, facts_of, find};
 
@@ -153,6 +153,15 @@ async fn garbage_instead_of_http() {
 async fn own_request_body_failed() {
     let server = Server::start(stall).await;
     let error = failure(&client::http1(), post_failing_body(server.uri())).await;
+    assert_eq!(facts_of(&*error), (Class::Terminal, Processed::Maybe, Health::Neutral, "user"));
+}
+
+/// The body of the request is the answer of another call, which failed and was judged. That says nothing of this one.
+#[tokio::test]
+async fn own_request_body_failed_for_reasons_that_were_judged() {
+    let server = Server::start(stall).await;
+    let other = Classified::new(Verdict::transient().with_processed(Processed::No).with_reason(Reason::GOAWAY));
+    let error = failure(&client::http1(), post_body_failing_with(server.uri(), io::Error::other(other))).await;
     assert_eq!(facts_of(&*error), (Class::Terminal, Processed::Maybe, Health::Neutral, "user"));
 }
 

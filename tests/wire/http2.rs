@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use hyper_util::client::legacy::connect::Connect;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -9,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tower_rampart::classify::{Class, Health, Processed};
 
-use crate::kit::client::{self, failure, get, post_failing_body};
+use crate::kit::client::{self, failure, get, post_failing_body, send};
 use crate::kit::frames::{self, FIRST};
 use crate::kit::server::{Server, fin, rst, stall};
 use crate::kit::{Facts, facts_of, find};
@@ -140,6 +141,27 @@ async fn rst_in_flight() {
     .await;
     let error = failure(&client::http2(), get(server.uri())).await;
     assert_eq!(facts_of(&*error), in_flight("reset"));
+}
+
+/// Of a body hyper does not say itself that the connection failed, but h2 underneath does.
+#[tokio::test]
+async fn rst_inside_the_body() {
+    let (read, has_read) = tokio::sync::mpsc::unbounded_channel::<()>();
+    let has_read = std::sync::Arc::new(tokio::sync::Mutex::new(has_read));
+    let server = Server::start(move |mut stream| {
+        let has_read = has_read.clone();
+        async move {
+            frames::accept_request(&mut stream).await;
+            frames::headers(&mut stream, FIRST, &[(":status", "200")], false).await;
+            has_read.lock().await.recv().await.unwrap();
+            rst(stream);
+        }
+    })
+    .await;
+    let response = send(&client::http2(), get(server.uri())).await.unwrap();
+    read.send(()).unwrap();
+    let error = response.into_body().collect().await.unwrap_err();
+    assert_eq!(facts_of(&error), in_flight("reset"));
 }
 
 /// DATA on stream 0, which belongs to the connection.

@@ -4,6 +4,8 @@
 //! are told to and stop by themselves. What has to happen before something else is waited for, never slept for; where a
 //! timer is the point, the clock is paused once nothing but the timer is left to happen.
 
+// The facts that most rows rest on; both features are on by default.
+#![cfg(all(feature = "hyper", feature = "h2"))]
 // A test that cannot go on ends in a panic; clippy knows only those that are marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,11 +1,14 @@
 //! What tonic's channel makes of it.
 
+use std::io;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
-use tower::{Layer, ServiceExt};
+use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::classify::{Class, Health, Processed, Verdict};
 use tower_rampart::{BoxError, ClassifyLayer};
 
@@ -31,6 +34,16 @@ async fn cannot_connect() {
     let endpoint = Endpoint::from_shared(format!("http://{}", nobody().await)).unwrap();
     let error = failure(endpoint.connect_lazy()).await;
     assert!(find::<tonic::ConnectError>(&*error).is_some());
+    assert_eq!(facts_of(&*error), (Class::Transient, Processed::No, Health::Failure, "connect"));
+}
+
+/// Whatever a connector fails with, tonic says that it was connecting.
+#[tokio::test]
+async fn cannot_connect_for_reasons_unknown() {
+    let connector =
+        service_fn(|_: Uri| async { Err::<TokioIo<TcpStream>, _>(io::Error::other("no more sockets today")) });
+    let endpoint = Endpoint::from_static("http://127.0.0.1/");
+    let error = failure(endpoint.connect_with_connector_lazy(connector)).await;
     assert_eq!(facts_of(&*error), (Class::Transient, Processed::No, Health::Failure, "connect"));
 }
 
@@ -71,6 +84,12 @@ async fn timeout_after_sending() {
     let error = call.await.unwrap();
     assert!(find::<tonic::TimeoutExpired>(&*error).is_some());
     assert_eq!(facts_of(&*error), (Class::Transient, Processed::Maybe, Health::Failure, "timeout"));
+}
+
+/// A status that tonic made of an error that it does not know tells nothing.
+#[test]
+fn status_of_an_unknown_error() {
+    assert_eq!(Verdict::of_error(&tonic::Status::from_error("lost".into())), Verdict::transient());
 }
 
 /// A status that came from the server is judged by its code.

@@ -152,20 +152,30 @@ impl<'a> TimeWindow<'a> {
     fn sum(self, newest: Newest, tick: u64) -> Counts {
         let gone = tick.saturating_sub(newest.tick);
         let left = u64::from(self.len).saturating_sub(gone) as u32;
-        let (mut index, mut lap) = (newest.step % self.len, newest.step / self.len);
+        let (index, lap) = (newest.step % self.len, newest.step / self.len);
+        // From the newest down to the first bucket, then on from the last one, which is of the lap before.
+        let recent = left.min(index + 1);
+        let earlier = left - recent;
         let mut counts = Counts::default();
-        for _ in 0..left {
-            let bucket = Bucket(self.buckets[index as usize].load(Ordering::Acquire));
-            if bucket.lap() == lap {
-                counts.calls += bucket.calls();
-                counts.failures += bucket.hits();
-                if self.watches_slow() {
-                    counts.slow += self.slow_calls(index, bucket);
-                }
-            }
-            (index, lap) = if index == 0 { (self.len - 1, lap.wrapping_sub(1) & LAP_MASK) } else { (index - 1, lap) };
+        for index in (index + 1 - recent..=index).rev() {
+            self.add(&mut counts, index, lap);
+        }
+        for index in (self.len - earlier..self.len).rev() {
+            self.add(&mut counts, index, lap.wrapping_sub(1) & LAP_MASK);
         }
         counts
+    }
+
+    /// Adds a bucket, if it is of this lap.
+    fn add(self, counts: &mut Counts, index: u32, lap: u32) {
+        let bucket = Bucket(self.buckets[index as usize].load(Ordering::Acquire));
+        if bucket.lap() == lap {
+            counts.calls += bucket.calls();
+            counts.failures += bucket.hits();
+            if self.watches_slow() {
+                counts.slow += self.slow_calls(index, bucket);
+            }
+        }
     }
 
     /// The slow calls, in proportion to the calls, should one of both words have been halved and the other not yet.

@@ -21,11 +21,7 @@ fn while_connecting(kind: ErrorKind) -> Option<Fact> {
         | ErrorKind::ConnectionReset
         | ErrorKind::ConnectionAborted
         | ErrorKind::BrokenPipe => no_connection(Reason::TLS),
-        ErrorKind::ConnectionRefused
-        | ErrorKind::HostUnreachable
-        | ErrorKind::NetworkUnreachable
-        | ErrorKind::AddrNotAvailable
-        | ErrorKind::TimedOut => no_connection(Reason::CONNECT),
+        // Nothing that whoever was connecting did not say already.
         _ => return None,
     })
 }
@@ -43,4 +39,38 @@ fn on_a_connection(kind: ErrorKind) -> Option<Fact> {
         ErrorKind::TimedOut => in_flight(Reason::TIMEOUT),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Processed, Verdict};
+    use super::*;
+
+    /// What a kind means on a connection, and while it is still being made.
+    fn verdicts(kind: ErrorKind) -> [Option<(Class, Processed, &'static str)>; 2] {
+        let error = Error::from(kind);
+        [false, true].map(|connecting| match fact(&error, connecting)? {
+            Fact::Known(_, verdict) => Some((verdict.class(), verdict.processed(), verdict.reason().as_str())),
+            Fact::Final(_) => panic!("an io error is never the last word"),
+        })
+    }
+
+    #[test]
+    fn kinds() {
+        let maybe = |reason| Some((Class::Transient, Processed::Maybe, reason));
+        let no = |reason| Some((Class::Transient, Processed::No, reason));
+        for kind in
+            [ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted, ErrorKind::BrokenPipe, ErrorKind::UnexpectedEof]
+        {
+            assert_eq!(verdicts(kind), [maybe("reset"), no("tls")], "{kind:?}");
+        }
+        for kind in [ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable] {
+            assert_eq!(verdicts(kind), [maybe("connect"), None], "{kind:?}");
+        }
+        assert_eq!(verdicts(ErrorKind::ConnectionRefused), [no("connect"), None]);
+        assert_eq!(verdicts(ErrorKind::TimedOut), [maybe("timeout"), None]);
+        assert_eq!(verdicts(ErrorKind::InvalidData), [None, Some((Class::Terminal, Processed::No, "tls"))]);
+        assert_eq!(verdicts(ErrorKind::Other), [None, None]);
+        assert_eq!(Verdict::of_error(&Error::other("?")), Verdict::transient());
+    }
 }

@@ -39,7 +39,11 @@ pub(crate) fn get(uri: Uri) -> Request<Body> {
 
 /// A request whose body fails after its first chunk.
 pub(crate) fn post_failing_body(uri: Uri) -> Request<Body> {
-    let chunks = [Ok(Frame::data(Bytes::from_static(b"half a"))), Err(io::Error::other("the file is gone"))];
+    post_body_failing_with(uri, io::Error::other("the file is gone"))
+}
+
+pub(crate) fn post_body_failing_with(uri: Uri, error: io::Error) -> Request<Body> {
+    let chunks = [Ok(Frame::data(Bytes::from_static(b"half a"))), Err(error)];
     let body = StreamBody::new(Chunks(Vec::from(chunks).into_iter()));
     Request::post(uri).body(BodyExt::boxed(body)).unwrap()
 }

@@ -1,0 +1,129 @@
+//! What is measured.
+
+/// A way of a call through a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Path {
+    Retry,
+    ClosedCount,
+    ClosedCount10k,
+    ClosedTime,
+    ClosedTime10k,
+    Keyed1k,
+    Keyed100k,
+    Open,
+    TwoThreads,
+    TwoThreadsTime,
+    BytesPerKey,
+    Classify,
+    Stack,
+}
+
+impl Path {
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Retry,
+        Self::ClosedCount,
+        Self::ClosedCount10k,
+        Self::ClosedTime,
+        Self::ClosedTime10k,
+        Self::Keyed1k,
+        Self::Keyed100k,
+        Self::Open,
+        Self::TwoThreads,
+        Self::TwoThreadsTime,
+        Self::BytesPerKey,
+        Self::Classify,
+        Self::Stack,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::ClosedCount => "closed_count",
+            Self::ClosedCount10k => "closed_count_10k",
+            Self::ClosedTime => "closed_time",
+            Self::ClosedTime10k => "closed_time_10k",
+            Self::Keyed1k => "keyed_1k",
+            Self::Keyed100k => "keyed_100k",
+            Self::Open => "open",
+            Self::TwoThreads => "two_threads",
+            Self::TwoThreadsTime => "two_threads_time",
+            Self::BytesPerKey => "bytes_per_key",
+            Self::Classify => "classify",
+            Self::Stack => "stack",
+        }
+    }
+
+    pub(crate) const fn about(self) -> &'static str {
+        match self {
+            Self::Retry => "the first attempt succeeds, empty body",
+            Self::ClosedCount => "breaker closed, window of the last 100 calls",
+            Self::ClosedCount10k => "breaker closed, window of the last 10,000 calls",
+            Self::ClosedTime => "breaker closed, window of 60 s, 200 to 2,200 calls in it",
+            Self::ClosedTime10k => "breaker closed, window of 60 s, 10,000 to 12,000 calls in it",
+            Self::Keyed1k => "breaker by host, 1,000 hosts in random order",
+            Self::Keyed100k => "breaker by host, 100,000 hosts in random order",
+            Self::Open => "breaker open, rejecting; over a service that fails at once",
+            Self::TwoThreads => "one closed breaker, window of 100 calls, two threads, ns per call and thread",
+            Self::TwoThreadsTime => "one closed breaker, window of 60 s, two threads, ns per call and thread",
+            Self::BytesPerKey => "live heap bytes per host after one call to each of 100,000",
+            Self::Classify => "a plain success is classified",
+            Self::Stack => "retry, breaker by host and classify together, 1,000 hosts",
+        }
+    }
+
+    /// Calls before anything is measured, so that windows are full and hosts are known.
+    pub(crate) const fn prefill(self) -> usize {
+        match self {
+            Self::Retry | Self::ClosedCount | Self::ClosedTime | Self::Open | Self::Classify => 200,
+            Self::TwoThreads | Self::TwoThreadsTime => 200,
+            Self::ClosedCount10k | Self::ClosedTime10k => 10_000,
+            Self::Keyed1k | Self::Stack => 2_000,
+            Self::Keyed100k => 200_000,
+            Self::BytesPerKey => 0,
+        }
+    }
+
+    /// Calls in one round.
+    pub(crate) const fn calls(self) -> usize {
+        match self {
+            // Peers that keep every call of the window would otherwise be measured over a window far larger than said.
+            Self::ClosedTime | Self::ClosedTime10k => 2_000,
+            Self::Retry | Self::ClosedCount | Self::ClosedCount10k | Self::Keyed1k | Self::Open => 10_000,
+            Self::Classify | Self::Stack => 10_000,
+            Self::Keyed100k => 25_000,
+            // Short, because a round counts only if both threads keep their cores all through it.
+            Self::TwoThreads | Self::TwoThreadsTime => 20_000,
+            Self::BytesPerKey => 100_000,
+        }
+    }
+
+    /// How many times the usual number of rounds.
+    pub(crate) const fn rounds(self) -> usize {
+        match self {
+            Self::TwoThreads | Self::TwoThreadsTime => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether every round starts with a contender built anew.
+    pub(crate) const fn is_fresh_each_round(self) -> bool {
+        matches!(self, Self::ClosedTime | Self::ClosedTime10k)
+    }
+
+    /// How many threads call at once.
+    pub(crate) const fn threads(self) -> usize {
+        match self {
+            Self::TwoThreads | Self::TwoThreadsTime => 2,
+            _ => 1,
+        }
+    }
+
+    /// How many hosts the requests go to; 0 where they name none.
+    pub(crate) const fn hosts(self) -> usize {
+        match self {
+            Self::Keyed1k | Self::Stack => 1_000,
+            Self::Keyed100k => 100_000,
+            _ => 0,
+        }
+    }
+}

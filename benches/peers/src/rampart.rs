@@ -1,0 +1,67 @@
+//! This crate.
+
+use http::Request;
+use tower::{Layer, Service};
+use tower_rampart::breaker::{Window, partition};
+use tower_rampart::classify::HttpClassifier;
+use tower_rampart::retry::{Backoff, Budget};
+use tower_rampart::{CircuitBreakerLayer, ClassifyLayer, RetryLayer};
+
+use crate::contender::Contender;
+use crate::inner::{Answer, Inner};
+use crate::paths::Path;
+use crate::settings::{
+    BUDGET, COUNT_WINDOW, FAILURE_RATE, FIRST_WAIT, LARGE_COUNT_WINDOW, LONGEST_WAIT, MAX_ATTEMPTS, MINIMUM_CALLS,
+    OPEN_FOR, TIME_WINDOW,
+};
+
+pub(crate) const WHO: &str = "rampart";
+pub(crate) const NOTE: &str = "new_for_http() on every layer, replay bodies and the whole classification included; by host: \
+    partition::host() with room for 131,072; the time window is in ten buckets; stack is retry over a breaker by host, \
+    1,000 hosts, over classify";
+
+/// More than the hosts of any path: nothing is forgotten, as with the others.
+const MAX_PARTITIONS: usize = 131_072;
+
+pub(crate) fn contender(path: Path) -> Option<Contender> {
+    let single = |window, inner| Contender::new(WHO, move || breaker(window).layer(inner));
+    Some(match path {
+        Path::Retry => Contender::new(WHO, || retry().layer(Inner::Healthy)),
+        Path::ClosedCount | Path::TwoThreads => single(Window::count(COUNT_WINDOW as u32), Inner::Healthy),
+        Path::ClosedCount10k => single(Window::count(LARGE_COUNT_WINDOW as u32), Inner::Healthy),
+        Path::ClosedTime | Path::ClosedTime10k | Path::TwoThreadsTime => {
+            single(Window::time(TIME_WINDOW), Inner::Healthy)
+        }
+        Path::Keyed1k | Path::Keyed100k | Path::BytesPerKey => Contender::new(WHO, || by_host(Inner::Healthy)),
+        Path::Open => single(Window::count(COUNT_WINDOW as u32), Inner::Sick),
+        Path::Classify => Contender::new(WHO, || ClassifyLayer::new_for_http().layer(Inner::Healthy)),
+        Path::Stack => {
+            Contender::new(WHO, || retry().layer(by_host(ClassifyLayer::new_for_http().layer(Inner::Healthy))))
+        }
+    })
+}
+
+fn breaker(window: Window) -> CircuitBreakerLayer<HttpClassifier> {
+    CircuitBreakerLayer::new_for_http()
+        .name("peers")
+        .window(window)
+        .failure_rate(FAILURE_RATE)
+        .minimum_calls(MINIMUM_CALLS)
+        .open_for(OPEN_FOR)
+        .half_open(3, 2)
+}
+
+fn by_host<S, B>(inner: S) -> impl Service<Request<B>, Response = Answer, Error = tower::BoxError> + Clone
+where
+    S: Service<Request<B>, Response = Answer> + Clone,
+    S::Error: Into<tower::BoxError>,
+{
+    breaker(Window::time(TIME_WINDOW)).partition_by(partition::host()).max_partitions(MAX_PARTITIONS).layer(inner)
+}
+
+fn retry() -> RetryLayer {
+    RetryLayer::new_for_http()
+        .max_attempts(MAX_ATTEMPTS)
+        .backoff(Backoff::exponential(FIRST_WAIT, LONGEST_WAIT))
+        .budget(Budget::ratio(f64::from(BUDGET)))
+}

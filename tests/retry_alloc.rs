@@ -1,0 +1,168 @@
+//! What a call costs in allocations. A binary of its own, because it counts them.
+#![allow(clippy::unwrap_used)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::future::{Future, Ready, ready};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{Empty, Full};
+use tower::{Layer, Service, service_fn};
+use tower_rampart::BoxError;
+use tower_rampart::classify::{Verdict, classifier_fn};
+use tower_rampart::retry::{Budget, ReplayBody, RetryLayer};
+
+struct Counting;
+
+/// Of this thread alone, as tests run side by side.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    allocations: usize,
+    live: isize,
+    peak: isize,
+}
+
+thread_local! {
+    static COUNT: Cell<Count> = const { Cell::new(Count { allocations: 0, live: 0, peak: 0 }) };
+}
+
+fn count(allocations: usize, bytes: isize) {
+    let Count { allocations: before, live, peak } = COUNT.get();
+    let live = live + bytes;
+    COUNT.set(Count { allocations: before + allocations, live, peak: peak.max(live) });
+}
+
+// SAFETY: the system's allocator does all the work.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(1, layout.size() as isize);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, -(layout.size() as isize));
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(1, size as isize - layout.size() as isize);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What is counted while this runs: allocations, and the most bytes beyond those there were.
+fn counted<T>(run: impl FnOnce() -> T) -> (usize, isize, T) {
+    let before = COUNT.get();
+    COUNT.set(Count { peak: before.live, ..before });
+    let output = run();
+    let after = COUNT.get();
+    (after.allocations - before.allocations, after.peak - before.live, output)
+}
+
+fn now<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("nothing here has to wait"),
+    }
+}
+
+/// Reads the body and answers.
+struct Reading<B>(Pin<Box<ReplayBody<B>>>);
+
+impl<B: Body<Error: Into<BoxError>>> Future for Reading<B> {
+    type Output = Result<Response<()>, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match self.0.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(frame)) => drop(frame?),
+                Poll::Ready(None) => return Poll::Ready(Ok(Response::new(()))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+#[test]
+fn a_first_try_that_succeeds_with_an_empty_body_allocates_nothing() {
+    fn bare<B>(_: Request<ReplayBody<B>>) -> Ready<Result<Response<()>, BoxError>> {
+        ready(Ok(Response::new(())))
+    }
+    let quiet = RetryLayer::new_for_http();
+    let timed = RetryLayer::new_for_http()
+        .attempt_timeout(Duration::from_secs(1))
+        .deadline(Duration::from_secs(1))
+        .budget(Budget::ratio(0.5).reserve(0))
+        .on_retry(|_| {})
+        .idempotent(|_| true);
+    for _ in 0..3 {
+        let mut quiet = quiet.layer(service_fn(bare::<Empty<Bytes>>));
+        let mut timed = timed.layer(service_fn(bare::<Full<Bytes>>));
+        for _ in 0..3 {
+            let (allocations, _, response) = counted(|| now(quiet.call(Request::new(Empty::new()))));
+            assert_eq!((allocations, response.unwrap().status().as_u16()), (0, 200));
+            let (allocations, _, response) = counted(|| now(timed.call(Request::new(Full::default()))));
+            assert_eq!((allocations, response.unwrap().status().as_u16()), (0, 200));
+        }
+    }
+    // And it would be noticed.
+    assert_eq!(counted(|| drop(Box::new(1))).0, 1);
+}
+
+#[test]
+fn a_plain_request_costs_its_own_clone_and_no_more() {
+    let classifier = classifier_fn(|_: Result<&usize, _>| Verdict::success());
+    let mut service =
+        RetryLayer::new(classifier).layer(service_fn(|query: String| ready(Ok::<_, BoxError>(query.len()))));
+    for _ in 0..3 {
+        let query = String::from("query");
+        let (allocations, _, output) = counted(|| now(service.call(query)));
+        assert_eq!((allocations, output.unwrap()), (1, 5));
+    }
+}
+
+#[test]
+fn a_body_costs_three_allocations_at_most_and_none_with_a_single_attempt() {
+    for (bytes, attempts, expected) in [(100, 3, 3), (10_000, 3, 3), (100_000, 3, 2), (100, 1, 0), (10_000, 1, 0)] {
+        let inner = service_fn(|request: Request<ReplayBody<Full<Bytes>>>| Reading(Box::pin(request.into_body())));
+        let mut service = RetryLayer::new_for_http().max_attempts(attempts).layer(inner);
+        let text = Bytes::from(vec![b'x'; bytes]);
+        // Shared once already, as the first clone of a `Bytes` may itself allocate.
+        let request = Request::new(Full::new(text.clone()));
+        let (allocations, _, response) = counted(|| now(service.call(request)));
+        assert_eq!(response.unwrap().status(), 200);
+        // One is the box of the reading service.
+        assert_eq!(allocations - 1, expected, "{bytes} bytes, {attempts} attempts");
+    }
+}
+
+/// So many frames of one byte.
+struct Drops(usize);
+
+impl Body for Drops {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let more = self.0.checked_sub(1);
+        self.0 = more.unwrap_or(0);
+        Poll::Ready(more.map(|_| Ok(Frame::data(Bytes::from_static(b"x")))))
+    }
+}
+
+#[test]
+fn rule_8_small_chunks_cost_no_more_than_twice_their_bytes() {
+    let inner = service_fn(|request: Request<ReplayBody<Drops>>| Reading(Box::pin(request.into_body())));
+    let mut service = RetryLayer::new_for_http().layer(inner);
+    let (_, peak, response) = counted(|| now(service.call(Request::new(Drops(64 * 1024)))));
+    assert_eq!(response.unwrap().status(), 200);
+    assert!((64 * 1024..200 * 1024).contains(&peak), "{peak} bytes");
+}
