@@ -10,7 +10,10 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
+use http_body::Body;
+use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
 use tower_rampart::CircuitBreakerLayer;
 use tower_rampart::breaker::{Window, partition};
@@ -87,6 +90,28 @@ fn partition_rule_1_a_hit_allocates_nothing() {
     closed(plain().partition_by(partition::host()));
     closed(plain().partition_by(partition::by(|request: &Request<u16>| request.uri().path().len())));
     closed(plain().partition_by(partition::extension::<u64>()));
+}
+
+#[test]
+fn a_judged_body_allocates_nothing() {
+    let slow = CircuitBreakerLayer::new_for_http().slow_calls(Duration::from_secs(1), 1.0);
+    let mut service = slow.judge_body().layer(service_fn(|_: Request<u16>| {
+        let body = Full::new(Bytes::from_static(b"metrics"));
+        ready(Ok::<_, Infallible>(Response::new(body)))
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    // The breaker comes to life with its first call.
+    assert!(pin!(service.call(Request::new(200))).poll(&mut cx).is_ready());
+    for _ in 0..10 {
+        let request = request(200, &HeaderValue::from_static("tenant-7"));
+        let before = ALLOCATIONS.get();
+        let Poll::Ready(response) = pin!(service.call(request)).poll(&mut cx) else { panic!("ready at once") };
+        let mut body = pin!(response.unwrap().into_body());
+        while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(&mut cx) {
+            assert_eq!(frame.unwrap().into_data().unwrap(), "metrics");
+        }
+        assert_eq!(ALLOCATIONS.get() - before, 0);
+    }
 }
 
 #[test]

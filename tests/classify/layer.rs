@@ -181,7 +181,7 @@ async fn asks_nothing_of_request_response_and_error() {
     });
     let mut service = ClassifyLayer::new(classifier).on_verdict(|_| seen.set(seen.get() + 1)).layer(inner);
     let text = String::from("well?");
-    let Answer(answer, _) = service.ready().await.unwrap().call(Question(&text, Rc::new(()))).await.unwrap();
+    let Answer(answer, _rc) = service.ready().await.unwrap().call(Question(&text, Rc::new(()))).await.unwrap();
     assert_eq!(answer, "re: ");
     let error = service.ready().await.unwrap().call(Question("", Rc::new(()))).await.map(|_| ()).unwrap_err();
     assert_eq!(Verdict::of_error(&*error), Verdict::terminal());

@@ -72,6 +72,7 @@ impl Upstream {
                     }
                 });
                 async move {
+                    stream.set_nodelay(true).unwrap();
                     // Ends when the client goes, or the test.
                     let _ =
                         http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), respond).await;
@@ -113,7 +114,10 @@ where
     B: Body + Send,
     B::Data: Send,
 {
-    Client::builder(TokioExecutor::new()).http2_only(true).build_http()
+    let mut connector = HttpConnector::new();
+    // Small frames need not wait for the server to acknowledge the one before.
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new()).http2_only(true).build(connector)
 }
 
 fn respond(answer: Answer) -> Response<Reply> {
