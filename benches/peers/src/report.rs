@@ -4,12 +4,14 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
+use crate::floor;
 use crate::measure::{Measured, Row};
 use crate::paths::Path;
 
-/// Everything that was measured, as one JSON object.
+/// Everything that was measured of crates, as one JSON object.
 pub(crate) fn json(measured: &[Measured]) -> serde_json::Result<String> {
-    let rows = measured.iter().flat_map(|measured| &measured.rows).map(JsonRow::from).collect();
+    let rows = measured.iter().flat_map(|measured| &measured.rows).filter(|row| row.who != floor::WHO);
+    let rows = rows.map(JsonRow::from).collect();
     serde_json::to_string(&Json { rows })
 }
 
