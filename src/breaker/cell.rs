@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::{Clock, Moment};
-use super::engine::{Cause, Change, Engine, Grant, Opening, ProbeOutcome, Refusal, Rules};
+use super::engine::{Attempt, Cause, Change, Engine, Grant, Opening, ProbeOutcome, Refusal, Rules};
 use super::settings::Policy;
 use super::streak::Streak;
 use super::telemetry;
@@ -113,23 +113,24 @@ impl Cell {
 
     /// Lets a call in, or not.
     #[inline]
-    pub(super) fn acquire(&self) -> Result<Grant, Refusal> {
+    pub(super) fn acquire(&self, attempt: Attempt) -> Result<Grant, Refusal> {
         let word = self.word();
         if word.is_plainly_closed() {
             return Ok(Grant::Counted { generation: word.generation() });
         }
-        self.acquire_seldom(word)
+        self.acquire_seldom(word, attempt)
     }
 
     #[cold]
-    fn acquire_seldom(&self, word: Word) -> Result<Grant, Refusal> {
-        match (word.mode(), word.phase()) {
-            (Mode::Disabled, _) => return Ok(Grant::Uncounted),
-            (Mode::Automatic, Phase::Live(State::Open)) => self.refuse_by_word(word)?,
+    fn acquire_seldom(&self, word: Word, attempt: Attempt) -> Result<Grant, Refusal> {
+        match (word.mode(), word.phase(), attempt) {
+            (Mode::Disabled, _, _) => return Ok(Grant::Uncounted),
+            (Mode::Automatic, Phase::Live(State::Open), _)
+            | (Mode::RetriesOnly, Phase::Live(State::Open), Attempt::Retry) => self.refuse_by_word(word)?,
             _ => {}
         }
         let now = self.now().millis();
-        let result = self.change(|engine, rules| engine.acquire(rules, now));
+        let result = self.change(|engine, rules| engine.acquire(rules, attempt, now));
         if result.is_err() {
             self.rejected.fetch_add(1, Ordering::Relaxed);
         }
@@ -149,16 +150,17 @@ impl Cell {
 
     /// Whether a call that came now would be refused; counts as a refusal.
     #[inline]
-    pub(super) fn refusal(&self) -> Option<Refusal> {
+    pub(super) fn refusal(&self, attempt: Attempt) -> Option<Refusal> {
         let word = self.word();
-        if word.is_plainly_closed() { None } else { self.refusal_seldom(word) }
+        if word.is_plainly_closed() { None } else { self.refusal_seldom(word, attempt) }
     }
 
     #[cold]
-    fn refusal_seldom(&self, word: Word) -> Option<Refusal> {
-        match (word.mode(), word.phase()) {
-            (Mode::Disabled | Mode::ObserveOnly, _) => return None,
-            (Mode::Automatic, Phase::Live(State::Open)) => {
+    fn refusal_seldom(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
+        match (word.mode(), word.phase(), attempt) {
+            (Mode::Disabled | Mode::ObserveOnly, _, _) | (Mode::RetriesOnly, _, Attempt::First) => return None,
+            (Mode::Automatic, Phase::Live(State::Open), _)
+            | (Mode::RetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
                 if let Err(refusal) = self.refuse_by_word(word) {
                     return Some(refusal);
                 }
@@ -166,7 +168,7 @@ impl Cell {
             _ => {}
         }
         let now = self.now().millis();
-        let refusal = self.lock().would_refuse(&self.shared.policy.rules, now);
+        let refusal = self.lock().would_refuse(&self.shared.policy.rules, attempt, now);
         if refusal.is_some() {
             self.rejected.fetch_add(1, Ordering::Relaxed);
         }

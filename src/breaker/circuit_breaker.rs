@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::cell::Cell;
+use super::engine::Attempt;
 use super::permit::Ticket;
 use super::{CircuitBreakerLayer, CircuitOpen, Mode, Permit, Snapshot, State};
 use crate::BoxError;
@@ -52,7 +53,16 @@ impl CircuitBreaker {
     ///
     /// [`CircuitOpen`] if the call must not be made.
     pub fn try_acquire(&self) -> Result<Permit, Box<CircuitOpen>> {
-        Ticket::take(self.cell.clone()).map(Permit::new)
+        Ticket::take(self.cell.clone(), Attempt::First).map(Permit::new)
+    }
+
+    /// Asks for the right to repeat a call: the same, except in the mode [`RetriesOnly`](Mode::RetriesOnly).
+    ///
+    /// # Errors
+    ///
+    /// [`CircuitOpen`] if the call must not be repeated.
+    pub fn try_acquire_retry(&self) -> Result<Permit, Box<CircuitOpen>> {
+        Ticket::take(self.cell.clone(), Attempt::Retry).map(Permit::new)
     }
 
     /// Makes a call, if it may be made, and learns from its outcome.

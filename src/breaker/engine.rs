@@ -72,6 +72,13 @@ struct Probe {
     lease_ends: u64,
 }
 
+/// Whether a call repeats another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    First,
+    Retry,
+}
+
 /// What a call is let in as; it settles as that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grant {
@@ -170,8 +177,13 @@ impl Engine {
     }
 
     /// A call asks to be let in. An open breaker that is due becomes half-open by this.
-    pub(super) fn acquire(&mut self, rules: &Rules, now: u64) -> (Result<Grant, Refusal>, Option<Change>) {
-        if let Some(refusal) = self.would_refuse(rules, now) {
+    pub(super) fn acquire(
+        &mut self,
+        rules: &Rules,
+        attempt: Attempt,
+        now: u64,
+    ) -> (Result<Grant, Refusal>, Option<Change>) {
+        if let Some(refusal) = self.would_refuse(rules, attempt, now) {
             return (Err(refusal), None);
         }
         let from = (self.state(), self.mode);
@@ -194,7 +206,7 @@ impl Engine {
         let grant = match probe {
             Some(id) => Grant::Probe { generation: self.generation, id },
             None => {
-                debug_assert!(mode == Mode::ObserveOnly, "anybody else is refused");
+                debug_assert!(mode != Mode::Automatic, "is refused");
                 Grant::Uncounted
             }
         };
@@ -202,11 +214,11 @@ impl Engine {
     }
 
     /// What [`acquire`](Self::acquire) would refuse, without letting anybody in.
-    pub(super) fn would_refuse(&self, rules: &Rules, now: u64) -> Option<Refusal> {
-        match self.mode {
-            Mode::Disabled | Mode::ObserveOnly => return None,
-            Mode::ForcedOpen => return Some(Refusal { state: State::Open, until: None }),
-            Mode::Automatic => {}
+    pub(super) fn would_refuse(&self, rules: &Rules, attempt: Attempt, now: u64) -> Option<Refusal> {
+        match (self.mode, attempt) {
+            (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RetriesOnly, Attempt::First) => return None,
+            (Mode::ForcedOpen, _) => return Some(Refusal { state: State::Open, until: None }),
+            (Mode::Automatic, _) | (Mode::RetriesOnly, Attempt::Retry) => {}
         }
         let (state, until) = match self.stage()? {
             Stage::Open { until } => (State::Open, (now < *until).then_some(*until)),
@@ -253,7 +265,7 @@ impl Engine {
         }
     }
 
-    /// Another mode. Between automatic and observe-only the state goes on; a mode set by hand begins anew, and so does
+    /// Another mode. Between those that outcomes decide in the state goes on; a mode set by hand begins anew, and so does
     /// the state after it.
     pub(super) fn set_mode(&mut self, mode: Mode, now: u64) -> Option<Change> {
         if mode == self.mode {

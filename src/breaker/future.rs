@@ -10,6 +10,7 @@ use tower_service::Service;
 
 use super::cell::Cell;
 use super::circuit_open::CircuitOpen;
+use super::engine::Attempt;
 use super::permit::{Ticket, panicked};
 use crate::BoxError;
 use crate::classify::{Classifier, Verdict};
@@ -28,7 +29,7 @@ pin_project! {
     #[project = StageProj]
     enum Stage<S, F, Req> {
         // Holds no permit: nothing is asked of the upstream until the inner service is ready.
-        Waiting { service: S, request: Option<Req>, cell: Option<Arc<Cell>> },
+        Waiting { service: S, request: Option<Req>, asking: Option<Asking> },
         Calling { #[pin] future: F, ticket: Option<Ticket> },
         // With the error of a call that never reached the inner service, until it has been told.
         Over { error: Option<BoxError> },
@@ -44,22 +45,23 @@ where
     /// Calls the service at once if the breaker is closed and the service ready, as they mostly are. A service that is not
     /// ready goes along with the call, which waits for that, and a clone takes its place.
     #[inline]
-    pub(super) fn start(service: &mut S, request: Req, cell: Arc<Cell>, classifier: C) -> Self
+    pub(super) fn start(service: &mut S, request: Req, asking: Asking, classifier: C) -> Self
     where
         S: Clone,
     {
-        if !cell.is_closed() {
+        if !asking.0.is_closed() {
             // A probe does not begin before somebody polls it.
-            return Self::waiting(service, request, cell, classifier);
+            return Self::waiting(service, request, asking, classifier);
         }
         // Wakes nobody: the first poll asks again.
         let mut cx = Context::from_waker(Waker::noop());
-        match poll_ready(service, &cell, &classifier, &mut cx) {
+        match poll_ready(service, &asking, &classifier, &mut cx) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => return Self::ended(service, error, classifier),
-            Poll::Pending => return Self::waiting(service, request, cell, classifier),
+            Poll::Pending => return Self::waiting(service, request, asking, classifier),
         }
-        let ticket = match Ticket::take(cell) {
+        let (cell, attempt) = asking;
+        let ticket = match Ticket::take(cell, attempt) {
             Ok(ticket) => ticket,
             Err(open) => return Self::ended(service, open, classifier),
         };
@@ -72,13 +74,13 @@ where
     }
 
     #[cold]
-    fn waiting(service: &mut S, request: Req, cell: Arc<Cell>, classifier: C) -> Self
+    fn waiting(service: &mut S, request: Req, asking: Asking, classifier: C) -> Self
     where
         S: Clone,
     {
         let clone = service.clone();
         let service = mem::replace(service, clone);
-        Self { stage: Stage::Waiting { service, request: Some(request), cell: Some(cell) }, classifier }
+        Self { stage: Stage::Waiting { service, request: Some(request), asking: Some(asking) }, classifier }
     }
 
     /// Lets go of a readiness that is not used, and of a service that has failed.
@@ -91,6 +93,9 @@ where
         Self { stage: Stage::Over { error: Some(error) }, classifier }
     }
 }
+
+/// Whom a call asks, and as what.
+pub(super) type Asking = (Arc<Cell>, Attempt);
 
 impl<S, F, C, Req> ResponseFuture<S, F, C, Req> {
     pub(super) fn refused(open: Box<CircuitOpen>, classifier: C) -> Self {
@@ -110,8 +115,8 @@ where
         let mut this = self.project();
         loop {
             match this.stage.as_mut().project() {
-                StageProj::Waiting { service, request, cell } => {
-                    let called = ready!(call_when_ready(service, request, cell, this.classifier, cx));
+                StageProj::Waiting { service, request, asking } => {
+                    let called = ready!(call_when_ready(service, request, asking, this.classifier, cx));
                     match called {
                         Ok((future, ticket)) => this.stage.set(Stage::Calling { future, ticket: Some(ticket) }),
                         Err(error) => {
@@ -146,7 +151,7 @@ where
 fn call_when_ready<S, C, Req>(
     service: &mut S,
     request: &mut Option<Req>,
-    held: &mut Option<Arc<Cell>>,
+    held: &mut Option<Asking>,
     classifier: &C,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(S::Future, Ticket), BoxError>>
@@ -155,22 +160,23 @@ where
     S::Error: Into<BoxError>,
     C: Classifier<S::Response>,
 {
-    let Some(cell) = held else { unreachable!("the cell goes along with the call, when the stage ends") };
+    let Some(asking) = held else { unreachable!("the cell goes along with the call, when the stage ends") };
     // It may have opened while this waited.
-    if let Some(refusal) = cell.refusal() {
+    let (cell, attempt) = asking;
+    if let Some(refusal) = cell.refusal(*attempt) {
         return Poll::Ready(Err(Box::new(CircuitOpen::new(cell.clone(), refusal))));
     }
-    ready!(poll_ready(service, cell, classifier, cx))?;
-    let (Some(cell), Some(request)) = (held.take(), request.take()) else {
+    ready!(poll_ready(service, asking, classifier, cx))?;
+    let (Some(asking), Some(request)) = (held.take(), request.take()) else {
         unreachable!("both are taken once, when the stage ends")
     };
-    Poll::Ready(call_ready(service, request, cell))
+    Poll::Ready(call_ready(service, request, asking))
 }
 
 #[inline]
 fn poll_ready<S, C, Req>(
     service: &mut S,
-    cell: &Arc<Cell>,
+    asking: &Asking,
     classifier: &C,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), BoxError>>
@@ -179,23 +185,23 @@ where
     S::Error: Into<BoxError>,
     C: Classifier<S::Response>,
 {
-    let guard = OnPanic::new(|| unready(cell, panicked()));
+    let guard = OnPanic::new(|| unready(asking, panicked()));
     let polled = service.poll_ready(cx);
     guard.disarm();
     polled.map_err(|error| {
         let error = error.into();
-        unready(cell, classifier.classify(Err(&*error)));
+        unready(asking, classifier.classify(Err(&*error)));
         error
     })
 }
 
 /// Calls the inner service, which is ready, if the breaker lets the call through.
 #[inline]
-fn call_ready<S, Req>(service: &mut S, request: Req, cell: Arc<Cell>) -> Result<(S::Future, Ticket), BoxError>
+fn call_ready<S, Req>(service: &mut S, request: Req, (cell, attempt): Asking) -> Result<(S::Future, Ticket), BoxError>
 where
     S: Service<Req>,
 {
-    let mut ticket = Some(Ticket::take(cell)?);
+    let mut ticket = Some(Ticket::take(cell, attempt)?);
     let guard = OnPanic::new(|| settle(&mut ticket, panicked()));
     let future = service.call(request);
     guard.disarm();
@@ -206,8 +212,8 @@ where
 }
 
 /// A service that fails before it takes the call has failed all the same.
-fn unready(cell: &Arc<Cell>, verdict: Verdict) {
-    if let Ok(ticket) = Ticket::take(cell.clone()) {
+fn unready((cell, attempt): &Asking, verdict: Verdict) {
+    if let Ok(ticket) = Ticket::take(cell.clone(), *attempt) {
         ticket.settle(verdict);
     }
 }

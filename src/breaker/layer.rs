@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::partition::{Keyed, Unpartitioned};
+use super::partition::{Keyed, TellingRetries, Unpartitioned};
 use super::registry::Registry;
 use super::service::CircuitBreakerService;
 use super::settings::Settings;
@@ -232,6 +232,24 @@ impl<C, P: Keyed> CircuitBreakerLayer<C, P> {
     #[must_use]
     pub fn mode(self, mode: Mode) -> Self {
         self.set(|settings| settings.set_mode(mode))
+    }
+
+    /// Sets the mode [`RetriesOnly`](Mode::RetriesOnly): while open, refuses what the [`RetryLayer`](crate::RetryLayer)
+    /// further outside repeats, and lets first attempts through.
+    ///
+    /// ```
+    /// use tower_rampart::CircuitBreakerLayer;
+    /// use tower_rampart::breaker::partition;
+    ///
+    /// let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::host()).refuse_only_retries();
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn refuse_only_retries(self) -> CircuitBreakerLayer<C, TellingRetries<P>> {
+        let Self { classifier, partition, mut settings, registry: _ } = self;
+        settings.set_mode(Mode::RetriesOnly);
+        let partition = TellingRetries(partition);
+        CircuitBreakerLayer { classifier, partition, settings, registry: Shared::default() }
     }
 
     /// How many keys can have a breaker of their own. A breaker that is closed, has an empty window and no call under way

@@ -14,7 +14,7 @@ use loom::thread;
 
 use super::cell::{Cell, Ending, Shared};
 use super::clock::{Clock, Moment};
-use super::engine::Grant;
+use super::engine::{Attempt, Grant};
 use super::settings::Settings;
 use super::window::{Counts, Kind, Outcome, Recorder, Shape};
 use super::{State, Window};
@@ -34,7 +34,7 @@ fn cell(set: impl FnOnce(&mut Settings)) -> Arc<Cell> {
 }
 
 fn grant(cell: &Cell) -> Grant {
-    cell.acquire().unwrap_or(Grant::Uncounted)
+    cell.acquire(Attempt::First).unwrap_or(Grant::Uncounted)
 }
 
 /// Fails once, and is due to be probed.
@@ -91,7 +91,7 @@ fn loom_exactly_as_many_probes_as_there_are_places() {
         let admitted = Arc::new(AtomicUsize::new(0));
         let call = |cell: Arc<Cell>, admitted: Arc<AtomicUsize>| {
             move || {
-                if cell.acquire().is_ok() {
+                if cell.acquire(Attempt::First).is_ok() {
                     admitted.fetch_add(1, Ordering::Relaxed);
                 }
             }

@@ -16,6 +16,8 @@ use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Request};
 
+use crate::attempt::Attempt;
+
 /// What the keys of a partition are, known before any request is.
 pub trait Keyed {
     /// Finding a partition allocates nothing if cloning its key does not.
@@ -52,11 +54,24 @@ pub trait Keyed {
 pub trait Partition<Req>: Keyed {
     /// The key, or nothing for the default partition.
     fn key(&self, request: &Req) -> Option<Self::Key>;
+
+    /// Whether the request repeats an earlier one. Only asked for the mode
+    /// [`RetriesOnly`](super::Mode::RetriesOnly), which takes every call for a first attempt unless this is told.
+    fn is_retry(&self, request: &Req) -> bool {
+        let _ = request;
+        false
+    }
 }
 
 /// All requests share one breaker.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unpartitioned;
+
+/// Tells the retries of a [`RetryLayer`](crate::RetryLayer) further outside from first attempts.
+///
+/// See [`refuse_only_retries`](crate::CircuitBreakerLayer::refuse_only_retries).
+#[derive(Clone, Debug)]
+pub struct TellingRetries<P>(pub(super) P);
 
 /// One breaker a value of a header: see [`header`].
 #[derive(Clone, Debug)]
@@ -154,6 +169,24 @@ impl Keyed for Unpartitioned {
 impl<Req> Partition<Req> for Unpartitioned {
     fn key(&self, _: &Req) -> Option<Infallible> {
         None
+    }
+}
+
+impl<P: Keyed> Keyed for TellingRetries<P> {
+    type Key = P::Key;
+
+    fn keep(&self, key: P::Key) -> P::Key {
+        self.0.keep(key)
+    }
+}
+
+impl<B, P: Partition<Request<B>>> Partition<Request<B>> for TellingRetries<P> {
+    fn key(&self, request: &Request<B>) -> Option<P::Key> {
+        self.0.key(request)
+    }
+
+    fn is_retry(&self, request: &Request<B>) -> bool {
+        Attempt::of(request).is_retry()
     }
 }
 

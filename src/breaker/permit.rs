@@ -4,7 +4,7 @@ use std::thread;
 use super::cell::{Cell, Ending};
 use super::circuit_open::CircuitOpen;
 use super::clock::Moment;
-use super::engine::Grant;
+use super::engine::{Attempt, Grant};
 use crate::classify::{Health, Reason, Verdict};
 
 /// The right to one call, from [`CircuitBreaker::try_acquire`](super::CircuitBreaker::try_acquire).
@@ -65,8 +65,8 @@ impl Drop for Permit {
 impl Ticket {
     /// Takes the cell along, so that whoever waits in front of it need not count it twice.
     #[inline]
-    pub(super) fn take(cell: Arc<Cell>) -> Result<Self, Box<CircuitOpen>> {
-        match cell.acquire() {
+    pub(super) fn take(cell: Arc<Cell>, attempt: Attempt) -> Result<Self, Box<CircuitOpen>> {
+        match cell.acquire(attempt) {
             Ok(grant) => {
                 let began = cell.begins();
                 Ok(Self { cell, grant: Some(grant), began })

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::circuit_open::CircuitOpen;
+use super::engine::Attempt;
 use super::future::ResponseFuture;
 use super::partition::{Keyed, Partition, Unpartitioned};
 use super::registry::Registry;
@@ -50,8 +51,9 @@ where
             None => self.registry.default_cell().clone(),
             Some(key) => self.registry.find_or_insert(&self.partition, key),
         };
-        match cell.refusal() {
-            None => ResponseFuture::start(&mut self.inner, request, cell, self.classifier.clone()),
+        let attempt = if self.partition.is_retry(&request) { Attempt::Retry } else { Attempt::First };
+        match cell.refusal(attempt) {
+            None => ResponseFuture::start(&mut self.inner, request, (cell, attempt), self.classifier.clone()),
             Some(refusal) => {
                 ResponseFuture::refused(Box::new(CircuitOpen::new(cell, refusal)), self.classifier.clone())
             }

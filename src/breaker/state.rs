@@ -24,6 +24,10 @@ pub enum Mode {
     Disabled,
     /// Nobody yet: it counts, opens and closes as if it were automatic, and reports that, but refuses no call.
     ObserveOnly,
+    /// The outcomes of the calls, but an open breaker refuses retries only: first attempts go through uncounted, so that
+    /// callers see the upstream as it is while retries do not add to its load. Needs to be told which calls are retries:
+    /// see [`CircuitBreakerLayer::refuse_only_retries`](super::CircuitBreakerLayer::refuse_only_retries).
+    RetriesOnly,
 }
 
 impl fmt::Display for State {
@@ -43,6 +47,7 @@ impl fmt::Display for Mode {
             Mode::ForcedOpen => "forced open",
             Mode::Disabled => "disabled",
             Mode::ObserveOnly => "observe only",
+            Mode::RetriesOnly => "retries only",
         })
     }
 }
