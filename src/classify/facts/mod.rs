@@ -42,10 +42,12 @@ pub(super) enum Weight {
     #[cfg(feature = "reqwest")]
     Body,
     /// The call provably did not.
+    #[cfg(any(feature = "hyper", feature = "h2"))]
     NeverSent,
     /// No connection was made. Also said of every failure of TLS and of most unusable addresses, so those weigh more.
     Connect,
     /// The request could not have been sent by this client at all.
+    #[cfg(feature = "hyper")]
     Request,
     /// TLS failed for a reason that stays.
     Tls,
