@@ -102,6 +102,7 @@ impl Cell {
     }
 
     /// When a call begins, if a setting needs to know.
+    #[inline]
     pub(super) fn begins(&self) -> Option<Moment> {
         self.shared.policy.times_calls().then(|| self.now())
     }
@@ -134,10 +135,11 @@ impl Cell {
 
     /// Refuses without the lock while the word alone tells that it is too early.
     fn refuse_by_word(&self, word: Word) -> Result<(), Refusal> {
+        let now = self.now().millis();
         match word.until() {
-            Some(until) if self.now().millis() < until => {
+            Some(until) if now < until => {
                 self.rejected.fetch_add(1, Ordering::Relaxed);
-                Err(Refusal { state: State::Open, until: Some(until) })
+                Err(Refusal { state: State::Open, wait: Some(until - now) })
             }
             _ => Ok(()),
         }
@@ -154,6 +156,10 @@ impl Cell {
     fn refusal_seldom(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
         match (word.mode(), word.phase(), attempt) {
             (Mode::Disabled | Mode::ObserveOnly, _, _) | (Mode::RetriesOnly, _, Attempt::First) => return None,
+            (Mode::ForcedOpen, _, _) => {
+                self.rejected.fetch_add(1, Ordering::Relaxed);
+                return Some(Refusal::FORCED);
+            }
             (Mode::Automatic, Phase::Live(State::Open), _)
             | (Mode::RetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
                 if let Err(refusal) = self.refuse_by_word(word) {
@@ -170,12 +176,8 @@ impl Cell {
         refusal
     }
 
-    /// How long until then.
-    pub(super) fn wait_until(&self, until: u64) -> Duration {
-        Duration::from_millis(until.saturating_sub(self.now().millis()))
-    }
-
     /// Learns from the end of a call.
+    #[inline]
     pub(super) fn settle(self: &Arc<Self>, grant: Grant, began: Option<Moment>, ending: Ending) {
         let policy = &self.shared.policy;
         let (generation, probe) = match grant {
@@ -360,6 +362,7 @@ impl Cell {
         self.word.store(word.bits(), Ordering::SeqCst);
     }
 
+    #[inline]
     fn word(&self) -> Word {
         Word::from_bits(self.word.load(Ordering::Acquire))
     }

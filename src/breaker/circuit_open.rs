@@ -40,8 +40,8 @@ pub struct CircuitOpen {
 }
 
 impl CircuitOpen {
-    pub(super) fn new(cell: Arc<Cell>, Refusal { state, until }: Refusal) -> Self {
-        let retry_after = until.map(|until| cell.wait_until(until));
+    pub(super) fn new(cell: Arc<Cell>, Refusal { state, wait }: Refusal) -> Self {
+        let retry_after = wait.map(Duration::from_millis);
         let verdict = Verdict::terminal()
             .with_processed(Processed::No)
             .with_health(Health::Neutral)

@@ -94,8 +94,8 @@ pub(super) enum Grant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) state: State,
-    /// When the next probe can be admitted; never by itself, if nothing.
-    pub(super) until: Option<u64>,
+    /// The milliseconds until the next probe can be admitted; never by itself, if nothing.
+    pub(super) wait: Option<u64>,
 }
 
 /// How a probe ended.
@@ -205,14 +205,14 @@ impl Engine {
     pub(super) fn would_refuse(&self, rules: &Rules, attempt: Attempt, now: u64) -> Option<Refusal> {
         match (self.mode, attempt) {
             (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RetriesOnly, Attempt::First) => return None,
-            (Mode::ForcedOpen, _) => return Some(Refusal { state: State::Open, until: None }),
+            (Mode::ForcedOpen, _) => return Some(Refusal::FORCED),
             (Mode::Automatic, _) | (Mode::RetriesOnly, Attempt::Retry) => {}
         }
         let (state, until) = match self.stage()? {
             Stage::Open { until } => (State::Open, (now < *until).then_some(*until)),
             Stage::HalfOpen(round) => (State::HalfOpen, round.full_until(rules, now)),
         };
-        until.map(|until| Refusal { state, until: Some(until) })
+        until.map(|until| Refusal { state, wait: Some(until.saturating_sub(now)) })
     }
 
     /// The window of this generation, or a row of failures, has become too bad.
@@ -315,6 +315,11 @@ impl Engine {
         let empties_window = matches!(self.phase, Phase::Closed);
         Change { from, to: (self.state(), self.mode), cause, empties_window }
     }
+}
+
+impl Refusal {
+    /// By hand, and so for no certain time.
+    pub(super) const FORCED: Self = Self { state: State::Open, wait: None };
 }
 
 impl Round {

@@ -32,6 +32,7 @@ mod clock;
 mod engine;
 mod future;
 mod handle;
+mod hash;
 mod label;
 mod layer;
 #[cfg(all(test, rampart_loom))]

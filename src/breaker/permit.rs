@@ -64,6 +64,7 @@ impl Drop for Permit {
 
 impl Ticket {
     /// Takes the cell along, so that whoever waits in front of it need not count it twice.
+    #[inline]
     pub(super) fn take(cell: Arc<Cell>, attempt: Attempt) -> Result<Self, Box<CircuitOpen>> {
         match cell.acquire(attempt) {
             Ok(grant) => {
@@ -74,10 +75,12 @@ impl Ticket {
         }
     }
 
+    #[inline]
     pub(super) fn settle(mut self, verdict: Verdict) {
         self.end(verdict.into());
     }
 
+    #[inline]
     fn end(&mut self, ending: Ending) {
         if let Some(grant) = self.grant.take() {
             self.cell.settle(grant, self.began, ending);
