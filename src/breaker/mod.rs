@@ -39,6 +39,7 @@ mod layer;
 mod loom_models;
 pub mod partition;
 mod permit;
+mod ramp;
 mod registry;
 mod service;
 mod settings;
