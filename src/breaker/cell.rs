@@ -141,10 +141,11 @@ impl Cell {
 
     /// Refuses without the lock while the word alone tells that it is too early.
     fn refuse_by_word(&self, word: Word) -> Result<(), Refusal> {
+        let now = self.now().millis();
         match word.until() {
-            Some(until) if self.now().millis() < until => {
+            Some(until) if now < until => {
                 self.rejected.fetch_add(1, Ordering::Relaxed);
-                Err(Refusal { state: State::Open, until: Some(until) })
+                Err(Refusal { state: State::Open, wait: Some(until - now) })
             }
             _ => Ok(()),
         }
@@ -161,6 +162,10 @@ impl Cell {
     fn refusal_seldom(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
         match (word.mode(), word.phase(), attempt) {
             (Mode::Disabled | Mode::ObserveOnly, _, _) | (Mode::RetriesOnly, _, Attempt::First) => return None,
+            (Mode::ForcedOpen, _, _) => {
+                self.rejected.fetch_add(1, Ordering::Relaxed);
+                return Some(Refusal::FORCED);
+            }
             (Mode::Automatic, Phase::Live(State::Open), _)
             | (Mode::RetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
                 if let Err(refusal) = self.refuse_by_word(word) {
@@ -175,11 +180,6 @@ impl Cell {
             self.rejected.fetch_add(1, Ordering::Relaxed);
         }
         refusal
-    }
-
-    /// How long until then.
-    pub(super) fn wait_until(&self, until: u64) -> Duration {
-        Duration::from_millis(until.saturating_sub(self.now().millis()))
     }
 
     /// Learns from the end of a call.

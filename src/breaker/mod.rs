@@ -33,12 +33,14 @@ mod clock;
 mod engine;
 mod future;
 mod handle;
+mod hash;
 mod label;
 mod layer;
 #[cfg(all(test, rampart_loom))]
 mod loom_models;
 pub mod partition;
 mod permit;
+mod ramp;
 mod registry;
 mod service;
 mod settings;

@@ -67,6 +67,7 @@ impl Drop for Permit {
 
 impl Ticket {
     /// Takes the cell along, so that whoever waits in front of it need not count it twice.
+    #[inline]
     pub(super) fn take(cell: Arc<Cell>, attempt: Attempt) -> Result<Self, Box<CircuitOpen>> {
         match cell.acquire(attempt) {
             Ok(grant) => {
@@ -82,6 +83,7 @@ impl Ticket {
         self.end(panicked().into());
     }
 
+    #[inline]
     fn end(&mut self, ending: Ending) {
         if let Some(grant) = self.grant.take() {
             self.cell.settle(grant, self.watch, ending);

@@ -1,4 +1,4 @@
-use std::hash::{Hash, RandomState};
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
@@ -6,6 +6,7 @@ use papaya::{Guard, HashMap};
 
 use super::cell::{Cell, Shared};
 use super::clock::Clock;
+use super::hash::KeyedHash;
 use super::label::{self, Labels};
 use super::partition::Keyed;
 use super::settings::Policy;
@@ -14,8 +15,8 @@ use super::watch::Listeners;
 
 /// All breakers of one layer, a bounded number of them.
 pub(super) struct Registry<K> {
-    // The keys come from callers: `RandomState` is keyed against flooding.
-    cells: HashMap<K, Arc<Cell>, RandomState>,
+    // The keys come from callers: the hash is keyed against flooding.
+    cells: HashMap<K, Arc<Cell>, KeyedHash>,
     shared: Arc<Shared>,
     labels: Labels,
     default: OnceLock<Arc<Cell>>,
@@ -46,7 +47,7 @@ impl<K> Registry<K> {
         let labels = Labels::new(policy.redact_labels);
         let sweep_at = FIRST_SWEEP.min(policy.max_partitions);
         Self {
-            cells: HashMap::with_hasher(RandomState::new()),
+            cells: HashMap::with_hasher(KeyedHash::new()),
             shared: Arc::new(Shared { policy, clock: Clock::start(), listeners: Listeners::default() }),
             labels,
             default: OnceLock::new(),

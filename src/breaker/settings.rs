@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::clock::millis_up;
 use super::engine::Rules;
+use super::ramp::Ramp;
 use super::window::{Counts, Kind, Shape};
 use super::{Cause, Mode, Window};
 use crate::backoff::Backoff;
@@ -22,6 +23,7 @@ pub(super) struct Settings {
     probes: u32,
     successes: u32,
     probe_lease: Duration,
+    ramp: Option<Ramp>,
     abandoned: Option<Abandoned>,
     mode: Mode,
     max_partitions: usize,
@@ -77,6 +79,7 @@ impl Default for Settings {
             probes: 3,
             successes: 2,
             probe_lease: Duration::from_secs(30),
+            ramp: None,
             abandoned: None,
             mode: Mode::Automatic,
             max_partitions: 65_536,
@@ -144,6 +147,10 @@ impl Settings {
         self.probe_lease = lease;
     }
 
+    pub(super) fn set_ramp(&mut self, shares: &[f64], calls: u32) {
+        self.ramp = Some(Ramp::new(shares, calls));
+    }
+
     pub(super) fn set_abandoned(&mut self, abandoned: Abandoned) {
         self.abandoned = Some(abandoned);
     }
@@ -182,6 +189,7 @@ impl Settings {
                 lease: millis_up(self.probe_lease),
                 open_for: self.open_for,
                 longest_hint: self.longest_hint,
+                ramp: self.ramp.clone().map(|ramp| ramp.with_failure_rate(self.failure_rate)),
                 mode: self.mode,
             },
             abandoned_after,
