@@ -72,13 +72,14 @@ where
                     }
                 }
                 StageProj::Calling { future, ticket } => {
-                    let result = {
-                        let guard = OnPanic::new(|| settle(ticket, panicked()));
-                        let polled = future.poll(cx);
-                        guard.disarm();
-                        ready!(polled).map_err(Into::into)
-                    };
-                    let verdict = this.classifier.classify(result.as_ref().map_err(|error| &**error as _));
+                    let guard = OnPanic::new(|| settle(ticket, panicked()));
+                    let judged = future.poll(cx).map(|result| {
+                        let result = result.map_err(Into::into);
+                        let verdict = this.classifier.classify(result.as_ref().map_err(|error| &**error as _));
+                        (result, verdict)
+                    });
+                    guard.disarm();
+                    let (result, verdict) = ready!(judged);
                     settle(ticket, verdict);
                     this.stage.set(Stage::Over { refusal: None });
                     return Poll::Ready(result);
@@ -110,11 +111,14 @@ where
         return Poll::Ready(Err(Box::new(CircuitOpen::new(cell.clone(), refusal))));
     }
     let guard = OnPanic::new(|| unready(cell, attempt, panicked()));
-    let polled = service.poll_ready(cx);
-    guard.disarm();
-    if let Err(error) = ready!(polled) {
+    let judged = service.poll_ready(cx).map_err(|error| {
         let error = error.into();
-        unready(cell, attempt, classifier.classify(Err(&*error)));
+        let verdict = classifier.classify(Err(&*error));
+        (error, verdict)
+    });
+    guard.disarm();
+    if let Err((error, verdict)) = ready!(judged) {
+        unready(cell, attempt, verdict);
         return Poll::Ready(Err(error));
     }
     let mut ticket = match Ticket::take(cell.clone(), attempt) {
