@@ -106,7 +106,7 @@ pub fn header(name: &str) -> ByHeader {
 }
 
 /// One breaker for each host and port, from the request's URI, else from its `Host` header. Letter case makes no
-/// difference.
+/// difference; a user and a password are left out.
 #[must_use]
 pub fn host() -> ByHost {
     ByHost
@@ -206,9 +206,17 @@ impl Keyed for ByHost {
 impl<B> Partition<Request<B>> for ByHost {
     fn key(&self, request: &Request<B>) -> Option<Authority> {
         if let Some(authority) = request.uri().authority() {
-            return Some(authority.clone());
+            return without_credentials(authority.clone());
         }
-        Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok()
+        without_credentials(Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok()?)
+    }
+}
+
+/// A key is seen in errors and telemetry.
+fn without_credentials(authority: Authority) -> Option<Authority> {
+    match authority.as_str().rsplit_once('@') {
+        None => Some(authority),
+        Some((_, host)) => Authority::try_from(host).ok(),
     }
 }
 
