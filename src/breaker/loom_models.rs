@@ -223,7 +223,7 @@ fn loom_a_retired_cell_loses_no_call() {
                 move || {
                     holders.fetch_add(1, Ordering::Relaxed);
                     fence(Ordering::SeqCst);
-                    if !cell.is_retired() {
+                    if !cell.is_gone() {
                         cell.settle(grant(&cell), None, FAILURE);
                         counted.store(1, Ordering::Relaxed);
                     }
