@@ -255,8 +255,7 @@ impl Cell {
         if policy.counts_streaks() {
             match health {
                 Health::Success => self.streak.success(live),
-                // A row that is older than the window is forgotten with it.
-                Health::Failure => streak = self.streak.failure(counts.calls == 1, live).unwrap_or(0),
+                Health::Failure => streak = self.streak.failure(policy.window.age(now), live).unwrap_or(0),
                 Health::Throttled | Health::Neutral => {}
             }
         }
@@ -303,7 +302,7 @@ impl Cell {
             mode: engine.mode(),
             generation: engine.generation(),
             counts: self.window.counts(self.shared.policy.window, now),
-            streak: self.streak.get(),
+            streak: self.streak.get(self.shared.policy.window.age(Some(now))),
             rejected: self.rejected.load(Ordering::Relaxed),
             open_for: engine.open_until().map(|until| Duration::from_millis(until.saturating_sub(now.millis()))),
             unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),

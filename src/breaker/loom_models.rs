@@ -174,6 +174,23 @@ fn loom_buckets_rotate_without_losing_a_call() {
 }
 
 #[test]
+fn loom_of_failures_in_neighbouring_buckets_one_sees_both() {
+    loom::model(|| {
+        let (recorder, shape) = two_buckets();
+        let most = Arc::new(AtomicUsize::new(0));
+        let record = |recorder: Arc<Recorder>, most: Arc<AtomicUsize>, second| {
+            move || {
+                let seen = recorder.record(shape, at(second), FAILED, || true).unwrap_or_default();
+                assert_eq!(seen.failures, seen.slow);
+                most.fetch_max(seen.failures as usize, Ordering::Relaxed);
+            }
+        };
+        both(record(recorder.clone(), most.clone(), 0), record(recorder.clone(), most.clone(), 1));
+        assert_eq!(most.load(Ordering::Relaxed), 2, "or nobody opens the breaker");
+    });
+}
+
+#[test]
 fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
     loom::model(|| {
         let (recorder, shape) = two_buckets();
