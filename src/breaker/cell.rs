@@ -1,5 +1,9 @@
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::{SmallRng, SysRng};
 
 use super::clock::{Clock, Moment, Stopwatch};
 use super::engine::{Attempt, Change, Engine, Grant, Opening, ProbeOutcome, Refusal, Rules};
@@ -88,13 +92,27 @@ impl Cell {
         &self.label
     }
 
-    pub(super) fn is_retired(&self) -> bool {
+    /// Whether it is out of the registry for good. While [`retire`](Self::retire) has yet to decide, this waits for that.
+    #[inline]
+    pub(super) fn is_gone(&self) -> bool {
+        self.word().is_retired() && self.is_gone_after_all()
+    }
+
+    #[cold]
+    fn is_gone_after_all(&self) -> bool {
+        let _decided = self.lock();
         self.word().is_retired()
     }
 
     #[cfg(all(test, rampart_loom))]
     pub(super) fn clock(&self) -> &Clock {
         &self.shared.clock
+    }
+
+    #[cfg(all(test, not(rampart_loom)))]
+    pub(super) fn while_locked(&self, run: impl FnOnce()) {
+        let _engine = self.lock();
+        run();
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -127,6 +145,9 @@ impl Cell {
     fn acquire_seldom(self: &Arc<Self>, word: Word, attempt: Attempt) -> Result<Grant, Refusal> {
         match (word.mode(), word.phase(), attempt) {
             (Mode::Disabled, _, _) => return Ok(Grant::Uncounted),
+            (Mode::ObserveOnly | Mode::RetriesOnly, Phase::Live(State::Closed), _) => {
+                return Ok(Grant::Counted { generation: word.generation() });
+            }
             (Mode::Automatic, Phase::Live(State::Open), _)
             | (Mode::RetriesOnly, Phase::Live(State::Open), Attempt::Retry) => self.refuse_by_word(word)?,
             _ => {}
@@ -161,7 +182,9 @@ impl Cell {
     #[cold]
     fn refusal_seldom(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
         match (word.mode(), word.phase(), attempt) {
-            (Mode::Disabled | Mode::ObserveOnly, _, _) | (Mode::RetriesOnly, _, Attempt::First) => return None,
+            (Mode::Disabled | Mode::ObserveOnly, _, _)
+            | (Mode::RetriesOnly, _, Attempt::First)
+            | (Mode::RetriesOnly, Phase::Live(State::Closed), Attempt::Retry) => return None,
             (Mode::ForcedOpen, _, _) => {
                 self.rejected.fetch_add(1, Ordering::Relaxed);
                 return Some(Refusal::FORCED);
@@ -217,9 +240,8 @@ impl Cell {
             Health::Neutral => ProbeOutcome::Neutral,
         };
         let now = self.now().millis();
-        self.change(|engine, rules| {
-            ((), engine.settle_probe(rules, probe, outcome, Opening { now, hint }, &mut rand::rng()))
-        });
+        let mut rng = opening_rng();
+        self.change(|engine, rules| ((), engine.settle_probe(rules, probe, outcome, Opening { now, hint }, &mut rng)));
     }
 
     #[inline]
@@ -244,8 +266,7 @@ impl Cell {
         if policy.counts_streaks() {
             match health {
                 Health::Success => self.streak.success(live),
-                // A row that is older than the window is forgotten with it.
-                Health::Failure => streak = self.streak.failure(counts.calls == 1, live).unwrap_or(0),
+                Health::Failure => streak = self.streak.failure(policy.window.age(now), live).unwrap_or(0),
                 Health::Throttled | Health::Neutral => {}
             }
         }
@@ -257,9 +278,8 @@ impl Cell {
     #[cold]
     fn trip(self: &Arc<Self>, generation: u32, cause: Cause, hint: Option<Duration>) {
         let now = self.now().millis();
-        self.change(|engine, rules| {
-            ((), engine.trip(rules, generation, cause, Opening { now, hint }, &mut rand::rng()))
-        });
+        let mut rng = opening_rng();
+        self.change(|engine, rules| ((), engine.trip(rules, generation, cause, Opening { now, hint }, &mut rng)));
     }
 
     pub(super) fn set_mode(self: &Arc<Self>, mode: Mode) {
@@ -302,10 +322,10 @@ impl Cell {
         let now = self.now();
         Reading {
             state: engine.state(),
-            mode: self.mode(),
+            mode: engine.mode(),
             generation: engine.generation(),
             counts: self.window.counts(self.shared.policy.window, now),
-            streak: self.streak.get(),
+            streak: self.streak.get(self.shared.policy.window.age(Some(now))),
             rejected: self.rejected.load(Ordering::Relaxed),
             open_for: engine.open_until().map(|until| Duration::from_millis(until.saturating_sub(now.millis()))),
             unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
@@ -336,8 +356,7 @@ impl Cell {
 
     fn is_blank(&self, engine: &Engine) -> bool {
         let policy = &self.shared.policy;
-        let as_new = engine.state() == State::Closed && engine.mode() == policy.rules.mode;
-        as_new && self.window.is_idle(policy.window, self.now(), IDLE)
+        engine.is_as_new(&policy.rules) && self.window.is_idle(policy.window, self.now(), IDLE)
     }
 
     /// Lets the engine take a step and publishes what it changes.
@@ -377,4 +396,9 @@ impl Cell {
     fn lock(&self) -> MutexGuard<'_, Engine> {
         lock(&self.engine)
     }
+}
+
+/// Not the thread's own generator: a call can be dropped when its thread ends and has none any more.
+fn opening_rng() -> SmallRng {
+    SmallRng::try_from_rng(&mut SysRng).unwrap_or_else(|_| SmallRng::seed_from_u64(RandomState::new().hash_one(())))
 }

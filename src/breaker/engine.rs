@@ -154,6 +154,11 @@ impl Engine {
         self.mode
     }
 
+    /// Whether one that is made now would do the same.
+    pub(super) fn is_as_new(&self, rules: &Rules) -> bool {
+        matches!(self.phase, Phase::Closed) && self.mode == rules.mode
+    }
+
     pub(super) fn generation(&self) -> u32 {
         self.generation
     }

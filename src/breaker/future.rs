@@ -129,13 +129,14 @@ where
                     }
                 }
                 StageProj::Calling { future, ticket } => {
-                    let result = {
-                        let guard = OnPanic::new(|| ticket.iter_mut().for_each(Ticket::panicked));
-                        let polled = future.poll(cx);
-                        guard.disarm();
-                        ready!(polled).map_err(Into::into)
-                    };
-                    let verdict = this.classifier.classify(result.as_ref().map_err(|error| &**error as _));
+                    let guard = OnPanic::new(|| ticket.iter_mut().for_each(Ticket::panicked));
+                    let judged = future.poll(cx).map(|result| {
+                        let result = result.map_err(Into::into);
+                        let verdict = this.classifier.classify(result.as_ref().map_err(|error| &**error as _));
+                        (result, verdict)
+                    });
+                    guard.disarm();
+                    let (result, verdict) = ready!(judged);
                     let Some(ticket) = ticket.take() else {
                         unreachable!("the ticket is taken once, when the stage ends")
                     };
@@ -206,11 +207,14 @@ where
         }
     };
     let guard = OnPanic::new(|| unready(&panicked()));
-    let polled = service.poll_ready(cx);
-    guard.disarm();
-    polled.map_err(|error| {
+    let judged = service.poll_ready(cx).map_err(|error| {
         let error = error.into();
-        unready(&classifier.classify(Err(&*error)));
+        let verdict = classifier.classify(Err(&*error));
+        (error, verdict)
+    });
+    guard.disarm();
+    judged.map_err(|(error, verdict)| {
+        unready(&verdict);
         error
     })
 }

@@ -219,11 +219,11 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
     }
 
     /// Also opens after this many failures in a row, whatever the minimum. A throttled call neither adds to the row nor
-    /// ends it. With a window of time, a row that is older than the window is forgotten with it.
+    /// ends it. With a window of time, a row whose last failure has left the window is forgotten with it.
     ///
     /// # Panics
     ///
-    /// If it is 0.
+    /// If it is 0, or more than a million (1,048,575).
     #[must_use]
     pub fn consecutive_failures(self, failures: u32) -> Self {
         self.set(|settings| settings.set_consecutive_failures(failures))

@@ -73,6 +73,20 @@ fn loom_concurrent_failures_trip_once() {
 }
 
 #[test]
+fn loom_a_success_that_completes_the_minimum_opens_unless_the_failure_does() {
+    loom::model(|| {
+        let cell = cell(|settings| {
+            settings.set_window(Window::count(3));
+            settings.set_minimum_calls(2);
+            settings.set_failure_rate(0.5);
+        });
+        let end = |cell: Arc<Cell>, ending| move || cell.settle(grant(&cell), None, ending);
+        both(end(cell.clone(), FAILURE), end(cell.clone(), SUCCESS));
+        assert_eq!((cell.state(), cell.read().generation), (State::Open, 1));
+    });
+}
+
+#[test]
 fn loom_concurrent_failures_in_a_row_trip_once() {
     loom::model(|| {
         let cell = cell(|settings| settings.set_consecutive_failures(2));
@@ -175,6 +189,23 @@ fn loom_buckets_rotate_without_losing_a_call() {
 }
 
 #[test]
+fn loom_of_failures_in_neighbouring_buckets_one_sees_both() {
+    loom::model(|| {
+        let (recorder, shape) = two_buckets();
+        let most = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+        let record = |recorder: Arc<Recorder>, [failures, slow]: [Arc<AtomicUsize>; 2], second| {
+            move || {
+                let seen = recorder.record(shape, at(second), FAILED, || true).unwrap_or_default();
+                failures.fetch_max(seen.failures as usize, Ordering::Relaxed);
+                slow.fetch_max(seen.slow as usize, Ordering::Relaxed);
+            }
+        };
+        both(record(recorder.clone(), most.clone(), 0), record(recorder.clone(), most.clone(), 1));
+        assert_eq!(most.map(|most| most.load(Ordering::Relaxed)), [2, 2], "or nobody opens the breaker");
+    });
+}
+
+#[test]
 fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
     loom::model(|| {
         let (recorder, shape) = two_buckets();
@@ -224,7 +255,7 @@ fn loom_a_retired_cell_loses_no_call() {
                 move || {
                     holders.fetch_add(1, Ordering::Relaxed);
                     fence(Ordering::SeqCst);
-                    if !cell.is_retired() {
+                    if !cell.is_gone() {
                         cell.settle(grant(&cell), None, FAILURE);
                         counted.store(1, Ordering::Relaxed);
                     }

@@ -123,7 +123,7 @@ pub fn header(name: &str) -> ByHeader {
 }
 
 /// One breaker for each host and port, from the request's URI, else from its `Host` header. Letter case makes no
-/// difference.
+/// difference; a user and a password are left out.
 #[must_use]
 pub fn host() -> ByHost {
     ByHost
@@ -222,16 +222,20 @@ impl Keyed for ByHost {
 
 impl<B> Partition<Request<B>> for ByHost {
     fn key(&self, request: &Request<B>) -> Option<Host> {
-        if let Some(authority) = request.uri().authority() {
-            return Some(Host(authority.clone()));
+        match request.uri().authority() {
+            Some(authority) => Some(authority.clone().into()),
+            None => Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok().map(Host::from),
         }
-        Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok().map(Host)
     }
 }
 
 impl From<Authority> for Host {
     fn from(authority: Authority) -> Self {
-        Self(authority)
+        // Credentials are not for labels. Only who still writes them into a URI (RFC 3986 section 3.2.1) pays for this.
+        match authority.as_str().rsplit_once('@') {
+            None => Self(authority),
+            Some((_, host)) => Self(Authority::try_from(host).unwrap_or(Authority::from_static("invalid"))),
+        }
     }
 }
 

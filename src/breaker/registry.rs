@@ -105,7 +105,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         let cell = self.cells.get(key, &guard)?.clone();
         // Between taking hold of the cell and reading its word: see `Cell::retire`.
         fence(Ordering::SeqCst);
-        (!cell.is_retired()).then_some(cell)
+        (!cell.is_gone()).then_some(cell)
     }
 
     /// The breaker for a call with this key: its own, or the one to share if there is no room.
@@ -120,8 +120,14 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
     /// The breaker of this key, which is made if there is room.
     #[cold]
     pub(super) fn insert(&self, key: K, keep: impl FnOnce(K) -> K) -> Option<Arc<Cell>> {
-        let mut changes = self.changes_if_worth()?;
+        if !self.is_worth() {
+            return None;
+        }
+        // The caller's own code, which may panic or come back here: not under the lock, and nor is what the guard lets go.
+        let key = keep(key);
+        let cell = self.new_cell(self.labels.of(&key));
         let guard = self.cells.guard();
+        let mut changes = self.changes_if_worth()?;
         // Nobody retires a cell while this holds the lock.
         if let Some(cell) = self.cells.get(&key, &guard) {
             return Some(cell.clone());
@@ -129,8 +135,6 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         if !self.has_room(&mut changes, &guard) {
             return None;
         }
-        let key = keep(key);
-        let cell = self.new_cell(self.labels.of(&key));
         self.cells.insert(key, cell.clone(), &guard);
         Some(cell)
     }
@@ -145,8 +149,13 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
             fence(Ordering::SeqCst);
             cell
         })
-        .filter(|cell| !cell.is_retired())
+        .filter(|cell| !cell.is_gone())
         .collect()
+    }
+
+    /// Whether there is room, or a sweep is due that may make some.
+    fn is_worth(&self) -> bool {
+        self.len() < self.shared.policy.max_partitions || self.now() >= self.next_sweep.load(Ordering::Relaxed)
     }
 
     /// The lock, unless it is already known that there will be no room: a flood of new keys does not queue for that.
@@ -154,7 +163,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         if self.len() < self.shared.policy.max_partitions {
             return Some(self.changes());
         }
-        if self.now() < self.next_sweep.load(Ordering::Relaxed) {
+        if !self.is_worth() {
             return None;
         }
         match self.changes.try_lock() {
@@ -205,5 +214,81 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
             changes.next_warning = now.saturating_add(WARN_EVERY_MILLIS);
         }
         due
+    }
+}
+
+#[cfg(all(test, not(rampart_loom)))]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::breaker::Mode;
+    use crate::breaker::engine::Attempt;
+    use crate::breaker::partition::{self, ByHeader};
+    use crate::breaker::settings::Settings;
+    use http::HeaderValue;
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(200);
+
+    fn registry(max_partitions: usize, mode: Mode) -> Registry<HeaderValue> {
+        let mut settings = Settings::default();
+        settings.set_max_partitions(max_partitions);
+        settings.set_mode(mode);
+        Registry::new(settings.policy())
+    }
+
+    fn key() -> (ByHeader, HeaderValue) {
+        (partition::header("x-tenant-id"), HeaderValue::from_static("tenant-7"))
+    }
+
+    #[test]
+    fn a_breaker_that_is_looked_at_and_stays_is_found_and_listed_all_the_time() {
+        let registry = registry(1, Mode::Automatic);
+        let (by, key) = key();
+        let own = registry.find_or_insert(&by, key.clone());
+        let (registry, by, key) = (&registry, &by, &key);
+        std::thread::scope(|scope| {
+            // A sweep is under way.
+            let _changes = registry.changes();
+            let (found, is_found) = mpsc::channel();
+            let retired = own.retire(|| {
+                scope.spawn(move || {
+                    let _ = found.send((registry.find_or_insert(by, key.clone()), registry.cells().len()));
+                });
+                // Whoever waits for the sweep's judgement is in order; whoever does not is caught here.
+                if let Ok((cell, listed)) = is_found.recv_timeout(SHORT) {
+                    assert_eq!((cell.label(), listed), ("tenant-7", 1));
+                }
+                false
+            });
+            assert!(!retired);
+            if let Ok((cell, listed)) = is_found.recv_timeout(LONG) {
+                assert_eq!((cell.label(), listed), ("tenant-7", 1));
+            }
+        });
+        assert_eq!(registry.overflowed(), 0);
+    }
+
+    #[test]
+    fn rule_8_a_closed_breaker_that_counts_takes_no_lock() {
+        for mode in [Mode::Automatic, Mode::ObserveOnly, Mode::RetriesOnly] {
+            let registry = Arc::new(registry(1, mode));
+            let (done, is_done) = mpsc::channel();
+            let cell = registry.default_cell().clone();
+            std::thread::spawn(move || {
+                // While somebody has the lock.
+                cell.while_locked(|| {
+                    let grant = cell.acquire(Attempt::First);
+                    assert!(cell.refusal(Attempt::Retry).is_none());
+                    if let Ok(grant) = grant {
+                        cell.settle(grant, None, crate::classify::Verdict::transient().into());
+                    }
+                });
+                done.send(cell.read().counts.failures)
+            });
+            assert_eq!(is_done.recv_timeout(LONG), Ok(1), "{mode}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::clock::millis_up;
 use super::engine::Rules;
 use super::ramp::Ramp;
+use super::streak;
 use super::window::{Counts, Kind, Shape};
 use super::{Cause, Mode, Window};
 use crate::backoff::Backoff;
@@ -118,6 +119,11 @@ impl Settings {
 
     pub(super) fn set_consecutive_failures(&mut self, failures: u32) {
         assert!(failures >= 1, "consecutive_failures: must be at least 1, but is {failures}");
+        assert!(
+            failures <= streak::COUNT_MAX,
+            "consecutive_failures: must be at most {}, but is {failures}",
+            streak::COUNT_MAX
+        );
         self.consecutive_failures = Some(failures);
     }
 

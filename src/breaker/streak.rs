@@ -1,51 +1,103 @@
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
-/// Failures in a row: success ends them. Kept right across generations in the way of the [windows](super::window).
+/// Failures in a row: success ends them, and so does time, when the last of them has left the window. Kept right across
+/// generations in the way of the [windows](super::window).
 #[derive(Debug)]
-pub(super) struct Streak(AtomicU32);
+pub(super) struct Streak(AtomicU64);
 
-/// Epoch 8, failures 24.
-const COUNT: u32 = 24;
-const COUNT_MAX: u32 = (1 << COUNT) - 1;
+/// When something happens, in the ticks of a window of time, and after how many of them it has left the window. In a
+/// window of calls there is no time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Age {
+    pub(super) tick: u64,
+    pub(super) gone_after: u64,
+}
+
+/// Epoch 8, tick of the last failure 36, failures 20.
+#[derive(Clone, Copy)]
+struct Row(u64);
+
+/// The longest row that can be told.
+pub(super) const COUNT_MAX: u32 = (1 << COUNT) - 1;
+const COUNT: u32 = 20;
+const TICK: u32 = 36;
+const TICK_MASK: u64 = (1 << TICK) - 1;
+const EPOCH: u32 = COUNT + TICK;
 
 impl Streak {
     pub(super) fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self(AtomicU64::new(0))
     }
 
-    pub(super) fn get(&self) -> u32 {
-        self.0.load(Ordering::Acquire) & COUNT_MAX
+    pub(super) fn get(&self, age: Age) -> u32 {
+        self.load().count_at(age)
     }
 
-    /// One more, and how many that makes. The first of a new row, if what was before is too long ago.
-    pub(super) fn failure(&self, first: bool, live: impl Fn() -> bool) -> Option<u32> {
-        self.update(live, |count| if first { 1 } else { (count + 1).min(COUNT_MAX) })
+    /// One more, and how many that makes; nothing if `live` says that it comes too late.
+    pub(super) fn failure(&self, age: Age, live: impl Fn() -> bool) -> Option<u32> {
+        self.update(live, |row| {
+            let count = (row.count_at(age) + 1).min(COUNT_MAX);
+            let tick = if count > 1 && row.is_ahead_of(age.tick) { row.tick() } else { age.tick };
+            row.with(tick, count)
+        })
     }
 
     pub(super) fn success(&self, live: impl Fn() -> bool) {
-        if self.get() != 0 {
-            self.update(live, |_| 0);
+        if self.load().count() != 0 {
+            self.update(live, |row| row.with(0, 0));
         }
     }
 
     pub(super) fn reset(&self) {
-        let epoch = self.0.load(Ordering::Acquire) >> COUNT;
-        self.0.swap(epoch.wrapping_add(1) << COUNT, Ordering::AcqRel);
+        let epoch = self.load().0 >> EPOCH;
+        self.0.swap(epoch.wrapping_add(1) << EPOCH, Ordering::AcqRel);
     }
 
-    fn update(&self, live: impl Fn() -> bool, change: impl Fn(u32) -> u32) -> Option<u32> {
-        let mut seen = self.0.load(Ordering::Acquire);
+    fn load(&self) -> Row {
+        Row(self.0.load(Ordering::Acquire))
+    }
+
+    fn update(&self, live: impl Fn() -> bool, change: impl Fn(Row) -> Row) -> Option<u32> {
+        let mut seen = self.load();
         loop {
             if !live() {
                 return None;
             }
-            let count = change(seen & COUNT_MAX);
-            let next = seen & !COUNT_MAX | count;
-            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Some(count),
-                Err(now) => seen = now,
+            let next = change(seen);
+            match self.0.compare_exchange_weak(seen.0, next.0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(next.count()),
+                Err(now) => seen = Row(now),
             }
         }
+    }
+}
+
+impl Row {
+    fn count(self) -> u32 {
+        self.0 as u32 & COUNT_MAX
+    }
+
+    fn tick(self) -> u64 {
+        self.0 >> COUNT & TICK_MASK
+    }
+
+    /// Whether its last failure came after that tick: threads do not read the clock in the order in which they come.
+    fn is_ahead_of(self, tick: u64) -> bool {
+        self.passed(tick) > TICK_MASK / 2
+    }
+
+    fn passed(self, tick: u64) -> u64 {
+        tick.wrapping_sub(self.tick()) & TICK_MASK
+    }
+
+    /// The failures, unless the last of them has left the window.
+    fn count_at(self, age: Age) -> u32 {
+        let gone = self.passed(age.tick) >= age.gone_after && !self.is_ahead_of(age.tick);
+        if gone { 0 } else { self.count() }
+    }
+
+    fn with(self, tick: u64, count: u32) -> Self {
+        Self(self.0 >> EPOCH << EPOCH | (tick & TICK_MASK) << COUNT | u64::from(count))
     }
 }
 
@@ -53,18 +105,43 @@ impl Streak {
 mod tests {
     use super::*;
 
+    const LEN: u64 = 10;
+
+    fn at(tick: u64) -> Age {
+        Age { tick, gone_after: LEN }
+    }
+
     #[test]
     fn counts_failures_in_a_row_of_one_generation() {
         let streak = Streak::new();
-        assert_eq!(streak.failure(false, || true), Some(1));
-        assert_eq!(streak.failure(false, || true), Some(2));
+        assert_eq!(streak.failure(at(0), || true), Some(1));
+        assert_eq!(streak.failure(at(0), || true), Some(2));
         streak.success(|| false);
-        assert_eq!(streak.failure(false, || false), None);
-        assert_eq!(streak.get(), 2, "what comes too late changes nothing");
+        assert_eq!(streak.failure(at(0), || false), None);
+        assert_eq!(streak.get(at(0)), 2, "what comes too late changes nothing");
         streak.success(|| true);
-        assert_eq!(streak.failure(false, || true), Some(1));
-        assert_eq!(streak.failure(true, || true), Some(1));
+        assert_eq!(streak.failure(at(0), || true), Some(1));
         streak.reset();
-        assert_eq!(streak.get(), 0);
+        assert_eq!(streak.get(at(0)), 0);
+    }
+
+    #[test]
+    fn a_row_ends_when_its_last_failure_leaves_the_window() {
+        for begin in [0, 7, TICK_MASK - 3, TICK_MASK, 5 * TICK_MASK] {
+            let streak = Streak::new();
+            streak.failure(at(begin), || true);
+            assert_eq!(streak.failure(at(begin + LEN - 1), || true), Some(2));
+            assert_eq!(streak.failure(at(begin), || true), Some(3), "a clock that was read a little earlier");
+            let last = begin + 2 * (LEN - 1);
+            assert_eq!((streak.get(at(last)), streak.get(at(last + 1))), (3, 0));
+            assert_eq!(streak.failure(at(last + 1), || true), Some(1));
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_overflow() {
+        let streak = Streak(AtomicU64::new(Row(0).with(0, COUNT_MAX).0));
+        assert_eq!(streak.failure(at(0), || true), Some(COUNT_MAX));
+        assert_eq!(streak.load().0 >> COUNT, 0);
     }
 }

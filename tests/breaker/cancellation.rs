@@ -3,6 +3,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_rampart::breaker::{Abandoned, State, Window};
+use tower_rampart::classify::{Verdict, classifier_fn};
 use tower_rampart::{BoxError, CircuitBreakerLayer};
 
 use crate::support::*;
@@ -134,4 +135,19 @@ async fn rule_3_a_call_dropped_by_a_panic_elsewhere_teaches_nothing() {
     .await;
     assert!(caught.is_err());
     assert_eq!((layer.breaker().state(), layer.breaker().snapshot().calls), (State::Closed, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_3_a_panic_of_the_classifier_is_a_failure_and_is_settled_at_once() {
+    fn judge(_: Result<&Answer, &(dyn std::error::Error + 'static)>) -> Verdict {
+        panic!("cannot judge")
+    }
+    let layer = CircuitBreakerLayer::new(classifier_fn(judge)).window(Window::count(1));
+    let (service, _) = over(&layer);
+    for what in [Do::Succeed, Do::Fail] {
+        let mut call = begin(std::panic::AssertUnwindSafe(call(&service, what)).catch_unwind());
+        assert!(matches!(poll_once(call.as_mut()).await, std::task::Poll::Ready(Err(_))));
+        assert_eq!(layer.breaker().state(), State::Open);
+        layer.breaker().reset();
+    }
 }

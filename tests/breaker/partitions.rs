@@ -1,11 +1,15 @@
 use std::collections::HashSet;
 use std::convert::Infallible;
+use std::fmt;
 use std::future::ready;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use http::{HeaderValue, Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::CircuitBreakerLayer;
-use tower_rampart::breaker::{State, Window, partition};
+use tower_rampart::breaker::{Handle, Mode, State, Window, partition};
 use tower_rampart::classify::HttpClassifier;
 
 use crate::support::*;
@@ -217,4 +221,69 @@ async fn extensions_make_keys() {
     let requests =
         vec![get("/").extension(Tenant(7)).body(()).unwrap(), get("/").extension(Tenant(7)).body(()).unwrap()];
     assert_eq!(labels_after(partition::extension::<Tenant>(), requests).await, ["Tenant(7)"]);
+}
+
+#[tokio::test]
+async fn hosts_never_carry_credentials() {
+    let requests = vec![
+        get("http://user:hunter2@one.example:81/").body(()).unwrap(),
+        get("http://one.example:81/").body(()).unwrap(),
+        get("/").header("host", "user:hunter2@one.example:81").body(()).unwrap(),
+    ];
+    assert_eq!(labels_after(partition::host(), requests).await, ["one.example:81"]);
+}
+
+/// A key whose `Debug` asks the breakers of its own layer.
+#[derive(Clone)]
+struct Asking(u64, Arc<OnceLock<Handle<Asking>>>);
+
+impl PartialEq for Asking {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Asking {}
+
+impl Hash for Asking {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl fmt::Debug for Asking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let breakers = self.1.get().unwrap();
+        if self.0 < 5 {
+            let next = Self(self.0 + 1, self.1.clone());
+            assert!(breakers.get_or_insert(&next).is_some());
+        }
+        write!(f, "{}", self.0)
+    }
+}
+
+#[test]
+fn a_key_that_asks_for_breakers_while_it_is_named_locks_nobody_out() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let layer = layer().partition_by(partition::by(|request: &Asking| request.clone()));
+        let cell = Arc::new(OnceLock::new());
+        cell.set(layer.handle()).unwrap();
+        assert!(layer.handle().get_or_insert(&Asking(1, cell)).is_some());
+        done.send(layer.handle().len())
+    });
+    // It ends at once or never.
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(60)), Ok(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn partition_rule_2_what_begins_forced_open_is_forgotten_too() {
+    let layer = keyed().window(Window::time(10 * SECOND)).mode(Mode::ForcedOpen).max_partitions(1);
+    let (service, _) = over(&layer);
+    for id in 0..3 {
+        call_for(&service, id, Do::Succeed).await;
+        assert!(layer.handle().get(&id).is_some(), "{id}");
+        advance(10 * SECOND).await;
+    }
+    assert_eq!(layer.handle().overflowed(), 0);
 }

@@ -169,3 +169,32 @@ async fn rule_9_a_breaker_that_was_open_for_a_hundred_years_is_probed() {
     assert_eq!(call(&service, Do::Succeed).await, OK);
     assert_eq!(layer.breaker().state(), State::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn rule_1_a_row_that_is_older_than_the_window_is_forgotten_with_it() {
+    let layer = layer().window(Window::time(60 * SECOND)).minimum_calls(100).consecutive_failures(5);
+    let (service, _) = over(&layer);
+    calls(&service, 4, Do::Fail).await;
+    // Something is in the window all the time, but nothing of the row.
+    for _ in 0..10 {
+        advance(50 * SECOND).await;
+        call(&service, Do::Throttle).await;
+    }
+    assert_eq!(layer.breaker().snapshot().consecutive_failures, 0);
+    calls(&service, 4, Do::Fail).await;
+    assert_eq!((layer.breaker().state(), layer.breaker().snapshot().consecutive_failures), (State::Closed, 4));
+    advance(50 * SECOND).await;
+    call(&service, Do::Fail).await;
+    assert_eq!(layer.breaker().state(), State::Open, "a slow row is a row");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_1_a_row_in_a_window_of_calls_has_no_age() {
+    let layer = layer().window(Window::count(100)).consecutive_failures(3);
+    let (service, _) = over(&layer);
+    for state in [State::Closed, State::Closed, State::Open] {
+        advance(3_600 * SECOND).await;
+        call(&service, Do::Fail).await;
+        assert_eq!(layer.breaker().state(), state);
+    }
+}

@@ -1,5 +1,5 @@
 use super::{Counts, Outcome};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 
 /// Exactly the last N outcomes.
 ///
@@ -53,8 +53,10 @@ impl<'a> CountWindow<'a> {
     pub(super) fn record(self, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
         let (position, filled) = self.take_position(&live)?;
         let difference = self.put(position, outcome, &live)?;
+        seq_cst_in_loom();
         let counters =
             if difference == 0 { Counters(self.counters.load(Ordering::SeqCst)) } else { self.add(difference, &live)? };
+        seq_cst_in_loom();
         // What others have filled since only makes the check of the last of them right: each sees its own and all
         // counted before.
         Some(counters.counts(if difference == 0 { filled } else { self.filled() }))

@@ -13,6 +13,7 @@ use std::time::Duration;
 use self::count::CountWindow;
 use self::time::TimeWindow;
 use super::clock::{Moment, millis_up, nanos};
+use super::streak::Age;
 use crate::sync::AtomicU64;
 
 /// Which outcomes the rates of a breaker are made of. Slides: nothing older counts, however much it was.
@@ -157,6 +158,16 @@ impl Shape {
             Kind::Count(calls) => Self::Count { calls },
             Kind::Time { length, buckets } => {
                 Self::Time { buckets, bucket_nanos: nanos(length).div_ceil(buckets.into()), watch_slow }
+            }
+        }
+    }
+
+    /// How the window tells that something is older than itself.
+    pub(super) fn age(self, now: Option<Moment>) -> Age {
+        match self {
+            Self::Count { .. } => Age { tick: 0, gone_after: u64::MAX },
+            Self::Time { buckets, bucket_nanos, .. } => {
+                Age { tick: now.map_or(0, Moment::nanos) / bucket_nanos, gone_after: buckets.into() }
             }
         }
     }

@@ -1,5 +1,5 @@
 use super::{Counts, Outcome};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 
 /// The outcomes of the last B ticks, one bucket a tick.
 ///
@@ -57,6 +57,10 @@ impl<'a> TimeWindow<'a> {
         if self.watches_slow() {
             self.count(self.len + index, outcome.slow, &live)?;
         }
+        // Asked again: whoever has moved on meanwhile may have looked here too early. All of this is in one order
+        // (`SeqCst`), so that of several recorders the last to count sees what all of them have counted.
+        seq_cst_in_loom();
+        let newest = Newest::from_bits(self.newest.load(Ordering::SeqCst));
         Some(self.sum(newest, newest.tick))
     }
 
@@ -104,33 +108,33 @@ impl<'a> TimeWindow<'a> {
                 return None;
             }
             let steps = u32::try_from(tick - newest.tick).map_or(self.len, |steps| steps.min(self.len));
-            for step in 1..=steps {
-                let step = newest.plus(step, self.len);
-                for index in self.indices(step) {
-                    self.empty(index, step / self.len, &live)?;
-                }
-            }
+            // Laps are compared the shorter way round: whoever slept for so long that this is wrong must not empty.
+            let unmoved = || live() && self.newest.load(Ordering::Acquire) == seen;
+            let emptied = (1..=steps)
+                .map(|step| newest.plus(step, self.len))
+                .all(|step| self.indices(step).all(|index| self.empty(index, step / self.len, unmoved)));
             let after = Newest { tick, step: newest.plus(steps, self.len) };
-            if self.newest.compare_exchange(seen, after.bits(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            if emptied && self.newest.compare_exchange(seen, after.bits(), Ordering::SeqCst, Ordering::Acquire).is_ok()
+            {
                 return Some(after);
             }
         }
     }
 
-    /// Begins a new lap in this bucket, if nobody has yet.
-    fn empty(self, index: usize, lap: u32, live: impl Fn() -> bool) -> Option<()> {
+    /// Begins a new lap in this bucket, if nobody has yet. False if it may no longer be done.
+    fn empty(self, index: usize, lap: u32, may: impl Fn() -> bool) -> bool {
         let bucket = &self.buckets[index];
         let mut seen = bucket.load(Ordering::Acquire);
         while Bucket(seen).is_before(lap) {
-            if !live() {
-                return None;
+            if !may() {
+                return false;
             }
             match bucket.compare_exchange_weak(seen, Bucket::empty(lap).0, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break,
                 Err(now) => seen = now,
             }
         }
-        Some(())
+        true
     }
 
     /// Counts in whatever lap the bucket is: one that is ahead only means that time has gone on meanwhile.
@@ -141,7 +145,7 @@ impl<'a> TimeWindow<'a> {
             if !live() {
                 return None;
             }
-            match bucket.compare_exchange_weak(seen, Bucket(seen).plus(hit).0, Ordering::AcqRel, Ordering::Acquire) {
+            match bucket.compare_exchange_weak(seen, Bucket(seen).plus(hit).0, Ordering::SeqCst, Ordering::Acquire) {
                 Ok(_) => return Some(()),
                 Err(now) => seen = now,
             }
@@ -168,7 +172,7 @@ impl<'a> TimeWindow<'a> {
 
     /// Adds a bucket, if it is of this lap.
     fn add(self, counts: &mut Counts, index: u32, lap: u32) {
-        let bucket = Bucket(self.buckets[index as usize].load(Ordering::Acquire));
+        let bucket = Bucket(self.buckets[index as usize].load(Ordering::SeqCst));
         if bucket.lap() == lap {
             counts.calls += bucket.calls();
             counts.failures += bucket.hits();
@@ -180,7 +184,7 @@ impl<'a> TimeWindow<'a> {
 
     /// The slow calls, in proportion to the calls, should one of both words have been halved and the other not yet.
     fn slow_calls(self, index: u32, bucket: Bucket) -> u64 {
-        let slow = Bucket(self.buckets[(self.len + index) as usize].load(Ordering::Acquire));
+        let slow = Bucket(self.buckets[(self.len + index) as usize].load(Ordering::SeqCst));
         if slow.lap() == bucket.lap() { slow.hits().min(bucket.calls()) } else { 0 }
     }
 }
@@ -300,6 +304,48 @@ mod tests {
         window.reset(1);
         assert_eq!(window.counts(1), counts(0, 0));
         assert_eq!(window.record(1, OK, || true), Some(counts(1, 0)));
+    }
+
+    /// Lets others go on at one of the points where a recorder may be interrupted, and returns what it then sees.
+    fn interrupted(window: TimeWindow<'_>, tick: u64, at: u32, others: impl Fn()) -> Option<Counts> {
+        let asked = std::cell::Cell::new(0);
+        window.record(tick, FAILED, || {
+            asked.set(asked.get() + 1);
+            if asked.get() == at {
+                others();
+            }
+            true
+        })
+    }
+
+    #[test]
+    fn of_two_recorders_in_neighbouring_buckets_the_last_sees_both() {
+        let words = words(10, false);
+        let window = TimeWindow::new(&words, 10, false);
+        // In between, the other moves on to the next bucket and sees nothing of the first.
+        let first = interrupted(window, 0, 1, || assert_eq!(window.record(1, FAILED, || true), Some(counts(1, 1))));
+        assert_eq!(first, Some(counts(2, 2)));
+    }
+
+    #[test]
+    fn a_recorder_that_slept_for_ages_spoils_no_bucket() {
+        for at in 1..=5 {
+            let words = words(2, false);
+            let window = TimeWindow::new(&words, 2, false);
+            // More laps than half of the numbers they have.
+            let end = 2 * 9_000;
+            let others = || {
+                for tick in 2..=end {
+                    window.record(tick, OK, || true);
+                }
+            };
+            interrupted(window, 2, at, others);
+            for tick in end + 2..end + 10 {
+                let before = window.counts(tick).calls;
+                let seen = window.record(tick, OK, || true);
+                assert_eq!(seen.map(|seen| seen.calls), Some(before + 1), "asked {at}, tick {tick}");
+            }
+        }
     }
 
     #[test]
