@@ -17,6 +17,14 @@ use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 use crate::support::*;
 
 /// A firewall that rejects what a connection still sends can end it with this error after the request was read.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_nobody_says_came_while_connecting_proves_nothing() {
+    let upstream = Upstream::new([connection_refused(), answer(200)]);
+    let log = upstream.log();
+    let error = send(layer(), upstream, post("charge")).await.unwrap_err();
+    assert_eq!((gave_up(&error).kind(), log.calls()), (GiveUp::NotIdempotent, 1));
+}
+
 /// Otherwise no timeout outside could cut it, and no other task of the thread would run.
 #[tokio::test(start_paused = true)]
 async fn no_time_is_too_long() {
