@@ -16,6 +16,18 @@ use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
 use crate::support::*;
 
+#[tokio::test(start_paused = true)]
+async fn an_idempotency_key_without_a_value_is_none() {
+    for (value, calls) in [("", 1), ("  ", 1), ("\t", 1), ("7f3a", 2)] {
+        let upstream = Upstream::new([answer(503), answer(200)]);
+        let log = upstream.log();
+        let mut request = post("charge");
+        request.headers_mut().insert("idempotency-key", value.parse().unwrap());
+        send(layer(), upstream, request).await.unwrap();
+        assert_eq!(log.calls(), calls, "{value:?}");
+    }
+}
+
 /// A firewall that rejects what a connection still sends can end it with this error after the request was read.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_nobody_says_came_while_connecting_proves_nothing() {
