@@ -10,8 +10,8 @@ use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
-use tower_rampart::classify::{Class, HttpClassifier, Verdict, classifier_fn};
-use tower_rampart::retry::{Backoff, Deadline, GiveUp, ReplayBody, TimedOut};
+use tower_rampart::classify::{Class, HttpClassifier, Processed, Verdict, classifier_fn};
+use tower_rampart::retry::{Backoff, Deadline, GiveUp, ReplayBody, RetryReport, TimedOut};
 use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
 use crate::support::*;
@@ -35,6 +35,24 @@ async fn a_refusal_that_nobody_says_came_while_connecting_proves_nothing() {
     let log = upstream.log();
     let error = send(layer(), upstream, post("charge")).await.unwrap_err();
     assert_eq!((gave_up(&error).kind(), log.calls()), (GiveUp::NotIdempotent, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_retries_do_not_repeat_what_the_inner_one_may_have_had_processed() {
+    let upstream = Upstream::new([answer(503), answer(429), answer(200)]);
+    let log = upstream.log();
+    let both = ServiceBuilder::new().layer(layer()).layer(layer().max_attempts(2).idempotent(|_| true));
+    let response = both.service(upstream).oneshot(post("charge")).await.unwrap();
+    assert_eq!((response.status().as_u16(), log.calls()), (429, 2));
+    assert_eq!(Verdict::of(&response).processed(), Processed::Maybe);
+    assert_eq!(RetryReport::of(&response).unwrap().processed(), Processed::Maybe);
+
+    // What none of them had processed is retried by both.
+    let upstream = Upstream::new([answer(429), answer(429), answer(200)]);
+    let log = upstream.log();
+    let both = ServiceBuilder::new().layer(layer()).layer(layer().max_attempts(2));
+    let response = both.service(upstream).oneshot(post("charge")).await.unwrap();
+    assert_eq!((response.status().as_u16(), log.calls()), (200, 3));
 }
 
 /// Otherwise no timeout outside could cut it, and no other task of the thread would run.

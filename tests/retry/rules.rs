@@ -352,6 +352,7 @@ async fn rule_5_what_an_earlier_attempt_may_have_done_is_not_forgotten() {
     ] {
         let response = send(layer().max_attempts(2), Upstream::new(steps), get()).await.unwrap();
         assert_eq!(RetryReport::of(&response).unwrap().processed(), processed);
+        assert_eq!(Verdict::of(&response).processed(), processed);
     }
 }
 
