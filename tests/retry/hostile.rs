@@ -1,7 +1,9 @@
 //! What a hostile or careless caller, body, server or stack tries, and fails at.
 
-use std::future::pending;
+use std::future::{pending, ready};
+use std::io;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_rampart::classify::{Class, HttpClassifier, Processed, Verdict, classifier_fn};
 use tower_rampart::retry::{Backoff, Deadline, GiveUp, ReplayBody, RetryReport, TimedOut};
 use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
@@ -56,6 +58,24 @@ async fn two_retries_do_not_repeat_what_the_inner_one_may_have_had_processed() {
 }
 
 /// Otherwise no timeout outside could cut it, and no other task of the thread would run.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_fails_at_once_does_not_keep_the_thread() {
+    let calls = AtomicU32::new(0);
+    let inner = service_fn(|_: Request<ReplayBody<Full<Bytes>>>| {
+        calls.fetch_add(1, Ordering::Relaxed);
+        ready(Err::<Response<()>, _>(io::Error::other("down")))
+    });
+    let layer = layer().max_attempts(1_000).backoff(Backoff::none());
+    let mut call = pin!(layer.layer(inner).oneshot(get()));
+    for calls_so_far in 1..=10 {
+        assert!(poll_once(call.as_mut()).is_pending());
+        assert_eq!(calls.load(Ordering::Relaxed), calls_so_far);
+    }
+    // It goes on by itself.
+    let error = call.await.unwrap_err();
+    assert_eq!((gave_up(&error).attempts(), calls.load(Ordering::Relaxed)), (1_000, 1_000));
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_time_is_too_long() {
     let breaker = CircuitBreakerLayer::new_for_http()
