@@ -91,7 +91,7 @@ pub fn header(name: &str) -> ByHeader {
 }
 
 /// One breaker for each host and port, from the request's URI, else from its `Host` header. Letter case makes no
-/// difference.
+/// difference, and neither do a user and a password in front of the host, which no label shows.
 #[must_use]
 pub fn host() -> ByHost {
     ByHost
@@ -172,10 +172,15 @@ impl Keyed for ByHost {
 
 impl<B> Partition<Request<B>> for ByHost {
     fn key(&self, request: &Request<B>) -> Option<Authority> {
-        if let Some(authority) = request.uri().authority() {
-            return Some(authority.clone());
+        let authority = match request.uri().authority() {
+            Some(authority) => authority.clone(),
+            None => Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok()?,
+        };
+        // Credentials are not for labels. Only who still writes them into a URI (RFC 3986 section 3.2.1) pays for this.
+        match authority.as_str().rsplit_once('@') {
+            None => Some(authority),
+            Some((_, host)) => Authority::try_from(host).ok(),
         }
-        Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok()
     }
 }
 

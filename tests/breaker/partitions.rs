@@ -218,3 +218,14 @@ async fn extensions_make_keys() {
         vec![get("/").extension(Tenant(7)).body(()).unwrap(), get("/").extension(Tenant(7)).body(()).unwrap()];
     assert_eq!(labels_after(partition::extension::<Tenant>(), requests).await, ["Tenant(7)"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_host_is_known_without_the_credentials_in_front_of_it() {
+    let requests = vec![
+        get("http://one:secret@billing.example/a").body(()).unwrap(),
+        get("http://two@billing.example/b").body(()).unwrap(),
+        get("http://billing.example/c").body(()).unwrap(),
+        get("/relative").header("host", "three:secret@billing.example").body(()).unwrap(),
+    ];
+    assert_eq!(labels_after(partition::host(), requests).await, ["billing.example"]);
+}
