@@ -243,3 +243,57 @@ async fn redirected_a_processed_post_is_sent_once() {
     let response = ServiceBuilder::new().layer(retry).service(client).oneshot(post).await.unwrap();
     assert_eq!((response.status().as_u16(), posts.load(std::sync::atomic::Ordering::Relaxed)), (303, 1));
 }
+
+/// 101: the connection behind the answer belongs to the caller, and no layer holds on to it.
+#[tokio::test]
+async fn upgraded_a_connection_comes_through_whole() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let upstream = server::Server::start(|mut stream| async move {
+        server::read_head(&mut stream).await;
+        server::say(&mut stream, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")
+            .await;
+        let mut ping = [0; 4];
+        stream.read_exact(&mut ping).await.unwrap();
+        server::say(&mut stream, &ping).await;
+        server::fin(stream);
+    })
+    .await;
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = told.clone();
+    let client = ServiceBuilder::new()
+        .layer(RetryLayer::new_for_http())
+        .layer(CircuitBreakerLayer::new_for_http())
+        .layer(ClassifyLayer::new_for_http().judge_body().on_verdict(move |v: &Verdict| heard.lock().unwrap().push(*v)))
+        .service(Client::builder(TokioExecutor::new()).build_http());
+    let request = Request::get(upstream.uri()).header("connection", "upgrade").header("upgrade", "echo");
+    let response = client.oneshot(request.body(Full::<Bytes>::default()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let mut connection = hyper_util::rt::TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+    connection.write_all(b"ping").await.unwrap();
+    let mut echo = Vec::new();
+    connection.read_to_end(&mut echo).await.unwrap();
+    assert_eq!(echo, b"ping");
+    assert_eq!(*told.lock().unwrap(), [Verdict::success()]);
+}
+
+/// An answer to HEAD tells the length of a body that it does not have.
+#[tokio::test]
+async fn head_an_announced_body_is_not_missed() {
+    let upstream = server::Server::start(|mut stream| async move {
+        server::read_head(&mut stream).await;
+        server::say(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n").await;
+        server::fin(stream);
+    })
+    .await;
+    let counters = tower_rampart::classify::Counters::default();
+    let client = ServiceBuilder::new()
+        .layer(RetryLayer::new_for_http())
+        .layer(CircuitBreakerLayer::new_for_http())
+        .layer(ClassifyLayer::new_for_http().judge_body().counters(&counters))
+        .service(Client::builder(TokioExecutor::new()).build_http());
+    let request = Request::head(upstream.uri()).body(Full::<Bytes>::default()).unwrap();
+    let response = client.oneshot(request).await.unwrap();
+    assert_eq!(Verdict::of(&response), Verdict::success());
+    response.into_body().collect().await.unwrap();
+    assert_eq!((counters.class(Class::Success), counters.class(Class::Ambiguous)), (1, 0));
+}
