@@ -151,7 +151,7 @@ fn ours_as_theirs_head_error_and_end() {
         http().classify_error::<BoxError>(&refused().into()),
         http().classify_error(&Classified::new(Verdict::of_error(&refused()))),
     ] {
-        assert_eq!((verdict.processed(), verdict.reason()), (Processed::No, Reason::CONNECT));
+        assert_eq!((verdict.processed(), verdict.reason()), (Processed::Maybe, Reason::CONNECT));
     }
     assert_eq!(http().classify_error(&"words alone"), Verdict::transient());
 

@@ -111,6 +111,9 @@ pub struct ByOptional<F, K>(F, PhantomData<fn() -> K>);
 
 /// One breaker for each value of this header; any bytes that a header can hold make a key.
 ///
+/// Errors and telemetry show the value. If it is a credential, such as an API key, say
+/// [`redact_labels`](crate::CircuitBreakerLayer::redact_labels).
+///
 /// # Panics
 ///
 /// If this is not the name of a header.

@@ -68,7 +68,16 @@ impl HttpClassifier {
 }
 
 impl<R> HttpClassifier<R> {
-    /// Says what this status means. A class alone stands for what is usual for it: see [`Verdict::new`].
+    /// Says what this status means. A class alone stands for what is usual for it, whatever the status: see
+    /// [`Verdict::new`]. So `Class::Terminal` also tells a breaker that the upstream is alive. To end only the retrying,
+    /// say the rest too:
+    ///
+    /// ```
+    /// use tower_rampart::classify::{Health, HttpClassifier, Verdict};
+    ///
+    /// let classifier = HttpClassifier::new().status(500, Verdict::terminal().with_health(Health::Failure));
+    /// # let _ = classifier;
+    /// ```
     ///
     /// The last word on a status counts.
     ///

@@ -115,8 +115,14 @@ where
                 match this.call.settle(ended, kept) {
                     Next::Return(output) => return Poll::Ready(output),
                     Next::Again { kept, wait } => {
-                        this.timer.as_mut().set_to(wait);
                         this.state.set(State::Waiting { kept });
+                        if wait.is_zero() {
+                            // Other tasks get their turn, and whoever can cut this call: all attempts may fail at once.
+                            this.timer.as_mut().stop();
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
+                        this.timer.as_mut().set_to(wait);
                     }
                 }
             }
@@ -181,7 +187,7 @@ impl Timer {
     }
 
     fn set_to(self: Pin<&mut Self>, wait: Duration) {
-        self.project().sleep.set((!wait.is_zero()).then(|| tokio::time::sleep(wait)));
+        self.project().sleep.set(Some(tokio::time::sleep(wait)));
     }
 
     /// Ready when the time that was set is over.

@@ -21,7 +21,8 @@ where
 /// What is idempotent over HTTP, for [`RetryLayer::new_for_http`](crate::RetryLayer::new_for_http).
 ///
 /// The methods GET, HEAD, PUT, DELETE, OPTIONS and TRACE (RFC 9110 section 9.2.2), and any request with an
-/// `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
+/// `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header). An empty one is no key: no server can tell by it that
+/// it has seen the request before.
 ///
 /// ```
 /// use tower_rampart::retry::{HttpIdempotency, Idempotency};
@@ -64,7 +65,7 @@ impl Idempotency<Parts> for GrpcIdempotency {
 }
 
 fn has_key(request: &Parts) -> bool {
-    request.headers.contains_key("idempotency-key")
+    request.headers.get("idempotency-key").is_some_and(|key| !key.as_bytes().trim_ascii().is_empty())
 }
 
 /// Every request is idempotent, for [`RetryLayer::new`](crate::RetryLayer::new): what is not must be told apart by the

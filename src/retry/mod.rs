@@ -23,6 +23,12 @@
 //! Where the server gives its own word on whether to retry, that counts more than the class of the outcome; but it never
 //! makes a request idempotent.
 //!
+//! # One attempt, one request
+//!
+//! "Not processed" is what the last outcome tells. A service inside that makes several requests out of one, above all a
+//! client that follows redirects, can have its first request processed and the last one refused; a POST would then be sent
+//! again. Have the client follow no redirects, or follow them outside of this layer.
+//!
 //! # What an attempt can see
 //!
 //! HTTP requests from the second attempt on carry an [`Attempt`] in their extensions.

@@ -8,6 +8,7 @@ use http_body::Body;
 use super::recording::Recording;
 use super::{AlwaysIdempotent, Deadline, GiveUp, HttpIdempotency, Idempotency, ReplayBody, Report, RetryReport};
 use crate::attempt::Attempt;
+use crate::classify::{Processed, Verdict};
 
 /// How a request is kept for another attempt: chosen by the constructor of the layer.
 ///
@@ -150,6 +151,11 @@ where
 
 impl<B, I> Report<Response<B>> for ReplayBodies<I> {
     fn leave(&self, report: RetryReport, response: &mut Response<B>) {
+        // Whoever is further outside must not take the word of the last attempt for that of the call.
+        let last = Verdict::of(response);
+        if last.is_unprocessed() && report.processed() != Processed::No {
+            last.with_processed(report.processed()).leave_in(response);
+        }
         response.extensions_mut().insert(report);
     }
 }

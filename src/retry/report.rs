@@ -38,8 +38,8 @@ impl RetryReport {
         self.gave_up
     }
 
-    /// Whether the server acted on the request, over all attempts. The verdict on the response speaks of the last one
-    /// only: that one may have been refused, and an earlier one acted on.
+    /// Whether the server acted on the request, over all attempts: the last one may have been refused, and an earlier one
+    /// acted on. Then [`Verdict::of`](crate::classify::Verdict::of) the response says so too.
     #[must_use]
     pub const fn processed(&self) -> Processed {
         self.processed

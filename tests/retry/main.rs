@@ -6,6 +6,7 @@ mod bodies;
 mod budgets;
 mod cancel;
 mod differential;
+mod hostile;
 mod model;
 mod readiness;
 mod rules;

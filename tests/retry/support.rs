@@ -79,9 +79,15 @@ pub(crate) fn answer(status: u16) -> Step {
     Step { read: Read::All, takes: Duration::ZERO, then: Then::Answer(status, Vec::new()) }
 }
 
-/// The connection was refused: provably not processed, and nothing was read.
+/// Provably not processed, and nothing was read.
 pub(crate) fn refused() -> Step {
-    Step { read: Read::Nothing, takes: Duration::ZERO, then: Then::Fail(io::ErrorKind::ConnectionRefused) }
+    let verdict = Verdict::transient().with_processed(tower_rampart::classify::Processed::No);
+    Step { read: Read::Nothing, takes: Duration::ZERO, then: Then::Refuse(verdict) }
+}
+
+/// An error of the operating system that says "connection refused", and nobody who says when.
+pub(crate) fn connection_refused() -> Step {
+    Step { read: Read::All, takes: Duration::ZERO, then: Then::Fail(io::ErrorKind::ConnectionRefused) }
 }
 
 /// The connection was reset after the request was read.

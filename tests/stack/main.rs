@@ -212,3 +212,88 @@ async fn refused_even_a_post_is_tried_again_because_it_was_never_sent() {
     assert_eq!((gave_up.kind(), gave_up.attempts()), (GiveUp::Exhausted, 4));
     assert_eq!(Verdict::of_error(&*error).processed(), Processed::No);
 }
+
+/// What the README tells of reqwest. With redirects followed inside, the refused GET would make the POST look unsent.
+#[tokio::test]
+async fn redirected_a_processed_post_is_sent_once() {
+    let nobody = Upstream::gone().await;
+    let location = nobody.uri();
+    let posts = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let counted = posts.clone();
+    let upstream = server::Server::start(move |mut stream| {
+        let head = format!("HTTP/1.1 303 See Other\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        async move {
+            server::read_head(&mut stream).await;
+            server::say(&mut stream, head.as_bytes()).await;
+            server::fin(stream);
+        }
+    })
+    .await;
+    let reqwest = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let client = tower::service_fn(move |request: Request<tower_rampart::retry::ReplayBody<Full<Bytes>>>| {
+        let reqwest = reqwest.clone();
+        async move {
+            let request = reqwest::Request::try_from(request.map(reqwest::Body::wrap))?;
+            Ok::<Response<reqwest::Body>, reqwest::Error>(reqwest.execute(request).await?.into())
+        }
+    });
+    let retry = RetryLayer::new_for_http().backoff(Backoff::none()).budget(Budget::unlimited());
+    let post = Request::post(upstream.uri()).body(Full::<Bytes>::default()).unwrap();
+    let response = ServiceBuilder::new().layer(retry).service(client).oneshot(post).await.unwrap();
+    assert_eq!((response.status().as_u16(), posts.load(std::sync::atomic::Ordering::Relaxed)), (303, 1));
+}
+
+/// 101: the connection behind the answer belongs to the caller, and no layer holds on to it.
+#[tokio::test]
+async fn upgraded_a_connection_comes_through_whole() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let upstream = server::Server::start(|mut stream| async move {
+        server::read_head(&mut stream).await;
+        server::say(&mut stream, b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")
+            .await;
+        let mut ping = [0; 4];
+        stream.read_exact(&mut ping).await.unwrap();
+        server::say(&mut stream, &ping).await;
+        server::fin(stream);
+    })
+    .await;
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = told.clone();
+    let client = ServiceBuilder::new()
+        .layer(RetryLayer::new_for_http())
+        .layer(CircuitBreakerLayer::new_for_http())
+        .layer(ClassifyLayer::new_for_http().judge_body().on_verdict(move |v: &Verdict| heard.lock().unwrap().push(*v)))
+        .service(Client::builder(TokioExecutor::new()).build_http());
+    let request = Request::get(upstream.uri()).header("connection", "upgrade").header("upgrade", "echo");
+    let response = client.oneshot(request.body(Full::<Bytes>::default()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let mut connection = hyper_util::rt::TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+    connection.write_all(b"ping").await.unwrap();
+    let mut echo = Vec::new();
+    connection.read_to_end(&mut echo).await.unwrap();
+    assert_eq!(echo, b"ping");
+    assert_eq!(*told.lock().unwrap(), [Verdict::success()]);
+}
+
+/// An answer to HEAD tells the length of a body that it does not have.
+#[tokio::test]
+async fn head_an_announced_body_is_not_missed() {
+    let upstream = server::Server::start(|mut stream| async move {
+        server::read_head(&mut stream).await;
+        server::say(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n").await;
+        server::fin(stream);
+    })
+    .await;
+    let counters = tower_rampart::classify::Counters::default();
+    let client = ServiceBuilder::new()
+        .layer(RetryLayer::new_for_http())
+        .layer(CircuitBreakerLayer::new_for_http())
+        .layer(ClassifyLayer::new_for_http().judge_body().counters(&counters))
+        .service(Client::builder(TokioExecutor::new()).build_http());
+    let request = Request::head(upstream.uri()).body(Full::<Bytes>::default()).unwrap();
+    let response = client.oneshot(request).await.unwrap();
+    assert_eq!(Verdict::of(&response), Verdict::success());
+    response.into_body().collect().await.unwrap();
+    assert_eq!((counters.class(Class::Success), counters.class(Class::Ambiguous)), (1, 0));
+}

@@ -28,14 +28,15 @@ fn while_connecting(kind: ErrorKind) -> Option<Fact> {
 
 fn on_a_connection(kind: ErrorKind) -> Option<Fact> {
     Some(match kind {
-        // Only connecting can be refused, whoever forgot to say that it was connecting.
-        ErrorKind::ConnectionRefused => no_connection(Reason::CONNECT),
         ErrorKind::ConnectionReset
         | ErrorKind::ConnectionAborted
         | ErrorKind::BrokenPipe
         | ErrorKind::UnexpectedEof => in_flight(Reason::RESET),
-        // An ICMP message can end a connection that stood, so this does not prove that nothing was sent.
-        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => in_flight(Reason::CONNECT),
+        // An ICMP message can end a connection that stood (a firewall that begins to reject answers with "port
+        // unreachable", which Linux calls refused), so this does not prove that nothing was sent.
+        ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+            in_flight(Reason::CONNECT)
+        }
         ErrorKind::TimedOut => in_flight(Reason::TIMEOUT),
         _ => return None,
     })
@@ -64,10 +65,9 @@ mod tests {
         {
             assert_eq!(verdicts(kind), [maybe("reset"), no("tls")], "{kind:?}");
         }
-        for kind in [ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable] {
+        for kind in [ErrorKind::ConnectionRefused, ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable] {
             assert_eq!(verdicts(kind), [maybe("connect"), None], "{kind:?}");
         }
-        assert_eq!(verdicts(ErrorKind::ConnectionRefused), [no("connect"), None]);
         assert_eq!(verdicts(ErrorKind::TimedOut), [maybe("timeout"), None]);
         assert_eq!(verdicts(ErrorKind::InvalidData), [None, Some((Class::Terminal, Processed::No, "tls"))]);
         assert_eq!(verdicts(ErrorKind::Other), [None, None]);
