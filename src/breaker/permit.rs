@@ -50,14 +50,14 @@ impl Permit {
 
     /// Says how the call ended. A [`Class`](crate::classify::Class) alone stands for what is usual for it.
     pub fn settle(mut self, verdict: impl Into<Verdict>) {
-        self.ticket.end(verdict.into().into());
+        self.ticket.settle(verdict.into());
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if thread::panicking() && !self.panicking {
-            self.ticket.end(panicked().into());
+            self.ticket.settle(panicked());
         }
     }
 }
@@ -75,8 +75,9 @@ impl Ticket {
         }
     }
 
+    /// The first ending counts. In place, because a ticket lies in the middle of a future.
     #[inline]
-    pub(super) fn settle(mut self, verdict: Verdict) {
+    pub(super) fn settle(&mut self, verdict: Verdict) {
         self.end(verdict.into());
     }
 
