@@ -216,6 +216,7 @@ impl Cell {
         });
     }
 
+    #[inline]
     fn settle_counted(
         self: &Arc<Self>,
         generation: u32,
