@@ -253,3 +253,35 @@ fn check_minimum(window: Window, minimum: Option<u32>) {
         assert!(minimum <= calls, "minimum_calls: {minimum} calls never fit into a window of {calls}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn policy(set: impl FnOnce(&mut Settings)) -> Policy {
+        let mut settings = Settings::default();
+        set(&mut settings);
+        settings.policy()
+    }
+
+    #[test]
+    fn rule_8_the_clock_is_read_only_if_a_setting_needs_it() {
+        let reads = |set: fn(&mut Settings)| {
+            let policy = policy(set);
+            (policy.times_calls(), policy.dates_calls())
+        };
+        assert_eq!(reads(|settings| settings.set_window(Window::count(100))), (false, false));
+        assert_eq!(reads(|_| {}), (false, true), "a window of time needs the end of a call");
+        assert_eq!(reads(|settings| settings.set_slow_calls(SECOND, 1.0)), (true, true));
+        assert_eq!(reads(|settings| settings.set_abandoned(Abandoned::FailureAfter(SECOND))), (true, true));
+        assert_eq!(reads(|settings| settings.set_abandoned(Abandoned::Neutral)), (false, true));
+    }
+
+    #[test]
+    fn rule_5_the_default_minimum_is_no_larger_than_the_window() {
+        let minimum = |calls| policy(|settings| settings.set_window(Window::count(calls))).minimum_calls;
+        assert_eq!([minimum(1), minimum(9), minimum(10), minimum(1_000)], [1, 9, 10, 10]);
+    }
+}

@@ -200,6 +200,7 @@ impl Recorder {
     }
 
     /// Adds an outcome and returns what the window then holds; nothing if `live` says that it comes too late.
+    #[inline]
     pub(super) fn record(
         &self,
         shape: Shape,
@@ -239,6 +240,7 @@ impl Recorder {
         idle || self.counts(shape, now).calls == 0
     }
 
+    #[inline]
     fn view(&self, shape: Shape) -> View<'_> {
         let words = match &self.0 {
             Words::Inline(words) => &words[..],
