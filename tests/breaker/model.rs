@@ -55,10 +55,10 @@ struct Model {
 }
 
 enum Phase {
-    /// Every outcome with its time, and the failures in a row.
+    /// Every outcome with its time, and the times of the failures in a row.
     Closed {
         outcomes: Vec<Recorded>,
-        streak: u32,
+        row: Vec<Duration>,
     },
     Open {
         until: u64,
@@ -91,7 +91,7 @@ enum Counts {
     AsProbe,
 }
 
-const CLOSED: Phase = Phase::Closed { outcomes: Vec::new(), streak: 0 };
+const CLOSED: Phase = Phase::Closed { outcomes: Vec::new(), row: Vec::new() };
 
 impl Model {
     fn new(config: Config) -> Self {
@@ -116,13 +116,24 @@ impl Model {
         let Phase::Closed { outcomes, .. } = &self.phase else { return Vec::new() };
         match self.config.window {
             WindowConfig::Count(calls) => outcomes.iter().rev().take(calls as usize).copied().collect(),
-            WindowConfig::Time { millis, buckets } => {
-                let bucket = (u128::from(millis) * 1_000_000).div_ceil(u128::from(buckets));
-                let tick = |at: Duration| at.as_nanos() / bucket;
-                let now = tick(self.now);
-                outcomes.iter().filter(|outcome| tick(outcome.at) + u128::from(buckets) > now).copied().collect()
+            WindowConfig::Time { .. } => {
+                outcomes.iter().filter(|outcome| self.is_recent(outcome.at)).copied().collect()
             }
         }
+    }
+
+    /// Whether a window of time still holds what happened then. In a window of calls nothing is too long ago.
+    fn is_recent(&self, at: Duration) -> bool {
+        let WindowConfig::Time { millis, buckets } = self.config.window else { return true };
+        let bucket = (u128::from(millis) * 1_000_000).div_ceil(u128::from(buckets));
+        let tick = |at: Duration| at.as_nanos() / bucket;
+        tick(at) + u128::from(buckets) > tick(self.now)
+    }
+
+    /// Failures in a row, which are forgotten when the last of them has left the window.
+    fn streak(&self) -> u32 {
+        let Phase::Closed { row, .. } = &self.phase else { return 0 };
+        if row.last().is_some_and(|last| self.is_recent(*last)) { row.len() as u32 } else { 0 }
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -235,13 +246,19 @@ impl Model {
         let Phase::Closed { outcomes, .. } = &mut self.phase else { unreachable!() };
         outcomes.push(recorded);
         let live = self.live();
-        let Phase::Closed { streak, .. } = &mut self.phase else { unreachable!() };
+        let (now, is_over) = (self.now, self.streak() == 0);
+        let Phase::Closed { row, .. } = &mut self.phase else { unreachable!() };
         match (self.config.consecutive, health) {
             (None, _) | (_, Health::Throttled | Health::Neutral) => {}
-            (_, Health::Success) => *streak = 0,
-            (_, Health::Failure) => *streak = if live.len() == 1 { 1 } else { *streak + 1 },
+            (_, Health::Success) => row.clear(),
+            (_, Health::Failure) => {
+                if is_over {
+                    row.clear();
+                }
+                row.push(now);
+            }
         }
-        let row = health == Health::Failure && self.config.consecutive.is_some_and(|limit| *streak >= limit);
+        let row = health == Health::Failure && self.config.consecutive.is_some_and(|limit| self.streak() >= limit);
         let share = |part: usize| part as f64 / live.len() as f64;
         let enough = live.len() >= self.config.minimum as usize;
         let failures = share(live.iter().filter(|outcome| outcome.failed).count());
@@ -352,13 +369,13 @@ async fn agree(config: Config, steps: Vec<Step>) -> Result<(), TestCaseError> {
         let snapshot = breaker.snapshot();
         prop_assert_eq!((breaker.state(), breaker.mode()), (model.state(), model.mode), "step {}: {:?}", index, step);
         prop_assert_eq!(snapshot.rejected, model.rejected, "step {}: {:?}", index, step);
-        if let Phase::Closed { streak, .. } = &model.phase {
+        if let Phase::Closed { .. } = &model.phase {
             let live = model.live();
             let expected = (
                 live.len() as u64,
                 live.iter().filter(|outcome| outcome.failed).count() as u64,
                 live.iter().filter(|outcome| outcome.slow).count() as u64,
-                *streak,
+                model.streak(),
             );
             let seen = (snapshot.calls, snapshot.failures, snapshot.slow, snapshot.consecutive_failures);
             prop_assert_eq!(seen, expected, "step {}: {:?}", index, step);
