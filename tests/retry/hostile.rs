@@ -120,7 +120,7 @@ impl Body for Liar {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.says.clone()
+        self.says
     }
 }
 
@@ -143,7 +143,7 @@ async fn a_body_that_lies_about_its_size_is_neither_cut_nor_doubled() {
     ] {
         let upstream = Upstream::new([answer(503), answer(200)]);
         let log = upstream.log();
-        let request = Request::put("/").body(Liar { says: says.clone(), chunks }).unwrap();
+        let request = Request::put("/").body(Liar { says, chunks }).unwrap();
         let _: Response<Full<Bytes>> = send(layer(), upstream, request).await.unwrap();
         let whole = "chunk".repeat(chunks as usize);
         assert_eq!(log.bodies(), vec![whole; attempts], "{says:?}");
