@@ -121,6 +121,14 @@ mod tests {
     }
 
     #[test]
+    fn of_facts_as_weighty_the_deepest_counts() {
+        let nested = io::Error::new(io::ErrorKind::TimedOut, wrapped(reset(), 3));
+        assert_eq!(verdict(&nested).reason(), Reason::RESET);
+        let nested = io::Error::new(io::ErrorKind::ConnectionReset, io::Error::from(io::ErrorKind::TimedOut));
+        assert_eq!(verdict(&nested).reason(), Reason::TIMEOUT);
+    }
+
+    #[test]
     fn the_outermost_classified_wins() {
         let inner = Classified::with_source(Verdict::terminal(), reset());
         assert_eq!(verdict(&wrapped(inner, 3)).class(), Class::Terminal);

@@ -186,6 +186,11 @@ mod tests {
         assert_eq!(small.balance(), Some(2.0));
         small.deposit();
         assert_eq!(small.balance(), Some(2.0));
+
+        // Nor by a share that would go over the brim.
+        let brim = drained(0.7).capacity(1);
+        (0..2).for_each(|_| brim.deposit());
+        assert_eq!(brim.balance(), Some(1.0));
     }
 
     #[test]

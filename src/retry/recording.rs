@@ -379,3 +379,32 @@ impl fmt::Display for BodyError {
 }
 
 impl Error for BodyError {}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+
+    use super::*;
+
+    fn next(reader: &mut Reader<Full<Bytes>>) -> Option<Bytes> {
+        match reader.poll_frame(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(frame) => frame.map(|frame| frame.unwrap().into_data().unwrap()),
+            Poll::Pending => panic!("a body in memory is always ready"),
+        }
+    }
+
+    #[test]
+    fn the_last_attempt_leaves_no_copy_behind_even_while_a_connection_holds_an_earlier_reader() {
+        for size in [1_000, 60_000] {
+            let recording = Recording::new(Full::new(Bytes::from(vec![7; size])), 64 * 1024);
+            let mut first = Recording::read(&recording, true);
+            assert_eq!(next(&mut first).unwrap().len(), size);
+            recording.take_back(false).unwrap();
+            let mut last = Recording::read(&recording, false);
+            assert_eq!(next(&mut last).unwrap().len(), size);
+            let copy = &recording.lock().copy;
+            assert!(copy.frames.is_empty() && copy.tail.is_empty(), "{size} bytes");
+            drop(first);
+        }
+    }
+}

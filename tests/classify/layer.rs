@@ -156,7 +156,7 @@ async fn a_readiness_error_is_judged_as_never_called() {
 #[tokio::test]
 async fn asks_nothing_of_request_response_and_error() {
     struct Question<'a>(&'a str, Rc<()>);
-    struct Answer<'a>(&'a str, Rc<()>);
+    struct Answer<'a>(&'a str, #[allow(dead_code)] Rc<()>);
     #[derive(Debug)]
     struct Lost;
 

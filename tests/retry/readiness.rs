@@ -3,6 +3,7 @@
 use std::future::{Ready, ready};
 use std::io;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -11,7 +12,7 @@ use http::Request;
 use http_body_util::Full;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-use tower_rampart::classify::{Verdict, classifier_fn};
+use tower_rampart::classify::{Processed, Verdict, classifier_fn};
 use tower_rampart::retry::{Backoff, GiveUp, TimedOut};
 use tower_rampart::{BoxError, RetryLayer};
 
@@ -220,4 +221,19 @@ async fn a_future_that_has_ended_says_so() {
     let mut call = pin!(service.ready().await.unwrap().call(()));
     let _: Result<(), BoxError> = call.as_mut().await;
     let _ = poll_once(call);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_4_and_5_a_deadline_before_the_next_attempt_does_not_forget_the_ones_before() {
+    for (first, processed) in [(Processed::Maybe, Processed::Maybe), (Processed::No, Processed::No)] {
+        let asked = AtomicU32::new(0);
+        let classifier = classifier_fn(|_: Result<&(), _>| match asked.fetch_add(1, Ordering::Relaxed) {
+            0 => Verdict::transient().with_processed(first),
+            _ => Verdict::transient().with_processed(Processed::No),
+        });
+        let inner = Numbered::new(|asked| if asked <= 2 { Poll::Ready(Ok(())) } else { Poll::Pending });
+        let error = plain().classifier(classifier).deadline(SECOND).layer(inner).oneshot(()).await.unwrap_err();
+        assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::Deadline, 2));
+        assert_eq!(gave_up(&error).verdict().processed(), processed);
+    }
 }

@@ -139,6 +139,13 @@ async fn the_earlier_of_attempt_timeout_and_deadline_cuts() {
     assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::Deadline, 3));
     assert_eq!(TimedOut::find(&*error).unwrap().attempt_timeout(), None);
     assert_eq!((log.calls(), log.elapsed()), (3, 5 * SECOND));
+    // It says which of the two it was.
+    assert_eq!(TimedOut::find(&*error).unwrap().attempt_timeout(), None);
+
+    let layer = crate::support::layer().attempt_timeout(2 * SECOND).deadline(5 * SECOND).max_attempts(1);
+    let error = send(layer, Upstream::new([hang()]), get()).await.unwrap_err();
+    assert_eq!(gave_up(&error).kind(), GiveUp::Exhausted);
+    assert_eq!(TimedOut::find(&*error).unwrap().attempt_timeout(), Some(2 * SECOND));
 }
 
 /// Without a runtime a timer cannot even be made, so whatever makes one panics here.
