@@ -1,10 +1,12 @@
 use std::error::Error;
+use std::fmt;
 
 use super::Verdict;
 
 /// Says what the outcome of an attempt means.
 ///
-/// A closure from an outcome to a [`Verdict`] is a classifier; [`classifier_fn`] helps the compiler with its types.
+/// A closure from an outcome to a [`Verdict`] is a classifier. Wrap it in [`classifier_fn`], which helps the compiler with
+/// its types, and without which it cannot go into a spawned task.
 ///
 /// ```
 /// use tower_rampart::classify::{Classifier, Verdict, classifier_fn};
@@ -43,11 +45,42 @@ where
     }
 }
 
-/// Returns the closure as it is. The signature tells the compiler what the closure takes, so that only the response
-/// type has to be written out: see [`Classifier`].
-pub fn classifier_fn<F, Res>(classifier: F) -> F
+/// A closure as a classifier: made by [`classifier_fn`].
+pub struct ClassifierFn<F, Res> {
+    closure: F,
+    // Known when it was made, so that no bound on the closure is left to be proven later. Inside a spawned task the
+    // compiler forgets the lifetimes in such a bound, `'static` among them, and then cannot prove it (rust-lang/rust
+    // issue 102211).
+    ask: Ask<F, Res>,
+}
+
+type Ask<F, Res> = fn(&F, Result<&Res, &(dyn Error + 'static)>) -> Verdict;
+
+/// Makes a classifier of a closure, of which only the response type has to be written out: see [`Classifier`].
+///
+/// A closure that is not wrapped is a classifier too, but a service that holds one cannot go into `tokio::spawn`: the
+/// compiler says "implementation of `FnOnce` is not general enough".
+pub fn classifier_fn<F, Res>(closure: F) -> ClassifierFn<F, Res>
 where
     F: Fn(Result<&Res, &(dyn Error + 'static)>) -> Verdict,
 {
-    classifier
+    ClassifierFn { closure, ask: |closure, outcome| closure(outcome) }
+}
+
+impl<F, Res> Classifier<Res> for ClassifierFn<F, Res> {
+    fn classify(&self, outcome: Result<&Res, &(dyn Error + 'static)>) -> Verdict {
+        (self.ask)(&self.closure, outcome)
+    }
+}
+
+impl<F: Clone, Res> Clone for ClassifierFn<F, Res> {
+    fn clone(&self) -> Self {
+        Self { closure: self.closure.clone(), ask: self.ask }
+    }
+}
+
+impl<F, Res> fmt::Debug for ClassifierFn<F, Res> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClassifierFn").finish_non_exhaustive()
+    }
 }

@@ -123,7 +123,7 @@ pub mod tower_http;
 mod verdict;
 
 pub use self::classified::Classified;
-pub use self::classifier::{Classifier, classifier_fn};
+pub use self::classifier::{Classifier, ClassifierFn, classifier_fn};
 pub use self::classify_http::{ClassifyHttp, GrpcEnding, HttpEnding};
 pub use self::counters::Counters;
 pub use self::future::ResponseFuture;
