@@ -123,6 +123,9 @@ mod tests {
 
     #[test]
     fn a_deadline_too_far_ahead_is_not_told() {
-        assert_eq!(Word::new(State::Open, Mode::Automatic, 0, u64::MAX).until(), None);
+        for until in [UNTIL_MAX, UNTIL_MAX + 1, UNTIL_MAX + 8, u64::MAX] {
+            let word = Word::new(State::Open, Mode::Automatic, 7, until);
+            assert_eq!((word.until(), word.generation()), (None, 7), "{until}");
+        }
     }
 }

@@ -239,3 +239,17 @@ async fn rule_4_cancelled_and_ignored_probes_free_their_places_at_once() {
     assert_eq!(call(&service, Do::Succeed).await, OK);
     assert_eq!(layer.breaker().state(), State::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn rule_1_a_mode_that_is_left_begins_anew() {
+    for mode in [Mode::ForcedOpen, Mode::Disabled] {
+        let breaker = quick().breaker();
+        breaker.set_mode(mode);
+        let before = breaker.snapshot();
+        advance(SECOND).await;
+        breaker.automatic();
+        let after = breaker.snapshot();
+        assert_ne!(before.generation, after.generation, "{mode}");
+        assert_eq!(after.unchanged_for, Duration::ZERO, "{mode}");
+    }
+}
