@@ -80,6 +80,16 @@ fn main() {
         path("forced open", 1, open.layer(service_fn(inner))),
     ];
     let uris = [1, 1_000, 100_000].map(requests);
+    // With a name, that path alone, and so many rounds of it: for a profiler.
+    let rounds = std::env::args().nth(2).and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
+    if let Some(only) = std::env::args().nth(1).filter(|argument| !argument.starts_with('-')) {
+        for (_, hosts, run) in paths.iter_mut().filter(|(name, ..)| *name == only) {
+            (0..rounds).for_each(|_| {
+                run(uris.iter().find(|uris| uris.len() == *hosts).unwrap());
+            });
+        }
+        return;
+    }
     let mut least = [f64::INFINITY; 11];
     for _ in 0..ROUNDS {
         for ((_, hosts, run), least) in paths.iter_mut().zip(&mut least) {

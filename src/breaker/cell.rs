@@ -6,13 +6,14 @@ use rand::SeedableRng;
 use rand::rngs::{SmallRng, SysRng};
 
 use super::clock::{Clock, Moment};
-use super::engine::{Attempt, Cause, Change, Engine, Grant, Opening, ProbeOutcome, Refusal, Rules};
+use super::engine::{Attempt, Change, Engine, Grant, Opening, ProbeOutcome, Refusal, Rules};
 use super::settings::Policy;
 use super::streak::Streak;
 use super::telemetry;
+use super::watch::Listeners;
 use super::window::{Counts, Outcome, Recorder};
 use super::word::{Phase, Word};
-use super::{Mode, State};
+use super::{Cause, CircuitBreaker, Mode, State};
 use crate::classify::{Health, Verdict};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
 
@@ -36,6 +37,7 @@ pub(super) struct Cell {
 pub(super) struct Shared {
     pub(super) policy: Policy,
     pub(super) clock: Clock,
+    pub(super) listeners: Listeners,
 }
 
 /// How a call ended, or that it was dropped before.
@@ -118,13 +120,14 @@ impl Cell {
     }
 
     /// When a call begins, if a setting needs to know.
+    #[inline]
     pub(super) fn begins(&self) -> Option<Moment> {
         self.shared.policy.times_calls().then(|| self.now())
     }
 
     /// Lets a call in, or not.
     #[inline]
-    pub(super) fn acquire(&self, attempt: Attempt) -> Result<Grant, Refusal> {
+    pub(super) fn acquire(self: &Arc<Self>, attempt: Attempt) -> Result<Grant, Refusal> {
         let word = self.word();
         if word.is_plainly_closed() {
             return Ok(Grant::Counted { generation: word.generation() });
@@ -133,7 +136,7 @@ impl Cell {
     }
 
     #[cold]
-    fn acquire_seldom(&self, word: Word, attempt: Attempt) -> Result<Grant, Refusal> {
+    fn acquire_seldom(self: &Arc<Self>, word: Word, attempt: Attempt) -> Result<Grant, Refusal> {
         match (word.mode(), word.phase(), attempt) {
             (Mode::Disabled, _, _) => return Ok(Grant::Uncounted),
             (Mode::ObserveOnly | Mode::RetriesOnly, Phase::Live(State::Closed), _) => {
@@ -153,10 +156,11 @@ impl Cell {
 
     /// Refuses without the lock while the word alone tells that it is too early.
     fn refuse_by_word(&self, word: Word) -> Result<(), Refusal> {
+        let now = self.now().millis();
         match word.until() {
-            Some(until) if self.now().millis() < until => {
+            Some(until) if now < until => {
                 self.rejected.fetch_add(1, Ordering::Relaxed);
-                Err(Refusal { state: State::Open, until: Some(until) })
+                Err(Refusal { state: State::Open, wait: Some(until - now) })
             }
             _ => Ok(()),
         }
@@ -175,6 +179,10 @@ impl Cell {
             (Mode::Disabled | Mode::ObserveOnly, _, _)
             | (Mode::RetriesOnly, _, Attempt::First)
             | (Mode::RetriesOnly, Phase::Live(State::Closed), Attempt::Retry) => return None,
+            (Mode::ForcedOpen, _, _) => {
+                self.rejected.fetch_add(1, Ordering::Relaxed);
+                return Some(Refusal::FORCED);
+            }
             (Mode::Automatic, Phase::Live(State::Open), _)
             | (Mode::RetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
                 if let Err(refusal) = self.refuse_by_word(word) {
@@ -191,13 +199,9 @@ impl Cell {
         refusal
     }
 
-    /// How long until then.
-    pub(super) fn wait_until(&self, until: u64) -> Duration {
-        Duration::from_millis(until.saturating_sub(self.now().millis()))
-    }
-
     /// Learns from the end of a call.
-    pub(super) fn settle(&self, grant: Grant, began: Option<Moment>, ending: Ending) {
+    #[inline]
+    pub(super) fn settle(self: &Arc<Self>, grant: Grant, began: Option<Moment>, ending: Ending) {
         let policy = &self.shared.policy;
         let (generation, probe) = match grant {
             Grant::Uncounted => return,
@@ -223,7 +227,7 @@ impl Cell {
     }
 
     #[cold]
-    fn settle_probe(&self, probe: (u32, u32), health: Health, hint: Option<Duration>) {
+    fn settle_probe(self: &Arc<Self>, probe: (u32, u32), health: Health, hint: Option<Duration>) {
         let outcome = match health {
             Health::Success => ProbeOutcome::Success,
             Health::Failure | Health::Throttled => ProbeOutcome::Failure,
@@ -234,8 +238,9 @@ impl Cell {
         self.change(|engine, rules| ((), engine.settle_probe(rules, probe, outcome, Opening { now, hint }, &mut rng)));
     }
 
+    #[inline]
     fn settle_counted(
-        &self,
+        self: &Arc<Self>,
         generation: u32,
         now: Option<Moment>,
         elapsed: Option<Duration>,
@@ -265,33 +270,41 @@ impl Cell {
     }
 
     #[cold]
-    fn trip(&self, generation: u32, cause: Cause, hint: Option<Duration>) {
+    fn trip(self: &Arc<Self>, generation: u32, cause: Cause, hint: Option<Duration>) {
         let now = self.now().millis();
         let mut rng = opening_rng();
         self.change(|engine, rules| ((), engine.trip(rules, generation, cause, Opening { now, hint }, &mut rng)));
     }
 
-    pub(super) fn set_mode(&self, mode: Mode) {
+    pub(super) fn set_mode(self: &Arc<Self>, mode: Mode) {
         let now = self.now().millis();
         self.change(|engine, _| ((), engine.set_mode(mode, now)));
     }
 
-    pub(super) fn reset(&self) {
+    pub(super) fn reset(self: &Arc<Self>) {
         let now = self.now().millis();
         self.rejected.store(0, Ordering::Relaxed);
         self.change(|engine, rules| ((), Some(engine.reset(rules, now))));
     }
 
     pub(super) fn state(&self) -> State {
-        match self.word().phase() {
+        match self.word().kept().phase() {
             Phase::Live(state) => state,
-            // Only what is closed retires.
             Phase::Retired => State::Closed,
         }
     }
 
     pub(super) fn mode(&self) -> Mode {
         self.word().mode()
+    }
+
+    /// Differs after every change that is told.
+    pub(super) fn version(&self) -> u64 {
+        self.word().kept().bits()
+    }
+
+    pub(super) fn listeners(&self) -> &Listeners {
+        &self.shared.listeners
     }
 
     pub(super) fn read(&self) -> Reading {
@@ -337,7 +350,7 @@ impl Cell {
     }
 
     /// Lets the engine take a step and publishes what it changes.
-    fn change<T>(&self, step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>)) -> T {
+    fn change<T>(self: &Arc<Self>, step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>)) -> T {
         let mut engine = self.lock();
         let (result, change) = step(&mut engine, &self.shared.policy.rules);
         let Some(change) = change else { return result };
@@ -346,6 +359,7 @@ impl Cell {
         drop(engine);
         // Not under the lock: a subscriber may look at this very breaker.
         telemetry::changed(self, change, counts);
+        self.listeners().tell(change, || CircuitBreaker::new(self.clone()));
         result
     }
 
@@ -364,6 +378,7 @@ impl Cell {
         self.word.store(word.bits(), Ordering::SeqCst);
     }
 
+    #[inline]
     fn word(&self) -> Word {
         Word::from_bits(self.word.load(Ordering::Acquire))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::cell::Cell;
 use super::engine::Attempt;
 use super::permit::Ticket;
-use super::{CircuitBreakerLayer, CircuitOpen, Mode, Permit, Snapshot, State};
+use super::{CircuitBreakerLayer, CircuitOpen, Mode, Permit, Snapshot, State, Watch};
 use crate::BoxError;
 use crate::classify::Classifier;
 
@@ -19,6 +19,10 @@ pub struct CircuitBreaker {
 impl CircuitBreaker {
     pub(super) fn new(cell: Arc<Cell>) -> Self {
         Self { cell }
+    }
+
+    pub(super) fn cell(&self) -> &Cell {
+        &self.cell
     }
 
     /// The name of the layer's breakers.
@@ -113,6 +117,24 @@ impl CircuitBreaker {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.cell.read())
+    }
+
+    /// Waits for its changes.
+    ///
+    /// ```
+    /// use tower_rampart::breaker::{CircuitBreaker, State};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let breaker = CircuitBreaker::builder().breaker();
+    /// let mut watch = breaker.watch();
+    /// breaker.force_open();
+    /// assert_eq!(watch.changed().await.state, State::Open);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.clone())
     }
 
     /// Refuses every call until another mode is set or it is [`reset`](Self::reset). Calls under way no longer count.

@@ -40,8 +40,8 @@ pub struct CircuitOpen {
 }
 
 impl CircuitOpen {
-    pub(super) fn new(cell: Arc<Cell>, Refusal { state, until }: Refusal) -> Self {
-        let retry_after = until.map(|until| cell.wait_until(until));
+    pub(super) fn new(cell: Arc<Cell>, Refusal { state, wait }: Refusal) -> Self {
+        let retry_after = wait.map(Duration::from_millis);
         let verdict = Verdict::terminal()
             .with_processed(Processed::No)
             .with_health(Health::Neutral)
@@ -79,7 +79,8 @@ impl CircuitOpen {
 
     /// How long it was, when the call was refused, until the next probe would be let through. While half-open that is
     /// when the lease of a probe runs out; it can be earlier, as soon as a probe ends. Whole milliseconds and never less
-    /// than what is left; nothing if the breaker was forced open and waits for no time.
+    /// than what is left; nothing if the breaker was forced open and waits for no time, or if it lets a
+    /// [share](crate::CircuitBreakerLayer::ramp) of the calls through already.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after

@@ -8,12 +8,13 @@ use std::time::Duration;
 use rand::Rng;
 
 use super::clock::millis_up;
+use super::ramp::{Climb, Progress, Ramp};
 use super::word::{GENERATION_MASK, Word};
-use super::{Mode, State};
+use super::{Cause, Mode, State};
 use crate::backoff::Backoff;
 
 /// What the engine goes by. Times are in milliseconds since the start of the clock.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rules {
     /// Probes at once.
     pub(super) probes: u32,
@@ -24,6 +25,8 @@ pub(super) struct Rules {
     pub(super) open_for: Backoff,
     /// The longest that it stays open because the server asks for it; nothing if that is not listened to.
     pub(super) longest_hint: Option<Duration>,
+    /// Nothing, if it closes with the last of the probes.
+    pub(super) ramp: Option<Ramp>,
     /// The mode to begin with.
     pub(super) mode: Mode,
 }
@@ -54,8 +57,12 @@ struct Tripped {
 
 #[derive(Debug)]
 enum Stage {
-    Open { until: u64 },
+    Open {
+        until: u64,
+    },
     HalfOpen(Round),
+    /// Half-open too: the probes have succeeded.
+    Ramp(Climb),
 }
 
 /// The probes of one half-open stretch.
@@ -71,6 +78,9 @@ struct Probe {
     id: u32,
     lease_ends: u64,
 }
+
+/// The id of a call on the ramp: it holds no place that it could give back.
+const ON_RAMP: u32 = u32::MAX;
 
 /// Whether a call repeats another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +104,8 @@ pub(super) enum Grant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) state: State,
-    /// When the next probe can be admitted; never by itself, if nothing.
-    pub(super) until: Option<u64>,
+    /// The milliseconds until the next probe can be admitted; never by itself, if nothing.
+    pub(super) wait: Option<u64>,
 }
 
 /// How a probe ended.
@@ -113,18 +123,6 @@ pub(super) struct Opening {
     pub(super) now: u64,
     /// How long the server asks to be left alone.
     pub(super) hint: Option<Duration>,
-}
-
-/// What made a breaker change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    FailureRate,
-    SlowRate,
-    ConsecutiveFailures,
-    OpenTimeOver,
-    ProbesSucceeded,
-    ProbeFailed,
-    ByHand,
 }
 
 /// A change to be published.
@@ -148,7 +146,7 @@ impl Engine {
             (Mode::ForcedOpen, _) => State::Open,
             (Mode::Disabled, _) | (_, None) => State::Closed,
             (_, Some(Stage::Open { .. })) => State::Open,
-            (_, Some(Stage::HalfOpen(_))) => State::HalfOpen,
+            (_, Some(Stage::HalfOpen(_) | Stage::Ramp(_))) => State::HalfOpen,
         }
     }
 
@@ -205,6 +203,7 @@ impl Engine {
         }
         let probe = match &mut tripped.stage {
             Stage::HalfOpen(round) => round.admit(rules, now),
+            Stage::Ramp(climb) => rules.ramp.as_ref().and_then(|ramp| climb.admits(ramp).then_some(ON_RAMP)),
             Stage::Open { .. } => None,
         };
         let change = is_due.then(|| self.changed(from, Cause::OpenTimeOver, now));
@@ -218,18 +217,24 @@ impl Engine {
         (Ok(grant), change)
     }
 
-    /// What [`acquire`](Self::acquire) would refuse, without letting anybody in.
-    pub(super) fn would_refuse(&self, rules: &Rules, attempt: Attempt, now: u64) -> Option<Refusal> {
+    /// What [`acquire`](Self::acquire) would refuse, without letting anybody in. What it refuses is refused for good: on a
+    /// ramp the next call is the likelier to be let in.
+    pub(super) fn would_refuse(&mut self, rules: &Rules, attempt: Attempt, now: u64) -> Option<Refusal> {
         match (self.mode, attempt) {
             (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RetriesOnly, Attempt::First) => return None,
-            (Mode::ForcedOpen, _) => return Some(Refusal { state: State::Open, until: None }),
+            (Mode::ForcedOpen, _) => return Some(Refusal::FORCED),
             (Mode::Automatic, _) | (Mode::RetriesOnly, Attempt::Retry) => {}
         }
-        let (state, until) = match self.stage()? {
+        let Phase::Tripped(tripped) = &mut self.phase else { return None };
+        let (state, until) = match &mut tripped.stage {
             Stage::Open { until } => (State::Open, (now < *until).then_some(*until)),
             Stage::HalfOpen(round) => (State::HalfOpen, round.full_until(rules, now)),
+            Stage::Ramp(climb) => {
+                let refuses = rules.ramp.as_ref().is_some_and(|ramp| climb.refuses(ramp));
+                return refuses.then_some(Refusal { state: State::HalfOpen, wait: None });
+            }
         };
-        until.map(|until| Refusal { state, until: Some(until) })
+        until.map(|until| Refusal { state, wait: Some(until.saturating_sub(now)) })
     }
 
     /// The window of this generation, or a row of failures, has become too bad.
@@ -258,14 +263,36 @@ impl Engine {
             return None;
         }
         let Phase::Tripped(tripped) = &mut self.phase else { return None };
-        let Stage::HalfOpen(round) = &mut tripped.stage else { return None };
+        let round = match (&mut tripped.stage, &rules.ramp) {
+            (Stage::HalfOpen(round), _) => round,
+            (Stage::Ramp(climb), Some(ramp)) => {
+                let progress = match outcome {
+                    ProbeOutcome::Neutral => Progress::Climbing,
+                    ProbeOutcome::Success => climb.ended(ramp, false),
+                    ProbeOutcome::Failure => climb.ended(ramp, true),
+                };
+                return match progress {
+                    Progress::Climbing => None,
+                    Progress::Done => Some(self.close(Cause::ProbesSucceeded, opening.now)),
+                    Progress::Fallen => Some(self.open(rules, Cause::FailureRate, opening, rng)),
+                };
+            }
+            (Stage::Ramp(_), None) | (Stage::Open { .. }, _) => return None,
+        };
         round.in_flight.retain(|probe| probe.id != id);
         match outcome {
             ProbeOutcome::Neutral => None,
             ProbeOutcome::Failure => Some(self.open(rules, Cause::ProbeFailed, opening, rng)),
             ProbeOutcome::Success => {
                 round.successes += 1;
-                (round.successes >= rules.successes).then(|| self.close(Cause::ProbesSucceeded, opening.now))
+                if round.successes < rules.successes {
+                    return None;
+                }
+                if rules.ramp.is_some() {
+                    tripped.stage = Stage::Ramp(Climb::default());
+                    return None;
+                }
+                Some(self.close(Cause::ProbesSucceeded, opening.now))
             }
         }
     }
@@ -332,6 +359,11 @@ impl Engine {
         let empties_window = matches!(self.phase, Phase::Closed);
         Change { from, to: (self.state(), self.mode), cause, empties_window }
     }
+}
+
+impl Refusal {
+    /// By hand, and so for no certain time.
+    pub(super) const FORCED: Self = Self { state: State::Open, wait: None };
 }
 
 impl Round {

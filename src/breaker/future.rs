@@ -29,7 +29,7 @@ pin_project! {
     enum Stage<S, F, Req> {
         // Holds no permit: nothing is asked of the upstream until the inner service is ready.
         Waiting { service: S, request: Option<Req>, cell: Arc<Cell>, attempt: Attempt },
-        Calling { #[pin] future: F, ticket: Option<Ticket> },
+        Calling { #[pin] future: F, ticket: Ticket },
         // With the refusal, until it has been told.
         Over { refusal: Option<Box<CircuitOpen>> },
     }
@@ -63,7 +63,7 @@ where
                 StageProj::Waiting { service, request, cell, attempt } => {
                     let called = ready!(call_when_ready(service, request, (cell, *attempt), this.classifier, cx));
                     match called {
-                        Ok((future, ticket)) => this.stage.set(Stage::Calling { future, ticket: Some(ticket) }),
+                        Ok((future, ticket)) => this.stage.set(Stage::Calling { future, ticket }),
                         Err(error) => {
                             // Lets go of the clone of the inner service, and of a readiness that is not used.
                             this.stage.set(Stage::Over { refusal: None });
@@ -72,7 +72,7 @@ where
                     }
                 }
                 StageProj::Calling { future, ticket } => {
-                    let guard = OnPanic::new(|| settle(ticket, panicked()));
+                    let guard = OnPanic::new(|| ticket.settle(panicked()));
                     let judged = future.poll(cx).map(|result| {
                         let result = result.map_err(Into::into);
                         let verdict = this.classifier.classify(result.as_ref().map_err(|error| &**error as _));
@@ -80,7 +80,7 @@ where
                     });
                     guard.disarm();
                     let (result, verdict) = ready!(judged);
-                    settle(ticket, verdict);
+                    ticket.settle(verdict);
                     this.stage.set(Stage::Over { refusal: None });
                     return Poll::Ready(result);
                 }
@@ -122,28 +122,19 @@ where
         return Poll::Ready(Err(error));
     }
     let mut ticket = match Ticket::take(cell.clone(), attempt) {
-        Ok(ticket) => Some(ticket),
+        Ok(ticket) => ticket,
         Err(open) => return Poll::Ready(Err(open)),
     };
     let Some(request) = request.take() else { unreachable!("the request is taken once, when the stage ends") };
-    let guard = OnPanic::new(|| settle(&mut ticket, panicked()));
+    let guard = OnPanic::new(|| ticket.settle(panicked()));
     let future = service.call(request);
     guard.disarm();
-    Poll::Ready(match ticket {
-        Some(ticket) => Ok((future, ticket)),
-        None => unreachable!("only a panic settles the ticket here"),
-    })
+    Poll::Ready(Ok((future, ticket)))
 }
 
 /// A service that fails before it takes the call has failed all the same.
 fn unready(cell: &Arc<Cell>, attempt: Attempt, verdict: Verdict) {
-    if let Ok(ticket) = Ticket::take(cell.clone(), attempt) {
-        ticket.settle(verdict);
-    }
-}
-
-fn settle(ticket: &mut Option<Ticket>, verdict: Verdict) {
-    if let Some(ticket) = ticket.take() {
+    if let Ok(mut ticket) = Ticket::take(cell.clone(), attempt) {
         ticket.settle(verdict);
     }
 }

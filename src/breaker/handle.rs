@@ -4,7 +4,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::registry::Registry;
-use super::{CircuitBreaker, Mode, State};
+use super::{CircuitBreaker, Events, Mode, State};
 
 /// Watches and controls the breakers of a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer), from anywhere and without
 /// waiting.
@@ -37,6 +37,16 @@ impl<K> Handle<K> {
     #[must_use]
     pub fn name(&self) -> &str {
         self.registry.name()
+    }
+
+    /// The changes of all breakers from now on, at most `capacity` of them waiting to be read.
+    ///
+    /// # Panics
+    ///
+    /// If the capacity is 0.
+    #[must_use]
+    pub fn subscribe(&self, capacity: usize) -> Events {
+        self.registry.listeners().subscribe(capacity)
     }
 
     /// The breaker of requests that have no key; of all requests, if the layer is not partitioned.

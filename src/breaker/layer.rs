@@ -29,6 +29,7 @@ use crate::classify::HttpClassifier;
 /// | [`open_as_asked`](Self::open_as_asked) | no |
 /// | [`half_open`](Self::half_open) | 3 probes at once, 2 successes close |
 /// | [`probe_lease`](Self::probe_lease) | 30 seconds |
+/// | [`ramp`](Self::ramp) | none |
 /// | [`abandoned`](Self::abandoned) | a failure after the limit of the slow calls, if there is one |
 /// | [`mode`](Self::mode) | automatic |
 /// | [`partition_by`](Self::partition_by) | one breaker for all |
@@ -220,6 +221,25 @@ impl<C, P: Keyed> CircuitBreakerLayer<C, P> {
     #[must_use]
     pub fn probe_lease(self, lease: Duration) -> Self {
         self.set(|settings| settings.set_probe_lease(lease))
+    }
+
+    /// Does not close as soon as the probes have succeeded, but first lets these shares of the calls through, one after the
+    /// other, each until `calls` of them have ended. It opens again when so many calls of a step have failed that the step
+    /// reaches the [`failure_rate`](Self::failure_rate). All the while it is half-open.
+    ///
+    /// ```
+    /// use tower_rampart::CircuitBreakerLayer;
+    ///
+    /// let gently = CircuitBreakerLayer::new_for_http().ramp(&[0.01, 0.05, 0.25, 0.5], 20);
+    /// # let _ = gently;
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If there is no share, one is below a millionth or over 1, or they shrink, or if `calls` is 0.
+    #[must_use]
+    pub fn ramp(self, shares: &[f64], calls: u32) -> Self {
+        self.set(|settings| settings.set_ramp(shares, calls))
     }
 
     /// What it learns from calls that are dropped before they end.

@@ -1,8 +1,10 @@
 //! The lock-free parts under all interleavings of a few threads, with a bounded number of preemptions:
 //!
 //! ```text
-//! RUSTFLAGS="--cfg rampart_loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release --lib loom_
+//! RUSTFLAGS="--cfg rampart_loom" cargo test --lib loom_
 //! ```
+//!
+//! `LOOM_MAX_PREEMPTIONS` sets another bound than 2.
 //!
 //! The cells, engines and windows are the real ones; only the registry's reference count is played by an atomic.
 
@@ -16,6 +18,7 @@ use super::cell::{Cell, Ending, Shared};
 use super::clock::{Clock, Moment};
 use super::engine::{Attempt, Grant};
 use super::settings::Settings;
+use super::watch::Listeners;
 use super::window::{Counts, Kind, Outcome, Recorder, Shape};
 use super::{State, Window};
 use crate::classify::Health;
@@ -26,14 +29,20 @@ const FAILED: Outcome = Outcome { failed: true, slow: true };
 const OK: Outcome = Outcome { failed: false, slow: false };
 const SECOND: Duration = Duration::from_secs(1);
 
+fn model(run: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound.get_or_insert(2);
+    builder.check(run);
+}
+
 fn cell(set: impl FnOnce(&mut Settings)) -> Arc<Cell> {
     let mut settings = Settings::default();
     set(&mut settings);
-    let shared = Shared { policy: settings.policy(), clock: Clock::start() };
+    let shared = Shared { policy: settings.policy(), clock: Clock::start(), listeners: Listeners::default() };
     Arc::new(Cell::new(Arc::new(shared), "(model)".into()))
 }
 
-fn grant(cell: &Cell) -> Grant {
+fn grant(cell: &Arc<Cell>) -> Grant {
     cell.acquire(Attempt::First).unwrap_or(Grant::Uncounted)
 }
 
@@ -59,7 +68,7 @@ fn both(one: impl FnOnce() + 'static, other: impl FnOnce() + 'static) {
 
 #[test]
 fn loom_concurrent_failures_trip_once() {
-    loom::model(|| {
+    model(|| {
         let cell = cell(|settings| {
             settings.set_window(Window::count(3));
             settings.set_minimum_calls(2);
@@ -87,7 +96,7 @@ fn loom_a_success_that_completes_the_minimum_opens_unless_the_failure_does() {
 
 #[test]
 fn loom_concurrent_failures_in_a_row_trip_once() {
-    loom::model(|| {
+    model(|| {
         let cell = cell(|settings| settings.set_consecutive_failures(2));
         // Both begin after the first has been counted, which begins the row.
         let grants = [grant(&cell), grant(&cell)];
@@ -100,7 +109,7 @@ fn loom_concurrent_failures_in_a_row_trip_once() {
 
 #[test]
 fn loom_exactly_as_many_probes_as_there_are_places() {
-    loom::model(|| {
+    model(|| {
         let cell = tripped(2, 2);
         let admitted = Arc::new(AtomicUsize::new(0));
         let call = |cell: Arc<Cell>, admitted: Arc<AtomicUsize>| {
@@ -119,7 +128,7 @@ fn loom_exactly_as_many_probes_as_there_are_places() {
 
 #[test]
 fn loom_probes_that_differ_decide_once() {
-    loom::model(|| {
+    model(|| {
         let cell = tripped(2, 1);
         let grants = [grant(&cell), grant(&cell)];
         let end = |cell: Arc<Cell>, grant, ending| move || cell.settle(grant, None, ending);
@@ -133,7 +142,7 @@ fn loom_probes_that_differ_decide_once() {
 #[test]
 fn loom_a_stale_permit_does_not_reach_the_next_window() {
     for window in [Window::count(2), Window::time(60 * SECOND).buckets(2)] {
-        loom::model(move || {
+        model(move || {
             let cell = cell(|settings| {
                 settings.set_window(window);
             });
@@ -154,7 +163,7 @@ fn loom_a_stale_permit_does_not_reach_the_next_window() {
 
 #[test]
 fn loom_a_stale_permit_does_not_reach_a_window_in_a_later_bucket() {
-    loom::model(|| {
+    model(|| {
         let cell = cell(|settings| settings.set_window(Window::time(2 * SECOND).buckets(2)));
         let stale = grant(&cell);
         // The stale recorder has to move the window on, while it is emptied.
@@ -173,7 +182,7 @@ fn loom_a_stale_permit_does_not_reach_a_window_in_a_later_bucket() {
 
 #[test]
 fn loom_buckets_rotate_without_losing_a_call() {
-    loom::model(|| {
+    model(|| {
         let (recorder, shape) = two_buckets();
         recorder.record(shape, at(0), FAILED, || true);
         let record = |recorder: Arc<Recorder>, second, outcome| {
@@ -206,7 +215,7 @@ fn loom_of_failures_in_neighbouring_buckets_one_sees_both() {
 
 #[test]
 fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
-    loom::model(|| {
+    model(|| {
         let (recorder, shape) = two_buckets();
         recorder.record(shape, at(0), FAILED, || true);
         let record = |recorder: Arc<Recorder>, second| {
@@ -222,7 +231,7 @@ fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
 
 #[test]
 fn loom_counters_and_slots_agree_when_recorders_lap_each_other() {
-    loom::model(|| {
+    model(|| {
         let shape = Shape::new(Kind::Count(1), true);
         let recorder = Arc::new(Recorder::new(shape));
         let record = |recorder: Arc<Recorder>, outcome| {
@@ -242,7 +251,7 @@ fn loom_counters_and_slots_agree_when_recorders_lap_each_other() {
 
 #[test]
 fn loom_a_retired_cell_loses_no_call() {
-    loom::model(|| {
+    model(|| {
         let cell = cell(|settings| settings.set_window(Window::count(4)));
         // The map's own.
         let holders = Arc::new(AtomicUsize::new(1));

@@ -50,20 +50,21 @@ impl Permit {
 
     /// Says how the call ended. A [`Class`](crate::classify::Class) alone stands for what is usual for it.
     pub fn settle(mut self, verdict: impl Into<Verdict>) {
-        self.ticket.end(verdict.into().into());
+        self.ticket.settle(verdict.into());
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if thread::panicking() && !self.panicking {
-            self.ticket.end(panicked().into());
+            self.ticket.settle(panicked());
         }
     }
 }
 
 impl Ticket {
     /// Takes the cell along, so that whoever waits in front of it need not count it twice.
+    #[inline]
     pub(super) fn take(cell: Arc<Cell>, attempt: Attempt) -> Result<Self, Box<CircuitOpen>> {
         match cell.acquire(attempt) {
             Ok(grant) => {
@@ -74,10 +75,13 @@ impl Ticket {
         }
     }
 
-    pub(super) fn settle(mut self, verdict: Verdict) {
+    /// The first ending counts. In place, because a ticket lies in the middle of a future.
+    #[inline]
+    pub(super) fn settle(&mut self, verdict: Verdict) {
         self.end(verdict.into());
     }
 
+    #[inline]
     fn end(&mut self, ending: Ending) {
         if let Some(grant) = self.grant.take() {
             self.cell.settle(grant, self.began, ending);

@@ -1,4 +1,4 @@
-use std::hash::{Hash, RandomState};
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
@@ -6,15 +6,17 @@ use papaya::{Guard, HashMap};
 
 use super::cell::{Cell, Shared};
 use super::clock::Clock;
+use super::hash::KeyedHash;
 use super::label::{self, Labels};
 use super::partition::Keyed;
 use super::settings::Policy;
 use super::telemetry;
+use super::watch::Listeners;
 
 /// All breakers of one layer, a bounded number of them.
 pub(super) struct Registry<K> {
-    // The keys come from callers: `RandomState` is keyed against flooding.
-    cells: HashMap<K, Arc<Cell>, RandomState>,
+    // The keys come from callers: the hash is keyed against flooding.
+    cells: HashMap<K, Arc<Cell>, KeyedHash>,
     shared: Arc<Shared>,
     labels: Labels,
     default: OnceLock<Arc<Cell>>,
@@ -45,8 +47,8 @@ impl<K> Registry<K> {
         let labels = Labels::new(policy.redact_labels);
         let sweep_at = FIRST_SWEEP.min(policy.max_partitions);
         Self {
-            cells: HashMap::with_hasher(RandomState::new()),
-            shared: Arc::new(Shared { policy, clock: Clock::start() }),
+            cells: HashMap::with_hasher(KeyedHash::new()),
+            shared: Arc::new(Shared { policy, clock: Clock::start(), listeners: Listeners::default() }),
             labels,
             default: OnceLock::new(),
             overflow: OnceLock::new(),
@@ -68,6 +70,10 @@ impl<K> Registry<K> {
     /// The breaker that new keys share when all partitions are in use.
     pub(super) fn overflow_cell(&self) -> &Arc<Cell> {
         self.overflow.get_or_init(|| self.new_cell(label::OVERFLOW.into()))
+    }
+
+    pub(super) fn listeners(&self) -> &Listeners {
+        &self.shared.listeners
     }
 
     pub(super) fn overflowed(&self) -> u64 {

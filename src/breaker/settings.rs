@@ -2,10 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock::millis_up;
-use super::engine::{Cause, Rules};
+use super::engine::Rules;
+use super::ramp::Ramp;
 use super::streak;
 use super::window::{Counts, Kind, Shape};
-use super::{Mode, Window};
+use super::{Cause, Mode, Window};
 use crate::backoff::Backoff;
 
 /// Everything that can be set, each checked where it is set.
@@ -23,6 +24,7 @@ pub(super) struct Settings {
     probes: u32,
     successes: u32,
     probe_lease: Duration,
+    ramp: Option<Ramp>,
     abandoned: Option<Abandoned>,
     mode: Mode,
     max_partitions: usize,
@@ -78,6 +80,7 @@ impl Default for Settings {
             probes: 3,
             successes: 2,
             probe_lease: Duration::from_secs(30),
+            ramp: None,
             abandoned: None,
             mode: Mode::Automatic,
             max_partitions: 65_536,
@@ -150,6 +153,10 @@ impl Settings {
         self.probe_lease = lease;
     }
 
+    pub(super) fn set_ramp(&mut self, shares: &[f64], calls: u32) {
+        self.ramp = Some(Ramp::new(shares, calls));
+    }
+
     pub(super) fn set_abandoned(&mut self, abandoned: Abandoned) {
         self.abandoned = Some(abandoned);
     }
@@ -188,6 +195,7 @@ impl Settings {
                 lease: millis_up(self.probe_lease),
                 open_for: self.open_for,
                 longest_hint: self.longest_hint,
+                ramp: self.ramp.clone().map(|ramp| ramp.with_failure_rate(self.failure_rate)),
                 mode: self.mode,
             },
             abandoned_after,
@@ -243,5 +251,37 @@ fn check_rate(setting: &str, rate: f64) {
 fn check_minimum(window: Window, minimum: Option<u32>) {
     if let (Kind::Count(calls), Some(minimum)) = (window.kind(), minimum) {
         assert!(minimum <= calls, "minimum_calls: {minimum} calls never fit into a window of {calls}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn policy(set: impl FnOnce(&mut Settings)) -> Policy {
+        let mut settings = Settings::default();
+        set(&mut settings);
+        settings.policy()
+    }
+
+    #[test]
+    fn rule_8_the_clock_is_read_only_if_a_setting_needs_it() {
+        let reads = |set: fn(&mut Settings)| {
+            let policy = policy(set);
+            (policy.times_calls(), policy.dates_calls())
+        };
+        assert_eq!(reads(|settings| settings.set_window(Window::count(100))), (false, false));
+        assert_eq!(reads(|_| {}), (false, true), "a window of time needs the end of a call");
+        assert_eq!(reads(|settings| settings.set_slow_calls(SECOND, 1.0)), (true, true));
+        assert_eq!(reads(|settings| settings.set_abandoned(Abandoned::FailureAfter(SECOND))), (true, true));
+        assert_eq!(reads(|settings| settings.set_abandoned(Abandoned::Neutral)), (false, true));
+    }
+
+    #[test]
+    fn rule_5_the_default_minimum_is_no_larger_than_the_window() {
+        let minimum = |calls| policy(|settings| settings.set_window(Window::count(calls))).minimum_calls;
+        assert_eq!([minimum(1), minimum(9), minimum(10), minimum(1_000)], [1, 9, 10, 10]);
     }
 }

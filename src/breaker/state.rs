@@ -51,3 +51,45 @@ impl fmt::Display for Mode {
         })
     }
 }
+
+/// What made a circuit breaker change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Too large a share of the calls failed.
+    FailureRate,
+    /// Too large a share of the calls was slow.
+    SlowRate,
+    /// Too many calls failed in a row.
+    ConsecutiveFailures,
+    /// It had been open for long enough, and a call came.
+    OpenTimeOver,
+    /// Enough probes succeeded.
+    ProbesSucceeded,
+    /// A probe failed.
+    ProbeFailed,
+    /// Somebody set its mode or reset it.
+    ByHand,
+}
+
+impl Cause {
+    /// The cause in words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Cause::FailureRate => "failure rate",
+            Cause::SlowRate => "slow-call rate",
+            Cause::ConsecutiveFailures => "consecutive failures",
+            Cause::OpenTimeOver => "open time over",
+            Cause::ProbesSucceeded => "probes succeeded",
+            Cause::ProbeFailed => "probe failed",
+            Cause::ByHand => "by hand",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

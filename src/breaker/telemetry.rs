@@ -1,9 +1,9 @@
 use tracing::{Level, event};
 
-use super::State;
 use super::cell::Cell;
-use super::engine::{Cause, Change};
+use super::engine::Change;
 use super::window::Counts;
+use super::{Cause, State};
 
 const TARGET: &str = "tower_rampart::breaker";
 
@@ -56,19 +56,5 @@ fn rate(cause: Cause, counts: Counts) -> f64 {
         | Cause::ProbesSucceeded
         | Cause::ProbeFailed
         | Cause::ByHand => counts.failure_rate(),
-    }
-}
-
-impl Cause {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Cause::FailureRate => "failure rate",
-            Cause::SlowRate => "slow-call rate",
-            Cause::ConsecutiveFailures => "consecutive failures",
-            Cause::OpenTimeOver => "open time over",
-            Cause::ProbesSucceeded => "probes succeeded",
-            Cause::ProbeFailed => "probe failed",
-            Cause::ByHand => "by hand",
-        }
     }
 }

@@ -4,10 +4,12 @@
 
 mod cancellation;
 mod half_open;
+mod model;
 mod partitions;
 mod readiness;
 mod service;
 mod settings;
 mod support;
 mod telemetry;
+mod watch;
 mod window;

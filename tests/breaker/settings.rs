@@ -37,6 +37,10 @@ panics! {
     no_successes_panic: layer().half_open(1, 0) => "half_open: the successes must be at least 1, but are 0";
     more_successes_than_probes_panic: layer().half_open(2, 3) => "half_open: more successes required, 3, than there are probes, 2";
     a_lease_of_zero_panics: layer().probe_lease(Duration::ZERO) => "probe_lease: must be longer than 0ns";
+    a_ramp_of_no_shares_panics: layer().ramp(&[], 1) => "ramp: there must be at least one share, but are []";
+    a_ramp_of_a_zero_share_panics: layer().ramp(&[0.0], 1) => "ramp: every share must lie between a millionth and 1";
+    a_ramp_that_shrinks_panics: layer().ramp(&[0.5, 0.1], 1) => "ramp: the shares must not shrink, but are [0.5, 0.1]";
+    a_ramp_of_no_calls_panics: layer().ramp(&[0.5], 0) => "ramp: the calls of a step must be at least 1, but are 0";
     no_partitions_panic: layer().max_partitions(0) => "max_partitions: must be at least 1, but is 0";
     a_bad_header_name_panics: partition::header("not a header") => "partition::header: \"not a header\" is not the name of a header";
 }

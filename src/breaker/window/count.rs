@@ -44,12 +44,14 @@ impl<'a> CountWindow<'a> {
         ((HEAD + calls.div_ceil(SLOTS)) as usize, 0)
     }
 
+    #[inline]
     pub(super) fn new(words: &'a [AtomicU64], calls: u32) -> Self {
         let (all, _) = Self::words(calls);
         let [cursor, counters, mark, since, slots @ ..] = &words[..all] else { unreachable!("there are more") };
         Self { cursor, counters, idle: [mark, since], slots, calls }
     }
 
+    #[inline]
     pub(super) fn record(self, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
         let (position, filled) = self.take_position(&live)?;
         let difference = self.put(position, outcome, &live)?;

@@ -101,15 +101,16 @@ impl Window {
         Self(Kind::Count(calls))
     }
 
-    /// The outcomes of the last `length`, in ten buckets: at any time the newest tenth is still filling, and a tenth is
-    /// forgotten at once. Eight bytes a bucket, whatever the traffic.
+    /// The outcomes of the last `length`, in ten buckets, or in fewer if they were shorter than a millisecond: at any time
+    /// the newest tenth is still filling, and a tenth is forgotten at once. Eight bytes a bucket, whatever the traffic.
     ///
     /// # Panics
     ///
-    /// If a bucket were shorter than a millisecond.
+    /// If the length is below a millisecond.
     #[must_use]
     pub fn time(length: Duration) -> Self {
-        Self::checked_time(length, DEFAULT_BUCKETS)
+        let fit = u32::try_from(length.as_millis()).unwrap_or(u32::MAX);
+        Self::checked_time(length, DEFAULT_BUCKETS.min(fit.max(1)))
     }
 
     /// The same time in another number of buckets.
@@ -134,7 +135,7 @@ impl Window {
         );
         assert!(
             length >= SHORTEST_BUCKET * buckets,
-            "Window::time: {length:?} in {buckets} buckets makes them shorter than {SHORTEST_BUCKET:?}"
+            "Window::time: {length:?} is too short for buckets of {SHORTEST_BUCKET:?}, of which there are {buckets}"
         );
         Self(Kind::Time { length, buckets })
     }
@@ -199,6 +200,7 @@ impl Recorder {
     }
 
     /// Adds an outcome and returns what the window then holds; nothing if `live` says that it comes too late.
+    #[inline]
     pub(super) fn record(
         &self,
         shape: Shape,
@@ -238,6 +240,7 @@ impl Recorder {
         idle || self.counts(shape, now).calls == 0
     }
 
+    #[inline]
     fn view(&self, shape: Shape) -> View<'_> {
         let words = match &self.0 {
             Words::Inline(words) => &words[..],
@@ -268,9 +271,15 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "1ms in 10 buckets makes them shorter than 1ms")]
+    #[should_panic(expected = "999µs is too short for buckets of 1ms, of which there are 1")]
+    fn a_window_below_a_millisecond_panics() {
+        let _ = Window::time(Duration::from_micros(999));
+    }
+
+    #[test]
+    #[should_panic(expected = "5ms is too short for buckets of 1ms, of which there are 6")]
     fn a_bucket_below_a_millisecond_panics() {
-        let _ = Window::time(Duration::from_millis(1));
+        let _ = Window::time(Duration::from_millis(5)).buckets(6);
     }
 
     #[test]

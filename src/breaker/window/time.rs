@@ -8,14 +8,14 @@ use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 /// no jump of the clock can make an old bucket look like a new one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TimeWindow<'a> {
-    /// The newest tick that something was recorded at (40 bits), above the step that it was (24 bits).
+    /// The newest tick that something was recorded at (44 bits), above the step that it was (20 bits).
     newest: &'a AtomicU64,
     /// Calls and failures of each bucket; then, if slow calls are watched, calls and slow calls of each.
     buckets: &'a [AtomicU64],
     len: u32,
 }
 
-/// Lap 14, calls 25, failures 25.
+/// Lap 10, calls 27, failures 27.
 #[derive(Clone, Copy)]
 struct Bucket(u64);
 
@@ -27,12 +27,12 @@ struct Newest {
 }
 
 pub(super) const MAX_BUCKETS: u32 = 1 << (STEP - LAP);
-const STEP: u32 = 24;
-const LAP: u32 = 14;
+const STEP: u32 = 20;
+const LAP: u32 = 10;
 const LAP_MASK: u32 = (1 << LAP) - 1;
-const COUNT: u32 = 25;
+const COUNT: u32 = 27;
 const COUNT_MAX: u64 = (1 << COUNT) - 1;
-/// Ticks end here, 34 years ahead with the shortest buckets; the window then no longer slides.
+/// Ticks end here, 557 years ahead with the shortest buckets, about where the clock ends; the window then stands still.
 const TICK_MAX: u64 = u64::MAX >> STEP;
 
 impl<'a> TimeWindow<'a> {
@@ -202,7 +202,7 @@ impl Bucket {
         ahead > LAP_MASK / 2
     }
 
-    /// One call more. When 33 million calls are full, calls and hits are halved: the rate stays as it is.
+    /// One call more. When 134 million calls are full, calls and hits are halved: the rate stays as it is.
     fn plus(self, hit: bool) -> Self {
         let (mut calls, mut hits) = (self.calls(), self.hits());
         if calls == COUNT_MAX {

@@ -1,0 +1,207 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+
+use super::engine::Change;
+use super::{Cause, CircuitBreaker, Mode, Snapshot, State};
+
+/// Waits for the changes of one breaker, from [`CircuitBreaker::watch`].
+#[derive(Debug)]
+pub struct Watch {
+    breaker: CircuitBreaker,
+    /// The version that was last told.
+    seen: u64,
+}
+
+/// The changes of all breakers of a layer, from [`Handle::subscribe`](super::Handle::subscribe).
+///
+/// A queue of its own that holds as many as it was made for. Whoever reads too slowly misses the oldest ones, and never
+/// holds up a call.
+#[derive(Debug)]
+pub struct Events {
+    queue: Arc<Queue>,
+}
+
+/// A change of one breaker.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Event {
+    /// Which one. It is not forgotten while the event is kept.
+    pub breaker: CircuitBreaker,
+    /// What it did with calls before.
+    pub from: State,
+    /// What it does with them since.
+    pub to: State,
+    /// Who decides since.
+    pub mode: Mode,
+    /// What made it change.
+    pub cause: Cause,
+}
+
+/// Who wants to know of changes. Looked at only when there is one.
+#[derive(Debug, Default)]
+pub(super) struct Listeners(Mutex<Listening>);
+
+#[derive(Debug, Default)]
+struct Listening {
+    ids: u64,
+    waiting: Vec<(u64, Waker)>,
+    queues: Vec<Weak<Queue>>,
+}
+
+struct Queue {
+    capacity: usize,
+    state: Mutex<QueueState>,
+}
+
+#[derive(Default)]
+struct QueueState {
+    events: VecDeque<Event>,
+    missed: u64,
+    reader: Option<Waker>,
+}
+
+impl Watch {
+    pub(super) fn new(breaker: CircuitBreaker) -> Self {
+        let seen = breaker.cell().version();
+        Self { breaker, seen }
+    }
+
+    /// Waits until the breaker has changed since the watch was made or last told: its state, its mode, or by a reset.
+    /// Several changes at once are told as one. Can be cancelled without missing any.
+    pub async fn changed(&mut self) -> Snapshot {
+        let Self { breaker, seen } = self;
+        let cell = breaker.cell();
+        let mut waiting = Waiting { listeners: cell.listeners(), id: None };
+        *seen = poll_fn(|cx| {
+            // Registered before it is looked at, so that no change falls in between.
+            waiting.register(cx);
+            let version = cell.version();
+            if version == *seen { Poll::Pending } else { Poll::Ready(version) }
+        })
+        .await;
+        breaker.snapshot()
+    }
+}
+
+impl Events {
+    /// The next change. Waits for it.
+    pub fn recv(&mut self) -> impl Future<Output = Event> + use<'_> {
+        poll_fn(|cx| {
+            let mut state = self.queue.lock();
+            match state.events.pop_front() {
+                Some(event) => Poll::Ready(event),
+                None => {
+                    state.reader = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+    }
+
+    /// The next change, if there is one already.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        self.queue.lock().events.pop_front()
+    }
+
+    /// How many changes did not fit into the queue.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.queue.lock().missed
+    }
+}
+
+impl Listeners {
+    pub(super) fn subscribe(&self, capacity: usize) -> Events {
+        assert!(capacity >= 1, "subscribe: the capacity must be at least 1, but is {capacity}");
+        let queue = Arc::new(Queue { capacity, state: Mutex::default() });
+        self.lock().queues.push(Arc::downgrade(&queue));
+        Events { queue }
+    }
+
+    /// Tells everybody, after the change has been published.
+    pub(super) fn tell(&self, change: Change, breaker: impl FnOnce() -> CircuitBreaker) {
+        let (waiting, queues) = {
+            let mut listening = self.lock();
+            listening.queues.retain(|queue| queue.strong_count() > 0);
+            (std::mem::take(&mut listening.waiting), listening.queues.clone())
+        };
+        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+        if queues.is_empty() {
+            return;
+        }
+        let Change { from, to, cause, empties_window: _ } = change;
+        let event = Event { breaker: breaker(), from: from.0, to: to.0, mode: to.1, cause };
+        for queue in queues.iter().filter_map(Weak::upgrade) {
+            queue.push(event.clone());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Listening> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn push(&self, event: Event) {
+        let reader = {
+            let mut state = self.lock();
+            // The events hold breakers, which must not be let go of under the lock of a queue.
+            if state.events.len() < self.capacity {
+                state.events.push_back(event);
+                state.reader.take()
+            } else {
+                state.missed += 1;
+                let oldest = state.events.pop_front();
+                state.events.push_back(event);
+                let reader = state.reader.take();
+                drop(state);
+                drop(oldest);
+                reader
+            }
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
+/// A place among those who wait, given up when it is dropped.
+struct Waiting<'a> {
+    listeners: &'a Listeners,
+    id: Option<u64>,
+}
+
+impl Waiting<'_> {
+    fn register(&mut self, cx: &Context<'_>) {
+        let mut listening = self.listeners.lock();
+        let id = *self.id.get_or_insert_with(|| {
+            listening.ids += 1;
+            listening.ids
+        });
+        match listening.waiting.iter_mut().find(|(waiting, _)| *waiting == id) {
+            Some((_, waker)) => waker.clone_from(cx.waker()),
+            None => listening.waiting.push((id, cx.waker().clone())),
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.listeners.lock().waiting.retain(|(waiting, _)| *waiting != id);
+        }
+    }
+}
