@@ -294,9 +294,8 @@ impl Cell {
     }
 
     pub(super) fn state(&self) -> State {
-        match self.word().phase() {
+        match self.word().kept().phase() {
             Phase::Live(state) => state,
-            // Only what is closed retires.
             Phase::Retired => State::Closed,
         }
     }
@@ -307,10 +306,7 @@ impl Cell {
 
     /// Differs after every change that is told.
     pub(super) fn version(&self) -> u64 {
-        match self.word() {
-            word if word.is_retired() => Word::new(State::Closed, word.mode(), word.generation(), 0).bits(),
-            word => word.bits(),
-        }
+        self.word().kept().bits()
     }
 
     pub(super) fn listeners(&self) -> &Listeners {

@@ -385,3 +385,43 @@ impl Round {
         if leases().count() < rules.probes as usize { None } else { leases().min() }
     }
 }
+
+#[cfg(all(test, not(rampart_loom)))]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+    use crate::breaker::settings::Settings;
+
+    const AT_ONCE: Opening = Opening { now: 0, hint: None };
+
+    fn rules() -> Rules {
+        let mut settings = Settings::default();
+        settings.set_open_for(Duration::from_millis(1).into());
+        settings.set_half_open(2, 2);
+        settings.set_probe_lease(Duration::from_millis(1));
+        settings.policy().rules
+    }
+
+    #[test]
+    fn rule_2_an_earlier_generation_cannot_open_a_later_one() {
+        let (rules, mut rng) = (rules(), SmallRng::seed_from_u64(7));
+        let mut engine = Engine::new(&rules, 0);
+        engine.reset(&rules, 0);
+        assert_eq!(engine.trip(&rules, 0, Cause::FailureRate, AT_ONCE, &mut rng), None);
+        assert!(engine.trip(&rules, 1, Cause::FailureRate, AT_ONCE, &mut rng).is_some());
+    }
+
+    #[test]
+    fn rule_4_probes_that_hang_forever_pile_up_nowhere() {
+        let (rules, mut rng) = (rules(), SmallRng::seed_from_u64(7));
+        let mut engine = Engine::new(&rules, 0);
+        engine.trip(&rules, 0, Cause::FailureRate, AT_ONCE, &mut rng);
+        for now in 1..10_000 {
+            assert!(engine.acquire(&rules, Attempt::First, now).0.is_ok());
+        }
+        let Some(Stage::HalfOpen(round)) = engine.stage() else { panic!("is half-open") };
+        assert!(round.in_flight.len() <= 2, "{}", round.in_flight.len());
+    }
+}

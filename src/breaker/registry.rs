@@ -244,6 +244,23 @@ mod tests {
     }
 
     #[test]
+    fn two_that_find_no_breaker_make_one() {
+        let registry = registry(10, Mode::Automatic);
+        let (_, key) = key();
+        // Both have looked before either inserts.
+        let cells = [(); 2].map(|()| registry.insert(key.clone(), |key| key).map(|cell| Arc::as_ptr(&cell)));
+        assert!(cells[0].is_some() && cells[0] == cells[1]);
+    }
+
+    #[test]
+    fn a_breaker_that_is_on_its_way_out_is_neither_found_nor_listed() {
+        let registry = registry(10, Mode::Automatic);
+        let (by, key) = key();
+        assert!(registry.find_or_insert(&by, key.clone()).retire(|| true));
+        assert!(registry.find(&key).is_none() && registry.cells().is_empty());
+    }
+
+    #[test]
     fn a_breaker_that_is_looked_at_and_stays_is_found_and_listed_all_the_time() {
         let registry = registry(1, Mode::Automatic);
         let (by, key) = key();

@@ -57,6 +57,15 @@ impl Word {
         Self(self.0 | RETIRED)
     }
 
+    /// As it would be if it stayed: only what is as new retires, and that is open if it begins forced open.
+    pub(super) fn kept(self) -> Self {
+        if !self.is_retired() {
+            return self;
+        }
+        let state = if self.mode() == Mode::ForcedOpen { State::Open } else { State::Closed };
+        Self::new(state, self.mode(), self.generation(), 0)
+    }
+
     /// Closed and automatic, as nearly always: go.
     pub(super) fn is_plainly_closed(self) -> bool {
         self.0 & (PHASE_MASK | MODE_MASK << MODE_SHIFT) == 0
@@ -115,6 +124,8 @@ mod tests {
                         let plain = (state, mode) == (State::Closed, Mode::Automatic);
                         assert_eq!(word.is_plainly_closed(), plain);
                         assert!(word.retired().is_retired() && !word.is_retired());
+                        let as_new = (state == State::Open) == (mode == Mode::ForcedOpen) && state != State::HalfOpen;
+                        assert!(!as_new || until > 0 || word.retired().kept() == word);
                     }
                 }
             }
@@ -123,6 +134,9 @@ mod tests {
 
     #[test]
     fn a_deadline_too_far_ahead_is_not_told() {
-        assert_eq!(Word::new(State::Open, Mode::Automatic, 0, u64::MAX).until(), None);
+        for until in [UNTIL_MAX, UNTIL_MAX + 1, UNTIL_MAX + 8, u64::MAX] {
+            let word = Word::new(State::Open, Mode::Automatic, 7, until);
+            assert_eq!((word.until(), word.generation()), (None, 7), "{until}");
+        }
     }
 }

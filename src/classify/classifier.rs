@@ -79,6 +79,8 @@ impl<F: Clone, Res> Clone for ClassifierFn<F, Res> {
     }
 }
 
+impl<F: Copy, Res> Copy for ClassifierFn<F, Res> {}
+
 impl<F, Res> fmt::Debug for ClassifierFn<F, Res> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClassifierFn").finish_non_exhaustive()

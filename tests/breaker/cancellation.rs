@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_rampart::breaker::{Abandoned, State, Window};
+use tower_rampart::breaker::{Abandoned, CircuitBreaker, State, Window};
 use tower_rampart::classify::{Verdict, classifier_fn};
 use tower_rampart::{BoxError, CircuitBreakerLayer};
 
@@ -150,4 +150,23 @@ async fn rule_3_a_panic_of_the_classifier_is_a_failure_and_is_settled_at_once() 
         assert_eq!(layer.breaker().state(), State::Open);
         layer.breaker().reset();
     }
+}
+
+#[test]
+fn rule_3_a_permit_that_is_taken_during_a_panic_is_not_failed_by_it() {
+    struct CleansUp(CircuitBreaker);
+
+    impl Drop for CleansUp {
+        fn drop(&mut self) {
+            drop(self.0.try_acquire());
+        }
+    }
+
+    let breaker = quick().breaker();
+    let caught = std::panic::catch_unwind(|| {
+        let _cleans_up = CleansUp(breaker.clone());
+        panic!("on demand");
+    });
+    assert!(caught.is_err());
+    assert_eq!((breaker.state(), breaker.snapshot().calls), (State::Closed, 0));
 }

@@ -241,6 +241,20 @@ async fn rule_4_cancelled_and_ignored_probes_free_their_places_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rule_1_a_mode_that_is_left_begins_anew() {
+    for mode in [Mode::ForcedOpen, Mode::Disabled] {
+        let breaker = quick().breaker();
+        breaker.set_mode(mode);
+        let before = breaker.snapshot();
+        advance(SECOND).await;
+        breaker.automatic();
+        let after = breaker.snapshot();
+        assert_ne!(before.generation, after.generation, "{mode}");
+        assert_eq!(after.unchanged_for, Duration::ZERO, "{mode}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn rule_1_a_ramp_lets_a_growing_share_through_before_it_closes() {
     let layer = quick().half_open(1, 1).ramp(&[0.01, 0.25, 0.5], 4);
     let (service, upstream) = over(&layer);

@@ -189,3 +189,14 @@ async fn rule_1_a_row_in_a_window_of_calls_has_no_age() {
         assert_eq!(layer.breaker().state(), state);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn rule_1_a_reset_ends_a_row() {
+    let layer = layer().minimum_calls(100).consecutive_failures(3);
+    let (service, _) = over(&layer);
+    for _ in 0..10 {
+        calls(&service, 2, Do::Fail).await;
+        layer.breaker().reset();
+        assert_eq!((layer.breaker().state(), layer.breaker().snapshot().consecutive_failures), (State::Closed, 0));
+    }
+}

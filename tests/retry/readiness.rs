@@ -12,7 +12,7 @@ use http::Request;
 use http_body_util::Full;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-use tower_rampart::classify::{Processed, Verdict, classifier_fn};
+use tower_rampart::classify::{Classifier, Processed, Verdict, classifier_fn};
 use tower_rampart::retry::{Backoff, GiveUp, TimedOut};
 use tower_rampart::{BoxError, RetryLayer};
 
@@ -68,10 +68,7 @@ impl Service<()> for Numbered {
     }
 }
 
-fn plain() -> RetryLayer<
-    impl Fn(Result<&(), &(dyn std::error::Error + 'static)>) -> Verdict + Clone,
-    tower_rampart::retry::CloneRequests,
-> {
+fn plain() -> RetryLayer<impl Classifier<()> + Clone, tower_rampart::retry::CloneRequests> {
     let classifier = classifier_fn(|outcome: Result<&(), _>| match outcome {
         Ok(()) => Verdict::success(),
         Err(error) => Verdict::of_error(error),
