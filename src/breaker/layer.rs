@@ -223,7 +223,7 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
     ///
     /// # Panics
     ///
-    /// If it is 0, or more than a million (1,048,575).
+    /// If it is 0, or more than 16,383.
     #[must_use]
     pub fn consecutive_failures(self, failures: u32) -> Self {
         self.set(|settings| settings.set_consecutive_failures(failures))

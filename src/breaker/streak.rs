@@ -13,15 +13,16 @@ pub(super) struct Age {
     pub(super) gone_after: u64,
 }
 
-/// Epoch 8, tick of the last failure 36, failures 20.
+/// Epoch 8, tick of the last failure 42, failures 14. With the shortest buckets ticks end after 139 years; what happens
+/// later counts as if it happened then.
 #[derive(Clone, Copy)]
 struct Row(u64);
 
 /// The longest row that can be told.
 pub(super) const COUNT_MAX: u32 = (1 << COUNT) - 1;
-const COUNT: u32 = 20;
-const TICK: u32 = 36;
-const TICK_MASK: u64 = (1 << TICK) - 1;
+const COUNT: u32 = 14;
+const TICK: u32 = 42;
+const TICK_MAX: u64 = (1 << TICK) - 1;
 const EPOCH: u32 = COUNT + TICK;
 
 impl Streak {
@@ -37,8 +38,7 @@ impl Streak {
     pub(super) fn failure(&self, age: Age, live: impl Fn() -> bool) -> Option<u32> {
         self.update(live, |row| {
             let count = (row.count_at(age) + 1).min(COUNT_MAX);
-            let tick = if count > 1 && row.is_ahead_of(age.tick) { row.tick() } else { age.tick };
-            row.with(tick, count)
+            row.with(if count > 1 { row.tick().max(age.tick) } else { age.tick }, count)
         })
     }
 
@@ -78,26 +78,18 @@ impl Row {
     }
 
     fn tick(self) -> u64 {
-        self.0 >> COUNT & TICK_MASK
+        self.0 >> COUNT & TICK_MAX
     }
 
-    /// Whether its last failure came after that tick: threads do not read the clock in the order in which they come.
-    fn is_ahead_of(self, tick: u64) -> bool {
-        self.passed(tick) > TICK_MASK / 2
-    }
-
-    fn passed(self, tick: u64) -> u64 {
-        tick.wrapping_sub(self.tick()) & TICK_MASK
-    }
-
-    /// The failures, unless the last of them has left the window.
+    /// The failures, unless the last of them has left the window. Threads do not read the clock in the order in which
+    /// they come: one that came later may tell an earlier tick.
     fn count_at(self, age: Age) -> u32 {
-        let gone = self.passed(age.tick) >= age.gone_after && !self.is_ahead_of(age.tick);
-        if gone { 0 } else { self.count() }
+        let passed = age.tick.min(TICK_MAX).saturating_sub(self.tick());
+        if passed >= age.gone_after { 0 } else { self.count() }
     }
 
     fn with(self, tick: u64, count: u32) -> Self {
-        Self(self.0 >> EPOCH << EPOCH | (tick & TICK_MASK) << COUNT | u64::from(count))
+        Self(self.0 >> EPOCH << EPOCH | tick.min(TICK_MAX) << COUNT | u64::from(count))
     }
 }
 
@@ -127,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_row_ends_when_its_last_failure_leaves_the_window() {
-        for begin in [0, 7, TICK_MASK - 3, TICK_MASK, 5 * TICK_MASK] {
+        for begin in [0, 7, 1 << 35, 1 << 36, 1 << 41, TICK_MAX - 2 * LEN] {
             let streak = Streak::new();
             streak.failure(at(begin), || true);
             assert_eq!(streak.failure(at(begin + LEN - 1), || true), Some(2));
@@ -136,6 +128,19 @@ mod tests {
             assert_eq!((streak.get(at(last)), streak.get(at(last + 1))), (3, 0));
             assert_eq!(streak.failure(at(last + 1), || true), Some(1));
         }
+    }
+
+    #[test]
+    fn no_jump_of_the_clock_keeps_a_row() {
+        for jump in (4..=41).map(|bits| 1_u64 << bits) {
+            let streak = Streak::new();
+            streak.failure(at(0), || true);
+            assert_eq!(streak.get(at(jump)), 0, "{jump}");
+            assert_eq!(streak.failure(at(jump), || true), Some(1), "{jump}");
+        }
+        let streak = Streak::new();
+        streak.failure(at(u64::MAX), || true);
+        assert_eq!(streak.failure(at(u64::MAX), || true), Some(2), "after the end of ticks");
     }
 
     #[test]
