@@ -1,17 +1,21 @@
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use tower_rampart::breaker::{Window, partition};
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::*;
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What was told on the thread of a test, which is its own.
+    static TOLD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        TOLD.with_borrow_mut(|told| told.write(bytes))
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -19,30 +23,26 @@ impl Write for Lines {
     }
 }
 
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 impl Lines {
-    fn watch() -> (Self, tracing::subscriber::DefaultGuard) {
-        let lines = Self::default();
-        let subscriber = tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(lines.clone()).finish();
-        let guard = tracing::subscriber::set_default(subscriber);
-        (lines, guard)
+    fn watch() -> Self {
+        // One for all: subscribers that come and go with other tests make tracing forget for a moment who listens.
+        static LISTEN: Once = Once::new();
+        LISTEN.call_once(|| {
+            let subscriber = tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(|| Lines).finish();
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+        });
+        TOLD.take();
+        Self
     }
 
     fn read(&self) -> Vec<String> {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+        TOLD.with_borrow(|told| String::from_utf8(told.clone()).unwrap().lines().map(str::to_owned).collect())
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_event_for_a_change_and_none_for_a_call() {
-    let (lines, _guard) = Lines::watch();
+    let lines = Lines::watch();
     let layer = layer().window(Window::count(4)).open_for(SECOND).half_open(1, 1);
     let (service, _) = over(&layer);
     calls(&service, 1_000, Do::Succeed).await;
@@ -70,7 +70,7 @@ async fn one_event_for_a_change_and_none_for_a_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_shared_breaker_is_reported_once_a_minute() {
-    let (lines, _guard) = Lines::watch();
+    let lines = Lines::watch();
     let layer = layer().partition_by(partition::by(|request: &(u64, Do)| request.0)).max_partitions(1);
     let (service, _) = over(&layer);
     layer.handle().disable(&0);
@@ -91,7 +91,7 @@ async fn a_shared_breaker_is_reported_once_a_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn telemetry_never_shows_a_redacted_key() {
-    let (lines, _guard) = Lines::watch();
+    let lines = Lines::watch();
     let layer = layer()
         .window(Window::count(1))
         .partition_by(partition::by(|request: &(&'static str, Do)| request.0))

@@ -1,7 +1,8 @@
 //! One event for every retry and for every give-up that matters; never what a request holds.
 
+use std::cell::RefCell;
 use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use http::Request;
 use http_body_util::Full;
@@ -12,8 +13,12 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::support::*;
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+thread_local! {
+    /// What was told on the thread of a test, which is its own.
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Lines;
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -27,7 +32,9 @@ impl<S: Subscriber> Layer<S> for Lines {
         event.record(&mut fields);
         let metadata = event.metadata();
         if metadata.target().starts_with("tower_rampart") {
-            self.0.lock().unwrap().push(format!("{} {}{}", metadata.level(), metadata.target(), fields.0));
+            LINES.with_borrow_mut(|lines| {
+                lines.push(format!("{} {}{}", metadata.level(), metadata.target(), fields.0));
+            });
         }
     }
 }
@@ -37,11 +44,12 @@ async fn lines(
     request: Request<Full<bytes::Bytes>>,
     attempts: u32,
 ) -> Vec<String> {
-    let lines = Lines::default();
-    let _guard = tracing::subscriber::set_default(Registry::default().with(lines.clone()));
+    // One for all: subscribers that come and go with other tests make tracing forget for a moment who listens.
+    static LISTEN: Once = Once::new();
+    LISTEN.call_once(|| tracing::subscriber::set_global_default(Registry::default().with(Lines)).unwrap());
+    LINES.take();
     let _ = send(layer().max_attempts(attempts), Upstream::new(step), request).await;
-    let lines = lines.0.lock().unwrap();
-    lines.clone()
+    LINES.take()
 }
 
 #[tokio::test(start_paused = true)]
