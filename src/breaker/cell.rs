@@ -48,8 +48,9 @@ pub(super) enum Ending {
     Abandoned,
 }
 
-impl From<Verdict> for Ending {
-    fn from(verdict: Verdict) -> Self {
+impl From<&Verdict> for Ending {
+    #[inline]
+    fn from(verdict: &Verdict) -> Self {
         Self::Judged(verdict.health(), verdict.retry_after())
     }
 }

@@ -130,25 +130,28 @@ where
                 }
                 StageProj::Calling { future, ticket } => {
                     let guard = OnPanic::new(|| ticket.iter_mut().for_each(Ticket::panicked));
-                    let judged = future.poll(cx).map(|result| {
-                        let result = result.map_err(Into::into);
-                        let verdict = this.classifier.classify(result.as_ref().map_err(|error| &**error as _));
-                        (result, verdict)
-                    });
-                    guard.disarm();
-                    let (result, verdict) = ready!(judged);
-                    let Some(ticket) = ticket.take() else {
-                        unreachable!("the ticket is taken once, when the stage ends")
-                    };
-                    let result = match result {
-                        Ok(response) => Ok(this.scope.respond(response, verdict, this.classifier, ticket)),
-                        Err(error) => {
-                            ticket.settle(&verdict);
-                            Err(error)
+                    // Each way out is its own: a response is large, and every move of it shows.
+                    match future.poll(cx) {
+                        Poll::Pending => {
+                            guard.disarm();
+                            return Poll::Pending;
                         }
-                    };
-                    this.stage.set(Stage::Over { error: None });
-                    return Poll::Ready(result);
+                        Poll::Ready(Ok(response)) => {
+                            let verdict = this.classifier.classify(Ok(&response));
+                            guard.disarm();
+                            let ticket = taken(ticket);
+                            this.stage.set(Stage::Over { error: None });
+                            return Poll::Ready(Ok(this.scope.respond(response, verdict, this.classifier, ticket)));
+                        }
+                        Poll::Ready(Err(error)) => {
+                            let error = error.into();
+                            let verdict = this.classifier.classify(Err(&*error));
+                            guard.disarm();
+                            taken(ticket).settle(&verdict);
+                            this.stage.set(Stage::Over { error: None });
+                            return Poll::Ready(Err(error));
+                        }
+                    }
                 }
                 StageProj::Over { error } => match error.take() {
                     Some(error) => return Poll::Ready(Err(error)),
@@ -157,6 +160,12 @@ where
             }
         }
     }
+}
+
+#[inline]
+fn taken(ticket: &mut Option<Ticket>) -> Ticket {
+    let Some(ticket) = ticket.take() else { unreachable!("the ticket is taken once, when the stage ends") };
+    ticket
 }
 
 /// Calls the inner service once it is ready and the breaker still lets the call through.

@@ -235,10 +235,11 @@ impl<B> Partition<Request<B>> for ByHost {
 impl From<Authority> for Host {
     fn from(authority: Authority) -> Self {
         // Credentials are not for labels. Only who still writes them into a URI (RFC 3986 section 3.2.1) pays for this.
-        match authority.as_str().rsplit_once('@') {
-            None => Self(authority),
-            Some((_, host)) => Self(Authority::try_from(host).unwrap_or(Authority::from_static("invalid"))),
+        if !has_any(authority.as_str(), |byte| byte == b'@') {
+            return Self(authority);
         }
+        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        Self(Authority::try_from(host).unwrap_or(Authority::from_static("invalid")))
     }
 }
 
@@ -255,13 +256,18 @@ impl Eq for Host {}
 impl Hash for Host {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let text = self.0.as_str();
-        // Not the short-circuiting `any`, so that many bytes are looked at in one step.
-        if text.bytes().fold(false, |any, byte| any | byte.is_ascii_uppercase()) {
+        if has_any(text, |byte| byte.is_ascii_uppercase()) {
             state.write(text.to_ascii_lowercase().as_bytes());
         } else {
             state.write(text.as_bytes());
         }
     }
+}
+
+/// Not the short-circuiting `any` of iterators, so that many bytes are looked at in one step.
+#[inline]
+fn has_any(text: &str, is_one: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(false, |any, byte| any | is_one(byte))
 }
 
 impl Debug for Host {

@@ -53,14 +53,14 @@ impl Permit {
 
     /// Says how the call ended. A [`Class`](crate::classify::Class) alone stands for what is usual for it.
     pub fn settle(mut self, verdict: impl Into<Verdict>) {
-        self.ticket.end(verdict.into().into());
+        self.ticket.end((&verdict.into()).into());
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if thread::panicking() && !self.panicking {
-            self.ticket.end(panicked().into());
+            self.ticket.end((&panicked()).into());
         }
     }
 }
@@ -80,7 +80,7 @@ impl Ticket {
 
     /// The call has panicked. Whatever comes of it after that changes nothing.
     pub(super) fn panicked(&mut self) {
-        self.end(panicked().into());
+        self.end((&panicked()).into());
     }
 
     #[inline]
@@ -92,8 +92,9 @@ impl Ticket {
 }
 
 impl Settle for Ticket {
+    #[inline]
     fn settle(mut self, verdict: &Verdict) {
-        self.end((*verdict).into());
+        self.end(verdict.into());
     }
 
     /// Who reads a body slowly does not make a slow upstream: the time that counts is that until the head.

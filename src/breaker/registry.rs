@@ -300,7 +300,7 @@ mod tests {
                     let grant = cell.acquire(Attempt::First);
                     assert!(cell.refusal(Attempt::Retry).is_none());
                     if let Ok(grant) = grant {
-                        cell.settle(grant, None, crate::classify::Verdict::transient().into());
+                        cell.settle(grant, None, (&crate::classify::Verdict::transient()).into());
                     }
                 });
                 done.send(cell.read().counts.failures)

@@ -21,6 +21,7 @@ pub struct Head<'a> {
 impl<'a> Head<'a> {
     /// The head of a response.
     #[must_use]
+    #[inline]
     pub fn of<B>(response: &'a Response<B>) -> Self {
         Self {
             status: response.status(),
@@ -62,6 +63,7 @@ impl<'a> Head<'a> {
 
     /// The verdict that a [`ClassifyLayer`](crate::ClassifyLayer) further inside left, if any.
     #[must_use]
+    #[inline]
     pub fn annotation(&self) -> Option<Verdict> {
         Verdict::left_in(self.extensions)
     }

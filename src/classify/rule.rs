@@ -24,6 +24,7 @@ impl<F, R> When<F, R> {
 }
 
 impl Rule for () {
+    #[inline]
     fn rule(&self, _: &Head<'_>) -> Option<Verdict> {
         None
     }

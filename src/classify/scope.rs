@@ -33,6 +33,7 @@ pub struct Tell<O>(pub(super) O);
 impl<Res, C, T: Settle> Scope<Res, C, T> for HeadOnly {
     type Response = Res;
 
+    #[inline]
     fn respond(&self, response: Res, verdict: Verdict, _: &C, settle: T) -> Res {
         settle.settle(&verdict);
         response

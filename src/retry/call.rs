@@ -25,9 +25,9 @@ pub(super) enum Ended<Res> {
 }
 
 /// What comes after an attempt.
-pub(super) enum Next<Res, T> {
+pub(super) enum Next<Res> {
     Return(Result<Res, BoxError>),
-    Again { kept: T, wait: Duration },
+    Again { wait: Duration },
 }
 
 /// What is remembered of the attempts that failed.
@@ -72,7 +72,7 @@ impl<C, K, N> Call<C, K, N> {
     }
 
     /// The present attempt has ended, and not in a success.
-    pub(super) fn settle<Req, Res>(&mut self, ended: Ended<Res>, kept: Option<K::Kept>) -> Next<Res, K::Kept>
+    pub(super) fn settle<Req, Res>(&mut self, ended: Ended<Res>, kept: Option<&K::Kept>) -> Next<Res>
     where
         C: Classifier<Res>,
         K: Replay<Req> + Report<Res>,
@@ -92,7 +92,7 @@ impl<C, K, N> Call<C, K, N> {
                 (Err(error), verdict)
             }
         };
-        let decision = if outcome.is_err() && kept.as_ref().is_some_and(|kept| replay.has_failed(kept)) {
+        let decision = if outcome.is_err() && kept.is_some_and(|kept| replay.has_failed(kept)) {
             // The transport may have turned it into a reset that looks like the server's.
             verdict = OWN_BODY;
             Err(GiveUp::BodyFailed)
@@ -102,18 +102,19 @@ impl<C, K, N> Call<C, K, N> {
             self.decide(&verdict, kept, outcome.is_ok())
         };
         match decision {
-            Ok((kept, wait)) => {
+            Ok(wait) => {
                 // A failed response goes here, before the wait.
                 self.past = Some(Past { verdict, error: outcome.err(), processed: self.maybe_processed(&verdict) });
                 let event = RetryEvent { attempt: self.attempt.number(), wait, verdict };
                 trace_retry(&event);
                 on_retry.on_retry(&event);
-                Next::Again { kept, wait }
+                Next::Again { wait }
             }
             Err(kind) => Next::Return(match outcome {
-                Ok(response) => {
+                Ok(mut response) => {
                     self.trace_give_up(kind, self.attempt.number(), &verdict);
-                    Ok(self.report(response, &verdict, Some(kind)))
+                    self.report(&mut response, &verdict, Some(kind));
+                    Ok(response)
                 }
                 Err(error) => Err(self.give_up(kind, verdict, error)),
             }),
@@ -143,12 +144,7 @@ impl<C, K, N> Call<C, K, N> {
 
     /// Whether, how and after what wait there is another attempt. The budget is asked last, so that nothing else wastes
     /// a token.
-    fn decide<Req>(
-        &self,
-        verdict: &Verdict,
-        kept: Option<K::Kept>,
-        answered: bool,
-    ) -> Result<(K::Kept, Duration), GiveUp>
+    fn decide<Req>(&self, verdict: &Verdict, kept: Option<&K::Kept>, answered: bool) -> Result<Duration, GiveUp>
     where
         K: Replay<Req>,
     {
@@ -158,13 +154,13 @@ impl<C, K, N> Call<C, K, N> {
         }
         // Only the last attempt keeps nothing.
         let kept = kept.ok_or(GiveUp::Exhausted)?;
-        if !verdict.is_unprocessed() && !replay.is_idempotent(&kept) {
+        if !verdict.is_unprocessed() && !replay.is_idempotent(kept) {
             return Err(GiveUp::NotIdempotent);
         }
-        replay.take_back(&kept, answered)?;
+        replay.take_back(kept, answered)?;
         let retry = self.attempt.number() - 1;
         let wait = settings.policy.wait(verdict, retry, self.deadline.map(Deadline::remaining), &mut rand::rng())?;
-        if settings.budget.withdraw() { Ok((kept, wait)) } else { Err(GiveUp::Budget) }
+        if settings.budget.withdraw() { Ok(wait) } else { Err(GiveUp::Budget) }
     }
 
     fn give_up(&self, kind: GiveUp, verdict: Verdict, error: BoxError) -> BoxError {
@@ -172,8 +168,9 @@ impl<C, K, N> Call<C, K, N> {
         RetryError::boxed(kind, self.attempt.number(), verdict, self.was_maybe_processed(), error)
     }
 
-    /// The response with a report of what was done to get it, if it was retried for.
-    pub(super) fn report<Res>(&self, mut response: Res, verdict: &Verdict, gave_up: Option<GiveUp>) -> Res
+    /// Leaves a report of what was done to get this response, if it was retried for.
+    #[inline]
+    pub(super) fn report<Res>(&self, response: &mut Res, verdict: &Verdict, gave_up: Option<GiveUp>)
     where
         K: Report<Res>,
     {
@@ -183,9 +180,8 @@ impl<C, K, N> Call<C, K, N> {
                 processed => processed,
             };
             let report = RetryReport { attempts: self.attempt.number(), gave_up, processed };
-            self.shared.replay.leave(report, &mut response);
+            self.shared.replay.leave(report, response);
         }
-        response
     }
 
     /// A retry was wanted only where there could be one.

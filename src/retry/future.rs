@@ -26,7 +26,10 @@ pin_project! {
         K: Replay<Req>,
     {
         #[pin]
-        state: State<S::Future, K::Kept>,
+        state: State<S::Future>,
+        // What a further attempt is made of, while there may be one. Not in the states, because it is large: it stays in
+        // its place from one to the next.
+        kept: Option<K::Kept>,
         #[pin]
         timer: Timer,
         service: S,
@@ -36,16 +39,15 @@ pin_project! {
 
 pin_project! {
     #[project = StateProj]
-    #[project_replace = StateOwned]
-    enum State<F, T> {
+    enum State<F> {
         // The deadline had passed before there was anything to wait for.
         Late,
-        // An attempt is under way. The last one keeps nothing.
-        Calling { #[pin] future: F, kept: Option<T> },
+        // An attempt is under way.
+        Calling { #[pin] future: F },
         // The timer runs until the next attempt.
-        Waiting { kept: T },
+        Waiting,
         // The service is asked to get ready for the next attempt.
-        Readying { kept: T },
+        Readying,
         Done,
     }
 }
@@ -64,18 +66,21 @@ where
     K: Replay<Req>,
 {
     /// Calls the service, which is ready, for the first time.
+    #[inline]
     pub(super) fn new(mut service: S, shared: Arc<Shared<C, K, N>>, request: Req) -> Self {
         let carried = shared.replay.deadline(&request);
         let deadline = carried.or_else(|| shared.settings.deadline.map(Deadline::within));
         let call = Call::new(shared, deadline);
-        let state = if carried.is_some() && call.is_past_deadline() {
-            State::Late
-        } else {
-            call.shared.settings.budget.deposit();
-            let (request, kept) = call.shared.replay.first(request, call.has_more());
-            State::Calling { future: service.call(request), kept }
-        };
-        Self { state, timer: Timer { sleep: None }, service, call }
+        let timer = Timer { sleep: None };
+        if carried.is_some() && call.is_past_deadline() {
+            return Self { state: State::Late, kept: None, timer, service, call };
+        }
+        // Each way out builds its own: a future that holds a request is large, and every move of it shows.
+        let Shared { settings, classifier: _, replay, on_retry: _ } = &*call.shared;
+        settings.budget.deposit();
+        let mut kept = None;
+        let request = replay.first(request, call.has_more(), &mut kept);
+        Self { state: State::Calling { future: service.call(request) }, kept, timer, service, call }
     }
 }
 
@@ -92,75 +97,72 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            if let StateProj::Calling { future, kept } = this.state.as_mut().project() {
-                let ended = match future.poll(cx) {
-                    Poll::Ready(Ok(response)) => {
-                        let verdict = this.call.judge(&response);
-                        if this.call.is_success(&verdict) {
-                            // The common way out. What was kept is dropped where it lies.
-                            this.state.set(State::Done);
-                            return Poll::Ready(Ok(this.call.report(response, &verdict, None)));
+            let output = match this.state.as_mut().project() {
+                StateProj::Calling { future } => {
+                    let ended = match future.poll(cx) {
+                        Poll::Ready(Ok(mut response)) => {
+                            let verdict = this.call.judge(&response);
+                            if this.call.is_success(&verdict) {
+                                // The common way out.
+                                this.state.set(State::Done);
+                                *this.kept = None;
+                                this.call.report(&mut response, &verdict, None);
+                                return Poll::Ready(Ok(response));
+                            }
+                            Ended::Answered(response, verdict)
                         }
-                        Ended::Answered(response, verdict)
-                    }
-                    Poll::Ready(Err(error)) => Ended::Failed(error.into()),
-                    Poll::Pending => match poll_limits(this.timer.as_mut(), this.call, cx) {
-                        Poll::Ready(ended) => ended,
-                        Poll::Pending => return Poll::Pending,
-                    },
-                };
-                let kept = kept.take();
-                // Lets go of the attempt, and with it of a body that was not sent, before anything is decided.
-                this.state.set(State::Done);
-                match this.call.settle(ended, kept) {
-                    Next::Return(output) => return Poll::Ready(output),
-                    Next::Again { kept, wait } => {
-                        this.state.set(State::Waiting { kept });
-                        if wait.is_zero() {
-                            // Other tasks get their turn, and whoever can cut this call: all attempts may fail at once.
-                            this.timer.as_mut().stop();
-                            cx.waker().wake_by_ref();
-                            return Poll::Pending;
+                        Poll::Ready(Err(error)) => Ended::Failed(error.into()),
+                        Poll::Pending => ready!(poll_limits(this.timer.as_mut(), this.call, cx)),
+                    };
+                    // Lets go of the attempt, and with it of a body that was not sent, before anything is decided.
+                    this.state.set(State::Done);
+                    match this.call.settle(ended, this.kept.as_ref()) {
+                        Next::Return(output) => output,
+                        Next::Again { wait } => {
+                            this.state.set(State::Waiting);
+                            if wait.is_zero() {
+                                // Other tasks get their turn, and whoever can cut this call: all attempts may fail at once.
+                                this.timer.as_mut().stop();
+                                cx.waker().wake_by_ref();
+                                return Poll::Pending;
+                            }
+                            this.timer.as_mut().set_to(wait);
+                            continue;
                         }
-                        this.timer.as_mut().set_to(wait);
                     }
                 }
-            }
-            match this.state.as_mut().project_replace(State::Done) {
-                StateOwned::Waiting { kept } => {
-                    if this.timer.as_mut().poll_wait(cx).is_pending() {
-                        this.state.set(State::Waiting { kept });
-                        return Poll::Pending;
-                    }
-                    this.state.set(State::Readying { kept });
+                StateProj::Waiting => {
+                    ready!(this.timer.as_mut().poll_wait(cx));
+                    this.state.set(State::Readying);
+                    continue;
                 }
-                StateOwned::Readying { kept } => match this.service.poll_ready(cx) {
+                StateProj::Readying => match this.service.poll_ready(cx) {
                     // By the clock: a service that gets ready too late may do so before the timer rings.
-                    Poll::Ready(Ok(())) if this.call.is_past_deadline() => {
-                        return Poll::Ready(Err(this.call.too_late()));
-                    }
+                    Poll::Ready(Ok(())) if this.call.is_past_deadline() => Err(this.call.too_late()),
                     Poll::Ready(Ok(())) => {
+                        let Some(kept) = this.kept.take() else {
+                            unreachable!("what a further attempt is made of stays until it begins")
+                        };
                         this.timer.as_mut().stop();
                         this.call.attempt = this.call.attempt.next();
                         let more = this.call.has_more();
-                        let (request, kept) = this.call.shared.replay.next(kept, this.call.attempt, more);
-                        this.state.set(State::Calling { future: this.service.call(request), kept });
+                        let request = this.call.shared.replay.next(kept, this.call.attempt, more, this.kept);
+                        this.state.set(State::Calling { future: this.service.call(request) });
+                        continue;
                     }
-                    Poll::Ready(Err(error)) => {
-                        return Poll::Ready(Err(this.call.not_ready::<S::Response>(error.into())));
-                    }
+                    Poll::Ready(Err(error)) => Err(this.call.not_ready::<S::Response>(error.into())),
                     Poll::Pending => {
                         let deadline = this.call.deadline.map(Deadline::instant);
-                        if this.timer.as_mut().poll_until(|| deadline, cx).is_ready() {
-                            return Poll::Ready(Err(this.call.too_late()));
-                        }
-                        this.state.set(State::Readying { kept });
-                        return Poll::Pending;
+                        ready!(this.timer.as_mut().poll_until(|| deadline, cx));
+                        Err(this.call.too_late())
                     }
                 },
-                StateOwned::Late => return Poll::Ready(Err(this.call.too_late())),
-                StateOwned::Calling { .. } | StateOwned::Done => panic!("ResponseFuture was polled after its end"),
-            }
+                StateProj::Late => Err(this.call.too_late()),
+                StateProj::Done => panic!("ResponseFuture was polled after its end"),
+            };
+            this.state.set(State::Done);
+            *this.kept = None;
+            return Poll::Ready(output);
         }
     }
 }

@@ -22,11 +22,12 @@ pub trait Replay<Req>: sealed::Sealed {
     /// The deadline that the request itself carries.
     fn deadline(&self, request: &Req) -> Option<Deadline>;
 
-    /// The request for the first attempt. Nothing is kept or copied if there will be no other.
-    fn first(&self, request: Req, more: bool) -> (Self::Request, Option<Self::Kept>);
+    /// The request for the first attempt. What stays behind is put into `kept`; nothing is kept or copied if there will
+    /// be no other attempt.
+    fn first(&self, request: Req, more: bool, kept: &mut Option<Self::Kept>) -> Self::Request;
 
     /// The request for a further attempt, moved rather than copied if it is the last one.
-    fn next(&self, kept: Self::Kept, attempt: Attempt, more: bool) -> (Self::Request, Option<Self::Kept>);
+    fn next(&self, last: Self::Kept, attempt: Attempt, more: bool, kept: &mut Option<Self::Kept>) -> Self::Request;
 
     /// Whether the request may be sent again although the server may have acted on it.
     fn is_idempotent(&self, kept: &Self::Kept) -> bool;
@@ -82,25 +83,26 @@ where
         request.extensions().get().copied()
     }
 
-    fn first(&self, request: Request<B>, more: bool) -> (Self::Request, Option<Self::Kept>) {
+    #[inline]
+    fn first(&self, request: Request<B>, more: bool, kept: &mut Option<Self::Kept>) -> Self::Request {
         if !more {
-            return (request.map(ReplayBody::direct), None);
+            return request.map(ReplayBody::direct);
         }
         let (head, body) = request.into_parts();
         let body = (!body.is_end_stream()).then(|| Recording::new(body, self.max_bytes));
-        let sent = Request::from_parts(head.clone(), attempt_body(body.as_ref(), more));
-        (sent, Some(KeptRequest { head, body }))
+        let sent = attempt_body(body.as_ref(), more);
+        let KeptRequest { head, body: _ } = kept.insert(KeptRequest { head, body });
+        Request::from_parts(head.clone(), sent)
     }
 
-    fn next(&self, kept: Self::Kept, attempt: Attempt, more: bool) -> (Self::Request, Option<Self::Kept>) {
-        let KeptRequest { mut head, body } = kept;
+    fn next(&self, last: Self::Kept, attempt: Attempt, more: bool, kept: &mut Option<Self::Kept>) -> Self::Request {
+        let KeptRequest { mut head, body } = last;
         head.extensions.insert(attempt);
         let sent = attempt_body(body.as_ref(), more);
         if more {
-            (Request::from_parts(head.clone(), sent), Some(KeptRequest { head, body }))
-        } else {
-            (Request::from_parts(head, sent), None)
+            *kept = Some(KeptRequest { head: head.clone(), body });
         }
+        Request::from_parts(head, sent)
     }
 
     fn is_idempotent(&self, kept: &Self::Kept) -> bool {
@@ -128,12 +130,13 @@ where
         None
     }
 
-    fn first(&self, request: Req, more: bool) -> (Req, Option<Req>) {
-        if more { (request.clone(), Some(request)) } else { (request, None) }
+    #[inline]
+    fn first(&self, request: Req, more: bool, kept: &mut Option<Req>) -> Req {
+        if more { kept.insert(request).clone() } else { request }
     }
 
-    fn next(&self, kept: Req, _: Attempt, more: bool) -> (Req, Option<Req>) {
-        self.first(kept, more)
+    fn next(&self, last: Req, _: Attempt, more: bool, kept: &mut Option<Req>) -> Req {
+        self.first(last, more, kept)
     }
 
     fn is_idempotent(&self, kept: &Req) -> bool {

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::{Counts, Outcome};
 use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 
@@ -161,30 +163,30 @@ impl<'a> TimeWindow<'a> {
         let recent = left.min(index + 1);
         let earlier = left - recent;
         let mut counts = Counts::default();
-        for index in (index + 1 - recent..=index).rev() {
-            self.add(&mut counts, index, lap);
-        }
-        for index in (self.len - earlier..self.len).rev() {
-            self.add(&mut counts, index, lap.wrapping_sub(1) & LAP_MASK);
-        }
+        self.add(&mut counts, index + 1 - recent..index + 1, lap);
+        self.add(&mut counts, self.len - earlier..self.len, lap.wrapping_sub(1) & LAP_MASK);
         counts
     }
 
-    /// Adds a bucket, if it is of this lap.
-    fn add(self, counts: &mut Counts, index: u32, lap: u32) {
-        let bucket = Bucket(self.buckets[index as usize].load(Ordering::SeqCst));
-        if bucket.lap() == lap {
-            counts.calls += bucket.calls();
-            counts.failures += bucket.hits();
-            if self.watches_slow() {
-                counts.slow += self.slow_calls(index, bucket);
+    /// Adds the buckets that are of this lap, the last one first.
+    #[inline]
+    fn add(self, counts: &mut Counts, range: Range<u32>, lap: u32) {
+        let (from, to) = (range.start as usize, range.end as usize);
+        for (bucket, index) in self.buckets[from..to].iter().zip(from..to).rev() {
+            let bucket = Bucket(bucket.load(Ordering::SeqCst));
+            if bucket.lap() == lap {
+                counts.calls += bucket.calls();
+                counts.failures += bucket.hits();
+                if self.watches_slow() {
+                    counts.slow += self.slow_calls(index, bucket);
+                }
             }
         }
     }
 
     /// The slow calls, in proportion to the calls, should one of both words have been halved and the other not yet.
-    fn slow_calls(self, index: u32, bucket: Bucket) -> u64 {
-        let slow = Bucket(self.buckets[(self.len + index) as usize].load(Ordering::SeqCst));
+    fn slow_calls(self, index: usize, bucket: Bucket) -> u64 {
+        let slow = Bucket(self.buckets[self.len as usize + index].load(Ordering::SeqCst));
         if slow.lap() == bucket.lap() { slow.hits().min(bucket.calls()) } else { 0 }
     }
 }
