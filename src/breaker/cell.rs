@@ -5,13 +5,14 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::{SmallRng, SysRng};
 
-use super::clock::{Clock, Moment, Stopwatch};
+use super::clock::{Clock, Moment, Stopwatch, millis_up};
 use super::engine::{Attempt, Change, Engine, Grant, Opening, ProbeOutcome, Refusal, Rules};
+use super::hierarchy::{Family, Kin, Membership};
 use super::settings::Policy;
 use super::streak::Streak;
 use super::telemetry;
 use super::watch::Listeners;
-use super::window::{Counts, Outcome, Recorder};
+use super::window::{Counts, Outcome, Recorder, Shape};
 use super::word::{Phase, Word};
 use super::{Cause, CircuitBreaker, Mode, State};
 use crate::classify::{Health, Verdict};
@@ -28,8 +29,15 @@ pub(super) struct Cell {
     window: Recorder,
     shared: Arc<Shared>,
     rejected: AtomicU64,
-    label: Box<str>,
+    identity: Identity,
     engine: Mutex<Engine>,
+}
+
+/// As large as the label alone.
+#[derive(Debug)]
+enum Identity {
+    Alone(Box<str>),
+    Related(Box<(Box<str>, Kin)>),
 }
 
 /// What all breakers of one layer have in common.
@@ -37,7 +45,7 @@ pub(super) struct Cell {
 pub(super) struct Shared {
     pub(super) policy: Policy,
     pub(super) clock: Clock,
-    pub(super) listeners: Listeners,
+    pub(super) listeners: Arc<Listeners>,
 }
 
 /// How a call ended, or that it was dropped before.
@@ -53,6 +61,23 @@ impl From<&Verdict> for Ending {
     fn from(verdict: &Verdict) -> Self {
         Self::Judged(verdict.health(), verdict.retry_after())
     }
+}
+
+/// What a call is let in with.
+#[derive(Debug)]
+pub(super) enum Held {
+    Own(Grant),
+    /// And with a place of a probe of the breaker around it.
+    Both(Box<(Grant, Grant)>),
+}
+
+/// How an inner breaker looks to the one around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Had no calls lately.
+    Idle,
+    Closed,
+    Open,
 }
 
 /// What can be read of a breaker at one instant.
@@ -73,14 +98,31 @@ const IDLE: Duration = Duration::from_secs(600);
 
 impl Cell {
     pub(super) fn new(shared: Arc<Shared>, label: Box<str>) -> Self {
+        Self::with_identity(shared, Identity::Alone(label))
+    }
+
+    /// One around others.
+    pub(super) fn outer_of_others(shared: Arc<Shared>, label: Box<str>) -> Self {
+        Self::with_identity(shared, Identity::Related(Box::new((label, Kin::Outer(Family::new())))))
+    }
+
+    /// One within another, which hears of it.
+    pub(super) fn within(outer: Arc<Self>, shared: Arc<Shared>, label: Box<str>) -> Arc<Self> {
+        let kin = Kin::Inner(Membership::new(outer.clone()));
+        let cell = Arc::new(Self::with_identity(shared, Identity::Related(Box::new((label, kin)))));
+        outer.family().into_iter().for_each(|family| family.add(&cell));
+        cell
+    }
+
+    fn with_identity(shared: Arc<Shared>, identity: Identity) -> Self {
         let engine = Engine::new(&shared.policy.rules, shared.clock.now().millis());
         Self {
-            word: AtomicU64::new(engine.word().bits()),
+            word: AtomicU64::new(engine.word().with_kin(identity.kin().is_some()).bits()),
             streak: Streak::new(),
             window: Recorder::new(shared.policy.window),
             shared,
             rejected: AtomicU64::new(0),
-            label,
+            identity,
             engine: Mutex::new(engine),
         }
     }
@@ -90,13 +132,40 @@ impl Cell {
     }
 
     pub(super) fn label(&self) -> &str {
-        &self.label
+        match &self.identity {
+            Identity::Alone(label) => label,
+            Identity::Related(related) => &related.0,
+        }
+    }
+
+    /// The breaker around it.
+    pub(super) fn outer(&self) -> Option<&Arc<Self>> {
+        self.membership().map(Membership::outer)
+    }
+
+    pub(super) fn family(&self) -> Option<&Family> {
+        match self.identity.kin() {
+            Some(Kin::Outer(family)) => Some(family),
+            Some(Kin::Inner(_)) | None => None,
+        }
+    }
+
+    fn membership(&self) -> Option<&Membership> {
+        match self.identity.kin() {
+            Some(Kin::Inner(membership)) => Some(membership),
+            Some(Kin::Outer(_)) | None => None,
+        }
     }
 
     /// Whether it is out of the registry for good. While [`retire`](Self::retire) has yet to decide, this waits for that.
     #[inline]
     pub(super) fn is_gone(&self) -> bool {
         self.word().is_retired() && self.is_gone_after_all()
+    }
+
+    /// Asked by whoever retires.
+    pub(super) fn is_retired(&self) -> bool {
+        self.word().is_retired()
     }
 
     #[cold]
@@ -129,14 +198,70 @@ impl Cell {
     /// Whether calls come in and are counted, with no need to ask the engine.
     #[inline]
     pub(super) fn is_closed(&self) -> bool {
-        self.word().is_plainly_closed()
+        let word = self.word();
+        word.is_plainly_closed() || (word.has_kin() && self.is_closed_with_kin(word))
+    }
+
+    fn is_closed_with_kin(&self, word: Word) -> bool {
+        word.is_closed_itself() && self.outer().is_none_or(|outer| outer.is_open_to_all())
+    }
+
+    /// Closed and automatic, whatever its kin.
+    pub(super) fn is_open_to_all(&self) -> bool {
+        self.word().is_closed_itself()
+    }
+
+    pub(super) fn generation(&self) -> u32 {
+        self.word().generation()
     }
 
     /// Lets a call in, or not.
     #[inline]
-    pub(super) fn acquire(self: &Arc<Self>, attempt: Attempt) -> Result<Grant, Refusal> {
+    pub(super) fn acquire(self: &Arc<Self>, attempt: Attempt) -> Result<Held, Refusal> {
         let word = self.word();
         if word.is_plainly_closed() {
+            return Ok(Held::Own(Grant::Counted { generation: word.generation() }));
+        }
+        if word.has_kin() {
+            return self.acquire_with_kin(word, attempt);
+        }
+        self.acquire_seldom(word, attempt).map(Held::Own)
+    }
+
+    #[inline(never)]
+    fn acquire_with_kin(self: &Arc<Self>, word: Word, attempt: Attempt) -> Result<Held, Refusal> {
+        let Some(membership) = self.membership() else {
+            // What is around others has no outcomes of its own, but can be asked by hand.
+            let grant = self.acquire_alone(attempt)?;
+            return Ok(Held::Own(if matches!(grant, Grant::Probe { .. }) { grant } else { Grant::Uncounted }));
+        };
+        let alone = match (word.mode(), attempt) {
+            (Mode::Disabled, _) => return self.acquire_alone(attempt).map(Held::Own),
+            (Mode::ObserveOnly, _) | (Mode::RetriesOnly, Attempt::First) => true,
+            (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RetriesOnly, Attempt::Retry) => false,
+        };
+        if !alone && !self.is_closed_with_kin(word) {
+            // Asked before, so that neither of the two is probed for nothing.
+            if let Some(refusal) = self.refusal(attempt) {
+                return Err(refusal);
+            }
+        }
+        let own = self.acquire_alone(attempt)?;
+        match membership.acquire(attempt) {
+            Ok(None) => Ok(Held::Own(own)),
+            Ok(Some(probe)) => Ok(Held::Both(Box::new((own, probe)))),
+            Err(_) if alone => Ok(Held::Own(own)),
+            Err(refusal) => {
+                self.settle(own, None, Ending::Judged(Health::Neutral, None));
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Lets a call in, or not, whatever its kin would say.
+    pub(super) fn acquire_alone(self: &Arc<Self>, attempt: Attempt) -> Result<Grant, Refusal> {
+        let word = self.word();
+        if word.is_closed_itself() {
             return Ok(Grant::Counted { generation: word.generation() });
         }
         self.acquire_seldom(word, attempt)
@@ -166,8 +291,8 @@ impl Cell {
         let now = self.now().millis();
         match word.until() {
             Some(until) if now < until => {
-                self.rejected.fetch_add(1, Ordering::Relaxed);
-                Err(Refusal { state: State::Open, wait: Some(until - now) })
+                self.count_refusal();
+                Err(Refusal { state: State::Open, wait: Some(until - now), by_outer: false })
             }
             _ => Ok(()),
         }
@@ -177,7 +302,66 @@ impl Cell {
     #[inline]
     pub(super) fn refusal(&self, attempt: Attempt) -> Option<Refusal> {
         let word = self.word();
-        if word.is_plainly_closed() { None } else { self.refusal_seldom(word, attempt) }
+        if word.is_plainly_closed() {
+            return None;
+        }
+        if word.has_kin() { self.refusal_with_kin(word, attempt) } else { self.refusal_seldom(word, attempt) }
+    }
+
+    #[inline(never)]
+    fn refusal_with_kin(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
+        let own = if word.is_closed_itself() { None } else { self.refusal_seldom(word, attempt) };
+        match (word.mode(), attempt) {
+            // By hand, or refuses nothing: what is around it has no say either.
+            (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RetriesOnly, Attempt::First) => own,
+            (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RetriesOnly, Attempt::Retry) => {
+                own.or_else(|| self.membership()?.refusal(attempt))
+            }
+        }
+    }
+
+    /// Whether a call that came now would be refused, whatever its kin would say; counts as a refusal.
+    pub(super) fn refusal_alone(&self, attempt: Attempt) -> Option<Refusal> {
+        let word = self.word();
+        if word.is_closed_itself() { None } else { self.refusal_seldom(word, attempt) }
+    }
+
+    pub(super) fn count_refusal(&self) {
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Until when, in milliseconds from now, those go first that have not failed as probes.
+    pub(super) fn turn_ends(&self) -> Option<(State, u64)> {
+        let engine = self.lock();
+        let due = match engine.state() {
+            State::Closed => return None,
+            State::Open => engine.open_until()?,
+            State::HalfOpen => engine.changed_at(),
+        };
+        let turn = due.saturating_add(self.shared.policy.rules.lease);
+        Some((engine.state(), turn.saturating_sub(self.now().millis())))
+    }
+
+    /// How it looks to the breaker around it, in this generation of that one.
+    pub(super) fn standing(&self, generation: u32) -> Standing {
+        let engine = self.lock();
+        let (policy, now) = (&self.shared.policy, self.now());
+        if matches!(engine.mode(), Mode::ForcedOpen | Mode::Disabled) {
+            return Standing::Idle;
+        }
+        let long = match policy.window {
+            Shape::Count { .. } => millis_up(IDLE),
+            Shape::Time { buckets, bucket_nanos, .. } => u64::from(buckets) * (bucket_nanos / 1_000_000),
+        };
+        // Changes come with calls, and who still calls an open one comes by when it is due.
+        let news = engine.open_until().or((engine.generation() != 0).then_some(engine.changed_at()));
+        let lately = news.is_some_and(|news| now.millis() <= news.saturating_add(long))
+            || !self.window.is_idle(policy.window, now, IDLE);
+        if !lately {
+            return Standing::Idle;
+        }
+        let is_news = self.membership().is_some_and(|membership| membership.has_opened_in(generation));
+        Standing::of_tripped(engine.state(), is_news)
     }
 
     #[cold]
@@ -206,6 +390,37 @@ impl Cell {
         refusal
     }
 
+    /// Learns from the end of a call, and so does what is around it if the call was a probe of that.
+    #[inline]
+    pub(super) fn settle_held(self: &Arc<Self>, held: Held, watch: Option<Stopwatch>, ending: Ending) {
+        match held {
+            Held::Own(grant) => self.settle(grant, watch, ending),
+            Held::Both(grants) => self.settle_both(*grants, watch, ending),
+        }
+    }
+
+    #[cold]
+    fn settle_both(self: &Arc<Self>, (own, outer): (Grant, Grant), watch: Option<Stopwatch>, ending: Ending) {
+        self.settle(own, watch, ending);
+        let Some(membership) = self.membership() else { return };
+        let elapsed = watch.map(|watch| watch.elapsed(self.now()));
+        if matches!(self.judge(ending, elapsed).0, Health::Success | Health::Neutral) {
+            membership.may_probe_again();
+        }
+        membership.outer().settle(outer, watch, ending);
+    }
+
+    #[inline]
+    fn judge(&self, ending: Ending, elapsed: Option<Duration>) -> (Health, Option<Duration>) {
+        match ending {
+            Ending::Judged(health, hint) => (health, hint),
+            Ending::Abandoned => match (self.shared.policy.abandoned_after, elapsed) {
+                (Some(limit), Some(elapsed)) if elapsed > limit || limit.is_zero() => (Health::Failure, None),
+                _ => (Health::Neutral, None),
+            },
+        }
+    }
+
     /// Learns from the end of a call.
     #[inline]
     pub(super) fn settle(self: &Arc<Self>, grant: Grant, watch: Option<Stopwatch>, ending: Ending) {
@@ -220,13 +435,7 @@ impl Cell {
         }
         let now = (probe.is_some() || policy.dates_calls()).then(|| self.now());
         let elapsed = now.zip(watch).map(|(now, watch)| watch.elapsed(now));
-        let (health, hint) = match ending {
-            Ending::Judged(health, hint) => (health, hint),
-            Ending::Abandoned => match (policy.abandoned_after, elapsed) {
-                (Some(limit), Some(elapsed)) if elapsed > limit || limit.is_zero() => (Health::Failure, None),
-                _ => (Health::Neutral, None),
-            },
-        };
+        let (health, hint) = self.judge(ending, elapsed);
         match probe {
             Some(id) => self.settle_probe((generation, id), health, hint),
             None => self.settle_counted(generation, now, elapsed, health, hint),
@@ -358,24 +567,56 @@ impl Cell {
 
     /// Lets the engine take a step and publishes what it changes.
     fn change<T>(self: &Arc<Self>, step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>)) -> T {
+        self.change_by(None, step)
+    }
+
+    /// Tells these counts in place of those of the window.
+    fn change_by<T>(
+        self: &Arc<Self>,
+        counts: Option<Counts>,
+        step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>),
+    ) -> T {
         let mut engine = self.lock();
         let (result, change) = step(&mut engine, &self.shared.policy.rules);
         let Some(change) = change else { return result };
-        let counts = self.window.counts(self.shared.policy.window, self.now());
+        let counts = counts.unwrap_or_else(|| self.window.counts(self.shared.policy.window, self.now()));
         self.publish(&engine, change);
         drop(engine);
         // Not under the lock: a subscriber may look at this very breaker.
         telemetry::changed(self, change, counts);
         self.listeners().tell(change, || CircuitBreaker::new(self.clone()));
+        if opens(change) {
+            self.outer().into_iter().for_each(Self::inner_opened);
+        }
         result
     }
 
+    #[cold]
+    fn inner_opened(self: &Arc<Self>) {
+        let word = self.word().kept();
+        let (Some(share), Some(family)) = (self.shared.policy.share, self.family()) else { return };
+        if word.phase() != Phase::Live(State::Closed) || word.mode() == Mode::Disabled {
+            return;
+        }
+        let now = self.now().millis();
+        let Some(counts) = family.opened(share, word.generation(), now) else { return };
+        let mut rng = opening_rng();
+        let opening = Opening { now, hint: None };
+        self.change_by(Some(counts), |engine, rules| {
+            ((), engine.trip(rules, word.generation(), Cause::PartitionsOpen, opening, &mut rng))
+        });
+    }
+
     fn publish(&self, engine: &Engine, change: Change) {
-        let word = engine.word();
+        let related = self.identity.kin().is_some();
+        let word = engine.word().with_kin(related);
+        if opens(change) {
+            self.membership().into_iter().for_each(Membership::opens);
+        }
         if change.empties_window {
             // Between two closed generations, as after a reset, calls go through uncounted for a moment: the window is
             // emptied only when nobody may write to it.
-            let paused = Word::new(State::Closed, Mode::Disabled, word.generation(), 0);
+            let paused = Word::new(State::Closed, Mode::Disabled, word.generation(), 0).with_kin(related);
             if change.from.0 == State::Closed {
                 self.word.store(paused.bits(), Ordering::SeqCst);
             }
@@ -393,6 +634,20 @@ impl Cell {
     fn lock(&self) -> MutexGuard<'_, Engine> {
         lock(&self.engine)
     }
+}
+
+impl Identity {
+    fn kin(&self) -> Option<&Kin> {
+        match self {
+            Self::Alone(_) => None,
+            Self::Related(related) => Some(&related.1),
+        }
+    }
+}
+
+/// By its outcomes and not by hand.
+fn opens(change: Change) -> bool {
+    change.to.0 == State::Open && change.cause != Cause::ByHand
 }
 
 /// Not the thread's own generator: a call can be dropped when its thread ends and has none any more.

@@ -40,7 +40,8 @@ pub struct CircuitOpen {
 }
 
 impl CircuitOpen {
-    pub(super) fn new(cell: Arc<Cell>, Refusal { state, wait }: Refusal) -> Self {
+    pub(super) fn new(cell: Arc<Cell>, Refusal { state, wait, by_outer }: Refusal) -> Self {
+        let cell = cell.outer().filter(|_| by_outer).cloned().unwrap_or(cell);
         let retry_after = wait.map(Duration::from_millis);
         let verdict = Verdict::terminal()
             .with_processed(Processed::No)
@@ -65,7 +66,7 @@ impl CircuitOpen {
         self.cell.name()
     }
 
-    /// The label of the partition: see [`partition`](super::partition).
+    /// The label of the partition whose breaker refused: see [`partition`](super::partition).
     #[must_use]
     pub fn partition(&self) -> &str {
         self.cell.label()

@@ -5,16 +5,16 @@ use tokio::time::Instant;
 
 /// The start of time for all breakers of one layer. Tokio's clock moves with a paused one in tests.
 #[cfg(not(all(test, rampart_loom)))]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Clock {
     start: Instant,
 }
 
 /// Loom replays a run many times, so that time must stand still: a model moves it by hand.
 #[cfg(all(test, rampart_loom))]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Clock {
-    now: std::sync::atomic::AtomicU64,
+    now: std::sync::Arc<std::sync::atomic::AtomicU64>,
 }
 
 /// Nanoseconds since the start; it stays at the end after 584 years.
@@ -34,7 +34,7 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 #[cfg(all(test, rampart_loom))]
 impl Clock {
     pub(super) fn start() -> Self {
-        Self { now: std::sync::atomic::AtomicU64::new(0) }
+        Self { now: Default::default() }
     }
 
     pub(super) fn now(&self) -> Moment {

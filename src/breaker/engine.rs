@@ -106,6 +106,8 @@ pub(super) struct Refusal {
     pub(super) state: State,
     /// The milliseconds until the next probe can be admitted; never by itself, if nothing.
     pub(super) wait: Option<u64>,
+    /// Not by the breaker that was asked, but by the one around it.
+    pub(super) by_outer: bool,
 }
 
 /// How a probe ended.
@@ -231,10 +233,10 @@ impl Engine {
             Stage::HalfOpen(round) => (State::HalfOpen, round.full_until(rules, now)),
             Stage::Ramp(climb) => {
                 let refuses = rules.ramp.as_ref().is_some_and(|ramp| climb.refuses(ramp));
-                return refuses.then_some(Refusal { state: State::HalfOpen, wait: None });
+                return refuses.then_some(Refusal { state: State::HalfOpen, wait: None, by_outer: false });
             }
         };
-        until.map(|until| Refusal { state, wait: Some(until.saturating_sub(now)) })
+        until.map(|until| Refusal { state, wait: Some(until.saturating_sub(now)), by_outer: false })
     }
 
     /// The window of this generation, or a row of failures, has become too bad.
@@ -363,7 +365,7 @@ impl Engine {
 
 impl Refusal {
     /// By hand, and so for no certain time.
-    pub(super) const FORCED: Self = Self { state: State::Open, wait: None };
+    pub(super) const FORCED: Self = Self { state: State::Open, wait: None, by_outer: false };
 }
 
 impl Round {

@@ -25,12 +25,17 @@ impl Labels {
         if let Some(hasher) = &self.redact {
             return format!("#{:016x}", hasher.hash_one(text)).into();
         }
-        let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(&text);
+        let bare = bare(&text);
         match bare.char_indices().nth(LONGEST) {
             None => bare.into(),
             Some((end, _)) => format!("{}…", &bare[..end]).into(),
         }
     }
+}
+
+/// Without the quotes of a string.
+pub(super) fn bare(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
 #[cfg(test)]

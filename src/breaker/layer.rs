@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::partition::{Keyed, TellingRetries, Unpartitioned};
+use super::partition::{Keyed, TellingRetries, Unpartitioned, Within};
 use super::registry::Registry;
 use super::service::CircuitBreakerService;
 use super::settings::Settings;
@@ -33,6 +33,7 @@ use crate::classify::{GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
 /// | [`abandoned`](Self::abandoned) | a failure after the limit of the slow calls, if there is one |
 /// | [`mode`](Self::mode) | automatic |
 /// | [`partition_by`](Self::partition_by) | one breaker for all |
+/// | [`within`](Self::within) | partitions do not nest |
 /// | [`max_partitions`](Self::max_partitions) | 65,536 |
 /// | [`redact_labels`](Self::redact_labels) | no |
 /// | [`judge_body`](Self::judge_body) | no: the head of a response decides |
@@ -136,8 +137,60 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
     /// One breaker for each key that this finds in a request: see [`partition`](super::partition).
     #[must_use]
     pub fn partition_by<Q: Keyed>(self, partition: Q) -> CircuitBreakerLayer<C, Q, J> {
-        let Self { classifier, partition: _, scope, settings, registry: _ } = self;
+        let Self { classifier, partition: _, scope, mut settings, registry: _ } = self;
+        settings.unset_share();
         CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
+    }
+
+    /// Puts these partitions within others, as tenants within a host: each key of `outer` has a breaker of its own around
+    /// those of its keys, and opens when at least `share` of these are open, so that one bad tenant never shuts a host and
+    /// a dead host is noticed without each tenant finding out alone. Said after [`partition_by`](Self::partition_by). The
+    /// keys become [`Nested`](super::partition::Nested) ones: the same tenant has one breaker for each host.
+    ///
+    /// - The share is of those inner breakers that had calls lately: in the window of time, or within ten minutes with a
+    ///   window of calls. There must be [at least some](Self::minimum_children) of them, and at least two open ones. Those
+    ///   forced open or disabled count for neither.
+    /// - While the outer breaker is open, calls of all its keys are refused; [`CircuitOpen`](super::CircuitOpen) tells which
+    ///   of the two breakers it was. One whose own mode refuses nothing is not refused by the outer one either.
+    /// - It is probed as any other, after [`open_for`](Self::open_for) and by [`half_open`](Self::half_open), with calls
+    ///   that the inner breakers let through; it has no [`ramp`](Self::ramp). Every inner breaker is one probe at a time, and
+    ///   after a failed one lets the others go first for one [lease](Self::probe_lease). Once closed, only what opens
+    ///   after that counts.
+    /// - An outer breaker takes a place of [`max_partitions`](Self::max_partitions). What shares the overflow breaker has no
+    ///   outer one.
+    ///
+    /// ```
+    /// use http::uri::Authority;
+    /// use tower_rampart::CircuitBreakerLayer;
+    /// use tower_rampart::breaker::State;
+    /// use tower_rampart::breaker::partition::{self, Nested};
+    ///
+    /// let layer = CircuitBreakerLayer::new_for_http()
+    ///     .partition_by(partition::header("x-tenant-id"))
+    ///     .within(partition::host(), 0.5);
+    /// let host = Nested::Outer(Authority::from_static("api.example.com").into());
+    /// assert_eq!(layer.handle().state(&host), State::Closed);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the share is not over 0 and at most 1, or if the partitions are within others already.
+    #[must_use]
+    pub fn within<Q: Keyed>(self, outer: Q, share: f64) -> CircuitBreakerLayer<C, Within<P, Q>, J> {
+        let Self { classifier, partition, scope, mut settings, registry: _ } = self;
+        settings.set_share(share);
+        let partition = Within { inner: partition, outer };
+        CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
+    }
+
+    /// A breaker [around others](Self::within) opens only if at least this many of them had calls lately. 3 if not set.
+    ///
+    /// # Panics
+    ///
+    /// If it is below 2.
+    #[must_use]
+    pub fn minimum_children(self, children: u32) -> Self {
+        self.set(|settings| settings.set_minimum_children(children))
     }
 
     /// Judges by another classifier.
@@ -348,7 +401,7 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
     }
 
     fn registry(&self) -> &Arc<Registry<P::Key>> {
-        self.registry.get_or_init(|| Arc::new(Registry::new(self.settings.policy())))
+        self.registry.get_or_init(|| Arc::new(Registry::new(&self.settings, P::place)))
     }
 }
 

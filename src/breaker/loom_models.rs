@@ -14,11 +14,10 @@ use std::time::Duration;
 use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 use loom::thread;
 
-use super::cell::{Cell, Ending, Shared};
+use super::cell::{Cell, Ending, Held, Shared};
 use super::clock::{Clock, Moment};
 use super::engine::{Attempt, Grant};
 use super::settings::Settings;
-use super::watch::Listeners;
 use super::window::{Counts, Kind, Outcome, Recorder, Shape};
 use super::{State, Window};
 use crate::classify::Health;
@@ -38,12 +37,15 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 fn cell(set: impl FnOnce(&mut Settings)) -> Arc<Cell> {
     let mut settings = Settings::default();
     set(&mut settings);
-    let shared = Shared { policy: settings.policy(), clock: Clock::start(), listeners: Listeners::default() };
+    let shared = Shared { policy: settings.policy(), clock: Clock::start(), listeners: Arc::default() };
     Arc::new(Cell::new(Arc::new(shared), "(model)".into()))
 }
 
 fn grant(cell: &Arc<Cell>) -> Grant {
-    cell.acquire(Attempt::First).unwrap_or(Grant::Uncounted)
+    match cell.acquire(Attempt::First) {
+        Ok(Held::Own(grant)) => grant,
+        Ok(Held::Both(_)) | Err(_) => Grant::Uncounted,
+    }
 }
 
 /// Fails once, and is due to be probed.

@@ -24,7 +24,8 @@
 //!
 //! One `tracing` event for every change, with target `tower_rampart::breaker` and the fields `name`, `partition`, `from`,
 //! `to`, `mode`, `cause`, `rate` and `calls`: a warning when it opens, information otherwise. One warning, at most every
-//! minute, while partitions share a breaker for want of room. Nothing for a call.
+//! minute, while partitions share a breaker for want of room. Nothing for a call. When a breaker around others opens by them,
+//! `calls` is how many of them had calls lately, and `rate` the share of open ones.
 
 mod cell;
 mod circuit_breaker;
@@ -34,6 +35,7 @@ mod engine;
 mod future;
 mod handle;
 mod hash;
+mod hierarchy;
 mod label;
 mod layer;
 #[cfg(all(test, rampart_loom))]

@@ -16,6 +16,7 @@ use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Request};
 
+use super::label::{DEFAULT, bare};
 use crate::attempt::Attempt;
 
 /// What the keys of a partition are, known before any request is.
@@ -27,6 +28,26 @@ pub trait Keyed {
     fn keep(&self, key: Self::Key) -> Self::Key {
         key
     }
+
+    /// Whether the breaker of a key is within another.
+    #[doc(hidden)]
+    fn place(key: &Self::Key) -> Place<Self::Key>
+    where
+        Self: Sized,
+    {
+        let _ = key;
+        Place::Alone
+    }
+}
+
+/// The place of a key among others.
+#[doc(hidden)]
+#[derive(Debug)]
+pub enum Place<K> {
+    Alone,
+    /// Around others.
+    Outer,
+    Within(K),
 }
 
 /// Finds the partition that a request belongs to.
@@ -72,6 +93,24 @@ pub struct Unpartitioned;
 /// See [`refuse_only_retries`](crate::CircuitBreakerLayer::refuse_only_retries).
 #[derive(Clone, Debug)]
 pub struct TellingRetries<P>(pub(super) P);
+
+/// One breaker a key within each key of another: see [`within`](crate::CircuitBreakerLayer::within).
+#[derive(Clone, Debug)]
+pub struct Within<P, Q> {
+    pub(super) inner: P,
+    pub(super) outer: Q,
+}
+
+/// The key of partitions [within](crate::CircuitBreakerLayer::within) others.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Nested<O, I> {
+    /// The breaker around all those of this key.
+    Outer(O),
+    /// That of the second key, or of requests without one, within the first.
+    Inner(O, Option<I>),
+    /// That of requests which tell no outer key.
+    Alone(I),
+}
 
 /// One breaker a value of a header: see [`header`].
 #[derive(Clone, Debug)]
@@ -175,8 +214,62 @@ impl<Req> Partition<Req> for Unpartitioned {
     }
 }
 
+impl<P: Keyed, Q: Keyed> Keyed for Within<P, Q> {
+    type Key = Nested<Q::Key, P::Key>;
+
+    fn keep(&self, key: Self::Key) -> Self::Key {
+        match key {
+            Nested::Outer(outer) => Nested::Outer(self.outer.keep(outer)),
+            Nested::Inner(outer, inner) => {
+                Nested::Inner(self.outer.keep(outer), inner.map(|inner| self.inner.keep(inner)))
+            }
+            Nested::Alone(inner) => Nested::Alone(self.inner.keep(inner)),
+        }
+    }
+
+    fn place(key: &Self::Key) -> Place<Self::Key> {
+        match key {
+            Nested::Outer(_) => Place::Outer,
+            Nested::Inner(outer, _) => Place::Within(Nested::Outer(outer.clone())),
+            Nested::Alone(_) => Place::Alone,
+        }
+    }
+}
+
+impl<Req, P: Partition<Req>, Q: Partition<Req>> Partition<Req> for Within<P, Q> {
+    fn key(&self, request: &Req) -> Option<Self::Key> {
+        match (self.outer.key(request), self.inner.key(request)) {
+            (Some(outer), inner) => Some(Nested::Inner(outer, inner)),
+            (None, Some(inner)) => Some(Nested::Alone(inner)),
+            (None, None) => None,
+        }
+    }
+
+    fn is_retry(&self, request: &Req) -> bool {
+        self.inner.is_retry(request)
+    }
+}
+
+/// As it is shown in labels: `outer/inner`.
+impl<O: Debug, I: Debug> Debug for Nested<O, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outer(outer) => f.write_str(bare(&format!("{outer:?}"))),
+            Self::Inner(outer, None) => write!(f, "{}/{DEFAULT}", bare(&format!("{outer:?}"))),
+            Self::Inner(outer, Some(inner)) => {
+                write!(f, "{}/{}", bare(&format!("{outer:?}")), bare(&format!("{inner:?}")))
+            }
+            Self::Alone(inner) => write!(f, "/{}", bare(&format!("{inner:?}"))),
+        }
+    }
+}
+
 impl<P: Keyed> Keyed for TellingRetries<P> {
     type Key = P::Key;
+
+    fn place(key: &P::Key) -> Place<P::Key> {
+        P::place(key)
+    }
 
     fn keep(&self, key: P::Key) -> P::Key {
         self.0.keep(key)

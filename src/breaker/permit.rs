@@ -1,10 +1,10 @@
 use std::sync::Arc;
 use std::thread;
 
-use super::cell::{Cell, Ending};
+use super::cell::{Cell, Ending, Held};
 use super::circuit_open::CircuitOpen;
 use super::clock::Stopwatch;
-use super::engine::{Attempt, Grant};
+use super::engine::Attempt;
 use crate::classify::body::Settle;
 use crate::classify::{Health, Reason, Verdict};
 
@@ -42,7 +42,7 @@ pub struct Permit {
 pub struct Ticket {
     cell: Arc<Cell>,
     /// Nothing once it is settled.
-    grant: Option<Grant>,
+    grant: Option<Held>,
     watch: Option<Stopwatch>,
 }
 
@@ -86,7 +86,7 @@ impl Ticket {
     #[inline]
     fn end(&mut self, ending: Ending) {
         if let Some(grant) = self.grant.take() {
-            self.cell.settle(grant, self.watch, ending);
+            self.cell.settle_held(grant, self.watch, ending);
         }
     }
 }

@@ -8,8 +8,8 @@ use super::cell::{Cell, Shared};
 use super::clock::Clock;
 use super::hash::KeyedHash;
 use super::label::{self, Labels};
-use super::partition::Keyed;
-use super::settings::Policy;
+use super::partition::{Keyed, Place};
+use super::settings::Settings;
 use super::telemetry;
 use super::watch::Listeners;
 
@@ -18,6 +18,9 @@ pub(super) struct Registry<K> {
     // The keys come from callers: the hash is keyed against flooding.
     cells: HashMap<K, Arc<Cell>, KeyedHash>,
     shared: Arc<Shared>,
+    /// For the breakers around others.
+    outer: Arc<Shared>,
+    place: fn(&K) -> Place<K>,
     labels: Labels,
     default: OnceLock<Arc<Cell>>,
     overflow: OnceLock<Arc<Cell>>,
@@ -43,12 +46,18 @@ const SWEEP_EVERY_MILLIS: u64 = 1_000;
 const WARN_EVERY_MILLIS: u64 = 60_000;
 
 impl<K> Registry<K> {
-    pub(super) fn new(policy: Policy) -> Self {
+    pub(super) fn new(settings: &Settings, place: fn(&K) -> Place<K>) -> Self {
+        let policy = settings.policy();
         let labels = Labels::new(policy.redact_labels);
         let sweep_at = FIRST_SWEEP.min(policy.max_partitions);
+        let listeners = Arc::new(Listeners::default());
+        let clock = Clock::start();
+        let outer = Shared { policy: settings.outer_policy(), clock: clock.clone(), listeners: listeners.clone() };
         Self {
             cells: HashMap::with_hasher(KeyedHash::new()),
-            shared: Arc::new(Shared { policy, clock: Clock::start(), listeners: Listeners::default() }),
+            shared: Arc::new(Shared { policy, clock, listeners }),
+            outer: Arc::new(outer),
+            place,
             labels,
             default: OnceLock::new(),
             overflow: OnceLock::new(),
@@ -125,16 +134,41 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         }
         // The caller's own code, which may panic or come back here: not under the lock, and nor is what the guard lets go.
         let key = keep(key);
-        let cell = self.new_cell(self.labels.of(&key));
+        let label = self.labels.of(&key);
+        let place = match (self.place)(&key) {
+            Place::Alone => Place::Alone,
+            Place::Outer => Place::Outer,
+            Place::Within(outer) => {
+                let cell = Arc::new(Cell::outer_of_others(self.outer.clone(), self.labels.of(&outer)));
+                Place::Within((outer, cell))
+            }
+        };
         let guard = self.cells.guard();
         let mut changes = self.changes_if_worth()?;
         // Nobody retires a cell while this holds the lock.
         if let Some(cell) = self.cells.get(&key, &guard) {
             return Some(cell.clone());
         }
-        if !self.has_room(&mut changes, &guard) {
+        // Held, so that a sweep lets it be.
+        let place = match place {
+            Place::Within((outer, new)) => Place::Within((self.cells.get(&outer, &guard).cloned(), outer, new)),
+            Place::Alone => Place::Alone,
+            Place::Outer => Place::Outer,
+        };
+        // Room for both, or for neither.
+        let wanted = if matches!(place, Place::Within((None, ..))) { 2 } else { 1 };
+        if !self.has_room(wanted, &mut changes, &guard) {
             return None;
         }
+        let cell = match place {
+            Place::Alone => self.new_cell(label),
+            Place::Outer => Arc::new(Cell::outer_of_others(self.outer.clone(), label)),
+            Place::Within((Some(outer), ..)) => Cell::within(outer, self.shared.clone(), label),
+            Place::Within((None, key, outer)) => {
+                self.cells.insert(key, outer.clone(), &guard);
+                Cell::within(outer, self.shared.clone(), label)
+            }
+        };
         self.cells.insert(key, cell.clone(), &guard);
         Some(cell)
     }
@@ -173,24 +207,24 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         }
     }
 
-    fn has_room(&self, changes: &mut Changes, guard: &impl Guard) -> bool {
+    fn has_room(&self, wanted: usize, changes: &mut Changes, guard: &impl Guard) -> bool {
         let max = self.shared.policy.max_partitions;
-        if self.len() < changes.sweep_at {
+        if self.len() + wanted <= changes.sweep_at {
             return true;
         }
         let now = self.now();
-        if self.len() < max || now >= self.next_sweep.load(Ordering::Relaxed) {
+        if self.len() + wanted <= max || now >= self.next_sweep.load(Ordering::Relaxed) {
             self.sweep(guard);
             self.next_sweep.store(now.saturating_add(SWEEP_EVERY_MILLIS), Ordering::Relaxed);
             changes.sweep_at = (self.len() * 2).clamp(FIRST_SWEEP.min(max), max);
         }
-        self.len() < max
+        self.len() + wanted <= max
     }
 
     /// Forgets every partition that nothing is lost with.
     fn sweep(&self, guard: &impl Guard) {
         for (key, cell) in self.cells.iter(guard) {
-            if cell.retire(|| Arc::strong_count(cell) == 1) {
+            if cell.retire(|| is_alone(cell)) {
                 self.cells.remove(key, guard);
             }
         }
@@ -217,6 +251,13 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
     }
 }
 
+/// Whether nobody but the map holds it. The map lets go of what it has removed when it likes, and an inner breaker holds on
+/// to its outer one until then. The holders are counted first: a wrong answer can only be that it is not alone.
+fn is_alone(cell: &Arc<Cell>) -> bool {
+    let others = Arc::strong_count(cell) - 1;
+    others == 0 || cell.family().is_some_and(|family| family.retired() == others)
+}
+
 #[cfg(all(test, not(rampart_loom)))]
 mod tests {
     use std::sync::mpsc;
@@ -236,7 +277,7 @@ mod tests {
         let mut settings = Settings::default();
         settings.set_max_partitions(max_partitions);
         settings.set_mode(mode);
-        Registry::new(settings.policy())
+        Registry::new(&settings, |_| Place::Alone)
     }
 
     fn key() -> (ByHeader, HeaderValue) {
@@ -300,7 +341,7 @@ mod tests {
                     let grant = cell.acquire(Attempt::First);
                     assert!(cell.refusal(Attempt::Retry).is_none());
                     if let Ok(grant) = grant {
-                        cell.settle(grant, None, (&crate::classify::Verdict::transient()).into());
+                        cell.settle_held(grant, None, (&crate::classify::Verdict::transient()).into());
                     }
                 });
                 done.send(cell.read().counts.failures)

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::clock::millis_up;
 use super::engine::Rules;
+use super::hierarchy::Share;
 use super::ramp::Ramp;
 use super::streak;
 use super::window::{Counts, Kind, Shape};
@@ -29,6 +30,8 @@ pub(super) struct Settings {
     mode: Mode,
     max_partitions: usize,
     redact_labels: bool,
+    share: Option<f64>,
+    minimum_children: u32,
 }
 
 /// What a breaker learns from a call that is dropped before it ends, as a time limit further outside does it.
@@ -58,6 +61,8 @@ pub(super) struct Policy {
     pub(super) abandoned_after: Option<Duration>,
     pub(super) max_partitions: usize,
     pub(super) redact_labels: bool,
+    /// Nothing, if partitions do not nest.
+    pub(super) share: Option<Share>,
     minimum_calls: u64,
     failure_rate: f64,
     slow_calls: Option<SlowCalls>,
@@ -85,6 +90,8 @@ impl Default for Settings {
             mode: Mode::Automatic,
             max_partitions: 65_536,
             redact_labels: false,
+            share: None,
+            minimum_children: 3,
         }
     }
 }
@@ -174,6 +181,32 @@ impl Settings {
         self.redact_labels = redact;
     }
 
+    pub(super) fn set_share(&mut self, share: f64) {
+        check_rate("within", share);
+        assert!(self.share.is_none(), "within: partitions nest once, but this is a second time, with {share}");
+        self.share = Some(share);
+    }
+
+    pub(super) fn unset_share(&mut self) {
+        self.share = None;
+    }
+
+    pub(super) fn set_minimum_children(&mut self, children: u32) {
+        assert!(children >= 2, "minimum_children: must be at least 2, but is {children}");
+        self.minimum_children = children;
+    }
+
+    /// For the breakers around others. They have no outcomes of their own, and what all breakers begin as by hand is for
+    /// the inner ones, each of which can then be set free alone.
+    pub(super) fn outer_policy(&self) -> Policy {
+        let mode = match self.mode {
+            Mode::ForcedOpen | Mode::Disabled => Mode::Automatic,
+            mode => mode,
+        };
+        let window = Window::count(1);
+        Self { window, minimum_calls: None, ramp: None, mode, ..self.clone() }.policy()
+    }
+
     pub(super) fn policy(&self) -> Policy {
         let window = self.window.kind();
         let minimum_calls = match (self.minimum_calls, window) {
@@ -201,6 +234,7 @@ impl Settings {
             abandoned_after,
             max_partitions: self.max_partitions,
             redact_labels: self.redact_labels,
+            share: self.share.map(|share| Share { share, minimum: self.minimum_children }),
             minimum_calls: minimum_calls.into(),
             failure_rate: self.failure_rate,
             slow_calls: self.slow_calls,

@@ -62,6 +62,8 @@ pub enum Cause {
     SlowRate,
     /// Too many calls failed in a row.
     ConsecutiveFailures,
+    /// Too large a share of the partitions [within](super::CircuitBreakerLayer::within) was open.
+    PartitionsOpen,
     /// It had been open for long enough, and a call came.
     OpenTimeOver,
     /// Enough probes succeeded.
@@ -80,6 +82,7 @@ impl Cause {
             Cause::FailureRate => "failure rate",
             Cause::SlowRate => "slow-call rate",
             Cause::ConsecutiveFailures => "consecutive failures",
+            Cause::PartitionsOpen => "partitions open",
             Cause::OpenTimeOver => "open time over",
             Cause::ProbesSucceeded => "probes succeeded",
             Cause::ProbeFailed => "probe failed",

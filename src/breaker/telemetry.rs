@@ -52,6 +52,7 @@ fn rate(cause: Cause, counts: Counts) -> f64 {
         Cause::SlowRate => counts.slow_rate(),
         Cause::FailureRate
         | Cause::ConsecutiveFailures
+        | Cause::PartitionsOpen
         | Cause::OpenTimeOver
         | Cause::ProbesSucceeded
         | Cause::ProbeFailed

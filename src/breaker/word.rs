@@ -2,8 +2,9 @@ use super::{Mode, State};
 
 /// All that the way in needs to know of a breaker, in one load: state, mode, generation and deadline.
 ///
-/// From the lowest bit: phase 2, mode 3, generation 20, deadline 39. The deadline is the millisecond at which an open
-/// breaker is due to be probed; one that lies more than 17 years ahead is not told here, but by the engine.
+/// From the lowest bit: phase 2, mode 3, generation 20, kin 1, deadline 38. Kin says that the breaker is one within another
+/// or around others, so that whoever is neither does not pay for the question. The deadline is the millisecond at which an
+/// open breaker is due to be probed; one that lies more than 8 years ahead is not told here, but by the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word(u64);
 
@@ -18,12 +19,13 @@ pub(super) enum Phase {
 
 const MODE_SHIFT: u32 = 2;
 const GENERATION_SHIFT: u32 = 5;
-const UNTIL_SHIFT: u32 = 25;
+const KIN: u64 = 1 << 25;
+const UNTIL_SHIFT: u32 = 26;
 const PHASE_MASK: u64 = 0b11;
 const RETIRED: u64 = 0b11;
 const MODE_MASK: u64 = 0b111;
 /// Generations return to 0 after a million transitions: a permit older than that could be taken for a new one.
-pub(super) const GENERATION_MASK: u32 = (1 << (UNTIL_SHIFT - GENERATION_SHIFT)) - 1;
+pub(super) const GENERATION_MASK: u32 = (1 << 20) - 1;
 const UNTIL_MAX: u64 = u64::MAX >> UNTIL_SHIFT;
 
 impl Word {
@@ -63,11 +65,24 @@ impl Word {
             return self;
         }
         let state = if self.mode() == Mode::ForcedOpen { State::Open } else { State::Closed };
-        Self::new(state, self.mode(), self.generation(), 0)
+        Self::new(state, self.mode(), self.generation(), 0).with_kin(self.has_kin())
     }
 
-    /// Closed and automatic, as nearly always: go.
+    pub(super) fn with_kin(self, kin: bool) -> Self {
+        if kin { Self(self.0 | KIN) } else { self }
+    }
+
+    pub(super) fn has_kin(self) -> bool {
+        self.0 & KIN != 0
+    }
+
+    /// Closed, automatic and without kin, as nearly always: go.
     pub(super) fn is_plainly_closed(self) -> bool {
+        self.0 & (PHASE_MASK | MODE_MASK << MODE_SHIFT | KIN) == 0
+    }
+
+    /// Closed and automatic, whatever its kin.
+    pub(super) fn is_closed_itself(self) -> bool {
         self.0 & (PHASE_MASK | MODE_MASK << MODE_SHIFT) == 0
     }
 

@@ -4,6 +4,7 @@
 
 mod cancellation;
 mod half_open;
+mod hierarchy;
 mod model;
 mod partitions;
 mod readiness;
