@@ -1,3 +1,6 @@
+mod admission;
+mod settlement;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +9,13 @@ use rand::SeedableRng;
 use rand::rngs::{SmallRng, SysRng};
 
 use super::clock::{Clock, Moment, Stopwatch, millis_up};
-use super::engine::{Attempt, Change, Engine, Grant, Opening, ProbeOutcome, Refusal, Rules};
+use super::engine::{Change, Engine, Grant, Opening, Rules};
 use super::hierarchy::{Family, Kin, Membership};
 use super::settings::Policy;
 use super::streak::Streak;
 use super::telemetry;
 use super::watch::Listeners;
-use super::window::{Counts, Outcome, Recorder, Shape};
+use super::window::{Counts, Recorder, Shape};
 use super::word::{Phase, Word};
 use super::{Cause, CircuitBreaker, Mode, State};
 use crate::classify::{Health, Verdict};
@@ -215,121 +218,6 @@ impl Cell {
         self.word().generation()
     }
 
-    /// Lets a call in, or not.
-    #[inline]
-    pub(super) fn acquire(self: &Arc<Self>, attempt: Attempt) -> Result<Held, Refusal> {
-        let word = self.word();
-        if word.is_plainly_closed() {
-            return Ok(Held::Own(Grant::Counted { generation: word.generation() }));
-        }
-        if word.has_kin() {
-            return self.acquire_with_kin(word, attempt);
-        }
-        self.acquire_seldom(word, attempt).map(Held::Own)
-    }
-
-    #[inline(never)]
-    fn acquire_with_kin(self: &Arc<Self>, word: Word, attempt: Attempt) -> Result<Held, Refusal> {
-        let Some(membership) = self.membership() else {
-            // What is around others has no outcomes of its own, but can be asked by hand.
-            let grant = self.acquire_alone(attempt)?;
-            return Ok(Held::Own(if matches!(grant, Grant::Probe { .. }) { grant } else { Grant::Uncounted }));
-        };
-        let alone = match (word.mode(), attempt) {
-            (Mode::Disabled, _) => return self.acquire_alone(attempt).map(Held::Own),
-            (Mode::ObserveOnly, _) | (Mode::RetriesOnly, Attempt::First) => true,
-            (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RetriesOnly, Attempt::Retry) => false,
-        };
-        if !alone && !self.is_closed_with_kin(word) {
-            // Asked before, so that neither of the two is probed for nothing.
-            if let Some(refusal) = self.refusal(attempt) {
-                return Err(refusal);
-            }
-        }
-        let own = self.acquire_alone(attempt)?;
-        match membership.acquire(attempt) {
-            Ok(None) => Ok(Held::Own(own)),
-            Ok(Some(probe)) => Ok(Held::Both(Box::new((own, probe)))),
-            Err(_) if alone => Ok(Held::Own(own)),
-            Err(refusal) => {
-                self.settle(own, None, Ending::Judged(Health::Neutral, None));
-                Err(refusal)
-            }
-        }
-    }
-
-    /// Lets a call in, or not, whatever its kin would say.
-    pub(super) fn acquire_alone(self: &Arc<Self>, attempt: Attempt) -> Result<Grant, Refusal> {
-        let word = self.word();
-        if word.is_closed_itself() {
-            return Ok(Grant::Counted { generation: word.generation() });
-        }
-        self.acquire_seldom(word, attempt)
-    }
-
-    #[cold]
-    fn acquire_seldom(self: &Arc<Self>, word: Word, attempt: Attempt) -> Result<Grant, Refusal> {
-        match (word.mode(), word.phase(), attempt) {
-            (Mode::Disabled, _, _) => return Ok(Grant::Uncounted),
-            (Mode::ObserveOnly | Mode::RetriesOnly, Phase::Live(State::Closed), _) => {
-                return Ok(Grant::Counted { generation: word.generation() });
-            }
-            (Mode::Automatic, Phase::Live(State::Open), _)
-            | (Mode::RetriesOnly, Phase::Live(State::Open), Attempt::Retry) => self.refuse_by_word(word)?,
-            _ => {}
-        }
-        let now = self.now().millis();
-        let result = self.change(|engine, rules| engine.acquire(rules, attempt, now));
-        if result.is_err() {
-            self.rejected.fetch_add(1, Ordering::Relaxed);
-        }
-        result
-    }
-
-    /// Refuses without the lock while the word alone tells that it is too early.
-    fn refuse_by_word(&self, word: Word) -> Result<(), Refusal> {
-        let now = self.now().millis();
-        match word.until() {
-            Some(until) if now < until => {
-                self.count_refusal();
-                Err(Refusal { state: State::Open, wait: Some(until - now), by_outer: false })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether a call that came now would be refused; counts as a refusal.
-    #[inline]
-    pub(super) fn refusal(&self, attempt: Attempt) -> Option<Refusal> {
-        let word = self.word();
-        if word.is_plainly_closed() {
-            return None;
-        }
-        if word.has_kin() { self.refusal_with_kin(word, attempt) } else { self.refusal_seldom(word, attempt) }
-    }
-
-    #[inline(never)]
-    fn refusal_with_kin(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
-        let own = if word.is_closed_itself() { None } else { self.refusal_seldom(word, attempt) };
-        match (word.mode(), attempt) {
-            // By hand, or refuses nothing: what is around it has no say either.
-            (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RetriesOnly, Attempt::First) => own,
-            (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RetriesOnly, Attempt::Retry) => {
-                own.or_else(|| self.membership()?.refusal(attempt))
-            }
-        }
-    }
-
-    /// Whether a call that came now would be refused, whatever its kin would say; counts as a refusal.
-    pub(super) fn refusal_alone(&self, attempt: Attempt) -> Option<Refusal> {
-        let word = self.word();
-        if word.is_closed_itself() { None } else { self.refusal_seldom(word, attempt) }
-    }
-
-    pub(super) fn count_refusal(&self) {
-        self.rejected.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Until when, in milliseconds from now, those go first that have not failed as probes.
     pub(super) fn turn_ends(&self) -> Option<(State, u64)> {
         let engine = self.lock();
@@ -362,134 +250,6 @@ impl Cell {
         }
         let is_news = self.membership().is_some_and(|membership| membership.has_opened_in(generation));
         Standing::of_tripped(engine.state(), is_news)
-    }
-
-    #[cold]
-    fn refusal_seldom(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
-        match (word.mode(), word.phase(), attempt) {
-            (Mode::Disabled | Mode::ObserveOnly, _, _)
-            | (Mode::RetriesOnly, _, Attempt::First)
-            | (Mode::RetriesOnly, Phase::Live(State::Closed), Attempt::Retry) => return None,
-            (Mode::ForcedOpen, _, _) => {
-                self.rejected.fetch_add(1, Ordering::Relaxed);
-                return Some(Refusal::FORCED);
-            }
-            (Mode::Automatic, Phase::Live(State::Open), _)
-            | (Mode::RetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
-                if let Err(refusal) = self.refuse_by_word(word) {
-                    return Some(refusal);
-                }
-            }
-            _ => {}
-        }
-        let now = self.now().millis();
-        let refusal = self.lock().would_refuse(&self.shared.policy.rules, attempt, now);
-        if refusal.is_some() {
-            self.rejected.fetch_add(1, Ordering::Relaxed);
-        }
-        refusal
-    }
-
-    /// Learns from the end of a call, and so does what is around it if the call was a probe of that.
-    #[inline]
-    pub(super) fn settle_held(self: &Arc<Self>, held: Held, watch: Option<Stopwatch>, ending: Ending) {
-        match held {
-            Held::Own(grant) => self.settle(grant, watch, ending),
-            Held::Both(grants) => self.settle_both(*grants, watch, ending),
-        }
-    }
-
-    #[cold]
-    fn settle_both(self: &Arc<Self>, (own, outer): (Grant, Grant), watch: Option<Stopwatch>, ending: Ending) {
-        self.settle(own, watch, ending);
-        let Some(membership) = self.membership() else { return };
-        let elapsed = watch.map(|watch| watch.elapsed(self.now()));
-        if matches!(self.judge(ending, elapsed).0, Health::Success | Health::Neutral) {
-            membership.may_probe_again();
-        }
-        membership.outer().settle(outer, watch, ending);
-    }
-
-    #[inline]
-    fn judge(&self, ending: Ending, elapsed: Option<Duration>) -> (Health, Option<Duration>) {
-        match ending {
-            Ending::Judged(health, hint) => (health, hint),
-            Ending::Abandoned => match (self.shared.policy.abandoned_after, elapsed) {
-                (Some(limit), Some(elapsed)) if elapsed > limit || limit.is_zero() => (Health::Failure, None),
-                _ => (Health::Neutral, None),
-            },
-        }
-    }
-
-    /// Learns from the end of a call.
-    #[inline]
-    pub(super) fn settle(self: &Arc<Self>, grant: Grant, watch: Option<Stopwatch>, ending: Ending) {
-        let policy = &self.shared.policy;
-        let (generation, probe) = match grant {
-            Grant::Uncounted => return,
-            Grant::Counted { generation } => (generation, None),
-            Grant::Probe { generation, id } => (generation, Some(id)),
-        };
-        if probe.is_none() && self.word().generation() != generation {
-            return;
-        }
-        let now = (probe.is_some() || policy.dates_calls()).then(|| self.now());
-        let elapsed = now.zip(watch).map(|(now, watch)| watch.elapsed(now));
-        let (health, hint) = self.judge(ending, elapsed);
-        match probe {
-            Some(id) => self.settle_probe((generation, id), health, hint),
-            None => self.settle_counted(generation, now, elapsed, health, hint),
-        }
-    }
-
-    #[cold]
-    fn settle_probe(self: &Arc<Self>, probe: (u32, u32), health: Health, hint: Option<Duration>) {
-        let outcome = match health {
-            Health::Success => ProbeOutcome::Success,
-            Health::Failure | Health::Throttled => ProbeOutcome::Failure,
-            Health::Neutral => ProbeOutcome::Neutral,
-        };
-        let now = self.now().millis();
-        let mut rng = opening_rng();
-        self.change(|engine, rules| ((), engine.settle_probe(rules, probe, outcome, Opening { now, hint }, &mut rng)));
-    }
-
-    #[inline]
-    fn settle_counted(
-        self: &Arc<Self>,
-        generation: u32,
-        now: Option<Moment>,
-        elapsed: Option<Duration>,
-        health: Health,
-        hint: Option<Duration>,
-    ) {
-        let policy = &self.shared.policy;
-        let failed = match health {
-            Health::Success => false,
-            Health::Failure | Health::Throttled => true,
-            Health::Neutral => return,
-        };
-        let live = || self.word().generation() == generation;
-        let outcome = Outcome { failed, slow: policy.is_slow(elapsed) };
-        let Some(counts) = self.window.record(policy.window, now, outcome, live) else { return };
-        let mut streak = 0;
-        if policy.counts_streaks() {
-            match health {
-                Health::Success => self.streak.success(live),
-                Health::Failure => streak = self.streak.failure(policy.window.age(now), live).unwrap_or(0),
-                Health::Throttled | Health::Neutral => {}
-            }
-        }
-        if let Some(cause) = policy.verdict(counts, streak) {
-            self.trip(generation, cause, hint);
-        }
-    }
-
-    #[cold]
-    fn trip(self: &Arc<Self>, generation: u32, cause: Cause, hint: Option<Duration>) {
-        let now = self.now().millis();
-        let mut rng = opening_rng();
-        self.change(|engine, rules| ((), engine.trip(rules, generation, cause, Opening { now, hint }, &mut rng)));
     }
 
     pub(super) fn set_mode(self: &Arc<Self>, mode: Mode) {

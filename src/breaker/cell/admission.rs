@@ -1,0 +1,153 @@
+//! The way in: whether a breaker lets a call through, and as what.
+
+use std::sync::Arc;
+
+use super::{Cell, Ending, Held};
+use crate::breaker::engine::{Attempt, Grant, Refusal};
+use crate::breaker::word::{Phase, Word};
+use crate::breaker::{Mode, State};
+use crate::classify::Health;
+use crate::sync::Ordering;
+
+impl Cell {
+    /// Lets a call in, or not.
+    #[inline]
+    pub(in crate::breaker) fn acquire(self: &Arc<Self>, attempt: Attempt) -> Result<Held, Refusal> {
+        let word = self.word();
+        if word.is_plainly_closed() {
+            return Ok(Held::Own(Grant::Counted { generation: word.generation() }));
+        }
+        if word.has_kin() {
+            return self.acquire_with_kin(word, attempt);
+        }
+        self.acquire_seldom(word, attempt).map(Held::Own)
+    }
+
+    #[inline(never)]
+    fn acquire_with_kin(self: &Arc<Self>, word: Word, attempt: Attempt) -> Result<Held, Refusal> {
+        let Some(membership) = self.membership() else {
+            // What is around others has no outcomes of its own, but can be asked by hand.
+            let grant = self.acquire_alone(attempt)?;
+            return Ok(Held::Own(if matches!(grant, Grant::Probe { .. }) { grant } else { Grant::Uncounted }));
+        };
+        let alone = match (word.mode(), attempt) {
+            (Mode::Disabled, _) => return self.acquire_alone(attempt).map(Held::Own),
+            (Mode::ObserveOnly, _) | (Mode::RetriesOnly, Attempt::First) => true,
+            (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RetriesOnly, Attempt::Retry) => false,
+        };
+        if !alone && !self.is_closed_with_kin(word) {
+            // Asked before, so that neither of the two is probed for nothing.
+            if let Some(refusal) = self.refusal(attempt) {
+                return Err(refusal);
+            }
+        }
+        let own = self.acquire_alone(attempt)?;
+        match membership.acquire(attempt) {
+            Ok(None) => Ok(Held::Own(own)),
+            Ok(Some(probe)) => Ok(Held::Both(Box::new((own, probe)))),
+            Err(_) if alone => Ok(Held::Own(own)),
+            Err(refusal) => {
+                self.settle(own, None, Ending::Judged(Health::Neutral, None));
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Lets a call in, or not, whatever its kin would say.
+    pub(in crate::breaker) fn acquire_alone(self: &Arc<Self>, attempt: Attempt) -> Result<Grant, Refusal> {
+        let word = self.word();
+        if word.is_closed_itself() {
+            return Ok(Grant::Counted { generation: word.generation() });
+        }
+        self.acquire_seldom(word, attempt)
+    }
+
+    #[cold]
+    fn acquire_seldom(self: &Arc<Self>, word: Word, attempt: Attempt) -> Result<Grant, Refusal> {
+        match (word.mode(), word.phase(), attempt) {
+            (Mode::Disabled, _, _) => return Ok(Grant::Uncounted),
+            (Mode::ObserveOnly | Mode::RetriesOnly, Phase::Live(State::Closed), _) => {
+                return Ok(Grant::Counted { generation: word.generation() });
+            }
+            (Mode::Automatic, Phase::Live(State::Open), _)
+            | (Mode::RetriesOnly, Phase::Live(State::Open), Attempt::Retry) => self.refuse_by_word(word)?,
+            _ => {}
+        }
+        let now = self.now().millis();
+        let result = self.change(|engine, rules| engine.acquire(rules, attempt, now));
+        if result.is_err() {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// Refuses without the lock while the word alone tells that it is too early.
+    fn refuse_by_word(&self, word: Word) -> Result<(), Refusal> {
+        let now = self.now().millis();
+        match word.until() {
+            Some(until) if now < until => {
+                self.count_refusal();
+                Err(Refusal { state: State::Open, wait: Some(until - now), by_outer: false })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a call that came now would be refused; counts as a refusal.
+    #[inline]
+    pub(in crate::breaker) fn refusal(&self, attempt: Attempt) -> Option<Refusal> {
+        let word = self.word();
+        if word.is_plainly_closed() {
+            return None;
+        }
+        if word.has_kin() { self.refusal_with_kin(word, attempt) } else { self.refusal_seldom(word, attempt) }
+    }
+
+    #[inline(never)]
+    fn refusal_with_kin(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
+        let own = if word.is_closed_itself() { None } else { self.refusal_seldom(word, attempt) };
+        match (word.mode(), attempt) {
+            // By hand, or refuses nothing: what is around it has no say either.
+            (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RetriesOnly, Attempt::First) => own,
+            (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RetriesOnly, Attempt::Retry) => {
+                own.or_else(|| self.membership()?.refusal(attempt))
+            }
+        }
+    }
+
+    /// Whether a call that came now would be refused, whatever its kin would say; counts as a refusal.
+    pub(in crate::breaker) fn refusal_alone(&self, attempt: Attempt) -> Option<Refusal> {
+        let word = self.word();
+        if word.is_closed_itself() { None } else { self.refusal_seldom(word, attempt) }
+    }
+
+    pub(in crate::breaker) fn count_refusal(&self) {
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn refusal_seldom(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
+        match (word.mode(), word.phase(), attempt) {
+            (Mode::Disabled | Mode::ObserveOnly, _, _)
+            | (Mode::RetriesOnly, _, Attempt::First)
+            | (Mode::RetriesOnly, Phase::Live(State::Closed), Attempt::Retry) => return None,
+            (Mode::ForcedOpen, _, _) => {
+                self.rejected.fetch_add(1, Ordering::Relaxed);
+                return Some(Refusal::FORCED);
+            }
+            (Mode::Automatic, Phase::Live(State::Open), _)
+            | (Mode::RetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
+                if let Err(refusal) = self.refuse_by_word(word) {
+                    return Some(refusal);
+                }
+            }
+            _ => {}
+        }
+        let now = self.now().millis();
+        let refusal = self.lock().would_refuse(&self.shared.policy.rules, attempt, now);
+        if refusal.is_some() {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+        refusal
+    }
+}
