@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "support/counting.rs"]
+mod counting;
+
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::pin::pin;
@@ -19,29 +20,7 @@ use tower_rampart::CircuitBreakerLayer;
 use tower_rampart::breaker::{Window, partition};
 use tower_rampart::classify::HttpClassifier;
 
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-    static BYTES: Cell<i64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: passes everything on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        BYTES.set(BYTES.get() + layout.size() as i64);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        BYTES.set(BYTES.get() - layout.size() as i64);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use self::counting::COUNT;
 
 fn inner(request: Request<u16>) -> Ready<Result<Response<()>, Infallible>> {
     let mut response = Response::new(());
@@ -51,12 +30,12 @@ fn inner(request: Request<u16>) -> Ready<Result<Response<()>, Infallible>> {
 
 /// The allocations of a call that is ready at once.
 fn count<S: Service<Request<u16>>>(service: &mut S, request: Request<u16>) -> u64 {
-    let before = ALLOCATIONS.get();
+    let before = COUNT.get().allocations;
     let mut cx = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut cx).is_ready());
     let outcome = pin!(service.call(request)).poll(&mut cx);
     let Poll::Ready(outcome) = outcome else { panic!("ready at once") };
-    let count = ALLOCATIONS.get() - before;
+    let count = COUNT.get().allocations - before;
     drop(outcome);
     count
 }
@@ -105,13 +84,13 @@ fn a_judged_body_allocates_nothing() {
     assert!(pin!(service.call(Request::new(200))).poll(&mut cx).is_ready());
     for _ in 0..10 {
         let request = request(200, &HeaderValue::from_static("tenant-7"));
-        let before = ALLOCATIONS.get();
+        let before = COUNT.get().allocations;
         let Poll::Ready(response) = pin!(service.call(request)).poll(&mut cx) else { panic!("ready at once") };
         let mut body = pin!(response.unwrap().into_body());
         while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(&mut cx) {
             assert_eq!(frame.unwrap().into_data().unwrap(), "metrics");
         }
-        assert_eq!(ALLOCATIONS.get() - before, 0);
+        assert_eq!(COUNT.get().allocations - before, 0);
     }
 }
 
@@ -136,12 +115,12 @@ fn a_partition_of_the_default_window_takes_at_most_256_bytes() {
         CircuitBreakerLayer::new_for_http().partition_by(partition::by(|request: &Request<u64>| *request.body()));
     let mut service = layer.layer(service_fn(|_: Request<u64>| ready(Ok::<_, Infallible>(Response::new(())))));
     let mut cx = Context::from_waker(Waker::noop());
-    let before = BYTES.get();
+    let before = COUNT.get().live;
     for key in 0..KEYS {
         assert!(pin!(service.call(Request::new(key))).poll(&mut cx).is_ready());
     }
     assert_eq!(layer.handle().len(), KEYS as usize);
-    let each = (BYTES.get() - before) as f64 / KEYS as f64;
+    let each = (COUNT.get().live - before) as f64 / KEYS as f64;
     println!("{each:.1} bytes a partition");
     assert!(each <= 256.0, "{each:.1} bytes");
 }

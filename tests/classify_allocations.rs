@@ -1,8 +1,9 @@
 //! What classification allocates: nothing on the way of a success, and nothing per frame of a body.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "support/counting.rs"]
+mod counting;
+
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::pin::pin;
@@ -15,32 +16,12 @@ use tower::{Layer, Service, service_fn};
 use tower_rampart::ClassifyLayer;
 use tower_rampart::classify::{Class, Counters, HttpClassifier, Reason, Verdict};
 
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Counts by thread, so that tests that run at once do not count each other's.
-struct Counting;
-
-// SAFETY: all is left to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
+use self::counting::COUNT;
 
 fn allocations(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
+    let before = COUNT.get().allocations;
     work();
-    ALLOCATIONS.get() - before
+    COUNT.get().allocations - before
 }
 
 /// Polls a future that is ready at once.

@@ -1,8 +1,9 @@
 //! What a call costs in allocations. A binary of its own, because it counts them.
 #![allow(clippy::unwrap_used)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "support/counting.rs"]
+mod counting;
+
 use std::future::{Future, Ready, ready};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
@@ -17,49 +18,10 @@ use tower_rampart::BoxError;
 use tower_rampart::classify::{Verdict, classifier_fn};
 use tower_rampart::retry::{Budget, ReplayBody, RetryLayer};
 
-struct Counting;
-
-/// Of this thread alone, as tests run side by side.
-#[derive(Clone, Copy, Debug, Default)]
-struct Count {
-    allocations: usize,
-    live: isize,
-    peak: isize,
-}
-
-thread_local! {
-    static COUNT: Cell<Count> = const { Cell::new(Count { allocations: 0, live: 0, peak: 0 }) };
-}
-
-fn count(allocations: usize, bytes: isize) {
-    let Count { allocations: before, live, peak } = COUNT.get();
-    let live = live + bytes;
-    COUNT.set(Count { allocations: before + allocations, live, peak: peak.max(live) });
-}
-
-// SAFETY: the system's allocator does all the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(1, layout.size() as isize);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(0, -(layout.size() as isize));
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(1, size as isize - layout.size() as isize);
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use self::counting::{COUNT, Count};
 
 /// What is counted while this runs: allocations, and the most bytes beyond those there were.
-fn counted<T>(run: impl FnOnce() -> T) -> (usize, isize, T) {
+fn counted<T>(run: impl FnOnce() -> T) -> (u64, i64, T) {
     let before = COUNT.get();
     COUNT.set(Count { peak: before.live, ..before });
     let output = run();

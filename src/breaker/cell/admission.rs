@@ -76,7 +76,7 @@ impl Cell {
         let now = self.now().millis();
         let result = self.change(|engine, rules| engine.acquire(rules, attempt, now));
         if result.is_err() {
-            self.rejected.fetch_add(1, Ordering::Relaxed);
+            self.count_refusal();
         }
         result
     }
@@ -132,7 +132,7 @@ impl Cell {
             | (Mode::RetriesOnly, _, Attempt::First)
             | (Mode::RetriesOnly, Phase::Live(State::Closed), Attempt::Retry) => return None,
             (Mode::ForcedOpen, _, _) => {
-                self.rejected.fetch_add(1, Ordering::Relaxed);
+                self.count_refusal();
                 return Some(Refusal::FORCED);
             }
             (Mode::Automatic, Phase::Live(State::Open), _)
@@ -146,7 +146,7 @@ impl Cell {
         let now = self.now().millis();
         let refusal = self.lock().would_refuse(&self.shared.policy.rules, attempt, now);
         if refusal.is_some() {
-            self.rejected.fetch_add(1, Ordering::Relaxed);
+            self.count_refusal();
         }
         refusal
     }
