@@ -195,7 +195,7 @@ impl Cell {
     /// When a call begins, if a setting needs to know.
     #[inline]
     pub(super) fn begins(&self) -> Option<Stopwatch> {
-        self.shared.policy.times_calls().then(|| Stopwatch::Running { began: self.now() })
+        self.shared.policy.times_calls().then(|| Stopwatch::start(self.now()))
     }
 
     /// Whether calls come in and are counted, with no need to ask the engine.

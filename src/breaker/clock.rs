@@ -25,7 +25,7 @@ pub(super) struct Moment(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stopwatch {
     Running { began: Moment },
-    Stopped { elapsed: Duration },
+    Stopped { nanos: u64 },
 }
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
@@ -79,10 +79,19 @@ impl Moment {
 }
 
 impl Stopwatch {
+    #[inline(always)]
+    pub(super) fn start(now: Moment) -> Self {
+        Self::Running { began: now }
+    }
+
+    pub(super) fn stop(&mut self, now: Moment) {
+        *self = Self::Stopped { nanos: nanos(self.elapsed(now)) };
+    }
+
     pub(super) fn elapsed(self, now: Moment) -> Duration {
         match self {
             Self::Running { began } => now.since(began),
-            Self::Stopped { elapsed } => elapsed,
+            Self::Stopped { nanos } => Duration::from_nanos(nanos),
         }
     }
 }

@@ -32,7 +32,7 @@ pin_project! {
     enum Stage<S, F, Req> {
         // Holds no permit: nothing is asked of the upstream until the inner service is ready.
         Waiting { service: S, request: Option<Req>, asking: Option<Asking> },
-        Calling { #[pin] future: F, ticket: Option<Ticket> },
+        Calling { #[pin] future: F, ticket: Ticket },
         // With the error of a call that never reached the inner service, until it has been told.
         Over { error: Option<BoxError> },
     }
@@ -66,15 +66,32 @@ where
             Poll::Ready(Err(error)) => return Self::ended(service, error, classifier, scope),
             Poll::Pending => return Self::waiting(service, request, asking, classifier, scope),
         }
-        // Built in place: a future and a request are large, and every move of them shows.
-        let mut ticket = match Ticket::take(asking.0, asking.1) {
-            Ok(ticket) => ticket,
-            Err(open) => return Self::ended(service, open, classifier, scope),
-        };
+        let (cell, attempt) = asking;
+        match Ticket::counted(cell) {
+            Ok(ticket) => Self::calling(service, request, ticket, classifier, scope),
+            Err(cell) => Self::start_with_kin(service, request, (cell, attempt), classifier, scope),
+        }
+    }
+
+    /// The same for a breaker that has kin, or that has opened meanwhile.
+    #[inline(never)]
+    fn start_with_kin(service: &mut S, request: Req, (cell, attempt): Asking, classifier: C, scope: J) -> Self
+    where
+        S: Clone,
+    {
+        match Ticket::take(cell, attempt) {
+            Ok(ticket) => Self::calling(service, request, ticket, classifier, scope),
+            Err(open) => Self::ended(service, open, classifier, scope),
+        }
+    }
+
+    /// Builds the future in place: futures and requests are large, and every move of them shows.
+    #[inline(always)]
+    fn calling(service: &mut S, request: Req, mut ticket: Ticket, classifier: C, scope: J) -> Self {
         let guard = OnPanic::new(|| ticket.panicked());
         let future = service.call(request);
         guard.disarm();
-        Self { stage: Stage::Calling { future, ticket: Some(ticket) }, classifier, scope }
+        Self { stage: Stage::Calling { future, ticket }, classifier, scope }
     }
 
     #[cold]
@@ -120,7 +137,7 @@ where
                 StageProj::Waiting { service, request, asking } => {
                     let called = ready!(call_when_ready(service, request, asking, this.classifier, cx));
                     match called {
-                        Ok((future, ticket)) => this.stage.set(Stage::Calling { future, ticket: Some(ticket) }),
+                        Ok((future, ticket)) => this.stage.set(Stage::Calling { future, ticket }),
                         Err(error) => {
                             // Lets go of the inner service, and of a readiness that is not used.
                             this.stage.set(Stage::Over { error: None });
@@ -129,7 +146,7 @@ where
                     }
                 }
                 StageProj::Calling { future, ticket } => {
-                    let guard = OnPanic::new(|| ticket.iter_mut().for_each(Ticket::panicked));
+                    let guard = OnPanic::new(|| ticket.panicked());
                     // Each way out is its own: a response is large, and every move of it shows.
                     match future.poll(cx) {
                         Poll::Pending => {
@@ -139,15 +156,16 @@ where
                         Poll::Ready(Ok(response)) => {
                             let verdict = this.classifier.classify(Ok(&response));
                             guard.disarm();
-                            let ticket = taken(ticket);
+                            let ticket = ticket.hand_over();
                             this.stage.set(Stage::Over { error: None });
-                            return Poll::Ready(Ok(this.scope.respond(response, verdict, this.classifier, ticket)));
+                            let pending = this.scope.judged(verdict, ticket);
+                            return Poll::Ready(Ok(this.scope.respond(response, this.classifier, pending)));
                         }
                         Poll::Ready(Err(error)) => {
                             let error = error.into();
                             let verdict = this.classifier.classify(Err(&*error));
                             guard.disarm();
-                            taken(ticket).settle(&verdict);
+                            ticket.hand_over().settle(&verdict);
                             this.stage.set(Stage::Over { error: None });
                             return Poll::Ready(Err(error));
                         }
@@ -160,12 +178,6 @@ where
             }
         }
     }
-}
-
-#[inline]
-fn taken(ticket: &mut Option<Ticket>) -> Ticket {
-    let Some(ticket) = ticket.take() else { unreachable!("the ticket is taken once, when the stage ends") };
-    ticket
 }
 
 /// Calls the inner service once it is ready and the breaker still lets the call through.
@@ -233,16 +245,19 @@ where
 struct OnPanic<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> OnPanic<F> {
+    #[inline(always)]
     fn new(run: F) -> Self {
         Self(Some(run))
     }
 
+    #[inline(always)]
     fn disarm(mut self) {
         self.0 = None;
     }
 }
 
 impl<F: FnOnce()> Drop for OnPanic<F> {
+    #[inline(always)]
     fn drop(&mut self) {
         if let Some(run) = self.0.take() {
             run();

@@ -1,10 +1,11 @@
+use std::mem;
 use std::sync::Arc;
 use std::thread;
 
 use super::cell::{Cell, Ending, Held};
 use super::circuit_open::CircuitOpen;
 use super::clock::Stopwatch;
-use super::engine::Attempt;
+use super::engine::{Attempt, Refusal};
 use crate::classify::body::Settle;
 use crate::classify::{Health, Reason, Verdict};
 
@@ -40,9 +41,14 @@ pub struct Permit {
 /// With [`judge_body`](crate::CircuitBreakerLayer::judge_body) it goes along with the body of the response.
 #[derive(Debug)]
 pub struct Ticket {
-    cell: Arc<Cell>,
     /// Nothing once it is settled.
-    grant: Option<Held>,
+    outstanding: Option<Outstanding>,
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    cell: Arc<Cell>,
+    grant: Held,
     watch: Option<Stopwatch>,
 }
 
@@ -66,49 +72,78 @@ impl Drop for Permit {
 }
 
 impl Ticket {
+    /// The ticket of a closed breaker that has no kin, or the cell back.
+    // Inlined, as all on the way of such a call: what is small then goes in registers.
+    #[inline(always)]
+    pub(super) fn counted(cell: Arc<Cell>) -> Result<Self, Arc<Cell>> {
+        let Some(grant) = cell.counted() else { return Err(cell) };
+        let watch = cell.begins();
+        Ok(Self { outstanding: Some(Outstanding { cell, grant, watch }) })
+    }
+
     /// Takes the cell along, so that whoever waits in front of it need not count it twice.
-    #[inline]
     pub(super) fn take(cell: Arc<Cell>, attempt: Attempt) -> Result<Self, Box<CircuitOpen>> {
         match cell.acquire(attempt) {
             Ok(grant) => {
                 let watch = cell.begins();
-                Ok(Self { cell, grant: Some(grant), watch })
+                Ok(Self { outstanding: Some(Outstanding { cell, grant, watch }) })
             }
-            Err(refusal) => Err(Box::new(CircuitOpen::new(cell, refusal))),
+            Err(refusal) => Err(refused(cell, refusal)),
         }
     }
 
+    /// The ticket itself; what stays behind is settled.
+    #[inline(always)]
+    pub(super) fn hand_over(&mut self) -> Self {
+        Self { outstanding: self.outstanding.take() }
+    }
+
     /// The call has panicked. Whatever comes of it after that changes nothing.
+    #[cold]
     pub(super) fn panicked(&mut self) {
         self.end((&panicked()).into());
     }
 
-    #[inline]
+    #[inline(always)]
     fn end(&mut self, ending: Ending) {
-        if let Some(grant) = self.grant.take() {
-            self.cell.settle_held(grant, self.watch, ending);
+        if let Some(Outstanding { cell, grant, watch }) = self.outstanding.take() {
+            cell.settle_held(grant, watch, ending);
         }
+    }
+
+    #[cold]
+    fn abandon(&mut self) {
+        self.end(Ending::Abandoned);
     }
 }
 
 impl Settle for Ticket {
-    #[inline]
+    #[inline(always)]
     fn settle(mut self, verdict: &Verdict) {
         self.end(verdict.into());
+        mem::forget(self);
     }
 
     /// Who reads a body slowly does not make a slow upstream: the time that counts is that until the head.
     fn await_end(&mut self) {
-        if let Some(watch) = &mut self.watch {
-            *watch = Stopwatch::Stopped { elapsed: watch.elapsed(self.cell.now()) };
+        if let Some(Outstanding { cell, watch: Some(watch), .. }) = &mut self.outstanding {
+            watch.stop(cell.now());
         }
     }
 }
 
 impl Drop for Ticket {
+    #[inline(always)]
     fn drop(&mut self) {
-        self.end(Ending::Abandoned);
+        if self.outstanding.is_some() {
+            self.abandon();
+        }
     }
+}
+
+#[cold]
+fn refused(cell: Arc<Cell>, refusal: Refusal) -> Box<CircuitOpen> {
+    Box::new(CircuitOpen::new(cell, refusal))
 }
 
 /// The verdict on a call that panicked.

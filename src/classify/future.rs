@@ -46,7 +46,8 @@ where
             Ok(mut response) => {
                 let verdict = this.classifier.classify(Ok(&response));
                 this.classifier.annotate(&mut response, verdict);
-                Ok(this.scope.respond(response, verdict, this.classifier, tell))
+                let pending = this.scope.judged(verdict, tell);
+                Ok(this.scope.respond(response, this.classifier, pending))
             }
             Err(error) => {
                 let error = error.into();

@@ -48,9 +48,15 @@ use super::{Classifier, Head, Rule, Verdict, When, chain, hint, status};
 #[derive(Clone, Debug, Default)]
 pub struct HttpClassifier<R = ()> {
     // Shared, because a classifier is cloned with every call.
-    overrides: Option<Arc<[Override]>>,
-    rate_limit_reset: bool,
+    said: Option<Arc<Said>>,
     rule: R,
+}
+
+/// What differs from the defaults.
+#[derive(Clone, Debug, Default)]
+struct Said {
+    overrides: Vec<Override>,
+    rate_limit_reset: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -58,6 +64,8 @@ struct Override {
     statuses: RangeInclusive<u16>,
     verdict: Verdict,
 }
+
+static NOTHING: Said = Said { overrides: Vec::new(), rate_limit_reset: false };
 
 impl HttpClassifier {
     /// The defaults, without any override.
@@ -101,9 +109,8 @@ impl<R> HttpClassifier<R> {
             100 <= first && first <= last && last <= 999,
             "HttpClassifier: no status lies in {first}..={last}; statuses go from 100 to 999"
         );
-        let earlier = self.overrides.as_deref().unwrap_or_default().iter().cloned();
-        let added = Override { statuses, verdict: verdict.into() };
-        self.overrides = Some(earlier.chain([added]).collect());
+        let verdict = verdict.into();
+        self.say(|said| said.overrides.push(Override { statuses, verdict }));
         self
     }
 
@@ -124,8 +131,8 @@ impl<R> HttpClassifier<R> {
     where
         F: Fn(&Head<'_>) -> Option<Verdict>,
     {
-        let Self { overrides, rate_limit_reset, rule: otherwise } = self;
-        HttpClassifier { overrides, rate_limit_reset, rule: When::new(rule, otherwise) }
+        let Self { said, rule: otherwise } = self;
+        HttpClassifier { said, rule: When::new(rule, otherwise) }
     }
 
     /// Takes `RateLimit-Reset` and `X-RateLimit-Reset` for a hint, where the call was throttled and no other hint given.
@@ -135,35 +142,40 @@ impl<R> HttpClassifier<R> {
     /// since 1970, and what would lie beyond the year 5138 (milliseconds) for junk.
     #[must_use]
     pub fn rate_limit_reset(mut self, obey: bool) -> Self {
-        self.rate_limit_reset = obey;
+        self.say(|said| said.rate_limit_reset = obey);
         self
     }
 
-    #[inline]
-    fn overridden(&self, head: &Head<'_>) -> Option<Verdict> {
-        let status = head.status().as_u16();
-        let rule = self.overrides.as_deref()?.iter().rfind(|rule| rule.statuses.contains(&status))?;
-        Some(rule.verdict)
+    fn say(&mut self, say: impl FnOnce(&mut Said)) {
+        say(Arc::make_mut(self.said.get_or_insert_default()));
     }
 
-    /// The verdict on a response, whatever its body is. Inline, like all it asks on the way of a plain success: that is
-    /// then a few comparisons, and no verdict is moved about.
-    #[inline]
+    /// The verdict on a response, whatever its body is. A plain success is told apart inline: a few comparisons, and no
+    /// verdict is moved about.
+    #[inline(always)]
     pub(super) fn classify_head(&self, head: &Head<'_>) -> Verdict
     where
         R: Rule,
     {
-        let said = self.rule.rule(head).or_else(|| self.overridden(head));
-        let verdict = match said {
-            Some(verdict) => status::with_facts(verdict, head.status(), head.headers()),
-            None => head.annotation().unwrap_or_else(|| status::default_verdict(head.status(), head.headers())),
+        let ruled = self.rule.rule(head);
+        let is_plain = ruled.is_none() && self.said.is_none() && head.extensions().is_empty();
+        if is_plain && status::is_success(head.status()) { Verdict::success() } else { self.look_closer(head, ruled) }
+    }
+
+    fn look_closer(&self, head: &Head<'_>, ruled: Option<Verdict>) -> Verdict {
+        let Said { overrides, rate_limit_reset } = self.said.as_deref().unwrap_or(&NOTHING);
+        let status = head.status();
+        let overridden = || overrides.iter().rfind(|rule| rule.statuses.contains(&status.as_u16()));
+        let verdict = match ruled.or_else(|| overridden().map(|rule| rule.verdict)) {
+            Some(verdict) => status::with_facts(verdict, status, head.headers()),
+            None => head.annotation().unwrap_or_else(|| status::default_verdict(status, head.headers())),
         };
-        if self.rate_limit_reset { hint::apply_rate_limit(verdict, head.headers()) } else { verdict }
+        if *rate_limit_reset { hint::apply_rate_limit(verdict, head.headers()) } else { verdict }
     }
 }
 
 impl<B, R: Rule> Classifier<Response<B>> for HttpClassifier<R> {
-    #[inline]
+    #[inline(always)]
     fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
         match outcome {
             Ok(response) => self.classify_head(&Head::of(response)),

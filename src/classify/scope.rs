@@ -12,9 +12,14 @@ use crate::BoxError;
 pub trait Scope<Res, C, T> {
     /// The response that the caller gets.
     type Response;
+    /// What is left to be done when the head has been judged.
+    type Pending;
 
-    /// Settles with the verdict, now or later.
-    fn respond(&self, response: Res, verdict: Verdict, classifier: &C, settle: T) -> Self::Response;
+    /// Settles with the verdict on the head, or leaves that for later.
+    fn judged(&self, verdict: Verdict, settle: T) -> Self::Pending;
+
+    /// The response on its way out. A step of its own, so that a response which is passed on as it is moves once.
+    fn respond(&self, response: Res, classifier: &C, pending: Self::Pending) -> Self::Response;
 }
 
 /// The response as it comes from the inner service is enough, and is passed on as it is. The default.
@@ -32,10 +37,15 @@ pub struct Tell<O>(pub(super) O);
 
 impl<Res, C, T: Settle> Scope<Res, C, T> for HeadOnly {
     type Response = Res;
+    type Pending = ();
 
-    #[inline]
-    fn respond(&self, response: Res, verdict: Verdict, _: &C, settle: T) -> Res {
+    #[inline(always)]
+    fn judged(&self, verdict: Verdict, settle: T) {
         settle.settle(&verdict);
+    }
+
+    #[inline(always)]
+    fn respond(&self, response: Res, _: &C, (): ()) -> Res {
         response
     }
 }
@@ -48,8 +58,13 @@ where
     T: Settle,
 {
     type Response = Response<JudgedBody<B, C::Ending, T>>;
+    type Pending = (Verdict, T);
 
-    fn respond(&self, response: Response<B>, verdict: Verdict, classifier: &C, settle: T) -> Self::Response {
+    fn judged(&self, verdict: Verdict, settle: T) -> Self::Pending {
+        (verdict, settle)
+    }
+
+    fn respond(&self, response: Response<B>, classifier: &C, (verdict, settle): Self::Pending) -> Self::Response {
         JudgedBody::wrap(response, verdict, classifier, settle)
     }
 }

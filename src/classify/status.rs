@@ -6,23 +6,18 @@ use super::{Class, Health, Processed, Reason, Verdict, hint};
 ///
 /// RFC 9110 section 15 for the statuses, RFC 8470 for 425, RFC 6585 for 429. 520 to 530 are those of reverse proxies,
 /// which send them when the server behind them fails; 509 is a web host's "bandwidth limit exceeded".
-#[inline]
 pub(super) fn default_verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    // As nearly always, and then no header matters: told apart inline, so that it costs a comparison.
-    match status.as_u16() {
-        100..=399 => Verdict::success(),
-        _ => unsuccessful(status, headers),
-    }
+    with_facts(verdict(status), status, headers)
 }
 
-#[cold]
-fn unsuccessful(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    with_facts(verdict(status), status, headers)
+/// Whether it means success, whatever the headers say.
+#[inline(always)]
+pub(super) fn is_success(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 100..=399)
 }
 
 /// Adds what the response itself tells, whoever chose the class: the status and the server's hints. What the verdict
 /// says already stays.
-#[inline]
 pub(super) fn with_facts(verdict: Verdict, status: StatusCode, headers: &HeaderMap) -> Verdict {
     if verdict.is_success() {
         return verdict;
@@ -38,10 +33,9 @@ pub(super) fn with_facts(verdict: Verdict, status: StatusCode, headers: &HeaderM
     hint::apply(verdict, headers)
 }
 
-#[inline]
 fn verdict(status: StatusCode) -> Verdict {
     let (class, processed, health) = match status.as_u16() {
-        // As in `default_verdict`.
+        // As in `is_success`.
         100..=399 => (Class::Success, Processed::Yes, Health::Success),
         408 => (Class::Transient, Processed::Maybe, Health::Failure),
         421 | 425 => (Class::Transient, Processed::No, Health::Neutral),

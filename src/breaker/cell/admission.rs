@@ -10,20 +10,22 @@ use crate::classify::Health;
 use crate::sync::Ordering;
 
 impl Cell {
+    /// Lets a call in if that needs no more than a look.
+    #[inline(always)]
+    pub(in crate::breaker) fn counted(&self) -> Option<Held> {
+        let word = self.word();
+        word.is_plainly_closed().then(|| Held::Own(Grant::Counted { generation: word.generation() }))
+    }
+
     /// Lets a call in, or not.
-    #[inline]
     pub(in crate::breaker) fn acquire(self: &Arc<Self>, attempt: Attempt) -> Result<Held, Refusal> {
         let word = self.word();
-        if word.is_plainly_closed() {
-            return Ok(Held::Own(Grant::Counted { generation: word.generation() }));
-        }
         if word.has_kin() {
             return self.acquire_with_kin(word, attempt);
         }
-        self.acquire_seldom(word, attempt).map(Held::Own)
+        self.acquire_alone(attempt).map(Held::Own)
     }
 
-    #[inline(never)]
     fn acquire_with_kin(self: &Arc<Self>, word: Word, attempt: Attempt) -> Result<Held, Refusal> {
         let Some(membership) = self.membership() else {
             // What is around others has no outcomes of its own, but can be asked by hand.

@@ -12,8 +12,23 @@ use crate::classify::Health;
 
 impl Cell {
     /// Learns from the end of a call, and so does what is around it if the call was a probe of that.
-    #[inline]
+    #[inline(always)]
     pub(in crate::breaker) fn settle_held(self: &Arc<Self>, held: Held, watch: Option<Stopwatch>, ending: Ending) {
+        match (held, ending) {
+            (Held::Own(Grant::Counted { generation }), Ending::Judged(Health::Success, None)) => {
+                self.succeed(generation, watch);
+            }
+            (held, ending) => self.settle_otherwise(held, watch, ending),
+        }
+    }
+
+    /// The same for a plain success, which most calls are.
+    fn succeed(self: &Arc<Self>, generation: u32, watch: Option<Stopwatch>) {
+        self.settle(Grant::Counted { generation }, watch, Ending::Judged(Health::Success, None));
+    }
+
+    #[inline(never)]
+    fn settle_otherwise(self: &Arc<Self>, held: Held, watch: Option<Stopwatch>, ending: Ending) {
         match held {
             Held::Own(grant) => self.settle(grant, watch, ending),
             Held::Both(grants) => self.settle_both(*grants, watch, ending),
@@ -31,7 +46,7 @@ impl Cell {
         membership.outer().settle(outer, watch, ending);
     }
 
-    #[inline]
+    #[inline(always)]
     fn judge(&self, ending: Ending, elapsed: Option<Duration>) -> (Health, Option<Duration>) {
         match ending {
             Ending::Judged(health, hint) => (health, hint),
@@ -43,7 +58,7 @@ impl Cell {
     }
 
     /// Learns from the end of a call.
-    #[inline]
+    #[inline(always)]
     pub(in crate::breaker) fn settle(self: &Arc<Self>, grant: Grant, watch: Option<Stopwatch>, ending: Ending) {
         let policy = &self.shared.policy;
         let (generation, probe) = match grant {
@@ -75,7 +90,7 @@ impl Cell {
         self.change(|engine, rules| ((), engine.settle_probe(rules, probe, outcome, Opening { now, hint }, &mut rng)));
     }
 
-    #[inline]
+    #[inline(always)]
     fn settle_counted(
         self: &Arc<Self>,
         generation: u32,

@@ -240,7 +240,7 @@ impl Recorder {
         idle || self.counts(shape, now).calls == 0
     }
 
-    #[inline]
+    #[inline(always)]
     fn view(&self, shape: Shape) -> View<'_> {
         let words = match &self.0 {
             Words::Inline(words) => &words[..],
