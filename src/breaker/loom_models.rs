@@ -186,15 +186,24 @@ fn loom_a_stale_permit_does_not_reach_a_window_in_a_later_bucket() {
 fn loom_buckets_rotate_without_losing_a_call() {
     model(|| {
         let (recorder, shape) = two_buckets();
+        // It is marked, and the mark goes when the window moves on from here, unless the second failure is there by then.
         recorder.record(shape, at(0), FAILED, || true);
+        let seen_by_one = Arc::new(AtomicUsize::new(0));
         let record = |recorder: Arc<Recorder>, second, outcome| {
+            let seen_by_one = seen_by_one.clone();
             move || {
-                recorder.record(shape, at(second), outcome, || true);
+                let seen = recorder.record(shape, at(second), outcome, || true).unwrap_or_default();
+                if (seen.calls, seen.failures) == (2, 1) {
+                    seen_by_one.store(1, Ordering::Relaxed);
+                }
             }
         };
         both(record(recorder.clone(), 1, FAILED), record(recorder.clone(), 2, OK));
-        let now = Moment::at(2 * SECOND);
-        assert_eq!(recorder.counts(shape, now), Counts { calls: 2, failures: 1, slow: 1 });
+        assert_eq!(seen_by_one.load(Ordering::Relaxed), 1, "or nobody opens the breaker");
+        let held = Counts { calls: 2, failures: 1, slow: 1 };
+        assert_eq!(recorder.counts(shape, Moment::at(2 * SECOND)), held);
+        let seen = recorder.record(shape, at(2), OK, || true);
+        assert_eq!(seen, Some(Counts { calls: 3, ..held }), "the window is marked");
     });
 }
 

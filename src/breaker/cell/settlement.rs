@@ -107,7 +107,6 @@ impl Cell {
         };
         let live = || self.word().generation() == generation;
         let outcome = Outcome { failed, slow: policy.is_slow(elapsed) };
-        let Some(counts) = self.window.record(policy.window, now, outcome, live) else { return };
         let mut streak = 0;
         if policy.counts_streaks() {
             match health {
@@ -116,7 +115,11 @@ impl Cell {
                 Health::Throttled | Health::Neutral => {}
             }
         }
-        if let Some(cause) = policy.verdict(counts, streak) {
+        let counts = self.window.record(policy.window, now, outcome, live);
+        if counts.is_none() && streak == 0 {
+            return;
+        }
+        if let Some(cause) = policy.verdict(counts.unwrap_or_default(), streak) {
             self.trip(generation, cause, hint);
         }
     }

@@ -174,6 +174,11 @@ impl Shape {
 }
 
 impl Counts {
+    /// Itself, if anything in it speaks against the upstream.
+    pub(super) fn if_suspicious(self) -> Option<Self> {
+        (self.failures > 0 || self.slow > 0).then_some(self)
+    }
+
     /// Failures among the calls; 0 if there was no call.
     pub(super) fn failure_rate(&self) -> f64 {
         rate(self.failures, self.calls)
@@ -199,8 +204,9 @@ impl Recorder {
         })
     }
 
-    /// Adds an outcome and returns what the window then holds; nothing if `live` says that it comes too late.
-    #[inline]
+    /// Adds an outcome and returns what the window then holds, if anything in it speaks against the upstream; nothing if
+    /// `live` says that it comes too late.
+    #[inline(always)]
     pub(super) fn record(
         &self,
         shape: Shape,

@@ -8,9 +8,11 @@ use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 /// A bucket tells in which lap it was begun, so that the sum knows which to leave out. Laps are few bits, so they count
 /// not time itself but *steps*: a gap of any length is at most B of them, which is enough to empty every bucket, and so
 /// no jump of the clock can make an old bucket look like a new one.
+///
+/// Whether anything in the window speaks against the upstream is kept as a mark beside the time, so that a success among
+/// successes counts itself and looks no further.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TimeWindow<'a> {
-    /// The newest tick that something was recorded at (44 bits), above the step that it was (20 bits).
     newest: &'a AtomicU64,
     /// Calls and failures of each bucket; then, if slow calls are watched, calls and slow calls of each.
     buckets: &'a [AtomicU64],
@@ -21,53 +23,65 @@ pub(super) struct TimeWindow<'a> {
 #[derive(Clone, Copy)]
 struct Bucket(u64);
 
-/// A tick and its step. Steps go round after all laps of all buckets.
+/// The newest tick that something was recorded at, and where: tick 43, mark 1, lap 10, index 10. A step goes to the next
+/// bucket, after the last one to the first of the next lap; laps go round.
 #[derive(Clone, Copy)]
 struct Newest {
     tick: u64,
-    step: u32,
+    /// Set when a failure or a slow call has been counted, and gone when the window has moved on past the last of them.
+    marked: bool,
+    lap: u32,
+    index: u32,
 }
 
-pub(super) const MAX_BUCKETS: u32 = 1 << (STEP - LAP);
-const STEP: u32 = 20;
+pub(super) const MAX_BUCKETS: u32 = 1 << INDEX;
+const INDEX: u32 = 10;
+const INDEX_MASK: u32 = (1 << INDEX) - 1;
 const LAP: u32 = 10;
 const LAP_MASK: u32 = (1 << LAP) - 1;
+const MARK: u64 = 1 << (LAP + INDEX);
+const TICK_SHIFT: u32 = LAP + INDEX + 1;
 const COUNT: u32 = 27;
 const COUNT_MAX: u64 = (1 << COUNT) - 1;
-/// Ticks end here, 557 years ahead with the shortest buckets, about where the clock ends; the window then stands still.
-const TICK_MAX: u64 = u64::MAX >> STEP;
+/// Ticks end here, 278 years ahead with the shortest buckets; the window then stands still.
+const TICK_MAX: u64 = u64::MAX >> TICK_SHIFT;
 
 impl<'a> TimeWindow<'a> {
     /// How many words it needs, and what the first one begins with; the others begin with 0.
     pub(super) fn words(buckets: u32, watch_slow: bool) -> (usize, u64) {
         let all = if watch_slow { 2 * buckets } else { buckets };
         // Everything is of lap 0, so time begins at the last step of it.
-        let newest = Newest { tick: 0, step: buckets - 1 };
+        let newest = Newest { tick: 0, marked: false, lap: 0, index: buckets - 1 };
         (1 + all as usize, newest.bits())
     }
 
+    #[inline(always)]
     pub(super) fn new(words: &'a [AtomicU64], buckets: u32, watch_slow: bool) -> Self {
         let (all, _) = Self::words(buckets, watch_slow);
         let [newest, words @ ..] = &words[..all] else { unreachable!("there are more than none") };
         Self { newest, buckets: words, len: buckets }
     }
 
+    /// What the window then holds, if anything in it speaks against the upstream.
+    #[inline(always)]
     pub(super) fn record(self, tick: u64, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
-        let newest = self.advance(tick.min(TICK_MAX), &live)?;
-        let index = newest.step % self.len;
+        let index = self.advance(tick.min(TICK_MAX), &live)?.index;
         self.count(index, outcome.failed, &live)?;
         if self.watches_slow() {
             self.count(self.len + index, outcome.slow, &live)?;
         }
         // Asked again: whoever has moved on meanwhile may have looked here too early. All of this is in one order
-        // (`SeqCst`), so that of several recorders the last to count sees what all of them have counted.
+        // (`SeqCst`), so that of several recorders the last to count sees what all of them have counted: a failure is
+        // marked after it was counted and before its own sum, so a success that does not see the mark was counted
+        // before that sum.
         seq_cst_in_loom();
-        let newest = Newest::from_bits(self.newest.load(Ordering::SeqCst));
-        Some(self.sum(newest, newest.tick))
+        let speaks_against = outcome.failed || (outcome.slow && self.watches_slow());
+        let newest = if speaks_against { self.mark(live)? } else { self.newest(Ordering::SeqCst) };
+        if newest.marked { self.suspicious(newest) } else { None }
     }
 
     pub(super) fn counts(self, tick: u64) -> Counts {
-        self.sum(Newest::from_bits(self.newest.load(Ordering::Acquire)), tick.min(TICK_MAX))
+        self.sum(self.newest(Ordering::Acquire), tick.min(TICK_MAX))
     }
 
     pub(super) fn reset(self, tick: u64) {
@@ -75,11 +89,11 @@ impl<'a> TimeWindow<'a> {
         loop {
             let seen = self.newest.load(Ordering::Acquire);
             let newest = Newest::from_bits(seen);
-            let after = Newest { tick: newest.tick.max(tick.min(TICK_MAX)), step: newest.plus(self.len, self.len) };
-            for step in 1..=self.len {
-                let step = newest.plus(step, self.len);
+            let tick = newest.tick.max(tick.min(TICK_MAX));
+            let after = Newest { tick, marked: false, ..newest.plus(self.len, self.len) };
+            for step in (1..=self.len).map(|steps| newest.plus(steps, self.len)) {
                 for index in self.indices(step) {
-                    self.buckets[index].swap(Bucket::empty(step / self.len).0, Ordering::AcqRel);
+                    self.buckets[index].swap(Bucket::empty(step.lap).0, Ordering::AcqRel);
                 }
             }
             if self.newest.compare_exchange(seen, after.bits(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
@@ -88,18 +102,28 @@ impl<'a> TimeWindow<'a> {
         }
     }
 
+    fn newest(self, ordering: Ordering) -> Newest {
+        Newest::from_bits(self.newest.load(ordering))
+    }
+
     fn watches_slow(self) -> bool {
         self.buckets.len() > self.len as usize
     }
 
-    fn indices(self, step: u32) -> impl Iterator<Item = usize> + use<> {
-        let index = (step % self.len) as usize;
-        (index..self.buckets.len()).step_by(self.len as usize)
+    fn indices(self, step: Newest) -> impl Iterator<Item = usize> + use<> {
+        (step.index as usize..self.buckets.len()).step_by(self.len as usize)
     }
 
-    /// Moves on to this tick, if nobody has been further yet: time goes forward only, also between threads. Every bucket
-    /// on the way is emptied before the move is told.
+    /// Moves on to this tick, if nobody has been further yet: time goes forward only, also between threads.
+    #[inline(always)]
     fn advance(self, tick: u64, live: impl Fn() -> bool) -> Option<Newest> {
+        let newest = self.newest(Ordering::Acquire);
+        if tick <= newest.tick { Some(newest) } else { self.move_on(tick, live) }
+    }
+
+    /// Every bucket on the way is emptied before the move is told.
+    #[cold]
+    fn move_on(self, tick: u64, live: impl Fn() -> bool) -> Option<Newest> {
         loop {
             let seen = self.newest.load(Ordering::Acquire);
             let newest = Newest::from_bits(seen);
@@ -113,14 +137,34 @@ impl<'a> TimeWindow<'a> {
             // Laps are compared the shorter way round: whoever slept for so long that this is wrong must not empty.
             let unmoved = || live() && self.newest.load(Ordering::Acquire) == seen;
             let emptied = (1..=steps)
-                .map(|step| newest.plus(step, self.len))
-                .all(|step| self.indices(step).all(|index| self.empty(index, step / self.len, unmoved)));
-            let after = Newest { tick, step: newest.plus(steps, self.len) };
+                .map(|steps| newest.plus(steps, self.len))
+                .all(|step| self.indices(step).all(|index| self.empty(index, step.lap, unmoved)));
+            let moved = Newest { tick, ..newest.plus(steps, self.len) };
+            let after = Newest { marked: newest.marked && self.suspicious(moved).is_some(), ..moved };
             if emptied && self.newest.compare_exchange(seen, after.bits(), Ordering::SeqCst, Ordering::Acquire).is_ok()
             {
-                return Some(after);
+                // A failure that was counted after this looked may have found the mark still there.
+                seq_cst_in_loom();
+                let missed = newest.marked && !after.marked && self.suspicious(after).is_some();
+                return if missed { self.mark(live) } else { Some(after) };
             }
         }
+    }
+
+    #[cold]
+    fn mark(self, live: impl Fn() -> bool) -> Option<Newest> {
+        let mut seen = self.newest.load(Ordering::SeqCst);
+        while seen & MARK == 0 {
+            if !live() {
+                return None;
+            }
+            match self.newest.compare_exchange_weak(seen, seen | MARK, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => seen |= MARK,
+                Err(now) => seen = now,
+            }
+        }
+        seq_cst_in_loom();
+        Some(Newest::from_bits(seen))
     }
 
     /// Begins a new lap in this bucket, if nobody has yet. False if it may no longer be done.
@@ -140,6 +184,7 @@ impl<'a> TimeWindow<'a> {
     }
 
     /// Counts in whatever lap the bucket is: one that is ahead only means that time has gone on meanwhile.
+    #[inline(always)]
     fn count(self, index: u32, hit: bool, live: impl Fn() -> bool) -> Option<()> {
         let bucket = &self.buckets[index as usize];
         let mut seen = bucket.load(Ordering::Acquire);
@@ -154,11 +199,17 @@ impl<'a> TimeWindow<'a> {
         }
     }
 
+    /// What the window holds, if anything in it speaks against the upstream.
+    #[inline(never)]
+    fn suspicious(self, newest: Newest) -> Option<Counts> {
+        self.sum(newest, newest.tick).if_suspicious()
+    }
+
     /// All buckets that lie in the window which ends at this tick.
     fn sum(self, newest: Newest, tick: u64) -> Counts {
         let gone = tick.saturating_sub(newest.tick);
         let left = u64::from(self.len).saturating_sub(gone) as u32;
-        let (index, lap) = (newest.step % self.len, newest.step / self.len);
+        let Newest { lap, index, .. } = newest;
         // From the newest down to the first bucket, then on from the last one, which is of the lap before.
         let recent = left.min(index + 1);
         let earlier = left - recent;
@@ -169,7 +220,6 @@ impl<'a> TimeWindow<'a> {
     }
 
     /// Adds the buckets that are of this lap, the last one first.
-    #[inline]
     fn add(self, counts: &mut Counts, range: Range<u32>, lap: u32) {
         let (from, to) = (range.start as usize, range.end as usize);
         for (bucket, index) in self.buckets[from..to].iter().zip(from..to).rev() {
@@ -225,18 +275,28 @@ impl Bucket {
 }
 
 impl Newest {
+    #[inline(always)]
     fn from_bits(bits: u64) -> Self {
-        Self { tick: bits >> STEP, step: bits as u32 & ((1 << STEP) - 1) }
+        Self {
+            tick: bits >> TICK_SHIFT,
+            marked: bits & MARK != 0,
+            lap: (bits >> INDEX) as u32 & LAP_MASK,
+            index: bits as u32 & INDEX_MASK,
+        }
     }
 
     fn bits(self) -> u64 {
-        self.tick << STEP | u64::from(self.step)
+        let mark = if self.marked { MARK } else { 0 };
+        self.tick << TICK_SHIFT | mark | u64::from(self.lap) << INDEX | u64::from(self.index)
     }
 
-    /// The step that many later, in a window of `len` buckets.
-    fn plus(self, steps: u32, len: u32) -> u32 {
-        let (sum, round) = (self.step + steps, len << LAP);
-        if sum < round { sum } else { sum - round }
+    /// As many steps later, at most once around a window of `len` buckets.
+    fn plus(self, steps: u32, len: u32) -> Self {
+        let index = self.index + steps;
+        if index < len {
+            return Self { index, ..self };
+        }
+        Self { index: index - len, lap: self.lap.wrapping_add(1) & LAP_MASK, ..self }
     }
 }
 
@@ -258,6 +318,14 @@ mod tests {
         Counts { calls, failures, slow: 0 }
     }
 
+    /// Records, and tells what the window then holds, whatever it is.
+    fn record(window: TimeWindow<'_>, tick: u64, outcome: Outcome) -> Counts {
+        let seen = window.record(tick, outcome, || true);
+        let counts = window.counts(window.newest(Ordering::SeqCst).tick);
+        assert_eq!(seen, counts.if_suspicious());
+        counts
+    }
+
     #[test]
     fn no_jump_of_the_clock_brings_old_counts_back() {
         // Whatever bits a lap has: after exactly that many laps an old bucket would look new.
@@ -268,7 +336,7 @@ mod tests {
                 window.record(0, FAILED, || true);
                 let tick = laps * u64::from(buckets);
                 assert_eq!(window.counts(tick), counts(0, 0), "{laps} laps");
-                assert_eq!(window.record(tick, OK, || true), Some(counts(1, 0)), "{laps} laps");
+                assert_eq!(record(window, tick, OK), counts(1, 0), "{laps} laps");
             }
         }
     }
@@ -282,7 +350,7 @@ mod tests {
         for lap in 1..40_000_u64 {
             for tick in 0..3 {
                 let expected = if lap == 1 { u64::from(tick < 3) } else { 0 };
-                let seen = window.record(lap * 4 + tick, OK, || true).unwrap();
+                let seen = record(window, lap * 4 + tick, OK);
                 assert_eq!(seen.failures, expected, "lap {lap}, tick {tick}");
             }
         }
@@ -305,7 +373,7 @@ mod tests {
         assert_eq!(window.counts(1), counts(1, 1));
         window.reset(1);
         assert_eq!(window.counts(1), counts(0, 0));
-        assert_eq!(window.record(1, OK, || true), Some(counts(1, 0)));
+        assert_eq!(record(window, 1, OK), counts(1, 0));
     }
 
     /// Lets others go on at one of the points where a recorder may be interrupted, and returns what it then sees.
@@ -344,8 +412,7 @@ mod tests {
             interrupted(window, 2, at, others);
             for tick in end + 2..end + 10 {
                 let before = window.counts(tick).calls;
-                let seen = window.record(tick, OK, || true);
-                assert_eq!(seen.map(|seen| seen.calls), Some(before + 1), "asked {at}, tick {tick}");
+                assert_eq!(record(window, tick, OK).calls, before + 1, "asked {at}, tick {tick}");
             }
         }
     }
@@ -396,7 +463,10 @@ mod tests {
                 };
                 prop_assert_eq!(window.counts(tick), expected(&model));
                 model.push((tick, failed, slow));
-                prop_assert_eq!(window.record(tick, Outcome { failed, slow }, || true), Some(expected(&model)));
+                let seen = window.record(tick, Outcome { failed, slow }, || true);
+                prop_assert_eq!(seen, expected(&model).if_suspicious());
+                prop_assert_eq!(window.newest(Ordering::SeqCst).marked, seen.is_some());
+                prop_assert_eq!(window.counts(tick), expected(&model));
             }
         }
     }
