@@ -13,6 +13,7 @@ pub(super) struct Gathering {
 }
 
 const PIECES: usize = 64;
+const LARGE: usize = 8;
 
 impl KeyedHash {
     pub(super) fn new() -> Self {
@@ -42,7 +43,8 @@ impl Hasher for Gathering {
         if self.len + bytes.len() > PIECES {
             self.pass_on();
         }
-        if bytes.len() > PIECES {
+        // What comes in one piece need not be gathered.
+        if self.len == 0 && bytes.len() >= LARGE {
             self.inner.write(bytes);
         } else {
             self.pieces[self.len..self.len + bytes.len()].copy_from_slice(bytes);
@@ -61,6 +63,9 @@ impl Hasher for Gathering {
 
     #[inline]
     fn finish(&self) -> u64 {
+        if self.len == 0 {
+            return self.inner.finish();
+        }
         let mut inner = self.inner.clone();
         inner.write(&self.pieces[..self.len]);
         inner.finish()

@@ -6,16 +6,18 @@
 //! The label of a partition, in errors and telemetry, is what [`Debug`] writes of its key: a sensitive `HeaderValue`
 //! stays unseen, and [`redact_labels`](crate::CircuitBreakerLayer::redact_labels) hides the others.
 
+mod host;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::fmt::Debug;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::marker::PhantomData;
 
-use http::header::HOST;
-use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Request};
+use papaya::Equivalent;
 
+pub use self::host::{ByHost, Host, host};
 use super::label::{DEFAULT, bare};
 use crate::attempt::Attempt;
 
@@ -76,12 +78,34 @@ pub trait Partition<Req>: Keyed {
     /// The key, or nothing for the default partition.
     fn key(&self, request: &Req) -> Option<Self::Key>;
 
+    /// Finds the breaker of the key where the key lies, so that it need not be cloned.
+    #[doc(hidden)]
+    fn find<F: Finder<Self::Key>>(&self, request: &Req, finder: F) -> Option<F::Found>
+    where
+        Self: Sized,
+    {
+        Some(finder.find(self.key(request)?))
+    }
+
     /// Whether the request repeats an earlier one. Only asked for the mode
     /// [`RetriesOnly`](super::Mode::RetriesOnly), which takes every call for a first attempt unless this is told.
     fn is_retry(&self, request: &Req) -> bool {
         let _ = request;
         false
     }
+}
+
+/// What finds a breaker by its key.
+#[doc(hidden)]
+pub trait Finder<K> {
+    type Found;
+
+    fn find(self, key: K) -> Self::Found;
+
+    /// By something that hashes like the key and equals it; the key itself is asked for only where there is no breaker yet.
+    fn find_by<Q>(self, query: &Q, key: impl FnOnce() -> K) -> Self::Found
+    where
+        Q: Hash + Equivalent<K> + ?Sized;
 }
 
 /// All requests share one breaker.
@@ -116,27 +140,6 @@ pub enum Nested<O, I> {
 #[derive(Clone, Debug)]
 pub struct ByHeader(HeaderName);
 
-/// One breaker a host: see [`host`].
-#[derive(Clone, Copy, Debug)]
-pub struct ByHost;
-
-/// The key of [`host`]: a host and port, in which letter case makes no difference.
-///
-/// [`Authority`] hashes letter by letter, which for a hash that withstands flooding takes longer than all the rest of a
-/// call; this hashes all letters at once.
-///
-/// ```
-/// use http::uri::Authority;
-/// use tower_rampart::CircuitBreakerLayer;
-/// use tower_rampart::breaker::{State, partition};
-///
-/// let breakers = CircuitBreakerLayer::new_for_http().partition_by(partition::host()).handle();
-/// breakers.force_open(&Authority::from_static("api.example.com").into());
-/// assert_eq!(breakers.state(&Authority::from_static("API.example.com").into()), State::Open);
-/// ```
-#[derive(Clone)]
-pub struct Host(Authority);
-
 /// One breaker a value in the extensions: see [`extension`].
 pub struct ByExtension<T>(PhantomData<fn() -> T>);
 
@@ -162,13 +165,6 @@ pub fn header(name: &str) -> ByHeader {
         Ok(name) => ByHeader(name),
         Err(_) => panic!("partition::header: {name:?} is not the name of a header"),
     }
-}
-
-/// One breaker for each host and port, from the request's URI, else from its `Host` header. Letter case makes no
-/// difference; a user and a password are left out.
-#[must_use]
-pub fn host() -> ByHost {
-    ByHost
 }
 
 /// One breaker for each value of this type in the request's extensions.
@@ -281,6 +277,11 @@ impl<B, P: Partition<Request<B>>> Partition<Request<B>> for TellingRetries<P> {
         self.0.key(request)
     }
 
+    #[inline]
+    fn find<F: Finder<P::Key>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
+        self.0.find(request, finder)
+    }
+
     fn is_retry(&self, request: &Request<B>) -> bool {
         Attempt::of(request).is_retry()
     }
@@ -305,67 +306,11 @@ impl<B> Partition<Request<B>> for ByHeader {
     fn key(&self, request: &Request<B>) -> Option<HeaderValue> {
         request.headers().get(&self.0).cloned()
     }
-}
 
-impl Keyed for ByHost {
-    type Key = Host;
-
-    /// An authority can be a slice of the whole URI.
-    fn keep(&self, Host(authority): Host) -> Host {
-        Host(Authority::try_from(authority.as_str()).unwrap_or(authority))
-    }
-}
-
-impl<B> Partition<Request<B>> for ByHost {
-    fn key(&self, request: &Request<B>) -> Option<Host> {
-        match request.uri().authority() {
-            Some(authority) => Some(authority.clone().into()),
-            None => Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok().map(Host::from),
-        }
-    }
-}
-
-impl From<Authority> for Host {
-    fn from(authority: Authority) -> Self {
-        // Credentials are not for labels. Only who still writes them into a URI (RFC 3986 section 3.2.1) pays for this.
-        if !has_any(authority.as_str(), |byte| byte == b'@') {
-            return Self(authority);
-        }
-        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
-        Self(Authority::try_from(host).unwrap_or(Authority::from_static("invalid")))
-    }
-}
-
-impl PartialEq for Host {
-    fn eq(&self, other: &Self) -> bool {
-        // Mostly the very same bytes, which is told faster than letter by letter.
-        let (one, other) = (self.0.as_str(), other.0.as_str());
-        one == other || one.eq_ignore_ascii_case(other)
-    }
-}
-
-impl Eq for Host {}
-
-impl Hash for Host {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let text = self.0.as_str();
-        if has_any(text, |byte| byte.is_ascii_uppercase()) {
-            state.write(text.to_ascii_lowercase().as_bytes());
-        } else {
-            state.write(text.as_bytes());
-        }
-    }
-}
-
-/// Not the short-circuiting `any` of iterators, so that many bytes are looked at in one step.
-#[inline]
-fn has_any(text: &str, is_one: impl Fn(u8) -> bool) -> bool {
-    text.bytes().fold(false, |any, byte| any | is_one(byte))
-}
-
-impl Debug for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str())
+    #[inline]
+    fn find<F: Finder<HeaderValue>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
+        let value = request.headers().get(&self.0)?;
+        Some(finder.find_by(value, || value.clone()))
     }
 }
 
@@ -379,6 +324,12 @@ where
 {
     fn key(&self, request: &Request<B>) -> Option<T> {
         request.extensions().get::<T>().cloned()
+    }
+
+    #[inline]
+    fn find<F: Finder<T>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
+        let value = request.extensions().get::<T>()?;
+        Some(finder.find_by(value, || value.clone()))
     }
 }
 

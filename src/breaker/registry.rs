@@ -2,13 +2,13 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
-use papaya::{Guard, HashMap};
+use papaya::{Equivalent, Guard, HashMap};
 
 use super::cell::{Cell, Shared};
 use super::clock::Clock;
 use super::hash::KeyedHash;
 use super::label::{self, Labels};
-use super::partition::{Keyed, Place};
+use super::partition::{Finder, Keyed, Place};
 use super::settings::Settings;
 use super::telemetry;
 use super::watch::Listeners;
@@ -29,6 +29,12 @@ pub(super) struct Registry<K> {
     /// The millisecond before which a full registry is not swept again.
     next_sweep: AtomicU64,
     changes: Mutex<Changes>,
+}
+
+/// Finds the breaker for a call: that of its key, or the one to share if there is no room.
+pub(super) struct ForCall<'a, P: Keyed> {
+    pub(super) registry: &'a Registry<P::Key>,
+    pub(super) partition: &'a P,
 }
 
 /// Guards insertions and removals.
@@ -109,21 +115,15 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
 
     /// The breaker of this key, if it has one.
     #[inline]
-    pub(super) fn find(&self, key: &K) -> Option<Arc<Cell>> {
+    pub(super) fn find<Q>(&self, key: &Q) -> Option<Arc<Cell>>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
         let guard = self.cells.guard();
         let cell = self.cells.get(key, &guard)?.clone();
         // Between taking hold of the cell and reading its word: see `Cell::retire`.
         fence(Ordering::SeqCst);
         (!cell.is_gone()).then_some(cell)
-    }
-
-    /// The breaker for a call with this key: its own, or the one to share if there is no room.
-    #[inline]
-    pub(super) fn find_or_insert<P: Keyed<Key = K>>(&self, partition: &P, key: K) -> Arc<Cell> {
-        match self.find(&key) {
-            Some(cell) => cell,
-            None => self.insert(key, |key| partition.keep(key)).unwrap_or_else(|| self.overflow()),
-        }
     }
 
     /// The breaker of this key, which is made if there is room.
@@ -251,6 +251,30 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
     }
 }
 
+impl<P: Keyed> ForCall<'_, P> {
+    #[cold]
+    fn insert(self, key: P::Key) -> Arc<Cell> {
+        let Self { registry, partition } = self;
+        registry.insert(key, |key| partition.keep(key)).unwrap_or_else(|| registry.overflow())
+    }
+}
+
+impl<P: Keyed> Finder<P::Key> for ForCall<'_, P> {
+    type Found = Arc<Cell>;
+
+    fn find(self, key: P::Key) -> Arc<Cell> {
+        self.registry.find(&key).unwrap_or_else(|| self.insert(key))
+    }
+
+    #[inline]
+    fn find_by<Q>(self, query: &Q, key: impl FnOnce() -> P::Key) -> Arc<Cell>
+    where
+        Q: Hash + Equivalent<P::Key> + ?Sized,
+    {
+        self.registry.find(query).unwrap_or_else(|| self.insert(key()))
+    }
+}
+
 /// Whether nobody but the map holds it. The map lets go of what it has removed when it likes, and an inner breaker holds on
 /// to its outer one until then. The holders are counted first: a wrong answer can only be that it is not alone.
 fn is_alone(cell: &Arc<Cell>) -> bool {
@@ -280,6 +304,10 @@ mod tests {
         Registry::new(&settings, |_| Place::Alone)
     }
 
+    fn for_call(registry: &Registry<HeaderValue>, partition: &ByHeader, key: &HeaderValue) -> Arc<Cell> {
+        ForCall { registry, partition }.find(key.clone())
+    }
+
     fn key() -> (ByHeader, HeaderValue) {
         (partition::header("x-tenant-id"), HeaderValue::from_static("tenant-7"))
     }
@@ -297,7 +325,7 @@ mod tests {
     fn a_breaker_that_is_on_its_way_out_is_neither_found_nor_listed() {
         let registry = registry(10, Mode::Automatic);
         let (by, key) = key();
-        assert!(registry.find_or_insert(&by, key.clone()).retire(|| true));
+        assert!(for_call(&registry, &by, &key).retire(|| true));
         assert!(registry.find(&key).is_none() && registry.cells().is_empty());
     }
 
@@ -305,7 +333,7 @@ mod tests {
     fn a_breaker_that_is_looked_at_and_stays_is_found_and_listed_all_the_time() {
         let registry = registry(1, Mode::Automatic);
         let (by, key) = key();
-        let own = registry.find_or_insert(&by, key.clone());
+        let own = for_call(&registry, &by, &key);
         let (registry, by, key) = (&registry, &by, &key);
         std::thread::scope(|scope| {
             // A sweep is under way.
@@ -313,7 +341,7 @@ mod tests {
             let (found, is_found) = mpsc::channel();
             let retired = own.retire(|| {
                 scope.spawn(move || {
-                    let _ = found.send((registry.find_or_insert(by, key.clone()), registry.cells().len()));
+                    let _ = found.send((for_call(registry, by, key), registry.cells().len()));
                 });
                 // Whoever waits for the sweep's judgement is in order; whoever does not is caught here.
                 if let Ok((cell, listed)) = is_found.recv_timeout(SHORT) {

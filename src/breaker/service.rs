@@ -9,7 +9,7 @@ use super::engine::Attempt;
 use super::future::ResponseFuture;
 use super::partition::{Keyed, Partition, Unpartitioned};
 use super::permit::Ticket;
-use super::registry::Registry;
+use super::registry::{ForCall, Registry};
 use crate::BoxError;
 use crate::classify::{Classifier, HeadOnly, Scope};
 
@@ -50,9 +50,10 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let cell = match self.partition.key(&request) {
-            None => self.registry.default_cell().clone(),
-            Some(key) => self.registry.find_or_insert(&self.partition, key),
+        let Self { registry, partition, .. } = self;
+        let cell = match partition.find(&request, ForCall { registry, partition }) {
+            None => registry.default_cell().clone(),
+            Some(cell) => cell,
         };
         let attempt = if self.partition.is_retry(&request) { Attempt::Retry } else { Attempt::First };
         let (classifier, scope) = (self.classifier.clone(), self.scope.clone());

@@ -1,0 +1,146 @@
+use std::fmt;
+use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
+
+use http::Request;
+use http::header::HOST;
+use http::uri::Authority;
+use papaya::Equivalent;
+
+use super::{Finder, Keyed, Partition};
+
+/// One breaker a host: see [`host`].
+#[derive(Clone, Copy, Debug)]
+pub struct ByHost;
+
+/// The key of [`host`]: a host and port, in which letter case makes no difference.
+///
+/// [`Authority`] hashes letter by letter, which for a hash that withstands flooding takes longer than all the rest of a
+/// call; this hashes all letters at once.
+///
+/// ```
+/// use http::uri::Authority;
+/// use tower_rampart::CircuitBreakerLayer;
+/// use tower_rampart::breaker::{State, partition};
+///
+/// let breakers = CircuitBreakerLayer::new_for_http().partition_by(partition::host()).handle();
+/// breakers.force_open(&Authority::from_static("api.example.com").into());
+/// assert_eq!(breakers.state(&Authority::from_static("API.example.com").into()), State::Open);
+/// ```
+#[derive(Clone)]
+pub struct Host(Authority);
+
+/// A host where it lies in a request, without its user.
+struct HostText<'a> {
+    text: &'a str,
+    is_lowercase: bool,
+}
+
+/// One breaker for each host and port, from the request's URI, else from its `Host` header. Letter case makes no
+/// difference; a user and a password are left out.
+#[must_use]
+pub fn host() -> ByHost {
+    ByHost
+}
+
+impl Keyed for ByHost {
+    type Key = Host;
+
+    /// An authority can be a slice of the whole URI.
+    fn keep(&self, Host(authority): Host) -> Host {
+        Host(Authority::try_from(authority.as_str()).unwrap_or(authority))
+    }
+}
+
+impl<B> Partition<Request<B>> for ByHost {
+    fn key(&self, request: &Request<B>) -> Option<Host> {
+        match request.uri().authority() {
+            Some(authority) => Some(authority.clone().into()),
+            None => Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok().map(Host::from),
+        }
+    }
+
+    #[inline]
+    fn find<F: Finder<Host>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
+        match request.uri().authority() {
+            Some(authority) => {
+                let host = HostText::of(authority);
+                Some(finder.find_by(&host, || authority.clone().into()))
+            }
+            None => Some(finder.find(self.key(request)?)),
+        }
+    }
+}
+
+impl<'a> HostText<'a> {
+    #[inline]
+    fn of(authority: &'a Authority) -> Self {
+        let text = authority.as_str();
+        if is_plain(text) { Self { text, is_lowercase: true } } else { Self::of_any(text) }
+    }
+
+    /// Credentials are not for labels. Only who still writes them into a URI (RFC 3986 section 3.2.1) pays for this.
+    #[cold]
+    fn of_any(authority: &'a str) -> Self {
+        let text = authority.rsplit('@').next().unwrap_or_default();
+        Self { text, is_lowercase: is_plain(text) }
+    }
+}
+
+impl Equivalent<Host> for HostText<'_> {
+    #[inline]
+    fn equivalent(&self, host: &Host) -> bool {
+        // Mostly the very same bytes, which is told faster than letter by letter.
+        let host = host.0.as_str();
+        self.text == host || self.text.eq_ignore_ascii_case(host)
+    }
+}
+
+impl Hash for HostText<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // All letters at once.
+        if self.is_lowercase {
+            state.write(self.text.as_bytes());
+        } else {
+            state.write(self.text.to_ascii_lowercase().as_bytes());
+        }
+    }
+}
+
+impl From<Authority> for Host {
+    fn from(authority: Authority) -> Self {
+        let HostText { text, .. } = HostText::of(&authority);
+        if text.len() == authority.as_str().len() {
+            return Self(authority);
+        }
+        Self(Authority::try_from(text).unwrap_or(Authority::from_static("invalid")))
+    }
+}
+
+impl PartialEq for Host {
+    fn eq(&self, other: &Self) -> bool {
+        HostText::of(&self.0).equivalent(other)
+    }
+}
+
+impl Eq for Host {}
+
+impl Hash for Host {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        HostText::of(&self.0).hash(state);
+    }
+}
+
+/// Whether nothing in it is a capital or ends a user's part: in ASCII `@` stands just before `A`.
+#[inline]
+fn is_plain(text: &str) -> bool {
+    // Not the short-circuiting `any` of iterators, so that many bytes are looked at in one step.
+    !text.bytes().fold(false, |any, byte| any | matches!(byte, b'@'..=b'Z'))
+}
+
+impl Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
