@@ -49,6 +49,15 @@ impl<C, K, N> Call<C, K, N> {
         Self { shared, deadline, attempt: Attempt::FIRST, past: None }
     }
 
+    /// The first attempt pays for the retries of others, and each later one has been paid for.
+    #[inline]
+    pub(super) fn begin_attempt(&mut self) {
+        match self.past {
+            None => self.shared.settings.budget.deposit(),
+            Some(_) => self.attempt = self.attempt.next(),
+        }
+    }
+
     /// Whether the present attempt may be followed by another.
     pub(super) fn has_more(&self) -> bool {
         self.attempt.number() < self.shared.settings.max_attempts.get()

@@ -40,8 +40,8 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F> {
-        // The deadline had passed before there was anything to wait for.
-        Late,
+        // The service is ready for an attempt.
+        Ready,
         // An attempt is under way.
         Calling { #[pin] future: F },
         // The timer runs until the next attempt.
@@ -65,22 +65,17 @@ where
     S: Service<K::Request>,
     K: Replay<Req>,
 {
-    /// Calls the service, which is ready, for the first time.
+    /// Of a service that is ready. It is called when this is first polled: the request then stays in its place, and what
+    /// is dropped before was never sent.
     #[inline]
-    pub(super) fn new(mut service: S, shared: Arc<Shared<C, K, N>>, request: Req) -> Self {
-        let carried = shared.replay.deadline(&request);
-        let deadline = carried.or_else(|| shared.settings.deadline.map(Deadline::within));
+    pub(super) fn new(service: S, shared: Arc<Shared<C, K, N>>, request: Req) -> Self {
+        let deadline = match shared.replay.deadline(&request) {
+            Some(carried) => Some(carried),
+            None => shared.settings.deadline.map(Deadline::within),
+        };
         let call = Call::new(shared, deadline);
-        let timer = Timer { sleep: None };
-        if carried.is_some() && call.is_past_deadline() {
-            return Self { state: State::Late, kept: None, timer, service, call };
-        }
-        // Each way out builds its own: a future that holds a request is large, and every move of it shows.
-        let Shared { settings, classifier: _, replay, on_retry: _ } = &*call.shared;
-        settings.budget.deposit();
-        let mut kept = None;
-        let request = replay.first(request, call.has_more(), &mut kept);
-        Self { state: State::Calling { future: service.call(request) }, kept, timer, service, call }
+        let kept = call.shared.replay.keep(request, call.has_more());
+        Self { state: State::Ready, kept: Some(kept), timer: Timer { sleep: None }, service, call }
     }
 }
 
@@ -98,6 +93,16 @@ where
         let mut this = self.project();
         loop {
             let output = match this.state.as_mut().project() {
+                // By the clock: a service that gets ready too late may do so before the timer rings.
+                StateProj::Ready if this.call.is_past_deadline() => Err(this.call.too_late()),
+                StateProj::Ready => {
+                    this.timer.as_mut().stop();
+                    this.call.begin_attempt();
+                    let (attempt, more) = (this.call.attempt, this.call.has_more());
+                    let request = this.call.shared.replay.request(this.kept, attempt, more);
+                    this.state.set(State::Calling { future: this.service.call(request) });
+                    continue;
+                }
                 StateProj::Calling { future } => {
                     let ended = match future.poll(cx) {
                         Poll::Ready(Ok(mut response)) => {
@@ -137,17 +142,8 @@ where
                     continue;
                 }
                 StateProj::Readying => match this.service.poll_ready(cx) {
-                    // By the clock: a service that gets ready too late may do so before the timer rings.
-                    Poll::Ready(Ok(())) if this.call.is_past_deadline() => Err(this.call.too_late()),
                     Poll::Ready(Ok(())) => {
-                        let Some(kept) = this.kept.take() else {
-                            unreachable!("what a further attempt is made of stays until it begins")
-                        };
-                        this.timer.as_mut().stop();
-                        this.call.attempt = this.call.attempt.next();
-                        let more = this.call.has_more();
-                        let request = this.call.shared.replay.next(kept, this.call.attempt, more, this.kept);
-                        this.state.set(State::Calling { future: this.service.call(request) });
+                        this.state.set(State::Ready);
                         continue;
                     }
                     Poll::Ready(Err(error)) => Err(this.call.not_ready::<S::Response>(error.into())),
@@ -157,7 +153,6 @@ where
                         Err(this.call.too_late())
                     }
                 },
-                StateProj::Late => Err(this.call.too_late()),
                 StateProj::Done => panic!("ResponseFuture was polled after its end"),
             };
             this.state.set(State::Done);

@@ -22,12 +22,11 @@ pub trait Replay<Req>: sealed::Sealed {
     /// The deadline that the request itself carries.
     fn deadline(&self, request: &Req) -> Option<Deadline>;
 
-    /// The request for the first attempt. What stays behind is put into `kept`; nothing is kept or copied if there will
-    /// be no other attempt.
-    fn first(&self, request: Req, more: bool, kept: &mut Option<Self::Kept>) -> Self::Request;
+    /// Keeps a request from before its first attempt. Nothing of its body is kept if there will be no other.
+    fn keep(&self, request: Req, more: bool) -> Self::Kept;
 
-    /// The request for a further attempt, moved rather than copied if it is the last one.
-    fn next(&self, last: Self::Kept, attempt: Attempt, more: bool, kept: &mut Option<Self::Kept>) -> Self::Request;
+    /// The request for an attempt. A copy of what is kept if there may be more, else what was kept itself.
+    fn request(&self, kept: &mut Option<Self::Kept>, attempt: Attempt, more: bool) -> Self::Request;
 
     /// Whether the request may be sent again although the server may have acted on it.
     fn is_idempotent(&self, kept: &Self::Kept) -> bool;
@@ -67,8 +66,14 @@ pub struct CloneRequests<I = AlwaysIdempotent> {
 /// An HTTP request that may be sent again.
 pub struct KeptRequest<B> {
     head: Parts,
-    // None is an empty body.
-    body: Option<Arc<Recording<B>>>,
+    body: KeptBody<B>,
+}
+
+enum KeptBody<B> {
+    Empty,
+    /// For the only attempt there will be.
+    Once(B),
+    Recorded(Arc<Recording<B>>),
 }
 
 impl<B, I> Replay<Request<B>> for ReplayBodies<I>
@@ -84,25 +89,33 @@ where
     }
 
     #[inline]
-    fn first(&self, request: Request<B>, more: bool, kept: &mut Option<Self::Kept>) -> Self::Request {
-        if !more {
-            return request.map(ReplayBody::direct);
-        }
+    fn keep(&self, request: Request<B>, more: bool) -> Self::Kept {
         let (head, body) = request.into_parts();
-        let body = (!body.is_end_stream()).then(|| Recording::new(body, self.max_bytes));
-        let sent = attempt_body(body.as_ref(), more);
-        let KeptRequest { head, body: _ } = kept.insert(KeptRequest { head, body });
-        Request::from_parts(head.clone(), sent)
+        let body = match more {
+            _ if body.is_end_stream() => KeptBody::Empty,
+            true => KeptBody::Recorded(Recording::new(body, self.max_bytes)),
+            false => KeptBody::Once(body),
+        };
+        KeptRequest { head, body }
     }
 
-    fn next(&self, last: Self::Kept, attempt: Attempt, more: bool, kept: &mut Option<Self::Kept>) -> Self::Request {
-        let KeptRequest { mut head, body } = last;
-        head.extensions.insert(attempt);
-        let sent = attempt_body(body.as_ref(), more);
-        if more {
-            *kept = Some(KeptRequest { head: head.clone(), body });
+    // Each way out makes its own request: they are large, and every move of them shows.
+    #[inline(always)]
+    fn request(&self, kept: &mut Option<Self::Kept>, attempt: Attempt, more: bool) -> Self::Request {
+        if attempt.is_retry() {
+            if let Some(KeptRequest { head, body: _ }) = kept {
+                head.extensions.insert(attempt);
+            }
         }
-        Request::from_parts(head, sent)
+        match kept {
+            Some(KeptRequest { head, body: KeptBody::Empty }) if more => {
+                Request::from_parts(head.clone(), ReplayBody::empty())
+            }
+            Some(KeptRequest { head, body: KeptBody::Recorded(body) }) if more => {
+                Request::from_parts(head.clone(), ReplayBody::recorded(Recording::read(body, more)))
+            }
+            _ => taken(kept).into_last(),
+        }
     }
 
     fn is_idempotent(&self, kept: &Self::Kept) -> bool {
@@ -110,11 +123,17 @@ where
     }
 
     fn has_failed(&self, kept: &Self::Kept) -> bool {
-        kept.body.as_ref().is_some_and(|body| body.has_failed())
+        match &kept.body {
+            KeptBody::Recorded(body) => body.has_failed(),
+            KeptBody::Empty | KeptBody::Once(_) => false,
+        }
     }
 
     fn take_back(&self, kept: &Self::Kept, answered: bool) -> Result<(), GiveUp> {
-        kept.body.as_ref().map_or(Ok(()), |body| body.take_back(answered))
+        match &kept.body {
+            KeptBody::Recorded(body) => body.take_back(answered),
+            KeptBody::Empty | KeptBody::Once(_) => Ok(()),
+        }
     }
 }
 
@@ -131,12 +150,16 @@ where
     }
 
     #[inline]
-    fn first(&self, request: Req, more: bool, kept: &mut Option<Req>) -> Req {
-        if more { kept.insert(request).clone() } else { request }
+    fn keep(&self, request: Req, _: bool) -> Req {
+        request
     }
 
-    fn next(&self, last: Req, _: Attempt, more: bool, kept: &mut Option<Req>) -> Req {
-        self.first(last, more, kept)
+    #[inline]
+    fn request(&self, kept: &mut Option<Req>, _: Attempt, more: bool) -> Req {
+        match kept {
+            Some(request) if more => request.clone(),
+            _ => taken(kept),
+        }
     }
 
     fn is_idempotent(&self, kept: &Req) -> bool {
@@ -168,15 +191,29 @@ impl<Res, I> Report<Res> for CloneRequests<I> {
     fn leave(&self, _: RetryReport, _: &mut Res) {}
 }
 
-fn attempt_body<B: Body>(body: Option<&Arc<Recording<B>>>, more: bool) -> ReplayBody<B> {
-    body.map_or_else(ReplayBody::empty, |body| ReplayBody::recorded(Recording::read(body, more)))
+#[cold]
+fn taken<T>(kept: &mut Option<T>) -> T {
+    let Some(kept) = kept.take() else { unreachable!("what an attempt is made of stays until the last one") };
+    kept
 }
 
+impl<B: Body> KeptRequest<B> {
+    #[cold]
+    fn into_last(self) -> Request<ReplayBody<B>> {
+        let Self { head, body } = self;
+        let body = match body {
+            KeptBody::Empty => ReplayBody::empty(),
+            KeptBody::Once(body) => ReplayBody::direct(body),
+            KeptBody::Recorded(body) => ReplayBody::recorded(Recording::read(&body, false)),
+        };
+        Request::from_parts(head, body)
+    }
+}
+
+/// The head may hold credentials, and the body is nobody's business.
 impl<B> fmt::Debug for KeptRequest<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The head may hold credentials.
-        let Self { head: _, body } = self;
-        f.debug_struct("KeptRequest").field("body", body).finish_non_exhaustive()
+        f.debug_struct("KeptRequest").finish_non_exhaustive()
     }
 }
 

@@ -1,14 +1,16 @@
 //! A call that is dropped at any point leaves nothing behind.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use http::Request;
+use http_body_util::Full;
 use tokio::sync::Semaphore;
 use tower::limit::GlobalConcurrencyLimitLayer;
-use tower::{ServiceBuilder, ServiceExt};
-use tower_rampart::retry::Budget;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_rampart::retry::{Budget, GiveUp};
 
 use crate::support::*;
 
@@ -74,4 +76,36 @@ async fn a_cancelled_call_does_not_disturb_the_next() {
         let response = stack.oneshot(put("two")).await.unwrap();
         assert_eq!(report(&response).0, 3);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_nobody_polls_is_not_sent_and_pays_nothing() {
+    let budget = Budget::ratio(0.5).reserve(5);
+    let upstream = Upstream::new([answer(200)]);
+    let log = upstream.log();
+    let mut stack = layer().budget(budget.clone()).layer(upstream);
+    ready(&mut stack).await;
+    drop(stack.call(put("one")));
+    assert_eq!((log.calls(), budget.balance()), (0, Some(5.0)));
+
+    ready(&mut stack).await;
+    stack.call(put("one")).await.unwrap();
+    assert_eq!((log.calls(), budget.balance()), (1, Some(5.5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_first_polled_after_its_deadline_is_not_sent() {
+    let upstream = Upstream::new([answer(200)]);
+    let log = upstream.log();
+    let mut stack = layer().deadline(SECOND).layer(upstream);
+    ready(&mut stack).await;
+    let call = stack.call(put("one"));
+    tokio::time::advance(SECOND).await;
+    let error = call.await.unwrap_err();
+    assert_eq!(log.calls(), 0);
+    assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::Deadline, 0));
+}
+
+async fn ready<S: Service<Request<Full<Bytes>>>>(service: &mut S) {
+    assert!(poll_fn(|cx| service.poll_ready(cx)).await.is_ok());
 }
