@@ -341,10 +341,11 @@ impl Cell {
         let Some(change) = change else { return result };
         let counts = counts.unwrap_or_else(|| self.window.counts(self.shared.policy.window, self.now()));
         self.publish(&engine, change);
+        let generation = engine.generation();
         drop(engine);
         // Not under the lock: a subscriber may look at this very breaker.
         telemetry::changed(self, change, counts);
-        self.listeners().tell(change, || CircuitBreaker::new(self.clone()));
+        self.listeners().tell(change, generation, || CircuitBreaker::new(self.clone()));
         if opens(change) {
             self.outer().into_iter().for_each(Self::inner_opened);
         }

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -38,6 +39,9 @@ pub struct Event {
     pub mode: Mode,
     /// What made it change.
     pub cause: Cause,
+    /// The breaker's [`generation`](Snapshot::generation) since. Changes that follow each other closely on several threads
+    /// may be told in another order: this one grows, and after a million begins again.
+    pub generation: u32,
 }
 
 /// Who wants to know of changes. Looked at only when there is one.
@@ -90,14 +94,15 @@ impl Events {
     /// The next change. Waits for it.
     pub fn recv(&mut self) -> impl Future<Output = Event> + use<'_> {
         poll_fn(|cx| {
+            // Wakers are other people's code: made before the lock, and let go of after it.
+            let mut reader = Some(cx.waker().clone());
             let mut state = self.queue.lock();
-            match state.events.pop_front() {
-                Some(event) => Poll::Ready(event),
-                None => {
-                    state.reader = Some(cx.waker().clone());
-                    Poll::Pending
-                }
+            let event = state.events.pop_front();
+            if event.is_none() {
+                mem::swap(&mut state.reader, &mut reader);
             }
+            drop(state);
+            event.map_or(Poll::Pending, Poll::Ready)
         })
     }
 
@@ -122,18 +127,18 @@ impl Listeners {
     }
 
     /// Tells everybody, after the change has been published.
-    pub(super) fn tell(&self, change: Change, breaker: impl FnOnce() -> CircuitBreaker) {
+    pub(super) fn tell(&self, change: Change, generation: u32, breaker: impl FnOnce() -> CircuitBreaker) {
         let (waiting, queues) = {
             let mut listening = self.lock();
             listening.queues.retain(|queue| queue.strong_count() > 0);
-            (std::mem::take(&mut listening.waiting), listening.queues.clone())
+            (mem::take(&mut listening.waiting), listening.queues.clone())
         };
         waiting.into_iter().for_each(|(_, waker)| waker.wake());
         if queues.is_empty() {
             return;
         }
         let Change { from, to, cause, empties_window: _ } = change;
-        let event = Event { breaker: breaker(), from: from.0, to: to.0, mode: to.1, cause };
+        let event = Event { breaker: breaker(), from: from.0, to: to.0, mode: to.1, cause, generation };
         for queue in queues.iter().filter_map(Weak::upgrade) {
             queue.push(event.clone());
         }
@@ -186,22 +191,28 @@ struct Waiting<'a> {
 
 impl Waiting<'_> {
     fn register(&mut self, cx: &Context<'_>) {
+        // Made before the lock, as what it replaces is let go of after it.
+        let mut waker = cx.waker().clone();
         let mut listening = self.listeners.lock();
         let id = *self.id.get_or_insert_with(|| {
             listening.ids += 1;
             listening.ids
         });
         match listening.waiting.iter_mut().find(|(waiting, _)| *waiting == id) {
-            Some((_, waker)) => waker.clone_from(cx.waker()),
-            None => listening.waiting.push((id, cx.waker().clone())),
+            Some((_, known)) => mem::swap(known, &mut waker),
+            None => return listening.waiting.push((id, waker)),
         }
+        drop(listening);
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.listeners.lock().waiting.retain(|(waiting, _)| *waiting != id);
-        }
+        let Some(id) = self.id else { return };
+        let mut listening = self.listeners.lock();
+        let place = listening.waiting.iter().position(|(waiting, _)| *waiting == id);
+        let waiting = place.map(|place| listening.waiting.swap_remove(place));
+        drop(listening);
+        drop(waiting);
     }
 }

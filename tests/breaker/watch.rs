@@ -1,3 +1,8 @@
+use std::future::Future;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Wake, Waker};
+use std::thread;
+
 use futures_util::FutureExt;
 use tower_rampart::breaker::{Cause, CircuitBreaker, Mode, State, Window, partition};
 use tower_rampart::classify::Verdict;
@@ -58,10 +63,12 @@ async fn events_tell_who_changed_and_why() {
     advance(SECOND).await;
     call_for(&service, 1, Do::Succeed).await;
     layer.handle().force_open(&2);
-    let mut seen = Vec::new();
+    let (mut seen, mut generations) = (Vec::new(), Vec::new());
     while let Some(event) = events.try_recv() {
+        generations.push(event.generation);
         seen.push((event.breaker.partition().to_owned(), event.from, event.to, event.mode, event.cause));
     }
+    assert_eq!(generations, [1, 2, 3, 1], "they tell the order of one breaker's changes");
     let (one, two) = ("1".to_owned(), "2".to_owned());
     assert_eq!(
         seen,
@@ -92,6 +99,48 @@ async fn a_slow_reader_misses_the_oldest_events_and_holds_up_nobody() {
     tokio::task::yield_now().await;
     breakers.reset(&0);
     assert_eq!(waiting.await.unwrap(), State::Closed);
+}
+
+/// A waker that changes a breaker when it is let go of.
+struct Resets(CircuitBreaker);
+
+impl Wake for Resets {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Resets {
+    fn drop(&mut self) {
+        self.0.reset();
+    }
+}
+
+#[test]
+fn wakers_that_come_back_when_they_are_let_go_of_do_not_block() {
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        let layer = layer().partition_by(partition::by(|request: &(u64, Do)| request.0));
+        let breakers = layer.handle();
+        let [one, other] = [1, 2].map(|id| {
+            breakers.force_open(&id);
+            breakers.get(&id).unwrap()
+        });
+        let waker = || Waker::from(Arc::new(Resets(other.clone())));
+
+        let mut watch = one.watch();
+        let mut changed = Box::pin(watch.changed());
+        for _ in 0..2 {
+            assert!(changed.as_mut().poll(&mut Context::from_waker(&waker())).is_pending());
+        }
+        drop(changed);
+        let mut events = breakers.subscribe(1);
+        let mut next = Box::pin(events.recv());
+        for _ in 0..2 {
+            let _ = next.as_mut().poll(&mut Context::from_waker(&waker()));
+        }
+        drop(next);
+        done.send(()).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(60 * SECOND), Ok(()));
 }
 
 #[tokio::test(start_paused = true)]
