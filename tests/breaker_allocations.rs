@@ -41,7 +41,7 @@ fn count<S: Service<Request<u16>>>(service: &mut S, request: Request<u16>) -> u6
 }
 
 fn request(status: u16, tenant: &HeaderValue) -> Request<u16> {
-    Request::get("http://upstream.example/").header("x-tenant-id", tenant).body(status).unwrap()
+    Request::get("http://upstream.example/").header("x-tenant-id", tenant).extension(7_u64).body(status).unwrap()
 }
 
 fn closed<P: partition::Partition<Request<u16>> + Clone>(layer: CircuitBreakerLayer<HttpClassifier, P>) {
@@ -70,6 +70,17 @@ fn partition_rule_1_a_hit_allocates_nothing() {
     closed(plain().partition_by(partition::by(|request: &Request<u16>| request.uri().path().len())));
     closed(plain().partition_by(partition::extension::<u64>()));
     closed(plain().partition_by(partition::header("x-tenant-id")).within(partition::host(), 0.5));
+}
+
+#[test]
+fn partition_rule_1_a_host_that_only_its_header_tells_allocates_nothing() {
+    let mut service = CircuitBreakerLayer::new_for_http().partition_by(partition::host()).layer(service_fn(inner));
+    for host in ["upstream.example:8080", "Upstream.Example:8080", &format!("{}.Example", "a".repeat(100))] {
+        let request = || Request::get("/metrics").header("host", host).body(200).unwrap();
+        count(&mut service, request());
+        let request = request();
+        assert_eq!(count(&mut service, request), 0, "{host}");
+    }
 }
 
 #[test]

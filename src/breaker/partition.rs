@@ -103,7 +103,7 @@ pub trait Finder<K> {
     fn find(self, key: K) -> Self::Found;
 
     /// By something that hashes like the key and equals it; the key itself is asked for only where there is no breaker yet.
-    fn find_by<Q>(self, query: &Q, key: impl FnOnce() -> K) -> Self::Found
+    fn find_by<Q>(self, query: &Q, key: impl FnOnce() -> Option<K>) -> Option<Self::Found>
     where
         Q: Hash + Equivalent<K> + ?Sized;
 }
@@ -310,7 +310,7 @@ impl<B> Partition<Request<B>> for ByHeader {
     #[inline]
     fn find<F: Finder<HeaderValue>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
         let value = request.headers().get(&self.0)?;
-        Some(finder.find_by(value, || value.clone()))
+        finder.find_by(value, || Some(value.clone()))
     }
 }
 
@@ -329,7 +329,7 @@ where
     #[inline]
     fn find<F: Finder<T>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
         let value = request.extensions().get::<T>()?;
-        Some(finder.find_by(value, || value.clone()))
+        finder.find_by(value, || Some(value.clone()))
     }
 }
 

@@ -267,11 +267,14 @@ impl<P: Keyed> Finder<P::Key> for ForCall<'_, P> {
     }
 
     #[inline]
-    fn find_by<Q>(self, query: &Q, key: impl FnOnce() -> P::Key) -> Arc<Cell>
+    fn find_by<Q>(self, query: &Q, key: impl FnOnce() -> Option<P::Key>) -> Option<Arc<Cell>>
     where
         Q: Hash + Equivalent<P::Key> + ?Sized,
     {
-        self.registry.find(query).unwrap_or_else(|| self.insert(key()))
+        match self.registry.find(query) {
+            Some(cell) => Some(cell),
+            None => key().map(|key| self.insert(key)),
+        }
     }
 }
 

@@ -36,6 +36,8 @@ struct HostText<'a> {
     is_lowercase: bool,
 }
 
+const PIECE: usize = 64;
+
 /// One breaker for each host and port, from the request's URI, else from its `Host` header. Letter case makes no
 /// difference; a user and a password are left out.
 #[must_use]
@@ -62,21 +64,19 @@ impl<B> Partition<Request<B>> for ByHost {
 
     #[inline]
     fn find<F: Finder<Host>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
-        match request.uri().authority() {
-            Some(authority) => {
-                let host = HostText::of(authority);
-                Some(finder.find_by(&host, || authority.clone().into()))
-            }
-            None => Some(finder.find(self.key(request)?)),
-        }
+        // What has no breaker may be no host at all; that is for the key to tell.
+        let host = match request.uri().authority() {
+            Some(authority) => HostText::of(authority.as_str()),
+            None => HostText::of(request.headers().get(HOST)?.to_str().ok()?),
+        };
+        finder.find_by(&host, || self.key(request))
     }
 }
 
 impl<'a> HostText<'a> {
     #[inline]
-    fn of(authority: &'a Authority) -> Self {
-        let text = authority.as_str();
-        if is_plain(text) { Self { text, is_lowercase: true } } else { Self::of_any(text) }
+    fn of(authority: &'a str) -> Self {
+        if is_plain(authority) { Self { text: authority, is_lowercase: true } } else { Self::of_any(authority) }
     }
 
     /// Credentials are not for labels. Only who still writes them into a URI (RFC 3986 section 3.2.1) pays for this.
@@ -99,18 +99,24 @@ impl Equivalent<Host> for HostText<'_> {
 impl Hash for HostText<'_> {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // All letters at once.
-        if self.is_lowercase {
-            state.write(self.text.as_bytes());
-        } else {
-            state.write(self.text.to_ascii_lowercase().as_bytes());
+        // Many letters at once, and in pieces of the same length whether they need folding or not.
+        for piece in self.text.as_bytes().chunks(PIECE) {
+            if self.is_lowercase {
+                state.write(piece);
+            } else {
+                let mut folded = [0; PIECE];
+                let folded = &mut folded[..piece.len()];
+                folded.copy_from_slice(piece);
+                folded.make_ascii_lowercase();
+                state.write(folded);
+            }
         }
     }
 }
 
 impl From<Authority> for Host {
     fn from(authority: Authority) -> Self {
-        let HostText { text, .. } = HostText::of(&authority);
+        let HostText { text, .. } = HostText::of(authority.as_str());
         if text.len() == authority.as_str().len() {
             return Self(authority);
         }
@@ -120,7 +126,7 @@ impl From<Authority> for Host {
 
 impl PartialEq for Host {
     fn eq(&self, other: &Self) -> bool {
-        HostText::of(&self.0).equivalent(other)
+        HostText::of(self.0.as_str()).equivalent(other)
     }
 }
 
@@ -128,7 +134,7 @@ impl Eq for Host {}
 
 impl Hash for Host {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        HostText::of(&self.0).hash(state);
+        HostText::of(self.0.as_str()).hash(state);
     }
 }
 
@@ -142,5 +148,28 @@ fn is_plain(text: &str) -> bool {
 impl Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasher, RandomState};
+
+    use super::*;
+
+    #[test]
+    fn letter_case_and_credentials_make_no_difference_however_long_the_host() {
+        let state = RandomState::new();
+        for len in [1, 7, 8, 63, 64, 65, 127, 128, 129, 200] {
+            let lower = format!("{}.example:8080", "ab".repeat(len));
+            let kept = Host::from(Authority::try_from(lower.as_str()).unwrap());
+            for other in [lower.to_ascii_uppercase(), lower.replacen('a', "A", 1), format!("User:p@{lower}")] {
+                let text = HostText::of(&other);
+                assert!(text.equivalent(&kept), "{other}");
+                assert_eq!(state.hash_one(&text), state.hash_one(&kept), "{other}");
+            }
+            let text = &lower[1..];
+            assert!(!HostText::of(text).equivalent(&kept), "{text}");
+        }
     }
 }
