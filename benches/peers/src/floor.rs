@@ -16,8 +16,8 @@ use crate::paths::Path;
 
 pub(crate) const WHO: &str = "(floor)";
 pub(crate) const NOTE: &str = "no crate, but the least that any layer does: on the breaker's paths it shares one Arc with its \
-    future and passes everything on, over a window of time it also reads the clock once; on the retry path it also clones the service and the \
-    request, whose clone the future keeps";
+    future and passes everything on, over a window of time it also reads the clock once; on the retry path it also clones \
+    the service and the request, whose clone the future keeps";
 
 pub(crate) fn contender(path: Path) -> Option<Contender> {
     let floor = |work| Contender::new(WHO, move || Floor { inner: Inner::Healthy, work, shared: Arc::new(()) });
