@@ -242,7 +242,7 @@ impl Cell {
             Shape::Time { buckets, bucket_nanos, .. } => u64::from(buckets) * (bucket_nanos / 1_000_000),
         };
         // Changes come with calls, and who still calls an open one comes by when it is due.
-        let news = engine.open_until().or((engine.generation() != 0).then_some(engine.changed_at()));
+        let news = engine.open_until().or(engine.changed_by_calls_at());
         let lately = news.is_some_and(|news| now.millis() <= news.saturating_add(long))
             || !self.window.is_idle(policy.window, now, IDLE);
         if !lately {

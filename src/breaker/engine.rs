@@ -36,6 +36,8 @@ pub(super) struct Engine {
     /// Which stretch of one state this is: what was begun in an earlier one has no say.
     generation: u32,
     mode: Mode,
+    /// Whether somebody's hand made the last change, or it is new.
+    by_hand: bool,
     phase: Phase,
     changed_at: u64,
 }
@@ -139,7 +141,7 @@ pub(super) struct Change {
 
 impl Engine {
     pub(super) fn new(rules: &Rules, now: u64) -> Self {
-        Self { generation: 0, mode: rules.mode, phase: Phase::Closed, changed_at: now }
+        Self { generation: 0, mode: rules.mode, by_hand: true, phase: Phase::Closed, changed_at: now }
     }
 
     /// What callers experience: forced open is open, and disabled is closed.
@@ -167,6 +169,11 @@ impl Engine {
 
     pub(super) fn changed_at(&self) -> u64 {
         self.changed_at
+    }
+
+    /// When outcomes, and not somebody's hand, last changed it.
+    pub(super) fn changed_by_calls_at(&self) -> Option<u64> {
+        (!self.by_hand).then_some(self.changed_at)
     }
 
     /// When an open breaker is due to be probed.
@@ -358,6 +365,7 @@ impl Engine {
     fn changed(&mut self, from: (State, Mode), cause: Cause, now: u64) -> Change {
         self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
         self.changed_at = now;
+        self.by_hand = cause == Cause::ByHand;
         let empties_window = matches!(self.phase, Phase::Closed);
         Change { from, to: (self.state(), self.mode), cause, empties_window }
     }

@@ -278,6 +278,21 @@ async fn what_begins_forced_open_can_be_set_free_alone() {
     assert!(matches!(call_for(&service, (1, 2), Do::Succeed).await, Outcome::Refused { .. }));
 }
 
+#[tokio::test(start_paused = true)]
+async fn tenants_that_were_only_reset_had_no_calls() {
+    let layer = nested();
+    let (service, _) = over(&layer);
+    let breakers = layer.handle();
+    (10..20).for_each(|id| {
+        assert!(breakers.force_open(&tenant(id)) && breakers.automatic(&tenant(id)));
+        breakers.reset(&tenant(id));
+    });
+    call_for(&service, (1, 0), Do::Succeed).await;
+    call_for(&service, (1, 1), Do::Fail).await;
+    call_for(&service, (1, 2), Do::Fail).await;
+    assert_eq!(breakers.state(&HOST), State::Open, "two of three");
+}
+
 #[test]
 fn tenants_that_open_at_once_open_the_host() {
     for round in 0..200 {
