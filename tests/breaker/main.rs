@@ -12,5 +12,6 @@ mod service;
 mod settings;
 mod support;
 mod telemetry;
+mod turns;
 mod watch;
 mod window;
