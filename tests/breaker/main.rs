@@ -5,6 +5,7 @@
 mod cancellation;
 mod half_open;
 mod hierarchy;
+mod host_places;
 mod model;
 mod partitions;
 mod readiness;
