@@ -235,14 +235,12 @@ impl Cell {
     pub(super) fn standing(&self, generation: u32) -> Standing {
         let engine = self.lock();
         let (policy, now) = (&self.shared.policy, self.now());
-        if matches!(engine.mode(), Mode::ForcedOpen | Mode::Disabled) {
-            return Standing::Idle;
-        }
         let long = match policy.window {
             Shape::Count { .. } => millis_up(IDLE),
             Shape::Time { buckets, bucket_nanos, .. } => u64::from(buckets) * (bucket_nanos / 1_000_000),
         };
-        // Changes come with calls, and who still calls an open one comes by when it is due.
+        // Changes come with calls, and who still calls an open one comes by when it is due. What is forced open or disabled
+        // was changed by hand, and counts no calls.
         let news = engine.open_until().or(engine.changed_by_calls_at());
         let lately = news.is_some_and(|news| now.millis() <= news.saturating_add(long))
             || !self.window.is_idle(policy.window, now, IDLE);

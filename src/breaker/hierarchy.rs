@@ -170,7 +170,7 @@ impl Membership {
         let family = self.outer.family()?;
         let refusal = match self.outer.refusal_alone(attempt) {
             Some(refusal) => {
-                if refusal.state == State::HalfOpen && !self.taken().is_in(family.cycle()) {
+                if !self.taken().is_in(family.cycle()) {
                     family.awaited_in.store(self.outer.generation().into(), Ordering::Relaxed);
                 }
                 refusal
@@ -205,10 +205,7 @@ impl Membership {
         if self.taken.compare_exchange(turn.before, taken.0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             // Another call of the same inner breaker came at the same time and was faster.
             self.outer.settle(grant, None, NEUTRAL);
-            return match self.turn(family) {
-                Err(wait) if strictly => refused(self.refuse(wait)),
-                Ok(_) | Err(_) => Ok(None),
-            };
+            return self.acquire(attempt, strictly);
         }
         family.awaited_in.store(NEVER, Ordering::Relaxed);
         Ok(Some(grant))

@@ -310,6 +310,24 @@ async fn tenants_that_fall_idle_right_after_a_look_are_seen_to_be_gone() {
     assert_eq!(breakers.state(&HOST), State::Open, "two of three");
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_many_tenants_those_that_fall_idle_are_seen_to_be_gone_a_second_later() {
+    let layer = nested();
+    let (service, _) = over(&layer);
+    let breakers = layer.handle();
+    for id in 0..100 {
+        call_for(&service, (1, id), Do::Succeed).await;
+    }
+    advance(9 * SECOND).await;
+    call_for(&service, (1, 100), Do::Fail).await;
+    advance(1_001 * MS).await;
+    for id in 101..103 {
+        assert_eq!(breakers.state(&HOST), State::Closed, "{id}");
+        call_for(&service, (1, id), Do::Fail).await;
+    }
+    assert_eq!(breakers.state(&HOST), State::Open, "three of three");
+}
+
 #[test]
 fn tenants_that_open_at_once_open_the_host() {
     for round in 0..200 {

@@ -224,3 +224,21 @@ async fn what_a_server_asks_of_one_tenant_does_not_shut_the_host_for_longer() {
     assert_eq!(refusal(&breakers, 50), ("1/50".into(), State::Open, Some(600 * SECOND)));
     assert_eq!(refusal(&breakers, 51), ("1".into(), State::Open, Some(10 * SECOND)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_late_probe_does_not_give_back_the_place_that_another_has() {
+    let layer = nested().half_open(2, 2);
+    let breakers = layer.handle();
+    opened(&layer).await;
+    advance(10 * SECOND).await;
+    let late = [50, 51].map(|id| permit(&breakers, id));
+    advance(5 * SECOND).await;
+    let hung = [60, 61].map(|id| permit(&breakers, id));
+    advance(SECOND).await;
+    drop(late);
+    assert_eq!(refusal(&breakers, 70), ("1".into(), State::HalfOpen, Some(4 * SECOND)));
+    advance(4 * SECOND).await;
+    assert_eq!(refusal(&breakers, 60), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
+    permit(&breakers, 70).settle(Verdict::success());
+    drop(hung);
+}

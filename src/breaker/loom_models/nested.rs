@@ -1,6 +1,7 @@
 //! Tenants within a host.
 
 use super::*;
+use crate::breaker::Mode;
 use crate::breaker::cell::Held;
 
 /// A host and its tenants, all new. One failure opens a tenant, and two open tenants open the host.
@@ -99,6 +100,26 @@ fn loom_calls_of_one_tenant_at_once_are_one_probe_of_its_host() {
 }
 
 #[test]
+fn loom_a_call_that_was_overtaken_by_another_of_its_tenant_is_let_in_with_a_place() {
+    model(|| {
+        let (host, tenants) = due::<3>(3, 3);
+        fail(&tenants[2]);
+        // It has failed as a probe, and now nobody else comes.
+        host.clock().set(100 * SECOND);
+        let call = |tenant: Arc<Cell>| {
+            move || {
+                if let Ok(held) = tenant.acquire(Attempt::First) {
+                    assert!(probes(&held), "nobody is let in without a place");
+                    tenant.settle_held(held, None, SUCCESS);
+                }
+            }
+        };
+        both(call(tenants[2].clone()), call(tenants[2].clone()));
+        assert_eq!(host.state(), State::HalfOpen);
+    });
+}
+
+#[test]
 fn loom_probes_of_tenant_and_host_settle_once() {
     model(|| {
         // Both tenants are due themselves.
@@ -153,5 +174,23 @@ fn loom_a_reset_of_the_host_is_not_undone_by_what_opened_before() {
             fail_if_let_in(tenant);
         }
         assert_eq!(host.state(), State::Open);
+    });
+}
+
+#[test]
+fn loom_a_host_that_refuses_at_the_last_moment_costs_no_place_of_the_tenant() {
+    model(|| {
+        let (host, tenants) = nested::<1>(|settings| settings.set_half_open(1, 1));
+        fail(&tenants[0]);
+        host.clock().set(2 * SECOND);
+        let let_in = Arc::new(AtomicUsize::new(0));
+        let (tenant, forced, result) = (tenants[0].clone(), host.clone(), let_in.clone());
+        both(
+            move || result.store(usize::from(tenant.acquire(Attempt::First).is_ok()), Ordering::Relaxed),
+            move || forced.set_mode(Mode::ForcedOpen),
+        );
+        host.set_mode(Mode::Automatic);
+        // Its only place is taken by the call that was let in, or by none.
+        assert_eq!(tenants[0].acquire(Attempt::First).is_ok(), let_in.load(Ordering::Relaxed) == 0);
     });
 }
