@@ -170,7 +170,7 @@ impl Membership {
         let family = self.outer.family()?;
         let refusal = match self.outer.refusal_alone(attempt) {
             Some(refusal) => {
-                if !self.taken().is_in(family.cycle()) {
+                if refusal.state == State::HalfOpen && !self.taken().is_in(family.cycle()) {
                     family.awaited_in.store(self.outer.generation().into(), Ordering::Relaxed);
                 }
                 refusal

@@ -242,3 +242,20 @@ async fn a_late_probe_does_not_give_back_the_place_that_another_has() {
     permit(&breakers, 70).settle(Verdict::success());
     drop(hung);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_was_in_the_way_is_not_forgotten_when_the_host_opens_again() {
+    let layer = nested().half_open(2, 2);
+    let breakers = layer.handle();
+    opened(&layer).await;
+    advance(10 * SECOND).await;
+    let cancelled = permit(&breakers, 50);
+    let failed = permit(&breakers, 51);
+    assert_eq!(refusal(&breakers, 60), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
+    failed.settle(Verdict::transient());
+    assert_eq!(refusal(&breakers, 61), ("1".into(), State::Open, Some(10 * SECOND)));
+    drop(cancelled);
+    advance(10 * SECOND).await;
+    assert_eq!(refusal(&breakers, 50), ("1".into(), State::Open, Some(5 * SECOND)));
+    permit(&breakers, 60).settle(Verdict::success());
+}
