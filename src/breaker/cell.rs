@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::{SmallRng, SysRng};
 
 use super::clock::{Clock, Moment, Stopwatch, millis_up};
-use super::engine::{Change, Engine, Grant, Opening, Rules};
+use super::engine::{Attempt, Change, Engine, Grant, Opening, Rules};
 use super::hierarchy::{Family, Kin, Membership};
 use super::settings::Policy;
 use super::streak::Streak;
@@ -218,15 +218,16 @@ impl Cell {
         self.word().generation()
     }
 
-    /// Until when, in milliseconds from now, those go first that have not failed as probes.
-    pub(super) fn turn_ends(&self) -> Option<(State, u64)> {
+    /// Whether it may refuse such a call at all.
+    pub(super) fn refuses(&self, attempt: Attempt) -> bool {
+        matches!((self.mode(), attempt), (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RetriesOnly, Attempt::Retry))
+    }
+
+    /// For how many milliseconds those go first that have not failed as probes; `awaited` tells of a generation whether
+    /// one of them has found no place.
+    pub(super) fn turn_ends(&self, awaited: impl Fn(u32) -> bool) -> Option<(State, u64)> {
         let engine = self.lock();
-        let due = match engine.state() {
-            State::Closed => return None,
-            State::Open => engine.open_until()?,
-            State::HalfOpen => engine.changed_at(),
-        };
-        let turn = due.saturating_add(self.shared.policy.rules.lease);
+        let turn = engine.turn_ends(&self.shared.policy.rules, awaited(engine.generation()))?;
         Some((engine.state(), turn.saturating_sub(self.now().millis())))
     }
 
@@ -234,15 +235,13 @@ impl Cell {
     pub(super) fn standing(&self, generation: u32) -> Standing {
         let engine = self.lock();
         let (policy, now) = (&self.shared.policy, self.now());
-        if matches!(engine.mode(), Mode::ForcedOpen | Mode::Disabled) {
-            return Standing::Idle;
-        }
         let long = match policy.window {
             Shape::Count { .. } => millis_up(IDLE),
             Shape::Time { buckets, bucket_nanos, .. } => u64::from(buckets) * (bucket_nanos / 1_000_000),
         };
-        // Changes come with calls, and who still calls an open one comes by when it is due.
-        let news = engine.open_until().or((engine.generation() != 0).then_some(engine.changed_at()));
+        // Changes come with calls, and who still calls an open one comes by when it is due. What is forced open or disabled
+        // was changed by hand, and counts no calls.
+        let news = engine.open_until().or(engine.changed_by_calls_at());
         let lately = news.is_some_and(|news| now.millis() <= news.saturating_add(long))
             || !self.window.is_idle(policy.window, now, IDLE);
         if !lately {

@@ -36,6 +36,8 @@ pub(super) struct Engine {
     /// Which stretch of one state this is: what was begun in an earlier one has no say.
     generation: u32,
     mode: Mode,
+    /// Whether somebody's hand made the last change, or it is new.
+    by_hand: bool,
     phase: Phase,
     changed_at: u64,
 }
@@ -66,9 +68,11 @@ enum Stage {
 }
 
 /// The probes of one half-open stretch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Round {
     in_flight: Vec<Probe>,
+    /// Since when there is a place, or when there will be.
+    free_from: u64,
     admitted: u32,
     successes: u32,
 }
@@ -139,7 +143,7 @@ pub(super) struct Change {
 
 impl Engine {
     pub(super) fn new(rules: &Rules, now: u64) -> Self {
-        Self { generation: 0, mode: rules.mode, phase: Phase::Closed, changed_at: now }
+        Self { generation: 0, mode: rules.mode, by_hand: true, phase: Phase::Closed, changed_at: now }
     }
 
     /// What callers experience: forced open is open, and disabled is closed.
@@ -167,6 +171,25 @@ impl Engine {
 
     pub(super) fn changed_at(&self) -> u64 {
         self.changed_at
+    }
+
+    /// When outcomes, and not somebody's hand, last changed it.
+    pub(super) fn changed_by_calls_at(&self) -> Option<u64> {
+        (!self.by_hand).then_some(self.changed_at)
+    }
+
+    /// Until when those go first that have not failed as probes: one lease from when it is due, and if one of them has
+    /// found no place, from when there is one again; but then no longer than it would have been open.
+    pub(super) fn turn_ends(&self, rules: &Rules, awaited: bool) -> Option<u64> {
+        match self.stage()? {
+            Stage::Open { until } => Some(until.saturating_add(rules.lease)),
+            Stage::HalfOpen(round) => {
+                let turn = self.changed_at.saturating_add(rules.lease);
+                let next = round.free_from.saturating_add(rules.lease.min(millis_up(rules.open_for.ceiling(0))));
+                Some(if awaited { turn.max(next) } else { turn })
+            }
+            Stage::Ramp(_) => None,
+        }
     }
 
     /// When an open breaker is due to be probed.
@@ -201,7 +224,7 @@ impl Engine {
         };
         let is_due = matches!(tripped.stage, Stage::Open { until } if until <= now);
         if is_due {
-            tripped.stage = Stage::HalfOpen(Round::default());
+            tripped.stage = Stage::HalfOpen(Round { in_flight: Vec::new(), free_from: now, admitted: 0, successes: 0 });
         }
         let probe = match &mut tripped.stage {
             Stage::HalfOpen(round) => round.admit(rules, now),
@@ -281,7 +304,7 @@ impl Engine {
             }
             (Stage::Ramp(_), None) | (Stage::Open { .. }, _) => return None,
         };
-        round.in_flight.retain(|probe| probe.id != id);
+        round.give_back(id, opening.now);
         match outcome {
             ProbeOutcome::Neutral => None,
             ProbeOutcome::Failure => Some(self.open(rules, Cause::ProbeFailed, opening, rng)),
@@ -358,6 +381,7 @@ impl Engine {
     fn changed(&mut self, from: (State, Mode), cause: Cause, now: u64) -> Change {
         self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
         self.changed_at = now;
+        self.by_hand = cause == Cause::ByHand;
         let empties_window = matches!(self.phase, Phase::Closed);
         Change { from, to: (self.state(), self.mode), cause, empties_window }
     }
@@ -378,7 +402,17 @@ impl Round {
         let id = self.admitted;
         self.admitted = self.admitted.wrapping_add(1);
         self.in_flight.push(Probe { id, lease_ends: now.saturating_add(rules.lease) });
+        self.free_from = self.full_until(rules, now).unwrap_or(self.free_from);
         Some(id)
+    }
+
+    fn give_back(&mut self, id: u32, now: u64) {
+        let held = self.in_flight.len();
+        self.in_flight.retain(|probe| probe.id != id);
+        // One that is late has lost its place already, perhaps to another.
+        if self.in_flight.len() < held {
+            self.free_from = self.free_from.min(now);
+        }
     }
 
     /// When a place becomes free for certain, if none is now.

@@ -5,10 +5,11 @@
 
 use std::sync::{Arc, Weak};
 
-use super::cell::{Cell, Standing};
+use super::State;
+use super::cell::{Cell, Ending, Standing};
 use super::engine::{Attempt, Grant, Refusal};
 use super::window::Counts;
-use super::{Mode, State};
+use crate::classify::Health;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
 /// When an outer breaker opens.
@@ -31,6 +32,9 @@ pub(super) enum Kin {
 pub(super) struct Family {
     /// In which every inner breaker may fail as a probe once.
     cycle: AtomicU64,
+    /// The generation of the outer one in which an inner one whose turn it was found all places taken, if none has got a
+    /// place since.
+    awaited_in: AtomicU64,
     members: Mutex<Members>,
 }
 
@@ -50,8 +54,18 @@ pub(super) struct Membership {
     outer: Arc<Cell>,
     /// The generation of the outer one at the last opening: what opened before that one last closed is no news to it.
     opened_in: AtomicU64,
-    /// The cycle in which it last was a probe that has failed or has yet to end.
-    probed_in: AtomicU64,
+    /// The place of a probe that it took last, if that has failed or has yet to end.
+    taken: AtomicU64,
+}
+
+/// A place of a probe: cycle 12, generation 20, id 32. Cycles go round, which holds back for one turn at most.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Taken(u64);
+
+/// That nobody else has to go first.
+struct Turn {
+    before: u64,
+    cycle: u64,
 }
 
 /// One bad tenant never shuts a host.
@@ -60,11 +74,17 @@ const NEVER: u64 = u64::MAX;
 const FIRST_PRUNE: usize = 16;
 /// Inner breakers fall idle with no opening that would tell.
 const LOOK_EVERY_MILLIS: u64 = 1_000;
+/// Fewer are looked at whenever one of them opens.
+const MANY: u64 = 64;
+const CYCLE_BITS: u32 = 12;
+const CYCLE_SHIFT: u32 = u64::BITS - CYCLE_BITS;
+const CYCLE_MASK: u64 = (1 << CYCLE_BITS) - 1;
+const NEUTRAL: Ending = Ending::Judged(Health::Neutral, None);
 
 impl Family {
     pub(super) fn new() -> Self {
         let members = Members { cells: Vec::new(), prune_at: FIRST_PRUNE, spare: 0, looked_at: 0 };
-        Self { cycle: AtomicU64::new(0), members: Mutex::new(members) }
+        Self { cycle: AtomicU64::new(0), awaited_in: AtomicU64::new(NEVER), members: Mutex::new(members) }
     }
 
     pub(super) fn add(&self, inner: &Arc<Cell>) {
@@ -102,20 +122,31 @@ impl Family {
         let enough = counts.calls >= share.minimum.into();
         if enough && counts.failures >= FEWEST_OPEN && counts.failure_rate() >= share.share {
             members.spare = 0;
+            // Who failed as a probe in an earlier outage is not held back in this one.
+            self.cycle.fetch_add(1, Ordering::Relaxed);
             return Some(counts);
         }
         // Halfway to the share is early enough for the next look; the one that reaches it is always looked at.
         let needed = ((counts.calls as f64 * share.share).floor() as u64).max(FEWEST_OPEN);
         let missing = needed.saturating_sub(counts.failures);
-        members.spare = if enough { missing.div_ceil(2).saturating_sub(1) } else { 0 };
+        members.spare = if enough && counts.calls >= MANY { missing.div_ceil(2).saturating_sub(1) } else { 0 };
         members.looked_at = now;
         None
+    }
+
+    fn cycle(&self) -> u64 {
+        self.cycle.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody waits for a place in this generation of the outer one.
+    fn is_awaited_in(&self, generation: u32) -> bool {
+        self.awaited_in.load(Ordering::Relaxed) == u64::from(generation)
     }
 }
 
 impl Membership {
     pub(super) fn new(outer: Arc<Cell>) -> Self {
-        Self { outer, opened_in: AtomicU64::new(NEVER), probed_in: AtomicU64::new(NEVER) }
+        Self { outer, opened_in: AtomicU64::new(NEVER), taken: AtomicU64::new(NEVER) }
     }
 
     pub(super) fn outer(&self) -> &Arc<Cell> {
@@ -136,52 +167,105 @@ impl Membership {
         if self.outer.is_open_to_all() {
             return None;
         }
-        let refusal = self.outer.refusal_alone(attempt).or_else(|| self.out_of_turn(attempt))?;
+        let family = self.outer.family()?;
+        let refusal = match self.outer.refusal_alone(attempt) {
+            Some(refusal) => {
+                if refusal.state == State::HalfOpen && !self.taken().is_in(family.cycle()) {
+                    family.awaited_in.store(self.outer.generation().into(), Ordering::Relaxed);
+                }
+                refusal
+            }
+            None if self.outer.refuses(attempt) => self.refuse(self.turn(family).err()?),
+            None => return None,
+        };
         Some(Refusal { by_outer: true, ..refusal })
     }
 
-    /// The place of a probe of the outer breaker, if the call is one.
-    pub(super) fn acquire(&self, attempt: Attempt) -> Result<Option<Grant>, Refusal> {
+    /// The place of a probe of the outer breaker, if the call is one. An error only if it is asked `strictly`, and then
+    /// it counts as a refusal.
+    pub(super) fn acquire(&self, attempt: Attempt, strictly: bool) -> Result<Option<Grant>, Refusal> {
         if self.outer.is_open_to_all() {
             return Ok(None);
         }
-        let grant = self.outer.acquire_alone(attempt).map_err(|refusal| Refusal { by_outer: true, ..refusal })?;
-        if !matches!(grant, Grant::Probe { .. }) {
-            return Ok(None);
+        let Some(family) = self.outer.family() else { return Ok(None) };
+        let strictly = strictly && self.outer.refuses(attempt);
+        let refused = |refusal| if strictly { Err(Refusal { by_outer: true, ..refusal }) } else { Ok(None) };
+        let turn = match self.turn(family) {
+            Ok(turn) => turn,
+            Err(_) if !strictly => return Ok(None),
+            Err(wait) => return refused(self.refuse(wait)),
+        };
+        let acquired = if strictly { self.outer.acquire_alone(attempt) } else { self.outer.acquire_if_room(attempt) };
+        let (generation, id, grant) = match acquired {
+            Ok(grant @ Grant::Probe { generation, id }) => (generation, id, grant),
+            Ok(Grant::Counted { .. } | Grant::Uncounted) => return Ok(None),
+            Err(refusal) => return refused(refusal),
+        };
+        let taken = Taken::new(turn.cycle, generation, id);
+        if self.taken.compare_exchange(turn.before, taken.0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            // Another call of the same inner breaker came at the same time and was faster.
+            self.outer.settle(grant, None, NEUTRAL);
+            return self.acquire(attempt, strictly);
         }
-        self.probed_in.store(self.cycle(), Ordering::Relaxed);
+        family.awaited_in.store(NEVER, Ordering::Relaxed);
         Ok(Some(grant))
     }
 
-    /// A probe of the outer breaker has ended, and did not fail.
-    pub(super) fn may_probe_again(&self) {
-        self.probed_in.store(NEVER, Ordering::Relaxed);
+    /// A probe of the outer breaker has ended. Whoever has not succeeded lets those go first who have come meanwhile.
+    pub(super) fn ended(&self, probe: Grant, health: Health) {
+        let (Grant::Probe { generation, id }, Some(family)) = (probe, self.outer.family()) else { return };
+        let goes_on = match health {
+            Health::Success => true,
+            Health::Neutral => !family.is_awaited_in(generation),
+            Health::Failure | Health::Throttled => false,
+        };
+        let taken = self.taken();
+        if goes_on && taken.is_of(generation, id) {
+            let _ = self.taken.compare_exchange(taken.0, NEVER, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
-    /// Who has failed as a probe lets the others go first, for the time of a lease: a bad tenant that calls more often than
-    /// all others would else keep them shut out.
-    fn out_of_turn(&self, attempt: Attempt) -> Option<Refusal> {
-        let cycle = self.cycle();
-        let refuses =
-            matches!((self.outer.mode(), attempt), (Mode::Automatic, _) | (Mode::RetriesOnly, Attempt::Retry));
-        if !refuses || self.probed_in.load(Ordering::Relaxed) != cycle {
-            return None;
+    /// Who has failed as a probe, or not ended in time, lets the others go first for the time of a lease: a bad tenant that
+    /// calls more often than all others would else keep them shut out. In milliseconds, if it is not its turn.
+    fn turn(&self, family: &Family) -> Result<Turn, (State, u64)> {
+        let (taken, cycle) = (self.taken(), family.cycle());
+        let turn = Turn { before: taken.0, cycle };
+        if !taken.is_in(cycle) {
+            return Ok(turn);
         }
-        let (state, wait) = self.outer.turn_ends()?;
-        if wait == 0 {
-            // Nobody else has come: all may again.
-            if let Some(family) = self.outer.family() {
-                let next = cycle.wrapping_add(1);
-                let _ = family.cycle.compare_exchange(cycle, next, Ordering::Relaxed, Ordering::Relaxed);
-            }
-            return None;
+        let Some((state, wait)) = self.outer.turn_ends(|generation| family.is_awaited_in(generation)) else {
+            return Ok(turn);
+        };
+        if wait > 0 {
+            return Err((state, wait));
         }
+        // Nobody else has come: all may again.
+        let next = cycle.wrapping_add(1);
+        let _ = family.cycle.compare_exchange(cycle, next, Ordering::Relaxed, Ordering::Relaxed);
+        Ok(Turn { cycle: next, ..turn })
+    }
+
+    fn refuse(&self, (state, wait): (State, u64)) -> Refusal {
         self.outer.count_refusal();
-        Some(Refusal { state, wait: Some(wait), by_outer: false })
+        Refusal { state, wait: Some(wait), by_outer: true }
     }
 
-    fn cycle(&self) -> u64 {
-        self.outer.family().map_or(0, |family| family.cycle.load(Ordering::Relaxed))
+    fn taken(&self) -> Taken {
+        Taken(self.taken.load(Ordering::Relaxed))
+    }
+}
+
+impl Taken {
+    fn new(cycle: u64, generation: u32, id: u32) -> Self {
+        Self((cycle & CYCLE_MASK) << CYCLE_SHIFT | u64::from(generation) << u32::BITS | u64::from(id))
+    }
+
+    fn is_in(self, cycle: u64) -> bool {
+        self.0 != NEVER && self.0 >> CYCLE_SHIFT == cycle & CYCLE_MASK
+    }
+
+    fn is_of(self, generation: u32, id: u32) -> bool {
+        self.0 != NEVER && self.0 << CYCLE_BITS == Self::new(0, generation, id).0 << CYCLE_BITS
     }
 }
 

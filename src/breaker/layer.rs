@@ -147,15 +147,21 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
     /// a dead host is noticed without each tenant finding out alone. Said after [`partition_by`](Self::partition_by). The
     /// keys become [`Nested`](super::partition::Nested) ones: the same tenant has one breaker for each host.
     ///
-    /// - The share is of those inner breakers that had calls lately: in the window of time, or within ten minutes with a
-    ///   window of calls. There must be [at least some](Self::minimum_children) of them, and at least two open ones. Those
-    ///   forced open or disabled count for neither.
+    /// - The share is of those inner breakers that had calls lately which count: in the window of time, or with a window of
+    ///   calls until nobody has called for ten minutes, as far as was looked. One that is open had some. There must be
+    ///   [at least some](Self::minimum_children) of them, and at least two open ones. Those forced open or disabled count
+    ///   for neither. It is looked at when an inner breaker opens; of 64 and more not every time, so that one which falls
+    ///   idle can be noticed a second late.
     /// - While the outer breaker is open, calls of all its keys are refused; [`CircuitOpen`](super::CircuitOpen) tells which
-    ///   of the two breakers it was. One whose own mode refuses nothing is not refused by the outer one either.
+    ///   of the two breakers it was, and that one counts it. One whose own mode refuses nothing is not refused by the outer
+    ///   one either.
     /// - It is probed as any other, after [`open_for`](Self::open_for) and by [`half_open`](Self::half_open), with calls
-    ///   that the inner breakers let through; it has no [`ramp`](Self::ramp). Every inner breaker is one probe at a time, and
-    ///   after a failed one lets the others go first for one [lease](Self::probe_lease). Once closed, only what opens
-    ///   after that counts.
+    ///   that the inner breakers let through; it has no [`ramp`](Self::ramp), and what a server
+    ///   [asks for](Self::open_as_asked) is for the inner breaker alone. Once closed, only what opens after that counts.
+    /// - Every inner breaker is one probe at a time. After a failed one, or one whose lease has run out, it lets the others
+    ///   go first: for one [lease](Self::probe_lease) from when the outer breaker was due. If others have come while all
+    ///   places were taken, that goes for a cancelled one too, and they have at least a lease from when there is a place
+    ///   again, or the open time if that is shorter. If nobody else comes it may go on.
     /// - An outer breaker takes a place of [`max_partitions`](Self::max_partitions). What shares the overflow breaker has no
     ///   outer one.
     ///

@@ -8,6 +8,8 @@
 //!
 //! The cells, engines and windows are the real ones; only the registry's reference count is played by an atomic.
 
+mod nested;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -9,10 +9,10 @@ use tower_rampart::breaker::{Cause, CircuitOpen, Mode, State, Window};
 
 use crate::support::*;
 
-type Key = (u64, u64);
-type By = partition::By<fn(&(Key, Do)) -> u64, u64>;
+pub(crate) type Key = (u64, u64);
+pub(crate) type By = partition::By<fn(&(Key, Do)) -> u64, u64>;
 
-fn nested() -> CircuitBreakerLayer<Judge, Within<By, By>> {
+pub(crate) fn nested() -> CircuitBreakerLayer<Judge, Within<By, By>> {
     layer()
         .window(Window::time(10 * SECOND))
         .minimum_calls(1)
@@ -23,9 +23,9 @@ fn nested() -> CircuitBreakerLayer<Judge, Within<By, By>> {
         .within(partition::by((|request: &(Key, Do)| request.0.0) as fn(&(Key, Do)) -> u64), 0.5)
 }
 
-const HOST: Nested<u64, u64> = Nested::Outer(1);
+pub(crate) const HOST: Nested<u64, u64> = Nested::Outer(1);
 
-fn tenant(id: u64) -> Nested<u64, u64> {
+pub(crate) fn tenant(id: u64) -> Nested<u64, u64> {
     Nested::Inner(1, Some(id))
 }
 
@@ -81,7 +81,7 @@ async fn half_of_the_tenants_open_the_host_and_a_fresh_one_costs_no_call() {
 }
 
 /// Three tenants of six have failed.
-async fn opened(layer: &CircuitBreakerLayer<Judge, Within<By, By>>) {
+pub(crate) async fn opened(layer: &CircuitBreakerLayer<Judge, Within<By, By>>) {
     let (service, _) = over(layer);
     for id in 3..6 {
         call_for(&service, (1, id), Do::Succeed).await;
@@ -276,6 +276,56 @@ async fn what_begins_forced_open_can_be_set_free_alone() {
     layer.handle().automatic(&tenant(1));
     assert_eq!(call_for(&service, (1, 1), Do::Succeed).await, OK);
     assert!(matches!(call_for(&service, (1, 2), Do::Succeed).await, Outcome::Refused { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tenants_that_were_only_reset_had_no_calls() {
+    let layer = nested();
+    let (service, _) = over(&layer);
+    let breakers = layer.handle();
+    (10..20).for_each(|id| {
+        assert!(breakers.force_open(&tenant(id)) && breakers.automatic(&tenant(id)));
+        breakers.reset(&tenant(id));
+    });
+    call_for(&service, (1, 0), Do::Succeed).await;
+    call_for(&service, (1, 1), Do::Fail).await;
+    call_for(&service, (1, 2), Do::Fail).await;
+    assert_eq!(breakers.state(&HOST), State::Open, "two of three");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tenants_that_fall_idle_right_after_a_look_are_seen_to_be_gone() {
+    let layer = nested();
+    let (service, _) = over(&layer);
+    let breakers = layer.handle();
+    for id in 0..7 {
+        call_for(&service, (1, id), Do::Succeed).await;
+    }
+    advance(9_500 * MS).await;
+    call_for(&service, (1, 7), Do::Succeed).await;
+    call_for(&service, (1, 8), Do::Fail).await;
+    assert_eq!(breakers.state(&HOST), State::Closed, "one of nine");
+    advance(600 * MS).await;
+    call_for(&service, (1, 9), Do::Fail).await;
+    assert_eq!(breakers.state(&HOST), State::Open, "two of three");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_tenants_those_that_fall_idle_are_seen_to_be_gone_a_second_later() {
+    let layer = nested();
+    let (service, _) = over(&layer);
+    let breakers = layer.handle();
+    for id in 0..100 {
+        call_for(&service, (1, id), Do::Succeed).await;
+    }
+    advance(9 * SECOND).await;
+    call_for(&service, (1, 100), Do::Fail).await;
+    advance(1_001 * MS).await;
+    for id in 101..103 {
+        assert_eq!(breakers.state(&HOST), State::Closed, "{id}");
+        call_for(&service, (1, id), Do::Fail).await;
+    }
+    assert_eq!(breakers.state(&HOST), State::Open, "three of three");
 }
 
 #[test]

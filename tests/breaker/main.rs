@@ -5,6 +5,7 @@
 mod cancellation;
 mod half_open;
 mod hierarchy;
+mod host_places;
 mod model;
 mod partitions;
 mod readiness;
@@ -12,5 +13,6 @@ mod service;
 mod settings;
 mod support;
 mod telemetry;
+mod turns;
 mod watch;
 mod window;

@@ -44,10 +44,9 @@ impl Cell {
             }
         }
         let own = self.acquire_alone(attempt)?;
-        match membership.acquire(attempt) {
+        match membership.acquire(attempt, !alone) {
             Ok(None) => Ok(Held::Own(own)),
             Ok(Some(probe)) => Ok(Held::Both(Box::new((own, probe)))),
-            Err(_) if alone => Ok(Held::Own(own)),
             Err(refusal) => {
                 self.settle(own, None, Ending::Judged(Health::Neutral, None));
                 Err(refusal)
@@ -62,6 +61,13 @@ impl Cell {
             return Ok(Grant::Counted { generation: word.generation() });
         }
         self.acquire_seldom(word, attempt)
+    }
+
+    /// The same for a call that is let in by another breaker whatever this one says: counts no refusal.
+    #[cold]
+    pub(in crate::breaker) fn acquire_if_room(self: &Arc<Self>, attempt: Attempt) -> Result<Grant, Refusal> {
+        let now = self.now().millis();
+        self.change(|engine, rules| engine.acquire(rules, attempt, now))
     }
 
     #[cold]

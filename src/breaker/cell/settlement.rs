@@ -40,10 +40,10 @@ impl Cell {
         self.settle(own, watch, ending);
         let Some(membership) = self.membership() else { return };
         let elapsed = watch.map(|watch| watch.elapsed(self.now()));
-        if matches!(self.judge(ending, elapsed).0, Health::Success | Health::Neutral) {
-            membership.may_probe_again();
-        }
-        membership.outer().settle(outer, watch, ending);
+        let health = self.judge(ending, elapsed).0;
+        membership.ended(outer, health);
+        // What the server asks for is meant for this one caller.
+        membership.outer().settle(outer, None, Ending::Judged(health, None));
     }
 
     #[inline(always)]
