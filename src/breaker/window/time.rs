@@ -417,6 +417,44 @@ mod tests {
         }
     }
 
+    /// A recorder, and those that run while it is interrupted at one of its points.
+    #[derive(Clone, Debug)]
+    struct Run {
+        tick: u64,
+        outcome: Outcome,
+        at: u32,
+        others: Vec<Run>,
+    }
+
+    fn runs() -> impl Strategy<Value = Vec<Run>> {
+        let outcome = prop_oneof![3 => Just((false, false)), 2 => Just((true, false)), 1 => Just((false, true))];
+        let run = (0..9_u64, outcome, 1..9_u32).prop_map(|(tick, (failed, slow), at)| Run {
+            tick,
+            outcome: Outcome { failed, slow },
+            at,
+            others: Vec::new(),
+        });
+        let nested = run.clone().prop_recursive(3, 12, 4, move |others| {
+            (run.clone(), prop::collection::vec(others, 0..4)).prop_map(|(run, others)| Run { others, ..run })
+        });
+        prop::collection::vec(nested, 1..6)
+    }
+
+    /// What the recorders saw, in the order in which they ended.
+    fn run_all(window: TimeWindow<'_>, runs: &[Run], seen: &std::cell::RefCell<Vec<Option<Counts>>>) {
+        for run in runs {
+            let asked = std::cell::Cell::new(0);
+            let counts = window.record(run.tick, run.outcome, || {
+                asked.set(asked.get() + 1);
+                if asked.get() == run.at {
+                    run_all(window, &run.others, seen);
+                }
+                true
+            });
+            seen.borrow_mut().push(counts);
+        }
+    }
+
     #[test]
     fn threads_lose_nothing() {
         let words = words(1_000, true);
@@ -433,6 +471,25 @@ mod tests {
             }
         });
         assert_eq!(window.counts(499), Counts { calls: 4_000, failures: 2_000, slow: 1_000 });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn of_recorders_that_interrupt_each_other_the_last_sees_what_speaks_against(
+            buckets in prop::sample::select(vec![1, 2, 3, 10, MAX_BUCKETS]),
+            watch_slow: bool,
+            runs in runs(),
+        ) {
+            let words = words(buckets, watch_slow);
+            let window = TimeWindow::new(&words, buckets, watch_slow);
+            let seen = std::cell::RefCell::default();
+            run_all(window, &runs, &seen);
+            let newest = window.newest(Ordering::SeqCst);
+            let held = window.suspicious(newest);
+            prop_assert!(held.is_none() || newest.marked, "{:?} without a mark", held);
+            prop_assert_eq!(seen.borrow().last().copied().flatten(), held);
+        }
     }
 
     proptest! {
