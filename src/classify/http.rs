@@ -261,6 +261,9 @@ mod tests {
             let said = rule(&head);
             let classifier = classifier.when(rule);
             prop_assert_eq!(classifier.classify_head(&head), classifier.look_closer(&head, said));
+            // Nothing but a rule, which has its say on every response.
+            let classifier = HttpClassifier::new().when(move |_: &Head<'_>| ruled);
+            prop_assert_eq!(classifier.classify_head(&head), classifier.look_closer(&head, ruled));
         }
     }
 }

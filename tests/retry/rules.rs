@@ -1,8 +1,8 @@
 //! Rules 1 to 3, 5 and 7: what is retried, after what wait, and how giving up looks.
 
 use std::pin::pin;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -332,6 +332,24 @@ async fn rule_3_with_one_attempt_every_kind_of_body_goes_through_and_a_failure_i
     let error = send(layer().max_attempts(1), upstream, request).await.unwrap_err();
     assert_eq!((gave_up(&error).attempts(), log.bodies()), (1, vec!["one".into()]));
     assert_eq!(log.seen()[0].body_error.as_deref(), Some("the body is broken"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_kept_of_a_request_goes_when_the_call_is_over() {
+    for (verdict, calls) in [(Verdict::success(), 1), (Verdict::terminal(), 1), (Verdict::transient(), 3)] {
+        let request = Arc::new(());
+        let count = AtomicU32::new(0);
+        let classifier = classifier_fn(|_: Result<&(), _>| verdict);
+        let layer = RetryLayer::new(classifier).backoff(Backoff::none()).no_budget();
+        let mut service = layer.layer(tower::service_fn(|_: Arc<()>| {
+            count.fetch_add(1, Ordering::Relaxed);
+            async { Ok::<_, BoxError>(()) }
+        }));
+        let mut call = pin!(service.ready().await.unwrap().call(Arc::clone(&request)));
+        call.as_mut().await.unwrap();
+        // The future is still there.
+        assert_eq!((count.load(Ordering::Relaxed), Arc::strong_count(&request)), (calls, 1), "{verdict}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
