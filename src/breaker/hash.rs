@@ -94,6 +94,16 @@ mod tests {
                 hasher.finish()
             };
             assert_eq!(in_pieces, at_once, "{len}");
+            // The first piece so short that it is gathered, and the next so long that it need not be.
+            for first in [1, LARGE - 1, LARGE, PIECES].map(|first| first.min(len)) {
+                let mixed = format!("{}{}", "b".repeat(first), &name[first..]);
+                let mut hasher = hash.build_hasher();
+                hasher.write(&mixed.as_bytes()[..first]);
+                hasher.write(&mixed.as_bytes()[first..]);
+                let mut whole = hash.build_hasher();
+                whole.write(mixed.as_bytes());
+                assert_eq!(hasher.finish(), whole.finish(), "{first} of {len}");
+            }
         }
         let authority = |text: &str| hash.hash_one(text.parse::<Authority>().unwrap());
         assert_eq!(authority("One.Example:80"), authority("one.example:80"));

@@ -187,3 +187,83 @@ impl<B, R: Rule> Classifier<Response<B>> for HttpClassifier<R> {
         verdict.leave_in(response);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::classify::{Class, Health, Processed};
+
+    fn verdicts() -> impl Strategy<Value = Verdict> {
+        let class = prop::sample::select(vec![Class::Success, Class::Transient, Class::Terminal, Class::Ambiguous]);
+        let health = prop::sample::select(vec![Health::Success, Health::Failure, Health::Throttled, Health::Neutral]);
+        (class, health, any::<bool>(), prop::option::of(any::<bool>())).prop_map(
+            |(class, health, unprocessed, retry)| {
+                let verdict = Verdict::new(class).with_health(health);
+                let verdict = if unprocessed { verdict.with_processed(Processed::No) } else { verdict };
+                retry.map_or(verdict, |retry| verdict.with_should_retry(retry))
+            },
+        )
+    }
+
+    /// The response that a classifier has to judge: any status, and hints, extensions and a verdict from further inside.
+    fn responses() -> impl Strategy<Value = Response<()>> {
+        let status = prop_oneof![100..=999_u16, Just(200), Just(399), Just(400), Just(429)];
+        let header = prop::sample::select(vec![
+            ("retry-after", "7"),
+            ("retry-after-ms", "70"),
+            ("x-should-retry", "false"),
+            ("x-should-retry", "true"),
+            ("ratelimit-reset", "9"),
+            ("x-rule", "1"),
+        ]);
+        let headers = prop::collection::vec(header, 0..3);
+        (status, headers, any::<bool>(), prop::option::weighted(0.3, verdicts())).prop_map(
+            |(status, headers, extension, left)| {
+                let mut response = Response::new(());
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                for (name, value) in headers {
+                    response.headers_mut().append(name, http::HeaderValue::from_static(value));
+                }
+                if extension {
+                    response.extensions_mut().insert(7_u8);
+                }
+                if let Some(verdict) = left {
+                    verdict.leave_in(&mut response);
+                }
+                response
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_told_apart_at_once_is_what_a_closer_look_says(
+            response in responses(),
+            overrides in prop::collection::vec((100..=999_u16, 0..900_u16, verdicts()), 0..3),
+            rate_limit_reset in prop::option::of(any::<bool>()),
+            ruled in prop::option::of(verdicts()),
+        ) {
+            let mut classifier = HttpClassifier::new();
+            for (first, more, verdict) in overrides {
+                classifier = classifier.statuses(first..=(first + more).min(999), verdict);
+            }
+            if let Some(obey) = rate_limit_reset {
+                classifier = classifier.rate_limit_reset(obey);
+            }
+            let head = Head::of(&response);
+            prop_assert_eq!(classifier.classify_head(&head), classifier.look_closer(&head, None));
+            prop_assert_eq!(classifier.classify(Ok(&response)), classifier.look_closer(&head, None));
+
+            let rule = move |head: &Head<'_>| head.headers().contains_key("x-rule").then_some(ruled).flatten();
+            let said = rule(&head);
+            let classifier = classifier.when(rule);
+            prop_assert_eq!(classifier.classify_head(&head), classifier.look_closer(&head, said));
+            // Nothing but a rule, which has its say on every response.
+            let classifier = HttpClassifier::new().when(move |_: &Head<'_>| ruled);
+            prop_assert_eq!(classifier.classify_head(&head), classifier.look_closer(&head, ruled));
+        }
+    }
+}

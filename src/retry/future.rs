@@ -27,7 +27,7 @@ pin_project! {
     {
         #[pin]
         state: State<S::Future>,
-        // What a further attempt is made of, while there may be one. Not in the states, because it is large: it stays in
+        // What the attempts are made of, until the last one has begun. Not in the states, because it is large: it stays in
         // its place from one to the next.
         kept: Option<K::Kept>,
         #[pin]

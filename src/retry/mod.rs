@@ -10,7 +10,8 @@
 //! 3. **The failed response is let go** before the wait. The last attempt moves the request instead of copying it, and
 //!    with a single attempt nothing is copied.
 //! 4. **The inner service is polled ready** before every attempt, and the very instance that was ready is called. An
-//!    error of readiness is final.
+//!    error of readiness is final. The first attempt begins when the call is first polled; until then, or until it is
+//!    dropped, the call holds on to the readiness, and nothing is sent.
 //! 5. **Giving up invents no answer.** A response comes back as it is, with a [`RetryReport`] in its extensions if there
 //!    was more than one attempt; an error as the source of a [`RetryError`].
 //! 6. **The deadline** spans attempts and waits and cuts an attempt short. A [`Deadline`] in the extensions of a request

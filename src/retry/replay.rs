@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::request::Parts;
 use http::{Request, Response};
@@ -10,13 +10,13 @@ use super::{AlwaysIdempotent, Deadline, GiveUp, HttpIdempotency, Idempotency, Re
 use crate::attempt::Attempt;
 use crate::classify::{Processed, Verdict};
 
-/// How a request is kept for another attempt: chosen by the constructor of the layer.
+/// How a request is kept for its attempts: chosen by the constructor of the layer.
 ///
 /// Sealed: [`ReplayBodies`] and [`CloneRequests`] are the two ways there are.
 pub trait Replay<Req>: sealed::Sealed {
     /// What the inner service is called with.
     type Request;
-    /// What stays behind while an attempt is under way that may be followed by another.
+    /// What the attempts are made of. Stays until the last of them begins.
     type Kept;
 
     /// The deadline that the request itself carries.
@@ -63,7 +63,7 @@ pub struct CloneRequests<I = AlwaysIdempotent> {
     pub(super) idempotency: I,
 }
 
-/// An HTTP request that may be sent again.
+/// An HTTP request that is yet to be sent, or may be sent again.
 pub struct KeptRequest<B> {
     head: Parts,
     body: KeptBody<B>,
@@ -71,8 +71,8 @@ pub struct KeptRequest<B> {
 
 enum KeptBody<B> {
     Empty,
-    /// For the only attempt there will be.
-    Once(B),
+    /// For the only attempt there will be. Never locked, but a call is to be `Sync` whatever the body is.
+    Once(Mutex<B>),
     Recorded(Arc<Recording<B>>),
 }
 
@@ -94,7 +94,7 @@ where
         let body = match more {
             _ if body.is_end_stream() => KeptBody::Empty,
             true => KeptBody::Recorded(Recording::new(body, self.max_bytes)),
-            false => KeptBody::Once(body),
+            false => KeptBody::Once(Mutex::new(body)),
         };
         KeptRequest { head, body }
     }
@@ -203,7 +203,7 @@ impl<B: Body> KeptRequest<B> {
         let Self { head, body } = self;
         let body = match body {
             KeptBody::Empty => ReplayBody::empty(),
-            KeptBody::Once(body) => ReplayBody::direct(body),
+            KeptBody::Once(body) => ReplayBody::direct(body.into_inner().unwrap_or_else(PoisonError::into_inner)),
             KeptBody::Recorded(body) => ReplayBody::recorded(Recording::read(&body, false)),
         };
         Request::from_parts(head, body)

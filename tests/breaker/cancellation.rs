@@ -1,9 +1,12 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_rampart::breaker::{Abandoned, CircuitBreaker, State, Window};
-use tower_rampart::classify::{Verdict, classifier_fn};
+use tower_rampart::classify::{Health, Verdict, classifier_fn};
 use tower_rampart::{BoxError, CircuitBreakerLayer};
 
 use crate::support::*;
@@ -146,7 +149,7 @@ async fn rule_3_a_panic_of_the_classifier_is_a_failure_and_is_settled_at_once() 
     let (service, _) = over(&layer);
     for what in [Do::Succeed, Do::Fail] {
         let mut call = begin(std::panic::AssertUnwindSafe(call(&service, what)).catch_unwind());
-        assert!(matches!(poll_once(call.as_mut()).await, std::task::Poll::Ready(Err(_))));
+        assert!(matches!(poll_once(call.as_mut()).await, Poll::Ready(Err(_))));
         assert_eq!(layer.breaker().state(), State::Open);
         layer.breaker().reset();
     }
@@ -169,4 +172,56 @@ fn rule_3_a_permit_that_is_taken_during_a_panic_is_not_failed_by_it() {
     });
     assert!(caught.is_err());
     assert_eq!((breaker.state(), breaker.snapshot().calls), (State::Closed, 0));
+}
+
+/// An inner future that is ready at once and panics when it is let go.
+struct PanicsInDrop(Option<Result<Answer, BoxError>>);
+
+impl Future for PanicsInDrop {
+    type Output = Result<Answer, BoxError>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.take().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("on the way out");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_2_a_permit_settles_once_when_the_inner_future_panics_as_it_is_let_go() {
+    // What it teaches: the answer was there, or was none; that of a call which was dropped before is not asked for.
+    type Case = (fn() -> Option<Result<Answer, BoxError>>, (u64, u64));
+    let cases: [Case; 3] =
+        [(|| Some(Ok(Answer(Health::Success))), (0, 0)), (|| Some(Err("failed".into())), (1, 1)), (|| None, (0, 0))];
+    for (answer, taught) in cases {
+        let layer = layer().window(Window::count(10)).open_for(10 * SECOND).half_open(1, 1);
+        let service = layer.layer(service_fn(move |_: ((), Do)| PanicsInDrop(answer())));
+        let once = || {
+            let mut call = begin(call(&service, Do::Succeed));
+            async move {
+                let polled = std::panic::AssertUnwindSafe(poll_once(call.as_mut())).catch_unwind().await;
+                let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || drop(call)));
+                polled.is_err() || dropped.is_err()
+            }
+        };
+        assert!(once().await);
+        let counts = layer.breaker().snapshot();
+        assert_eq!((counts.calls, counts.failures), taught);
+
+        // As a probe, of which there is but one place.
+        let (healthy, _) = over(&layer);
+        calls(&healthy, 10, Do::Fail).await;
+        advance(10 * SECOND).await;
+        assert!(once().await);
+        match taught {
+            (0, _) => assert_eq!(call(&healthy, Do::Succeed).await, OK, "the place is free"),
+            _ => assert_eq!(call(&healthy, Do::Succeed).await, refused(State::Open, 10 * SECOND)),
+        }
+    }
 }

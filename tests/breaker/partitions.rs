@@ -204,6 +204,17 @@ async fn headers_of_any_bytes_make_keys() {
 }
 
 #[tokio::test]
+async fn a_header_is_found_among_others_and_its_first_value_counts() {
+    let requests = vec![
+        get("/").header("a", "b").header("x-tenant-id", "one").header("x-tenant-id", "two").body(()).unwrap(),
+        get("/").header("x-tenant-id", "one").header("a", "c").body(()).unwrap(),
+        get("/").header("a", "b").body(()).unwrap(),
+    ];
+    let labels = labels_after(partition::header("x-tenant-id"), requests).await;
+    assert_eq!(labels, ["(default)", "one"]);
+}
+
+#[tokio::test]
 async fn hosts_come_from_the_uri_else_from_the_header_in_any_case() {
     let requests = vec![
         get("http://One.example/a").body(()).unwrap(),

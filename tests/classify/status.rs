@@ -112,3 +112,20 @@ fn a_status_that_is_none_panics() {
 fn an_empty_range_panics() {
     let _ = HttpClassifier::new().statuses(504..=500, Class::Success);
 }
+
+#[test]
+fn what_is_said_of_a_clone_changes_no_other() {
+    let limited = |status| response(status, &[("ratelimit-reset", "9")]);
+    let said = |classifier: &HttpClassifier| {
+        let verdict = |status| classifier.classify(Ok(&limited(status)));
+        (verdict(204).class(), verdict(409).class(), verdict(429).retry_after().map(|wait| wait.as_secs()))
+    };
+    let plain = HttpClassifier::new();
+    let one = plain.clone().status(409, Class::Transient);
+    let two = one.clone().status(204, Class::Ambiguous).status(409, Class::Ambiguous).rate_limit_reset(true);
+    let three = two.clone().rate_limit_reset(false).status(204, Class::Terminal);
+    assert_eq!(said(&plain), (Class::Success, Class::Terminal, None));
+    assert_eq!(said(&one), (Class::Success, Class::Transient, None));
+    assert_eq!(said(&two), (Class::Ambiguous, Class::Ambiguous, Some(9)));
+    assert_eq!(said(&three), (Class::Terminal, Class::Ambiguous, None));
+}

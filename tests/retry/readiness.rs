@@ -234,3 +234,23 @@ async fn rule_4_and_5_a_deadline_before_the_next_attempt_does_not_forget_the_one
         assert_eq!(gave_up(&error).verdict().processed(), processed);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn rule_4_a_call_keeps_its_readiness_until_it_begins_or_is_dropped() {
+    let upstream = Upstream::new([answer(200)]);
+    let log = upstream.log();
+    let stack = ServiceBuilder::new().layer(layer()).layer(ConcurrencyLimitLayer::new(1)).service(upstream);
+    let (mut one, mut other) = (stack.clone(), stack);
+    let ask = |service: &mut _| poll_once(pin!(ServiceExt::<Request<Full<Bytes>>>::ready(service))).is_ready();
+
+    assert!(ask(&mut one));
+    let call = one.call(get());
+    assert!(!ask(&mut other) && !ask(&mut one), "the place is the call's");
+    assert_eq!(log.calls(), 0);
+    drop(call);
+    assert!(ask(&mut other), "nobody holds it any more");
+    let call = other.call(get());
+    assert_eq!(call.await.unwrap().status(), 200);
+    assert_eq!(log.calls(), 1);
+    assert!(ask(&mut one) && !ask(&mut other));
+}

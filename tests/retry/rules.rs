@@ -1,10 +1,10 @@
 //! Rules 1 to 3, 5 and 7: what is retried, after what wait, and how giving up looks.
 
 use std::pin::pin;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt};
 use tower_rampart::classify::{Class, HttpClassifier, Processed, Reason, Verdict, classifier_fn};
@@ -301,6 +301,55 @@ async fn rule_3_with_one_attempt_the_body_goes_through_as_it_is() {
     let request = Request::post("/").body(body).unwrap();
     send(layer().max_attempts(1), upstream, request).await.unwrap();
     assert_eq!((log.seen()[0].exact_size, log.bodies()), (Some(2), vec!["ab".into()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_3_with_one_attempt_every_kind_of_body_goes_through_and_a_failure_is_final() {
+    let trailers = || HeaderMap::from_iter([("checksum".parse().unwrap(), "1f3a".parse().unwrap())]);
+    let kinds: [(Chunks, Option<u64>, &str); 5] = [
+        (Chunks::default(), None, ""),
+        (Chunks::default().exact(), Some(0), ""),
+        (Chunks::of(["one ", "two"]), None, "one two"),
+        (Chunks::of(["one ", "two"]).exact(), Some(7), "one two"),
+        (Chunks::of(["one"]).then(Chunk::Wait(MS)).then(Chunk::Trailers(trailers())), None, "one"),
+    ];
+    for (number, (body, exact, text)) in kinds.into_iter().enumerate() {
+        let upstream = Upstream::new([answer(503), answer(200)]);
+        let log = upstream.log();
+        let budget = Budget::ratio(0.5).reserve(5);
+        let layer = layer().max_attempts(1).budget(budget.clone());
+        let request = Request::put("/").body(body).unwrap();
+        let response = send(layer, upstream, request).await.unwrap();
+        assert_eq!((response.status().as_u16(), RetryReport::of(&response)), (503, None));
+        assert_eq!((log.bodies(), log.seen()[0].exact_size), (vec![text.into()], exact), "{number}");
+        assert_eq!(log.seen()[0].trailers, (number == 4).then(trailers));
+        assert!(log.seen()[0].ended, "{number}");
+        assert_eq!((log.seen()[0].attempt, budget.balance()), (1, Some(5.5)));
+    }
+    let request = Request::put("/").body(Chunks::of(["one"]).then(Chunk::Fail)).unwrap();
+    let upstream = Upstream::new([answer(200)]);
+    let log = upstream.log();
+    let error = send(layer().max_attempts(1), upstream, request).await.unwrap_err();
+    assert_eq!((gave_up(&error).attempts(), log.bodies()), (1, vec!["one".into()]));
+    assert_eq!(log.seen()[0].body_error.as_deref(), Some("the body is broken"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_kept_of_a_request_goes_when_the_call_is_over() {
+    for (verdict, calls) in [(Verdict::success(), 1), (Verdict::terminal(), 1), (Verdict::transient(), 3)] {
+        let request = Arc::new(());
+        let count = AtomicU32::new(0);
+        let classifier = classifier_fn(|_: Result<&(), _>| verdict);
+        let layer = RetryLayer::new(classifier).backoff(Backoff::none()).no_budget();
+        let mut service = layer.layer(tower::service_fn(|_: Arc<()>| {
+            count.fetch_add(1, Ordering::Relaxed);
+            async { Ok::<_, BoxError>(()) }
+        }));
+        let mut call = pin!(service.ready().await.unwrap().call(Arc::clone(&request)));
+        call.as_mut().await.unwrap();
+        // The future is still there.
+        assert_eq!((count.load(Ordering::Relaxed), Arc::strong_count(&request)), (calls, 1), "{verdict}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,6 +35,7 @@ fn auto_traits_are_those_of_the_inner_service() {
     // A body that is `Send` alone is enough, even where a task holds one end and the call the other.
     send::<ReplayBody<NotSync>>();
     send::<Stack<NotSync>>();
+    sync::<ResponseFuture<Quick, Request<NotSync>, HttpClassifier, ReplayBodies, ()>>();
     unpin::<ReplayBody<NotSync>>();
     sync::<ReplayBody<Full<Bytes>>>();
     fixed::<Budget>();
@@ -46,6 +47,23 @@ fn auto_traits_are_those_of_the_inner_service() {
     fixed::<RetryReport>();
     fixed::<TimedOut>();
     fixed::<CloneRequests>();
+}
+
+/// A client whose future holds nothing that is not `Sync`.
+struct Quick;
+
+impl Service<Request<ReplayBody<NotSync>>> for Quick {
+    type Response = Response<()>;
+    type Error = BoxError;
+    type Future = std::future::Ready<Result<Response<()>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<ReplayBody<NotSync>>) -> Self::Future {
+        std::future::ready(Ok(Response::new(())))
+    }
 }
 
 #[derive(Debug)]

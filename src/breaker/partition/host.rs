@@ -37,6 +37,8 @@ struct HostText<'a> {
 }
 
 const PIECE: usize = 64;
+/// All that passes for an authority and names no host share this one.
+const INVALID: &str = "invalid";
 
 /// One breaker for each host and port, from the request's URI, else from its `Host` header. Letter case makes no
 /// difference; a user and a password are left out.
@@ -83,6 +85,9 @@ impl<'a> HostText<'a> {
     #[cold]
     fn of_any(authority: &'a str) -> Self {
         let text = authority.rsplit('@').next().unwrap_or_default();
+        // A bracket that was opened before the `@`, which passes for an authority. Without its user it is none.
+        let is_none = text.contains(']') && !text.contains('[') && authority.contains('[');
+        let text = if is_none { INVALID } else { text };
         Self { text, is_lowercase: is_plain(text) }
     }
 }
@@ -117,10 +122,10 @@ impl Hash for HostText<'_> {
 impl From<Authority> for Host {
     fn from(authority: Authority) -> Self {
         let HostText { text, .. } = HostText::of(authority.as_str());
-        if text.len() == authority.as_str().len() {
+        if text == authority.as_str() {
             return Self(authority);
         }
-        Self(Authority::try_from(text).unwrap_or(Authority::from_static("invalid")))
+        Self(Authority::try_from(text).unwrap_or(Authority::from_static(INVALID)))
     }
 }
 
@@ -151,15 +156,57 @@ impl Debug for Host {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(rampart_loom)))]
 mod tests {
-    use std::hash::{BuildHasher, RandomState};
+    use std::hash::BuildHasher;
+
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::breaker::hash::KeyedHash;
+
+    /// Whether a request to this authority finds the breaker that was made for it.
+    fn is_found(authority: &Authority) -> bool {
+        let (hash, kept) = (KeyedHash::new(), ByHost.keep(Host::from(authority.clone())));
+        let text = HostText::of(authority.as_str());
+        text.equivalent(&kept) && hash.hash_one(&text) == hash.hash_one(&kept)
+    }
+
+    fn host(text: &'static str) -> Host {
+        Authority::from_static(text).into()
+    }
+
+    #[test]
+    fn letter_case_makes_no_difference_and_all_else_does() {
+        let hash = KeyedHash::new();
+        for (one, other, same) in [
+            ("api.example", "API.Example", true),
+            ("api.example", "api.example:80", false),
+            ("[::1]:80", "[::1]:80", true),
+            ("[fe80::A]", "[FE80::a]", true),
+            ("[::1]", "[::1]:80", false),
+            ("user@api.example", "API.example", true),
+            ("One@api.example", "tWo@api.example", true),
+            ("a_b", "a-b", false),
+        ] {
+            let (one, other) = (host(one), host(other));
+            assert_eq!(one == other, same, "{one:?}, {other:?}");
+            assert_eq!(hash.hash_one(&one) == hash.hash_one(&other), same, "{one:?}, {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_none_without_its_user_is_found_too() {
+        for text in ["[@host]", "[user:hunter2@HOST]:80", "[@]"] {
+            let authority = Authority::try_from(text).unwrap();
+            assert_eq!(format!("{:?}", Host::from(authority.clone())), "invalid", "{text}");
+            assert!(is_found(&authority), "{text}");
+        }
+    }
 
     #[test]
     fn letter_case_and_credentials_make_no_difference_however_long_the_host() {
-        let state = RandomState::new();
+        let state = KeyedHash::new();
         for len in [1, 7, 8, 63, 64, 65, 127, 128, 129, 200] {
             let lower = format!("{}.example:8080", "ab".repeat(len));
             let kept = Host::from(Authority::try_from(lower.as_str()).unwrap());
@@ -170,6 +217,24 @@ mod tests {
             }
             let text = &lower[1..];
             assert!(!HostText::of(text).equivalent(&kept), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_an_authority_is_found_by_what_lies_in_the_request(
+            text in prop_oneof![r"[a-cYZ@:\[\].%_~0-9]{1,14}", r"\[?([aZ:%]{0,2}@){0,2}\[?[a-cX-Z:.]{0,4}\]?(:80)?"],
+        ) {
+            if let Ok(authority) = Authority::try_from(text.as_str()) {
+                prop_assert!(is_found(&authority), "{}", authority);
+                let host = Host::from(authority);
+                let label = format!("{host:?}");
+                prop_assert!(!label.contains('@'), "{}", label);
+                let other: Authority = text.to_ascii_uppercase().parse().unwrap();
+                let (other, hash) = (Host::from(other), KeyedHash::new());
+                prop_assert_eq!(hash.hash_one(&host), hash.hash_one(&other));
+                prop_assert_eq!(host, other);
+            }
         }
     }
 }

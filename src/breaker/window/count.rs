@@ -256,6 +256,26 @@ mod tests {
     }
 
     #[test]
+    fn counters_that_are_clean_for_a_moment_hide_no_failure() {
+        let words = words(2);
+        let window = CountWindow::new(&words, 2);
+        let asked = std::cell::Cell::new(0);
+        // Interrupted between the slot and the counters.
+        let seen = window.record(FAILED_CALL, || {
+            asked.set(asked.get() + 1);
+            if asked.get() == 3 {
+                window.record(OK, || true);
+                // Takes the first failure back before it was counted.
+                assert_eq!(window.record(OK, || true), None);
+                assert_eq!(window.record(FAILED_CALL, || true), None, "the counters are at nothing");
+                assert_eq!(window.counts(), Counts { calls: 2, failures: 0, slow: 0 });
+            }
+            true
+        });
+        assert_eq!(seen, Some(Counts { calls: 2, failures: 1, slow: 0 }), "the last to count sees it");
+    }
+
+    #[test]
     fn threads_lose_nothing() {
         let words = words(4_096);
         let window = CountWindow::new(&words, 4_096);

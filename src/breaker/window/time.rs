@@ -357,6 +357,37 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_comes_and_goes_in_every_lap() {
+        for buckets in [1, 2, 3, MAX_BUCKETS] {
+            let words = words(buckets, true);
+            let window = TimeWindow::new(&words, buckets, true);
+            let mut tick = 0;
+            // For longer than laps have numbers.
+            for _ in 0..1_100 {
+                window.record(tick, FAILED, || true);
+                let last = tick + u64::from(buckets) - 1;
+                assert_eq!(record(window, last, OK).failures, 1, "{buckets} buckets, tick {last}");
+                tick = last + 1;
+                assert_eq!(record(window, tick, OK).failures, 0, "{buckets} buckets, tick {tick}");
+                assert!(!window.newest(Ordering::SeqCst).marked, "{buckets} buckets, tick {tick}");
+            }
+        }
+    }
+
+    #[test]
+    fn after_the_last_tick_the_window_stands_still() {
+        let words = words(3, false);
+        let window = TimeWindow::new(&words, 3, false);
+        window.record(TICK_MAX - 2, FAILED, || true);
+        assert_eq!(record(window, u64::MAX, OK), counts(2, 1));
+        assert_eq!(record(window, TICK_MAX + 1, FAILED), counts(3, 2));
+        assert_eq!(record(window, u64::MAX, OK), counts(4, 2));
+        assert_eq!(window.counts(u64::MAX), counts(4, 2));
+        window.reset(u64::MAX);
+        assert_eq!(record(window, u64::MAX, OK), counts(1, 0));
+    }
+
+    #[test]
     fn a_full_bucket_keeps_its_rate() {
         let full = Bucket(Bucket::empty(5).0 | COUNT_MAX << COUNT | (COUNT_MAX / 4));
         let more = full.plus(true);
@@ -374,6 +405,20 @@ mod tests {
         window.reset(1);
         assert_eq!(window.counts(1), counts(0, 0));
         assert_eq!(record(window, 1, OK), counts(1, 0));
+        // Its generation ends after it has counted, and before it marks.
+        let live = std::cell::Cell::new(true);
+        let asked = std::cell::Cell::new(0);
+        let seen = window.record(1, FAILED, || {
+            asked.set(asked.get() + 1);
+            if asked.get() == 3 {
+                live.set(false);
+                window.reset(1);
+            }
+            live.get()
+        });
+        assert_eq!((asked.get(), seen), (3, None), "asked for both words and for the mark");
+        assert_eq!(record(window, 1, OK), counts(1, 0));
+        assert!(!window.newest(Ordering::SeqCst).marked);
     }
 
     /// Lets others go on at one of the points where a recorder may be interrupted, and returns what it then sees.
@@ -417,6 +462,44 @@ mod tests {
         }
     }
 
+    /// A recorder, and those that run while it is interrupted at one of its points.
+    #[derive(Clone, Debug)]
+    struct Run {
+        tick: u64,
+        outcome: Outcome,
+        at: u32,
+        others: Vec<Run>,
+    }
+
+    fn runs() -> impl Strategy<Value = Vec<Run>> {
+        let outcome = prop_oneof![3 => Just((false, false)), 2 => Just((true, false)), 1 => Just((false, true))];
+        let run = (0..9_u64, outcome, 1..9_u32).prop_map(|(tick, (failed, slow), at)| Run {
+            tick,
+            outcome: Outcome { failed, slow },
+            at,
+            others: Vec::new(),
+        });
+        let nested = run.clone().prop_recursive(3, 12, 4, move |others| {
+            (run.clone(), prop::collection::vec(others, 0..4)).prop_map(|(run, others)| Run { others, ..run })
+        });
+        prop::collection::vec(nested, 1..6)
+    }
+
+    /// What the recorders saw, in the order in which they ended.
+    fn run_all(window: TimeWindow<'_>, runs: &[Run], seen: &std::cell::RefCell<Vec<Option<Counts>>>) {
+        for run in runs {
+            let asked = std::cell::Cell::new(0);
+            let counts = window.record(run.tick, run.outcome, || {
+                asked.set(asked.get() + 1);
+                if asked.get() == run.at {
+                    run_all(window, &run.others, seen);
+                }
+                true
+            });
+            seen.borrow_mut().push(counts);
+        }
+    }
+
     #[test]
     fn threads_lose_nothing() {
         let words = words(1_000, true);
@@ -433,6 +516,25 @@ mod tests {
             }
         });
         assert_eq!(window.counts(499), Counts { calls: 4_000, failures: 2_000, slow: 1_000 });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn of_recorders_that_interrupt_each_other_the_last_sees_what_speaks_against(
+            buckets in prop::sample::select(vec![1, 2, 3, 10, MAX_BUCKETS]),
+            watch_slow: bool,
+            runs in runs(),
+        ) {
+            let words = words(buckets, watch_slow);
+            let window = TimeWindow::new(&words, buckets, watch_slow);
+            let seen = std::cell::RefCell::default();
+            run_all(window, &runs, &seen);
+            let newest = window.newest(Ordering::SeqCst);
+            let held = window.suspicious(newest);
+            prop_assert!(held.is_none() || newest.marked, "{:?} without a mark", held);
+            prop_assert_eq!(seen.borrow().last().copied().flatten(), held);
+        }
     }
 
     proptest! {
