@@ -100,6 +100,8 @@ where
                     this.call.begin_attempt();
                     let (attempt, more) = (this.call.attempt, this.call.has_more());
                     let request = this.call.shared.replay.request(this.kept, attempt, more);
+                    // Whoever polls on after a panic in there does not send the request again.
+                    this.state.set(State::Done);
                     this.state.set(State::Calling { future: this.service.call(request) });
                     continue;
                 }

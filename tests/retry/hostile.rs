@@ -220,3 +220,18 @@ async fn an_inner_retry_keeps_the_deadline_of_the_outer_one_if_the_request_carri
     assert!(TimedOut::find(&*error).is_some());
     assert_eq!((gave_up(&error).attempts(), start.elapsed()), (1, SECOND));
 }
+
+#[tokio::test]
+async fn a_call_that_panicked_in_the_inner_service_is_not_sent_again_by_another_poll() {
+    let calls = AtomicU32::new(0);
+    let inner = service_fn(|_: Request<ReplayBody<Full<Bytes>>>| {
+        assert!(calls.fetch_add(1, Ordering::Relaxed) > 0, "after it was sent");
+        ready(Ok::<_, BoxError>(Response::new(())))
+    });
+    let mut call = pin!(layer().layer(inner).oneshot(post("charge")));
+    for _ in 0..2 {
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll_once(call.as_mut())));
+        assert!(polled.is_err());
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+}
