@@ -5,6 +5,7 @@
 //! emptied after its generation has ended, and emptying changes every word. So a recorder that sees an emptied word also
 //! sees that it comes too late, and one that looked before finds that the word has changed and looks again.
 
+mod bucket;
 mod count;
 mod time;
 

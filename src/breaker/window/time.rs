@@ -1,5 +1,6 @@
 use std::ops::Range;
 
+use super::bucket::{Bucket, LAP, LAP_MASK};
 use super::{Counts, Outcome};
 use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 
@@ -19,10 +20,6 @@ pub(super) struct TimeWindow<'a> {
     len: u32,
 }
 
-/// Lap 10, calls 27, failures 27.
-#[derive(Clone, Copy)]
-struct Bucket(u64);
-
 /// The newest tick that something was recorded at, and where: tick 43, mark 1, lap 10, index 10. A step goes to the next
 /// bucket, after the last one to the first of the next lap; laps go round.
 #[derive(Clone, Copy)]
@@ -37,12 +34,8 @@ struct Newest {
 pub(super) const MAX_BUCKETS: u32 = 1 << INDEX;
 const INDEX: u32 = 10;
 const INDEX_MASK: u32 = (1 << INDEX) - 1;
-const LAP: u32 = 10;
-const LAP_MASK: u32 = (1 << LAP) - 1;
 const MARK: u64 = 1 << (LAP + INDEX);
 const TICK_SHIFT: u32 = LAP + INDEX + 1;
-const COUNT: u32 = 27;
-const COUNT_MAX: u64 = (1 << COUNT) - 1;
 /// Ticks end here, 278 years ahead with the shortest buckets; the window then stands still.
 const TICK_MAX: u64 = u64::MAX >> TICK_SHIFT;
 
@@ -241,39 +234,6 @@ impl<'a> TimeWindow<'a> {
     }
 }
 
-impl Bucket {
-    fn empty(lap: u32) -> Self {
-        Self(u64::from(lap & LAP_MASK) << (2 * COUNT))
-    }
-
-    fn lap(self) -> u32 {
-        (self.0 >> (2 * COUNT)) as u32
-    }
-
-    fn calls(self) -> u64 {
-        self.0 >> COUNT & COUNT_MAX
-    }
-
-    fn hits(self) -> u64 {
-        self.0 & COUNT_MAX
-    }
-
-    /// Whether the bucket still holds a lap before this one. Live laps are neighbours, so the shorter way round tells.
-    fn is_before(self, lap: u32) -> bool {
-        let ahead = self.lap().wrapping_sub(lap) & LAP_MASK;
-        ahead > LAP_MASK / 2
-    }
-
-    /// One call more. When 134 million calls are full, calls and hits are halved: the rate stays as it is.
-    fn plus(self, hit: bool) -> Self {
-        let (mut calls, mut hits) = (self.calls(), self.hits());
-        if calls == COUNT_MAX {
-            (calls, hits) = (calls / 2, hits / 2);
-        }
-        Self(Self::empty(self.lap()).0 | (calls + 1) << COUNT | (hits + u64::from(hit)))
-    }
-}
-
 impl Newest {
     #[inline(always)]
     fn from_bits(bits: u64) -> Self {
@@ -385,13 +345,6 @@ mod tests {
         assert_eq!(window.counts(u64::MAX), counts(4, 2));
         window.reset(u64::MAX);
         assert_eq!(record(window, u64::MAX, OK), counts(1, 0));
-    }
-
-    #[test]
-    fn a_full_bucket_keeps_its_rate() {
-        let full = Bucket(Bucket::empty(5).0 | COUNT_MAX << COUNT | (COUNT_MAX / 4));
-        let more = full.plus(true);
-        assert_eq!((more.lap(), more.calls(), more.hits()), (5, COUNT_MAX / 2 + 1, COUNT_MAX / 8 + 1));
     }
 
     #[test]
