@@ -13,14 +13,10 @@
 //! |---|---|---|
 //! | `hyper` | yes | tells apart what the hyper client says of a failed call |
 //! | `h2` | yes | tells refused streams, GOAWAY and resets of HTTP/2 apart |
-//! | `rustls` | no | tells failures of rustls apart by their type, not only by the io error around them |
+//! | `rustls` | no | tells failures of rustls 0.23 apart by their type, not only by the io error around them |
 //! | `reqwest` | no | tells apart what reqwest says of a failed call |
 //! | `tonic` | no | tells apart what tonic's transport says of a failed call |
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
-//! | `rustls` | no | tells what rustls 0.23 says of a failed handshake by its type |
-//! | `reqwest` | no | tells apart what reqwest says of a failed call |
-//! | `tonic` | no | tells apart what tonic's transport says of a failed call |
-//! | `tower-http` | no | takes classifiers of tower-http, and gives ours to its `TraceLayer` |
 //!
 //! [`tower`]: https://docs.rs/tower
 #![forbid(unsafe_code)]

@@ -1,6 +1,7 @@
 mod admission;
 mod settlement;
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,6 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
 ///
 /// The way of a closed breaker is the word, the window and nothing else. Whatever changes the state goes through the
 /// engine under the lock and is then published in the word.
-#[derive(Debug)]
 pub(super) struct Cell {
     word: AtomicU64,
     streak: Streak,
@@ -393,6 +393,18 @@ impl Cell {
 
     fn lock(&self) -> MutexGuard<'_, Engine> {
         lock(&self.engine)
+    }
+}
+
+/// What errors and permits show of it: neither the settings of the layer nor all the breakers within this one.
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreaker")
+            .field("name", &self.name())
+            .field("partition", &self.label())
+            .field("state", &self.state())
+            .field("mode", &self.mode())
+            .finish_non_exhaustive()
     }
 }
 

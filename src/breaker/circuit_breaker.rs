@@ -171,11 +171,6 @@ impl CircuitBreaker {
 
 impl fmt::Debug for CircuitBreaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CircuitBreaker")
-            .field("name", &self.name())
-            .field("partition", &self.partition())
-            .field("state", &self.state())
-            .field("mode", &self.mode())
-            .finish_non_exhaustive()
+        fmt::Debug::fmt(&self.cell, f)
     }
 }

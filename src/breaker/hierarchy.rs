@@ -30,7 +30,7 @@ pub(super) enum Kin {
 /// The inner breakers of an outer one.
 #[derive(Debug)]
 pub(super) struct Family {
-    /// In which every inner breaker may fail as a probe once.
+    /// The number of the cycle, in each of which every inner breaker may fail as a probe once.
     cycle: AtomicU64,
     /// The generation of the outer one in which an inner one whose turn it was found all places taken, if none has got a
     /// place since.
@@ -62,8 +62,9 @@ pub(super) struct Membership {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Taken(u64);
 
-/// That nobody else has to go first.
+/// The right to ask for a place of a probe: nobody else has to go first.
 struct Turn {
+    /// What [`Membership::taken`] was when this was found out, so that only one of several calls at once takes a place.
     before: u64,
     cycle: u64,
 }

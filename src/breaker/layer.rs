@@ -115,6 +115,23 @@ impl<C, J> CircuitBreakerLayer<C, Unpartitioned, J> {
     pub fn breaker(&self) -> CircuitBreaker {
         self.handle().default_partition()
     }
+
+    /// One breaker for each key that this finds in a request: see [`partition`](super::partition).
+    ///
+    /// Said once, and before [`within`](Self::within) and [`refuse_only_retries`](Self::refuse_only_retries), which build
+    /// upon it and would be lost:
+    ///
+    /// ```compile_fail,E0599
+    /// use tower_rampart::CircuitBreakerLayer;
+    /// use tower_rampart::breaker::partition;
+    ///
+    /// let _ = CircuitBreakerLayer::new_for_http().refuse_only_retries().partition_by(partition::host());
+    /// ```
+    #[must_use]
+    pub fn partition_by<P: Keyed>(self, partition: P) -> CircuitBreakerLayer<C, P, J> {
+        let Self { classifier, partition: Unpartitioned, scope, settings, registry: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
+    }
 }
 
 impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
@@ -134,18 +151,11 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
         self.set(|settings| settings.set_name(name))
     }
 
-    /// One breaker for each key that this finds in a request: see [`partition`](super::partition).
-    #[must_use]
-    pub fn partition_by<Q: Keyed>(self, partition: Q) -> CircuitBreakerLayer<C, Q, J> {
-        let Self { classifier, partition: _, scope, mut settings, registry: _ } = self;
-        settings.unset_share();
-        CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
-    }
-
     /// Puts these partitions within others, as tenants within a host: each key of `outer` has a breaker of its own around
     /// those of its keys, and opens when at least `share` of these are open, so that one bad tenant never shuts a host and
-    /// a dead host is noticed without each tenant finding out alone. Said after [`partition_by`](Self::partition_by). The
-    /// keys become [`Nested`](super::partition::Nested) ones: the same tenant has one breaker for each host.
+    /// a dead host is noticed without each tenant finding out alone. Said after
+    /// [`partition_by`](CircuitBreakerLayer::partition_by). The keys become [`Nested`](super::partition::Nested) ones: the
+    /// same tenant has one breaker for each host.
     ///
     /// - The share is of those inner breakers that had calls lately which count: in the window of time, or with a window of
     ///   calls until nobody has called for ten minutes, as far as was looked. One that is open had some. There must be
@@ -162,8 +172,8 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
     ///   go first: for one [lease](Self::probe_lease) from when the outer breaker was due. If others have come while all
     ///   places were taken, that goes for a cancelled one too, and they have at least a lease from when there is a place
     ///   again, or the open time if that is shorter. If nobody else comes it may go on.
-    /// - An outer breaker takes a place of [`max_partitions`](Self::max_partitions). What shares the overflow breaker has no
-    ///   outer one.
+    /// - An outer breaker takes a place of [`max_partitions`](Self::max_partitions), and the first inner one comes only with
+    ///   it: there must be room for two. What shares the overflow breaker has no outer one.
     ///
     /// ```
     /// use http::uri::Authority;

@@ -187,10 +187,6 @@ impl Settings {
         self.share = Some(share);
     }
 
-    pub(super) fn unset_share(&mut self) {
-        self.share = None;
-    }
-
     pub(super) fn set_minimum_children(&mut self, children: u32) {
         assert!(children >= 2, "minimum_children: must be at least 2, but is {children}");
         self.minimum_children = children;

@@ -91,7 +91,7 @@ impl Watch {
 }
 
 impl Events {
-    /// The next change. Waits for it.
+    /// The next change. Waits for it, for ever if the layer and all its services, handles and breakers are gone.
     pub fn recv(&mut self) -> impl Future<Output = Event> + use<'_> {
         poll_fn(|cx| {
             // Wakers are other people's code: made before the lock, and let go of after it.

@@ -6,6 +6,7 @@ mod cancellation;
 mod half_open;
 mod hierarchy;
 mod host_places;
+mod hostile;
 mod model;
 mod partitions;
 mod readiness;

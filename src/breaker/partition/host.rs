@@ -42,6 +42,9 @@ const INVALID: &str = "invalid";
 
 /// One breaker for each host and port, from the request's URI, else from its `Host` header. Letter case makes no
 /// difference; a user and a password are left out.
+///
+/// A request that tells no host falls to the default partition. Those of tonic's clients tell none, unless the client was made
+/// with `with_origin`.
 #[must_use]
 pub fn host() -> ByHost {
     ByHost
