@@ -118,18 +118,29 @@ impl<C, J> CircuitBreakerLayer<C, Unpartitioned, J> {
 
     /// One breaker for each key that this finds in a request: see [`partition`](super::partition).
     ///
-    /// Said once, and before [`within`](Self::within) and [`refuse_only_retries`](Self::refuse_only_retries), which build
-    /// upon it and would be lost:
+    /// Said once, and before [`within`](Self::within), which builds upon it and would be lost:
     ///
     /// ```compile_fail,E0599
     /// use tower_rampart::CircuitBreakerLayer;
     /// use tower_rampart::breaker::partition;
     ///
-    /// let _ = CircuitBreakerLayer::new_for_http().refuse_only_retries().partition_by(partition::host());
+    /// let tenants = partition::header("x-tenant-id");
+    /// let _ = CircuitBreakerLayer::new_for_http().within(partition::host(), 0.5).partition_by(tenants);
     /// ```
     #[must_use]
     pub fn partition_by<P: Keyed>(self, partition: P) -> CircuitBreakerLayer<C, P, J> {
         let Self { classifier, partition: Unpartitioned, scope, settings, registry: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
+    }
+}
+
+impl<C, J> CircuitBreakerLayer<C, TellingRetries<Unpartitioned>, J> {
+    /// One breaker for each key that this finds in a request, which still tells retries: see
+    /// [`partition`](super::partition).
+    #[must_use]
+    pub fn partition_by<P: Keyed>(self, partition: P) -> CircuitBreakerLayer<C, TellingRetries<P>, J> {
+        let Self { classifier, partition: TellingRetries(Unpartitioned), scope, settings, registry: _ } = self;
+        let partition = TellingRetries(partition);
         CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
     }
 }

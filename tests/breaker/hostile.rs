@@ -65,6 +65,7 @@ async fn retries_are_told_apart_in_whatever_order_partitions_are_nested() {
     let expected = (vec![1; 8], State::Open);
     assert_eq!(arrive!(http().partition_by(by()).within(partition::host(), 0.5).refuse_only_retries()), expected);
     assert_eq!(arrive!(http().partition_by(by()).refuse_only_retries().within(partition::host(), 0.5)), expected);
+    assert_eq!(arrive!(http().refuse_only_retries().partition_by(by()).within(partition::host(), 0.5)), expected);
     assert_eq!(
         arrive!(http().partition_by(by()).within(partition::host(), 0.5).refuse_only_retries().judge_body()),
         expected
