@@ -12,19 +12,19 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
 use tower_rampart::CircuitBreakerLayer;
-use tower_rampart::breaker::{Window, partition};
+use tower_rampart::breaker::{State, Window, partition};
 use tower_rampart::classify::HttpClassifier;
 
 use self::counting::COUNT;
 
 fn inner(request: Request<u16>) -> Ready<Result<Response<()>, Infallible>> {
     let mut response = Response::new(());
-    *response.status_mut() = http::StatusCode::from_u16(*request.body()).unwrap_or_default();
+    *response.status_mut() = StatusCode::from_u16(*request.body()).unwrap_or_default();
     ready(Ok(response))
 }
 
@@ -134,4 +134,41 @@ fn a_partition_of_the_default_window_takes_at_most_256_bytes() {
     let each = (COUNT.get().live - before) as f64 / KEYS as f64;
     println!("{each:.1} bytes a partition");
     assert!(each <= 256.0, "{each:.1} bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn partition_rule_2_ten_million_keys_pass_through_the_default_cap_in_bounded_memory() {
+    const CAP: usize = 65_536;
+    const OPEN: u64 = 100;
+    let layer = CircuitBreakerLayer::new_for_http()
+        .partition_by(partition::by(|request: &Request<u64>| *request.body()))
+        .window(Window::time(Duration::from_secs(10)))
+        .minimum_calls(1)
+        .open_for(Duration::from_secs(36_000));
+    let breakers = layer.handle();
+    let mut service = layer.layer(service_fn(|request: Request<u64>| {
+        let mut response = Response::new(());
+        if *request.body() < OPEN {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        ready(Ok::<_, Infallible>(response))
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    let before = COUNT.get().live;
+    let (mut most, mut most_bytes) = (0, 0);
+    for key in 0..10_000_000 {
+        assert!(pin!(service.call(Request::new(key))).poll(&mut cx).is_ready());
+        if key % 50_000 == 0 {
+            most = most.max(breakers.len());
+            most_bytes = most_bytes.max(COUNT.get().live - before);
+            tokio::time::advance(Duration::from_secs(5)).await;
+        }
+    }
+    println!("{most} partitions, {most_bytes} bytes");
+    assert!(most <= CAP && most > CAP / 2, "{most}");
+    // What is forgotten is freed a little later.
+    assert!(most_bytes <= 300 * CAP as i64, "{most_bytes} bytes");
+    for key in 0..OPEN {
+        assert_eq!(breakers.state(&key), State::Open, "{key}");
+    }
 }
