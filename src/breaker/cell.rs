@@ -220,7 +220,7 @@ impl Cell {
 
     /// Whether it may refuse such a call at all.
     pub(super) fn refuses(&self, attempt: Attempt) -> bool {
-        matches!((self.mode(), attempt), (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RetriesOnly, Attempt::Retry))
+        attempt.can_be_refused_in(self.mode())
     }
 
     /// For how many milliseconds those go first that have not failed as probes; `awaited` tells of a generation whether

@@ -93,6 +93,16 @@ pub(super) enum Attempt {
     Retry,
 }
 
+impl Attempt {
+    /// Whether a breaker in this mode may refuse such a call at all.
+    pub(super) fn can_be_refused_in(self, mode: Mode) -> bool {
+        match (mode, self) {
+            (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RetriesOnly, Self::Retry) => true,
+            (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RetriesOnly, Self::First) => false,
+        }
+    }
+}
+
 /// What a call is let in as; it settles as that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grant {

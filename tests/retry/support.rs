@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
+use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
@@ -300,12 +301,15 @@ pub(crate) fn post(body: &'static str) -> Request<Full<Bytes>> {
     Request::post("/").body(Full::from(body)).unwrap()
 }
 
-/// A body that plays a script. Neither `Unpin` nor `Clone`.
-#[derive(Debug, Default)]
-pub(crate) struct Chunks {
-    chunks: VecDeque<Chunk>,
-    exact: bool,
-    _pinned: PhantomPinned,
+pin_project! {
+    /// A body that plays a script. Neither `Unpin` nor `Clone`.
+    #[derive(Debug, Default)]
+    pub(crate) struct Chunks {
+        chunks: VecDeque<Chunk>,
+        exact: bool,
+        #[pin]
+        pinned: PhantomPinned,
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -349,8 +353,7 @@ impl Body for Chunks {
     type Error = io::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        // SAFETY: nothing in here is pinned; the marker only forbids the caller to count on that.
-        let this = unsafe { self.get_unchecked_mut() };
+        let this = self.project();
         match this.chunks.front() {
             None => return Poll::Ready(None),
             Some(Chunk::Stall) => return Poll::Pending,

@@ -32,11 +32,10 @@ impl Cell {
             let grant = self.acquire_alone(attempt)?;
             return Ok(Held::Own(if matches!(grant, Grant::Probe { .. }) { grant } else { Grant::Uncounted }));
         };
-        let alone = match (word.mode(), attempt) {
-            (Mode::Disabled, _) => return self.acquire_alone(attempt).map(Held::Own),
-            (Mode::ObserveOnly, _) | (Mode::RetriesOnly, Attempt::First) => true,
-            (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RetriesOnly, Attempt::Retry) => false,
-        };
+        if word.mode() == Mode::Disabled {
+            return self.acquire_alone(attempt).map(Held::Own);
+        }
+        let alone = !attempt.can_be_refused_in(word.mode());
         if !alone && !self.is_closed_with_kin(word) {
             // Asked before, so that neither of the two is probed for nothing.
             if let Some(refusal) = self.refusal(attempt) {
@@ -114,13 +113,11 @@ impl Cell {
     #[inline(never)]
     fn refusal_with_kin(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
         let own = if word.is_closed_itself() { None } else { self.refusal_seldom(word, attempt) };
-        match (word.mode(), attempt) {
-            // By hand, or refuses nothing: what is around it has no say either.
-            (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RetriesOnly, Attempt::First) => own,
-            (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RetriesOnly, Attempt::Retry) => {
-                own.or_else(|| self.membership()?.refusal(attempt))
-            }
+        // What refuses nothing itself is not refused by what is around it either.
+        if !attempt.can_be_refused_in(word.mode()) {
+            return own;
         }
+        own.or_else(|| self.membership()?.refusal(attempt))
     }
 
     /// Whether a call that came now would be refused, whatever its kin would say; counts as a refusal.
