@@ -10,11 +10,11 @@ use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
 use super::call::{Call, Ended, Next};
-use super::deadline::after;
 use super::layer::Shared;
 use super::{Deadline, OnRetry, Replay, Report, TimedOut};
 use crate::BoxError;
 use crate::classify::Classifier;
+use crate::deadline::after;
 
 pin_project! {
     /// The future of [`Retry`](super::Retry).

@@ -42,7 +42,6 @@
 
 mod budget;
 mod call;
-mod deadline;
 mod error;
 mod event;
 mod future;
@@ -55,7 +54,6 @@ mod replay_body;
 mod report;
 
 pub use self::budget::Budget;
-pub use self::deadline::Deadline;
 pub use self::error::{GiveUp, RetryError, TimedOut};
 pub use self::event::{OnRetry, RetryEvent};
 pub use self::future::ResponseFuture;
@@ -66,3 +64,4 @@ pub use self::replay_body::ReplayBody;
 pub use self::report::{Report, RetryReport};
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter};
+pub use crate::deadline::Deadline;

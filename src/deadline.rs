@@ -54,7 +54,7 @@ impl Deadline {
 }
 
 /// The moment this long after another, without overflow.
-pub(super) fn after(moment: Instant, time: Duration) -> Instant {
+pub(crate) fn after(moment: Instant, time: Duration) -> Instant {
     moment.checked_add(time).unwrap_or_else(|| moment + FAR)
 }
 
