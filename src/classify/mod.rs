@@ -139,3 +139,10 @@ pub use self::scope::{HeadOnly, Scope, Tell, WholeBody};
 pub use self::verdict::{Class, Health, Processed, Verdict};
 
 pub(crate) use self::chain::find;
+
+pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    match Verdict::of_error(error).reason() {
+        Reason::RESET => Some("connection reset"),
+        _ => None,
+    }
+}

@@ -39,6 +39,8 @@ impl Reason {
     pub const INCOMPLETE: Reason = Reason("incomplete");
     /// A pooled connection was closed before the request was written to it.
     pub const CANCELED: Reason = Reason("canceled");
+    /// The task that drives the connection is gone: a GOAWAY dropped the pending request, or the runtime shut down.
+    pub const DISPATCH_GONE: Reason = Reason("dispatch_gone");
     /// A time limit ran out.
     pub const TIMEOUT: Reason = Reason("timeout");
     /// What came back was not the protocol that was expected.
