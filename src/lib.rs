@@ -26,7 +26,6 @@ mod attempt;
 mod backoff;
 pub mod breaker;
 pub mod classify;
-#[allow(dead_code)]
 mod cut;
 mod deadline;
 pub mod retry;

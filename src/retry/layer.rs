@@ -2,6 +2,7 @@ use std::fmt;
 use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,10 +10,13 @@ use http::request::Parts;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::origin::PartitionLabel;
 use super::policy::Policy;
+use super::replay::Http;
+use super::telemetry::GiveUpLog;
 use super::{
-    AlwaysIdempotent, Budget, CloneRequests, GrpcIdempotency, HttpIdempotency, OnRetry, Replay, ReplayBodies, Report,
-    ResponseFuture, RetryEvent,
+    AlwaysIdempotent, Budget, CloneBodies, CloneRequests, GiveUpEvent, GrpcIdempotency, HttpIdempotency, OnGiveUp,
+    OnRetry, Replay, ReplayBodies, Report, ResponseFuture, RetryEvent,
 };
 use crate::BoxError;
 use crate::backoff::Backoff;
@@ -77,10 +81,18 @@ pub(super) struct Shared<C, K, N> {
     pub(super) classifier: C,
     pub(super) replay: K,
     pub(super) on_retry: N,
+    /// One for all clones, so that a storm is one storm.
+    pub(super) give_ups: Arc<GiveUpLog>,
+    pub(super) timer_check: TimerCheck,
 }
+
+/// Whether a timer has been made already, so that it is known that one can be made.
+#[derive(Debug, Default)]
+pub(super) struct TimerCheck(AtomicBool);
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
+    pub(super) name: Arc<str>,
     pub(super) max_attempts: NonZeroU32,
     pub(super) attempt_timeout: Option<Duration>,
     pub(super) deadline: Option<Duration>,
@@ -94,7 +106,7 @@ impl RetryLayer {
     /// The inner service is called with `http::Request<ReplayBody<B>>`; nothing has to be `Clone`.
     #[must_use]
     pub fn new_for_http() -> Self {
-        Self::with(HttpClassifier::new(), ReplayBodies::new(HttpIdempotency))
+        Self::with(HttpClassifier::new(), ReplayBodies::new(Http::new(HttpIdempotency, false)))
     }
 }
 
@@ -123,7 +135,7 @@ impl RetryLayer<GrpcClassifier, ReplayBodies<GrpcIdempotency>> {
     /// - `grpc-timeout` is passed on as it is, in every attempt.
     #[must_use]
     pub fn new_for_grpc() -> Self {
-        Self::with(GrpcClassifier::new(), ReplayBodies::new(GrpcIdempotency))
+        Self::with(GrpcClassifier::new(), ReplayBodies::new(Http::new(GrpcIdempotency, true)))
     }
 }
 
@@ -153,6 +165,7 @@ impl<C> RetryLayer<C, CloneRequests> {
 impl<C, K> RetryLayer<C, K> {
     fn with(classifier: C, replay: K) -> Self {
         let settings = Settings {
+            name: "default".into(),
             max_attempts: NonZeroU32::MIN.saturating_add(2),
             attempt_timeout: None,
             deadline: None,
@@ -163,11 +176,32 @@ impl<C, K> RetryLayer<C, K> {
                 retry_circuit_open: false,
             },
         };
-        Self { shared: Shared { settings, classifier, replay, on_retry: () } }
+        let shared = Shared {
+            settings,
+            classifier,
+            replay,
+            on_retry: (),
+            give_ups: Arc::new(GiveUpLog::new()),
+            timer_check: TimerCheck::default(),
+        };
+        Self { shared }
     }
 }
 
 impl<C, K, N> RetryLayer<C, K, N> {
+    /// Sets the name reported in telemetry; `"default"` if not set.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    #[must_use]
+    #[track_caller]
+    pub fn name(mut self, name: &str) -> Self {
+        assert!(!name.is_empty(), "RetryLayer: the name must not be empty");
+        self.shared.settings.name = name.into();
+        self
+    }
+
     /// Tries at most so many times, the first try included. With 1 nothing is retried, copied or buffered, and deadline
     /// and attempt timeout still hold.
     ///
@@ -175,6 +209,7 @@ impl<C, K, N> RetryLayer<C, K, N> {
     ///
     /// If it is 0.
     #[must_use]
+    #[track_caller]
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         let Some(attempts) = NonZeroU32::new(attempts) else {
             panic!("RetryLayer: max_attempts includes the first try and must be at least 1, but is 0");
@@ -202,8 +237,9 @@ impl<C, K, N> RetryLayer<C, K, N> {
     ///
     /// If it is zero.
     #[must_use]
+    #[track_caller]
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        assert!(!timeout.is_zero(), "RetryLayer: attempt_timeout must be longer than {timeout:?}");
+        assert!(!timeout.is_zero(), "RetryLayer: attempt_timeout must not be zero");
         self.shared.settings.attempt_timeout = Some(timeout);
         self
     }
@@ -215,8 +251,9 @@ impl<C, K, N> RetryLayer<C, K, N> {
     ///
     /// If it is zero.
     #[must_use]
+    #[track_caller]
     pub fn deadline(mut self, time: Duration) -> Self {
-        assert!(!time.is_zero(), "RetryLayer: deadline must be longer than {time:?}");
+        assert!(!time.is_zero(), "RetryLayer: deadline must not be zero");
         self.shared.settings.deadline = Some(time);
         self
     }
@@ -253,30 +290,57 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// Judges outcomes by another classifier.
     #[must_use]
     pub fn classifier<D>(self, classifier: D) -> RetryLayer<D, K, N> {
-        let Shared { settings, classifier: _, replay, on_retry } = self.shared;
-        RetryLayer { shared: Shared { settings, classifier, replay, on_retry } }
+        let Shared { settings, classifier: _, replay, on_retry, give_ups, timer_check } = self.shared;
+        RetryLayer { shared: Shared { settings, classifier, replay, on_retry, give_ups, timer_check } }
     }
 
-    /// Calls this before the wait for every retry. What it hears also goes to `tracing`, as a DEBUG event with the target
+    fn map_replay<L>(self, map: impl FnOnce(K) -> L) -> RetryLayer<C, L, N> {
+        let Shared { settings, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
+        RetryLayer { shared: Shared { settings, classifier, replay: map(replay), on_retry, give_ups, timer_check } }
+    }
+
+    fn observed_by<O>(self, observer: O) -> RetryLayer<C, K, (N, O)> {
+        let Shared { settings, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
+        let on_retry = (on_retry, observer);
+        RetryLayer { shared: Shared { settings, classifier, replay, on_retry, give_ups, timer_check } }
+    }
+
+    /// Calls this before the wait for every retry, after what was set before. The same goes to `tracing`, as a DEBUG event with the target
     /// `tower_rampart::retry`.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
     ///
     /// let layer = RetryLayer::new_for_http().on_retry(|event| {
-    ///     println!("attempt {} failed: {}", event.attempt(), event.verdict().reason());
+    ///     println!("{:?}: attempt {} failed: {}", event.host(), event.attempt(), event.verdict().reason());
     /// });
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn on_retry<F: Fn(&RetryEvent)>(self, on_retry: F) -> RetryLayer<C, K, F> {
-        let Shared { settings, classifier, replay, on_retry: _ } = self.shared;
-        RetryLayer { shared: Shared { settings, classifier, replay, on_retry } }
+    pub fn on_retry<F>(self, on_retry: F) -> RetryLayer<C, K, (N, F)>
+    where
+        F: Fn(&RetryEvent<'_>),
+    {
+        self.observed_by(on_retry)
     }
 
-    fn map_replay<L>(self, map: impl FnOnce(K) -> L) -> RetryLayer<C, L, N> {
-        let Shared { settings, classifier, replay, on_retry } = self.shared;
-        RetryLayer { shared: Shared { settings, classifier, replay: map(replay), on_retry } }
+    /// Calls this for every retry that was wanted and not made: when the attempts are used up, the budget is empty, the
+    /// request is not idempotent, … Not for an outcome that is not worth a retry.
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new_for_http().on_give_up(|event| {
+    ///     println!("{:?}: gave up ({}): {}", event.host(), event.kind(), event.verdict().reason());
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_give_up<F>(self, on_give_up: F) -> RetryLayer<C, K, (N, OnGiveUp<F>)>
+    where
+        F: Fn(&GiveUpEvent<'_>),
+    {
+        self.observed_by(OnGiveUp(on_give_up))
     }
 }
 
@@ -293,14 +357,61 @@ impl<C, I, N> RetryLayer<C, ReplayBodies<I>, N> {
     /// ```
     #[must_use]
     pub fn idempotent<P: Fn(&Parts) -> bool>(self, predicate: P) -> RetryLayer<C, ReplayBodies<P>, N> {
-        self.map_replay(|ReplayBodies { max_bytes, idempotency: _ }| ReplayBodies { max_bytes, idempotency: predicate })
+        self.map_replay(|ReplayBodies { max_bytes, http }| ReplayBodies {
+            max_bytes,
+            http: http.idempotency(predicate),
+        })
     }
 
     /// How many bytes of a body are kept for a replay. A body of exactly so many can be replayed; a larger one is sent
     /// once. With 0 no body is kept.
     #[must_use]
     pub fn max_replay_bytes(self, bytes: usize) -> Self {
-        self.map_replay(|ReplayBodies { max_bytes: _, idempotency }| ReplayBodies { max_bytes: bytes, idempotency })
+        self.map_replay(|ReplayBodies { max_bytes: _, http }| ReplayBodies { max_bytes: bytes, http })
+    }
+
+    /// Names the partition of a request, such as its tenant, in the events of retries and give-ups. Asked only for those.
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new_for_http()
+    ///     .partition_label(|request| Some(request.headers.get("x-tenant-id")?.to_str().ok()?.to_owned()));
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn partition_label<F>(self, label: F) -> Self
+    where
+        F: Fn(&Parts) -> Option<String> + Send + Sync + 'static,
+    {
+        self.map_replay(|ReplayBodies { max_bytes, mut http }| {
+            http.partition_label = Some(PartitionLabel::new(label));
+            ReplayBodies { max_bytes, http }
+        })
+    }
+
+    /// Keeps bodies by cloning them, for bodies that are `Clone`: the inner service then sees the caller's own
+    /// `Request<B>` and no [`ReplayBody`](super::ReplayBody).
+    ///
+    /// With a classifier of your own this is what [`new`](RetryLayer::new) does, but for HTTP requests: the
+    /// [`Deadline`](super::Deadline) in a request counts, attempts are numbered, responses carry a
+    /// [`RetryReport`](super::RetryReport), and only idempotent requests are repeated.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http_body_util::Full;
+    /// use tower::{Layer, service_fn};
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new_for_http().clone_bodies();
+    /// let service = layer.layer(service_fn(|_: http::Request<Full<Bytes>>| async {
+    ///     Ok::<_, std::io::Error>(http::Response::new(String::new()))
+    /// }));
+    /// # let _ = service;
+    /// ```
+    #[must_use]
+    pub fn clone_bodies(self) -> RetryLayer<C, CloneBodies<I>, N> {
+        self.map_replay(|ReplayBodies { max_bytes: _, http }| CloneBodies { http })
     }
 }
 
@@ -353,11 +464,30 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    /// Makes the future of a call, which sends nothing before its first poll.
     fn call(&mut self, request: Req) -> Self::Future {
         // The instance that was polled ready goes with the call; a clone of it need not be ready.
         let clone = self.inner.clone();
         let service = mem::replace(&mut self.inner, clone);
         ResponseFuture::new(service, Arc::clone(&self.shared), request)
+    }
+}
+
+impl TimerCheck {
+    /// Panics without the time driver of tokio, whose message says how to enable it.
+    #[inline]
+    pub(super) fn run(&self) {
+        if !self.0.load(Ordering::Relaxed) {
+            drop(tokio::time::sleep(Duration::ZERO));
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A copy may be used on another runtime.
+impl Clone for TimerCheck {
+    fn clone(&self) -> Self {
+        Self::default()
     }
 }
 

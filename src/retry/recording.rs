@@ -103,7 +103,7 @@ impl<B: Body> Recording<B> {
     /// error from now on: an end would make what it sent look complete.
     ///
     /// Checks and takes in one step, since that reader may go on reading in between.
-    pub(super) fn take_back(&self, answered: bool) -> Result<(), GiveUp> {
+    pub(super) fn rewind(&self, answered: bool) -> Result<(), GiveUp> {
         let mut tape = self.lock();
         if matches!(tape.source, Source::Failed) {
             return Err(GiveUp::BodyFailed);
@@ -399,7 +399,7 @@ mod tests {
             let recording = Recording::new(Full::new(Bytes::from(vec![7; size])), 64 * 1024);
             let mut first = Recording::read(&recording, true);
             assert_eq!(next(&mut first).unwrap().len(), size);
-            recording.take_back(false).unwrap();
+            recording.rewind(false).unwrap();
             let mut last = Recording::read(&recording, false);
             assert_eq!(next(&mut last).unwrap().len(), size);
             let copy = &recording.lock().copy;

@@ -5,10 +5,14 @@
 mod bodies;
 mod budgets;
 mod cancel;
+mod cut;
 mod differential;
 mod hostile;
 mod model;
+mod observers;
 mod readiness;
+mod reports;
+mod resend;
 mod rules;
 mod settings;
 mod support;
