@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use http::{Request, Response};
 use http_body_util::Full;
-use tower::limit::ConcurrencyLimitLayer;
+use tower::limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_rampart::breaker::State;
 use tower_rampart::classify::{Class, Counters, HttpClassifier, Processed, Reason, Verdict, classifier_fn};
@@ -84,7 +84,7 @@ async fn rule_6_a_hang_in_readiness_opens_a_breaker_and_proves_that_nothing_was_
     let handle = breaker.breaker();
     let upstream = Upstream::new([answer(200)]);
     let log = upstream.log();
-    let limit = ConcurrencyLimitLayer::new(1);
+    let limit = GlobalConcurrencyLimitLayer::new(1);
     let mut holder = limit.layer(upstream.clone());
     let _place = ServiceExt::<Request<Body>>::ready(&mut holder).await.unwrap();
     let retry = layer().max_attempts(2).attempt_timeout(SECOND);
@@ -102,7 +102,7 @@ async fn rule_6_a_hang_in_readiness_opens_a_breaker_and_proves_that_nothing_was_
 async fn rule_6_a_post_that_waited_for_readiness_is_sent_when_there_is_a_place() {
     let upstream = Upstream::new([answer(201)]);
     let log = upstream.log();
-    let limit = ConcurrencyLimitLayer::new(1);
+    let limit = GlobalConcurrencyLimitLayer::new(1);
     let mut holder = limit.layer(upstream.clone());
     ServiceExt::<Request<Body>>::ready(&mut holder).await.unwrap();
     let stack = ServiceBuilder::new()
