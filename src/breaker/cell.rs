@@ -223,6 +223,18 @@ impl Cell {
         attempt.can_be_refused_in(self.mode())
     }
 
+    /// Whether it, or the breaker around it, may treat retries otherwise than first attempts.
+    #[inline]
+    pub(super) fn spares_first_attempts(&self) -> bool {
+        !self.word().is_plainly_closed() && self.spares_first_attempts_seldom()
+    }
+
+    #[inline(never)]
+    fn spares_first_attempts_seldom(&self) -> bool {
+        let spares = |cell: &Self| cell.mode() == Mode::RetriesOnly;
+        spares(self) || self.outer().is_some_and(|outer| spares(outer))
+    }
+
     /// For how many milliseconds those go first that have not failed as probes; `awaited` tells of a generation whether
     /// one of them has found no place.
     pub(super) fn turn_ends(&self, awaited: impl Fn(u32) -> bool) -> Option<(State, u64)> {

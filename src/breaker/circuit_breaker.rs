@@ -3,10 +3,12 @@ use std::sync::Arc;
 
 use super::cell::Cell;
 use super::engine::Attempt;
+use super::partition::Unpartitioned;
 use super::permit::Ticket;
+use super::requests::AnyRequests;
 use super::{CircuitBreakerLayer, CircuitOpen, Mode, Permit, Snapshot, State, Watch};
 use crate::BoxError;
-use crate::classify::Classifier;
+use crate::classify::{Classifier, HeadOnly};
 
 /// One circuit breaker: that of a partition, or the only one of a layer that is not partitioned.
 ///
@@ -47,7 +49,7 @@ impl CircuitBreaker {
     /// # let _ = breaker;
     /// ```
     #[must_use]
-    pub fn builder() -> CircuitBreakerLayer<()> {
+    pub fn builder() -> CircuitBreakerLayer<(), Unpartitioned, HeadOnly, AnyRequests> {
         CircuitBreakerLayer::new(())
     }
 

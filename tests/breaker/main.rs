@@ -15,5 +15,6 @@ mod settings;
 mod support;
 mod telemetry;
 mod turns;
+mod types;
 mod watch;
 mod window;
