@@ -20,6 +20,8 @@ use super::window::{Counts, Recorder, Shape};
 use super::word::{Phase, Word};
 use super::{Cause, CircuitBreaker, Mode, State};
 use crate::classify::{Health, Verdict};
+use crate::cut;
+use crate::deadline::Deadline;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
 
 /// One breaker in its concurrent form.
@@ -57,6 +59,8 @@ pub(super) enum Ending {
     /// With the wait that the server asks for.
     Judged(Health, Option<Duration>),
     Abandoned,
+    /// Dropped because a time limit cut it.
+    TimedOut,
 }
 
 impl From<&Verdict> for Ending {
@@ -190,6 +194,17 @@ impl Cell {
 
     pub(super) fn now(&self) -> Moment {
         self.shared.clock.now()
+    }
+
+    /// The moment at which a call will be cut.
+    #[inline]
+    pub(super) fn moment_of(&self, deadline: Option<Deadline>) -> Moment {
+        deadline.map_or(Moment::NEVER, |deadline| self.shared.clock.moment_of(deadline))
+    }
+
+    /// Whether what is being dropped is cut by a time limit. Reads the clock only if there is a deadline.
+    pub(super) fn is_cut(&self, deadline: Moment) -> bool {
+        cut::is_cutting() || (deadline < Moment::NEVER && self.now() >= deadline)
     }
 
     /// When a call begins, if a setting needs to know.

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::cell::Cell;
+use super::clock::Moment;
 use super::engine::Attempt;
 use super::partition::Unpartitioned;
 use super::permit::Ticket;
@@ -59,7 +60,7 @@ impl CircuitBreaker {
     ///
     /// [`CircuitOpen`] if the call must not be made.
     pub fn try_acquire(&self) -> Result<Permit, Box<CircuitOpen>> {
-        Ticket::take(self.cell.clone(), Attempt::First).map(Permit::new)
+        Ticket::take(self.cell.clone(), Attempt::First, Moment::NEVER).map(Permit::new)
     }
 
     /// Asks for the right to repeat a call: the same, except in the mode [`RetriesOnly`](Mode::RetriesOnly).
@@ -68,7 +69,7 @@ impl CircuitBreaker {
     ///
     /// [`CircuitOpen`] if the call must not be repeated.
     pub fn try_acquire_retry(&self) -> Result<Permit, Box<CircuitOpen>> {
-        Ticket::take(self.cell.clone(), Attempt::Retry).map(Permit::new)
+        Ticket::take(self.cell.clone(), Attempt::Retry, Moment::NEVER).map(Permit::new)
     }
 
     /// Makes a call, if it may be made, and learns from its outcome.

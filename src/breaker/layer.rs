@@ -31,7 +31,7 @@ use crate::classify::{GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
 /// | [`half_open`](Self::half_open) | 3 probes at once, 2 successes close |
 /// | [`probe_lease`](Self::probe_lease) | 30 seconds |
 /// | [`ramp`](Self::ramp) | none |
-/// | [`abandoned`](Self::abandoned) | a failure after the limit of the slow calls, if there is one |
+/// | [`abandoned`](Self::abandoned) | a failure at a time limit, or after the limit of the slow calls if there is one |
 /// | [`mode`](Self::mode) | automatic |
 /// | [`partition_by`](Self::partition_by) | one breaker for all |
 /// | [`within`](Self::within) | partitions do not nest |
@@ -289,8 +289,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     }
 
     /// Also opens when at least this share of the calls in the window took longer than `limit`. Calls that are dropped
-    /// after that limit, as a time limit further outside does it, then count as failures: see
-    /// [`abandoned`](Self::abandoned).
+    /// after that limit then count as failures, whoever dropped them: see [`abandoned`](Self::abandoned).
     ///
     /// # Panics
     ///
@@ -374,7 +373,10 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         self.set(|settings| settings.set_ramp(shares, calls))
     }
 
-    /// What it learns from calls that are dropped before they end.
+    /// What the breaker learns from calls that are dropped before they end.
+    ///
+    /// If not set: that a call failed if a time limit cut it, or if it ran longer than the limit of the
+    /// [slow calls](Self::slow_calls) where there is one.
     #[must_use]
     pub fn abandoned(self, abandoned: Abandoned) -> Self {
         self.set(|settings| settings.set_abandoned(abandoned))

@@ -4,11 +4,10 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::circuit_open::CircuitOpen;
 use super::engine::Attempt;
-use super::future::ResponseFuture;
+use super::future::{Asking, ResponseFuture};
 use super::partition::{Keyed, Partition, Unpartitioned};
-use super::permit::Ticket;
+use super::permit::{Ticket, rejected};
 use super::registry::{ForCall, Registry};
 use super::requests::{HttpRequests, Requests};
 use crate::BoxError;
@@ -70,8 +69,12 @@ where
         let attempt = if is_retry { Attempt::Retry } else { Attempt::First };
         let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
         match cell.refusal(attempt) {
-            None => ResponseFuture::start(&mut self.inner, request, (cell, attempt), classifier, scope),
-            Some(refusal) => ResponseFuture::refused(Box::new(CircuitOpen::new(cell, refusal)), classifier, scope),
+            None => {
+                let deadline = cell.moment_of(self.requests.deadline(&request));
+                let asking = Asking { cell, attempt, deadline };
+                ResponseFuture::start(&mut self.inner, request, asking, classifier, scope)
+            }
+            Some(refusal) => ResponseFuture::refused(rejected(cell, refusal), classifier, scope),
         }
     }
 }

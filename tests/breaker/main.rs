@@ -14,6 +14,7 @@ mod service;
 mod settings;
 mod support;
 mod telemetry;
+mod timeouts;
 mod turns;
 mod types;
 mod watch;
