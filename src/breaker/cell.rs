@@ -20,6 +20,8 @@ use super::window::{Counts, Recorder, Shape};
 use super::word::{Phase, Word};
 use super::{Cause, CircuitBreaker, Mode, State};
 use crate::classify::{Health, Verdict};
+use crate::cut;
+use crate::deadline::Deadline;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
 
 /// One breaker in its concurrent form.
@@ -57,6 +59,8 @@ pub(super) enum Ending {
     /// With the wait that the server asks for.
     Judged(Health, Option<Duration>),
     Abandoned,
+    /// Dropped because a time limit cut it.
+    TimedOut,
 }
 
 impl From<&Verdict> for Ending {
@@ -192,6 +196,17 @@ impl Cell {
         self.shared.clock.now()
     }
 
+    /// The moment at which a call will be cut.
+    #[inline]
+    pub(super) fn moment_of(&self, deadline: Option<Deadline>) -> Moment {
+        deadline.map_or(Moment::NEVER, |deadline| self.shared.clock.moment_of(deadline))
+    }
+
+    /// Whether what is being dropped is cut by a time limit. Reads the clock only if there is a deadline.
+    pub(super) fn is_cut(&self, deadline: Moment) -> bool {
+        cut::is_cutting() || (deadline < Moment::NEVER && self.now() >= deadline)
+    }
+
     /// When a call begins, if a setting needs to know.
     #[inline]
     pub(super) fn begins(&self) -> Option<Stopwatch> {
@@ -221,6 +236,18 @@ impl Cell {
     /// Whether it may refuse such a call at all.
     pub(super) fn refuses(&self, attempt: Attempt) -> bool {
         attempt.can_be_refused_in(self.mode())
+    }
+
+    /// Whether it, or the breaker around it, may treat retries otherwise than first attempts.
+    #[inline]
+    pub(super) fn spares_first_attempts(&self) -> bool {
+        !self.word().is_plainly_closed() && self.spares_first_attempts_seldom()
+    }
+
+    #[inline(never)]
+    fn spares_first_attempts_seldom(&self) -> bool {
+        let spares = |cell: &Self| cell.mode() == Mode::RetriesOnly;
+        spares(self) || self.outer().is_some_and(|outer| spares(outer))
     }
 
     /// For how many milliseconds those go first that have not failed as probes; `awaited` tells of a generation whether

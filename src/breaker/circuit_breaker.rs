@@ -2,11 +2,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::cell::Cell;
+use super::clock::Moment;
 use super::engine::Attempt;
+use super::partition::Unpartitioned;
 use super::permit::Ticket;
+use super::requests::AnyRequests;
 use super::{CircuitBreakerLayer, CircuitOpen, Mode, Permit, Snapshot, State, Watch};
 use crate::BoxError;
-use crate::classify::Classifier;
+use crate::classify::{Classifier, HeadOnly};
 
 /// One circuit breaker: that of a partition, or the only one of a layer that is not partitioned.
 ///
@@ -47,7 +50,7 @@ impl CircuitBreaker {
     /// # let _ = breaker;
     /// ```
     #[must_use]
-    pub fn builder() -> CircuitBreakerLayer<()> {
+    pub fn builder() -> CircuitBreakerLayer<(), Unpartitioned, HeadOnly, AnyRequests> {
         CircuitBreakerLayer::new(())
     }
 
@@ -57,7 +60,7 @@ impl CircuitBreaker {
     ///
     /// [`CircuitOpen`] if the call must not be made.
     pub fn try_acquire(&self) -> Result<Permit, Box<CircuitOpen>> {
-        Ticket::take(self.cell.clone(), Attempt::First).map(Permit::new)
+        Ticket::take(self.cell.clone(), Attempt::First, Moment::NEVER).map(Permit::new)
     }
 
     /// Asks for the right to repeat a call: the same, except in the mode [`RetriesOnly`](Mode::RetriesOnly).
@@ -66,7 +69,7 @@ impl CircuitBreaker {
     ///
     /// [`CircuitOpen`] if the call must not be repeated.
     pub fn try_acquire_retry(&self) -> Result<Permit, Box<CircuitOpen>> {
-        Ticket::take(self.cell.clone(), Attempt::Retry).map(Permit::new)
+        Ticket::take(self.cell.clone(), Attempt::Retry, Moment::NEVER).map(Permit::new)
     }
 
     /// Makes a call, if it may be made, and learns from its outcome.

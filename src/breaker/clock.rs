@@ -3,6 +3,8 @@ use std::time::Duration;
 #[cfg(not(all(test, rampart_loom)))]
 use tokio::time::Instant;
 
+use crate::deadline::Deadline;
+
 /// The start of time for all breakers of one layer. Tokio's clock moves with a paused one in tests.
 #[cfg(not(all(test, rampart_loom)))]
 #[derive(Clone, Debug)]
@@ -41,6 +43,10 @@ impl Clock {
         Moment(self.now.load(std::sync::atomic::Ordering::SeqCst))
     }
 
+    pub(super) fn moment_of(&self, _: Deadline) -> Moment {
+        Moment::NEVER
+    }
+
     pub(super) fn set(&self, now: Duration) {
         self.now.store(nanos(now), std::sync::atomic::Ordering::SeqCst);
     }
@@ -55,9 +61,17 @@ impl Clock {
     pub(super) fn now(&self) -> Moment {
         Moment(nanos(Instant::now().saturating_duration_since(self.start)))
     }
+
+    /// Reads no clock.
+    pub(super) fn moment_of(&self, deadline: Deadline) -> Moment {
+        Moment(nanos(deadline.instant().saturating_duration_since(self.start)))
+    }
 }
 
 impl Moment {
+    /// Further ahead than any clock comes.
+    pub(super) const NEVER: Self = Self(u64::MAX);
+
     #[cfg(test)]
     pub(super) fn at(since_start: Duration) -> Self {
         Self(nanos(since_start))

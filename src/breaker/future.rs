@@ -8,13 +8,15 @@ use std::task::{Context, Poll, Waker, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::cell::Cell;
+use super::cell::{Cell, Ending};
 use super::circuit_open::CircuitOpen;
+use super::clock::Moment;
 use super::engine::Attempt;
-use super::permit::{Ticket, panicked};
+use super::permit::{Ticket, panicked, rejected};
 use crate::BoxError;
 use crate::classify::body::Settle;
 use crate::classify::{Classifier, HeadOnly, Scope, Verdict};
+use crate::cut::{self, Sent};
 
 pin_project! {
     /// The future of [`CircuitBreakerService`](super::CircuitBreakerService).
@@ -31,15 +33,28 @@ pin_project! {
     #[project = StageProj]
     enum Stage<S, F, Req> {
         // Holds no permit: nothing is asked of the upstream until the inner service is ready.
-        Waiting { service: S, request: Option<Req>, asking: Option<Asking> },
+        Waiting { service: S, request: Option<Req>, waiter: Waiter },
         Calling { #[pin] future: F, ticket: Ticket },
         // With the error of a call that never reached the inner service, until it has been told.
         Over { error: Option<BoxError> },
     }
 }
 
-/// Whom a call asks, and as what.
-pub(super) type Asking = (Arc<Cell>, Attempt);
+/// The breaker that a call asks, and as what.
+pub(super) struct Asking {
+    pub(super) cell: Arc<Cell>,
+    pub(super) attempt: Attempt,
+    /// When a time limit cuts the call.
+    pub(super) deadline: Moment,
+}
+
+/// A call that waits until the inner service is ready.
+struct Waiter {
+    /// Nothing once the waiting is over.
+    asking: Option<Asking>,
+    /// Whether the inner service was asked and was not ready.
+    has_waited: bool,
+}
 
 impl<S, C, Req, J> ResponseFuture<S, S::Future, C, Req, J>
 where
@@ -54,32 +69,32 @@ where
     where
         S: Clone,
     {
-        let (cell, attempt) = &asking;
-        if !cell.is_closed() {
+        if !asking.cell.is_closed() {
             // A probe does not begin before somebody polls it.
-            return Self::waiting(service, request, asking, classifier, scope);
+            return Self::waiting(service, request, asking, false, classifier, scope);
         }
         // Wakes nobody: the first poll asks again.
         let mut cx = Context::from_waker(Waker::noop());
-        match poll_ready(service, (cell, *attempt), &classifier, &mut cx) {
+        match poll_ready(service, &asking, &classifier, &mut cx) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => return Self::ended(service, error, classifier, scope),
-            Poll::Pending => return Self::waiting(service, request, asking, classifier, scope),
+            Poll::Pending => return Self::waiting(service, request, asking, true, classifier, scope),
         }
-        let (cell, attempt) = asking;
-        match Ticket::counted(cell) {
+        let Asking { cell, attempt, deadline } = asking;
+        match Ticket::counted(cell, deadline) {
             Ok(ticket) => Self::calling(service, request, ticket, classifier, scope),
-            Err(cell) => Self::start_with_kin(service, request, (cell, attempt), classifier, scope),
+            Err(cell) => Self::start_with_kin(service, request, Asking { cell, attempt, deadline }, classifier, scope),
         }
     }
 
     /// The same for a breaker that has kin, or that has opened meanwhile.
     #[inline(never)]
-    fn start_with_kin(service: &mut S, request: Req, (cell, attempt): Asking, classifier: C, scope: J) -> Self
+    fn start_with_kin(service: &mut S, request: Req, asking: Asking, classifier: C, scope: J) -> Self
     where
         S: Clone,
     {
-        match Ticket::take(cell, attempt) {
+        let Asking { cell, attempt, deadline } = asking;
+        match Ticket::take(cell, attempt, deadline) {
             Ok(ticket) => Self::calling(service, request, ticket, classifier, scope),
             Err(open) => Self::ended(service, open, classifier, scope),
         }
@@ -95,13 +110,14 @@ where
     }
 
     #[cold]
-    fn waiting(service: &mut S, request: Req, asking: Asking, classifier: C, scope: J) -> Self
+    fn waiting(service: &mut S, request: Req, asking: Asking, has_waited: bool, classifier: C, scope: J) -> Self
     where
         S: Clone,
     {
         let clone = service.clone();
         let service = mem::replace(service, clone);
-        Self { stage: Stage::Waiting { service, request: Some(request), asking: Some(asking) }, classifier, scope }
+        let waiter = Waiter { asking: Some(asking), has_waited };
+        Self { stage: Stage::Waiting { service, request: Some(request), waiter }, classifier, scope }
     }
 
     /// Lets go of a readiness that is not used, and of a service that has failed.
@@ -134,8 +150,8 @@ where
         let mut this = self.project();
         loop {
             match this.stage.as_mut().project() {
-                StageProj::Waiting { service, request, asking } => {
-                    let called = ready!(call_when_ready(service, request, asking, this.classifier, cx));
+                StageProj::Waiting { service, request, waiter } => {
+                    let called = ready!(call_when_ready(service, request, waiter, this.classifier, cx));
                     match called {
                         Ok((future, ticket)) => this.stage.set(Stage::Calling { future, ticket }),
                         Err(error) => {
@@ -173,7 +189,7 @@ where
                 }
                 StageProj::Over { error } => match error.take() {
                     Some(error) => return Poll::Ready(Err(error)),
-                    None => panic!("ResponseFuture polled after it was ready"),
+                    None => polled_again(),
                 },
             }
         }
@@ -184,7 +200,7 @@ where
 fn call_when_ready<S, C, Req>(
     service: &mut S,
     request: &mut Option<Req>,
-    asking: &mut Option<Asking>,
+    waiter: &mut Waiter,
     classifier: &C,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(S::Future, Ticket), BoxError>>
@@ -193,27 +209,55 @@ where
     S::Error: Into<BoxError>,
     C: Classifier<S::Response>,
 {
-    let Some((cell, attempt)) = asking else { unreachable!("the cell goes along with the call, when the stage ends") };
+    // Taken until the service says that it is not ready: a call that ends, or panics, no longer waits.
+    let Some(asking) = waiter.asking.take() else { polled_again() };
     // It may have opened while this waited.
-    if let Some(refusal) = cell.refusal(*attempt) {
-        return Poll::Ready(Err(Box::new(CircuitOpen::new(cell.clone(), refusal))));
+    if let Some(refusal) = asking.cell.refusal(asking.attempt) {
+        return Poll::Ready(Err(rejected(asking.cell, refusal)));
     }
-    ready!(poll_ready(service, (cell, *attempt), classifier, cx))?;
-    let (Some((cell, attempt)), Some(request)) = (asking.take(), request.take()) else {
-        unreachable!("both are taken once, when the stage ends")
+    match poll_ready(service, &asking, classifier, cx)? {
+        Poll::Ready(()) => {}
+        Poll::Pending => {
+            *waiter = Waiter { asking: Some(asking), has_waited: true };
+            return Poll::Pending;
+        }
+    }
+    let Some(request) = request.take() else { polled_again() };
+    let Asking { cell, attempt, deadline } = asking;
+    let mut ticket = match Ticket::take(cell, attempt, deadline) {
+        Ok(ticket) => ticket,
+        Err(open) => return Poll::Ready(Err(open)),
     };
-    let mut ticket = Ticket::take(cell, attempt)?;
     let guard = OnPanic::new(|| ticket.panicked());
     let future = service.call(request);
     guard.disarm();
     Poll::Ready(Ok((future, ticket)))
 }
 
+/// A call that a time limit cuts while the inner service is not ready has failed: it hung in there.
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let Some(Asking { cell, attempt, deadline }) = self.asking.take() else { return };
+        cut::report(Sent::No);
+        if !self.has_waited || !cell.is_cut(deadline) {
+            return;
+        }
+        if let Ok(held) = cell.acquire(attempt) {
+            cell.settle_held(held, None, Ending::TimedOut);
+        }
+    }
+}
+
+#[cold]
+fn polled_again() -> ! {
+    panic!("ResponseFuture polled after it was ready")
+}
+
 /// A service that fails before it takes the call has failed all the same.
 #[inline]
 fn poll_ready<S, C, Req>(
     service: &mut S,
-    (cell, attempt): (&Arc<Cell>, Attempt),
+    Asking { cell, attempt, deadline }: &Asking,
     classifier: &C,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), BoxError>>
@@ -223,7 +267,7 @@ where
     C: Classifier<S::Response>,
 {
     let unready = |verdict: &Verdict| {
-        if let Ok(ticket) = Ticket::take(cell.clone(), attempt) {
+        if let Ok(ticket) = Ticket::take(cell.clone(), *attempt, *deadline) {
             ticket.settle(verdict);
         }
     };
@@ -273,5 +317,118 @@ impl<S, F, C, Req, J> fmt::Debug for ResponseFuture<S, F, C, Req, J> {
             Stage::Over { .. } => "Over",
         };
         f.debug_struct("ResponseFuture").field("stage", &stage).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(rampart_loom)))]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::pending;
+    use std::time::Duration;
+
+    use http::{Request, Response};
+    use tower::{Layer, service_fn};
+
+    use crate::CircuitBreakerLayer;
+    use crate::breaker::{Abandoned, State, Window};
+    use crate::cut::{Sent, cut};
+
+    use super::*;
+
+    /// Never ready, or never answers.
+    #[derive(Clone)]
+    struct Hangs {
+        in_readiness: bool,
+    }
+
+    impl Service<Request<()>> for Hangs {
+        type Response = Response<()>;
+        type Error = Infallible;
+        type Future = std::future::Pending<Result<Response<()>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            if self.in_readiness { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+
+        fn call(&mut self, _: Request<()>) -> Self::Future {
+            pending()
+        }
+    }
+
+    /// A call that is polled so often and then cut; what became of its request.
+    fn cut_after(polls: u32, layer: &CircuitBreakerLayer, in_readiness: bool) -> Sent {
+        let mut call = Box::pin(layer.layer(Hangs { in_readiness }).call(Request::new(())));
+        for _ in 0..polls {
+            assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        cut(|| drop(call))
+    }
+
+    fn counts(layer: &CircuitBreakerLayer) -> (u64, u64) {
+        let snapshot = layer.breaker().snapshot();
+        (snapshot.calls, snapshot.failures)
+    }
+
+    #[test]
+    fn rule_3_a_default_breaker_opens_on_calls_that_are_cut() {
+        for (in_readiness, sent) in [(false, Sent::Maybe), (true, Sent::No)] {
+            let layer = CircuitBreakerLayer::new_for_http();
+            for call in 0..10 {
+                assert_eq!((layer.breaker().state(), counts(&layer)), (State::Closed, (call, call)));
+                assert_eq!(cut_after(2, &layer, in_readiness), sent);
+            }
+            assert_eq!(layer.breaker().state(), State::Open, "in readiness: {in_readiness}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rule_3_a_probe_that_is_cut_fails_at_once() {
+        for in_readiness in [false, true] {
+            let layer = CircuitBreakerLayer::new_for_http().window(Window::count(1));
+            cut_after(1, &layer, in_readiness);
+            tokio::time::advance(Duration::from_secs(30)).await;
+            assert_eq!(counts(&layer), (1, 1));
+            cut_after(1, &layer, in_readiness);
+            let snapshot = layer.breaker().snapshot();
+            assert_eq!((snapshot.state, snapshot.generation, snapshot.rejected), (State::Open, 3, 0));
+        }
+    }
+
+    #[test]
+    fn rule_3_the_word_of_the_user_counts_more_than_a_cut() {
+        let layer = CircuitBreakerLayer::new_for_http();
+        let neutral = layer.clone().abandoned(Abandoned::Neutral);
+        let late = layer.abandoned(Abandoned::FailureAfter(Duration::from_secs(3_600)));
+        for (layer, failures) in [(neutral, 0), (late, 1)] {
+            assert_eq!(cut_after(1, &layer, false), Sent::Maybe);
+            assert_eq!(counts(&layer), (failures, failures));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rule_3_a_call_that_has_not_waited_is_unsent_and_teaches_nothing() {
+        let layer = CircuitBreakerLayer::new_for_http().window(Window::count(1));
+        cut_after(1, &layer, false);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(cut_after(0, &layer, true), Sent::No);
+        assert_eq!(layer.breaker().snapshot().generation, 1, "no probe has begun");
+    }
+
+    #[test]
+    fn rule_3_a_permit_that_is_dropped_by_a_cut_is_a_failure() {
+        let breaker = CircuitBreakerLayer::new_for_http().breaker();
+        let permit = breaker.try_acquire();
+        assert_eq!(cut(|| drop(permit)), Sent::Maybe);
+        assert_eq!((breaker.snapshot().calls, breaker.snapshot().failures), (1, 1));
+    }
+
+    #[test]
+    fn rule_3_a_call_that_had_ended_is_not_cut() {
+        let layer = CircuitBreakerLayer::new_for_http();
+        let ok = service_fn(|_: Request<()>| std::future::ready(Ok::<_, Infallible>(Response::new(()))));
+        let mut call = Box::pin(layer.layer(ok).call(Request::new(())));
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        cut(|| drop(call));
+        assert_eq!(counts(&layer), (1, 0));
     }
 }

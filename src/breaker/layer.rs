@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::partition::{Keyed, TellingRetries, Unpartitioned, Within};
+use super::partition::{Keyed, Unpartitioned, Within};
 use super::registry::Registry;
+use super::requests::{AnyRequests, HttpRequests};
 use super::service::CircuitBreakerService;
 use super::settings::Settings;
 use super::{Abandoned, CircuitBreaker, Handle, Mode, Window};
@@ -30,7 +31,7 @@ use crate::classify::{GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
 /// | [`half_open`](Self::half_open) | 3 probes at once, 2 successes close |
 /// | [`probe_lease`](Self::probe_lease) | 30 seconds |
 /// | [`ramp`](Self::ramp) | none |
-/// | [`abandoned`](Self::abandoned) | a failure after the limit of the slow calls, if there is one |
+/// | [`abandoned`](Self::abandoned) | a failure at a time limit, or after the limit of the slow calls if there is one |
 /// | [`mode`](Self::mode) | automatic |
 /// | [`partition_by`](Self::partition_by) | one breaker for all |
 /// | [`within`](Self::within) | partitions do not nest |
@@ -65,10 +66,11 @@ use crate::classify::{GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
 /// }));
 /// # let _ = (service, breakers);
 /// ```
-pub struct CircuitBreakerLayer<C, P: Keyed = Unpartitioned, J = HeadOnly> {
+pub struct CircuitBreakerLayer<C = HttpClassifier, P: Keyed = Unpartitioned, J = HeadOnly, R = HttpRequests> {
     classifier: C,
     partition: P,
     scope: J,
+    requests: R,
     settings: Settings,
     registry: Shared<P::Key>,
 }
@@ -76,11 +78,11 @@ pub struct CircuitBreakerLayer<C, P: Keyed = Unpartitioned, J = HeadOnly> {
 /// Made when first asked for.
 type Shared<K> = Arc<OnceLock<Arc<Registry<K>>>>;
 
-impl CircuitBreakerLayer<HttpClassifier> {
+impl CircuitBreakerLayer {
     /// Judges HTTP responses and errors by the defaults of [`HttpClassifier`].
     #[must_use]
     pub fn new_for_http() -> Self {
-        Self::new(HttpClassifier::new())
+        Self::with(HttpClassifier::new(), HttpRequests)
     }
 }
 
@@ -91,25 +93,36 @@ impl CircuitBreakerLayer<GrpcClassifier> {
     /// success as soon as it begins.
     #[must_use]
     pub fn new_for_grpc() -> Self {
-        Self::new(GrpcClassifier::new())
+        Self::with(GrpcClassifier::new(), HttpRequests)
     }
 }
 
-impl<C> CircuitBreakerLayer<C> {
+impl<C> CircuitBreakerLayer<C, Unpartitioned, HeadOnly, AnyRequests> {
     /// Judges by a classifier of your own, which need not be about HTTP.
+    ///
+    /// Reads nothing from the requests. For HTTP requests write
+    /// [`new_for_http()`](CircuitBreakerLayer::new_for_http) and [`classifier`](Self::classifier), so that the breaker
+    /// sees the [`Deadline`](crate::retry::Deadline) of a call.
     #[must_use]
     pub fn new(classifier: C) -> Self {
+        Self::with(classifier, AnyRequests)
+    }
+}
+
+impl<C, R> CircuitBreakerLayer<C, Unpartitioned, HeadOnly, R> {
+    fn with(classifier: C, requests: R) -> Self {
         Self {
             classifier,
             partition: Unpartitioned,
             scope: HeadOnly,
+            requests,
             settings: Settings::default(),
             registry: Shared::default(),
         }
     }
 }
 
-impl<C, J> CircuitBreakerLayer<C, Unpartitioned, J> {
+impl<C, J, R> CircuitBreakerLayer<C, Unpartitioned, J, R> {
     /// The only breaker of a layer that is not partitioned.
     #[must_use]
     pub fn breaker(&self) -> CircuitBreaker {
@@ -128,24 +141,13 @@ impl<C, J> CircuitBreakerLayer<C, Unpartitioned, J> {
     /// let _ = CircuitBreakerLayer::new_for_http().within(partition::host(), 0.5).partition_by(tenants);
     /// ```
     #[must_use]
-    pub fn partition_by<P: Keyed>(self, partition: P) -> CircuitBreakerLayer<C, P, J> {
-        let Self { classifier, partition: Unpartitioned, scope, settings, registry: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
+    pub fn partition_by<P: Keyed>(self, partition: P) -> CircuitBreakerLayer<C, P, J, R> {
+        let Self { classifier, partition: Unpartitioned, scope, requests, settings, registry: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry: Shared::default() }
     }
 }
 
-impl<C, J> CircuitBreakerLayer<C, TellingRetries<Unpartitioned>, J> {
-    /// One breaker for each key that this finds in a request, which still tells retries: see
-    /// [`partition`](super::partition).
-    #[must_use]
-    pub fn partition_by<P: Keyed>(self, partition: P) -> CircuitBreakerLayer<C, TellingRetries<P>, J> {
-        let Self { classifier, partition: TellingRetries(Unpartitioned), scope, settings, registry: _ } = self;
-        let partition = TellingRetries(partition);
-        CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
-    }
-}
-
-impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
+impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// Watches and controls the breakers, also after the services have been moved or boxed.
     #[must_use]
     pub fn handle(&self) -> Handle<P::Key> {
@@ -203,11 +205,11 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
     ///
     /// If the share is not over 0 and at most 1, or if the partitions are within others already.
     #[must_use]
-    pub fn within<Q: Keyed>(self, outer: Q, share: f64) -> CircuitBreakerLayer<C, Within<P, Q>, J> {
-        let Self { classifier, partition, scope, mut settings, registry: _ } = self;
+    pub fn within<Q: Keyed>(self, outer: Q, share: f64) -> CircuitBreakerLayer<C, Within<P, Q>, J, R> {
+        let Self { classifier, partition, scope, requests, mut settings, registry: _ } = self;
         settings.set_share(share);
         let partition = Within { inner: partition, outer };
-        CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
+        CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry: Shared::default() }
     }
 
     /// A breaker [around others](Self::within) opens only if at least this many of them had calls lately. 3 if not set.
@@ -222,9 +224,9 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
 
     /// Judges by another classifier.
     #[must_use]
-    pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, P, J> {
-        let Self { classifier: _, partition, scope, settings, registry: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
+    pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, P, J, R> {
+        let Self { classifier: _, partition, scope, requests, settings, registry: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry: Shared::default() }
     }
 
     /// Learns from a success only when its body has ended, and from how: see [the table](crate::classify::body). For
@@ -251,9 +253,9 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn judge_body(self) -> CircuitBreakerLayer<C, P, WholeBody> {
-        let Self { classifier, partition, scope: _, settings, registry: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope: WholeBody, settings, registry: Shared::default() }
+    pub fn judge_body(self) -> CircuitBreakerLayer<C, P, WholeBody, R> {
+        let Self { classifier, partition, scope: _, requests, settings, registry: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope: WholeBody, requests, settings, registry: Shared::default() }
     }
 
     /// Which outcomes the rates are made of.
@@ -287,8 +289,7 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
     }
 
     /// Also opens when at least this share of the calls in the window took longer than `limit`. Calls that are dropped
-    /// after that limit, as a time limit further outside does it, then count as failures: see
-    /// [`abandoned`](Self::abandoned).
+    /// after that limit then count as failures, whoever dropped them: see [`abandoned`](Self::abandoned).
     ///
     /// # Panics
     ///
@@ -372,7 +373,10 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
         self.set(|settings| settings.set_ramp(shares, calls))
     }
 
-    /// What it learns from calls that are dropped before they end.
+    /// What the breaker learns from calls that are dropped before they end.
+    ///
+    /// If not set: that a call failed if a time limit cut it, or if it ran longer than the limit of the
+    /// [slow calls](Self::slow_calls) where there is one.
     #[must_use]
     pub fn abandoned(self, abandoned: Abandoned) -> Self {
         self.set(|settings| settings.set_abandoned(abandoned))
@@ -395,11 +399,11 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn refuse_only_retries(self) -> CircuitBreakerLayer<C, TellingRetries<P>, J> {
-        let Self { classifier, partition, scope, mut settings, registry: _ } = self;
+    pub fn refuse_only_retries(self) -> CircuitBreakerLayer<C, P, J> {
+        let Self { classifier, partition, scope, requests: _, mut settings, registry: _ } = self;
         settings.set_mode(Mode::RetriesOnly);
-        let partition = TellingRetries(partition);
-        CircuitBreakerLayer { classifier, partition, scope, settings, registry: Shared::default() }
+        let (requests, registry) = (HttpRequests, Shared::default());
+        CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry }
     }
 
     /// How many keys can have a breaker of their own. A breaker that is closed, has an empty window and no call under way
@@ -432,28 +436,29 @@ impl<C, P: Keyed, J> CircuitBreakerLayer<C, P, J> {
     }
 }
 
-impl<S, C: Clone, P: Keyed + Clone, J: Clone> Layer<S> for CircuitBreakerLayer<C, P, J> {
-    type Service = CircuitBreakerService<S, C, P, J>;
+impl<S, C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Layer<S> for CircuitBreakerLayer<C, P, J, R> {
+    type Service = CircuitBreakerService<S, C, P, J, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { classifier, partition, scope, settings: _, registry: _ } = self.clone();
-        CircuitBreakerService::new(inner, classifier, partition, self.registry().clone(), scope)
+        let Self { classifier, partition, scope, requests, settings: _, registry: _ } = self.clone();
+        CircuitBreakerService::new(inner, classifier, partition, self.registry().clone(), (scope, requests))
     }
 }
 
-impl<C: Clone, P: Keyed + Clone, J: Clone> Clone for CircuitBreakerLayer<C, P, J> {
+impl<C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Clone for CircuitBreakerLayer<C, P, J, R> {
     fn clone(&self) -> Self {
         Self {
             classifier: self.classifier.clone(),
             partition: self.partition.clone(),
             scope: self.scope.clone(),
+            requests: self.requests.clone(),
             settings: self.settings.clone(),
             registry: self.registry.clone(),
         }
     }
 }
 
-impl<C, P: Keyed, J> fmt::Debug for CircuitBreakerLayer<C, P, J> {
+impl<C, P: Keyed, J, R> fmt::Debug for CircuitBreakerLayer<C, P, J, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerLayer").field("settings", &self.settings).finish_non_exhaustive()
     }

@@ -7,11 +7,15 @@
 //!
 //! # Rules
 //!
-//! - Every call that is let through settles exactly once, whether it returns, fails, panics or is dropped. A dropped call
-//!   teaches nothing, unless it had already run too long: see [`Abandoned`]. A panic is a failure. A call ends with the
-//!   head of its answer, or [with the body](CircuitBreakerLayer::judge_body) if asked to.
+//! - Every call that is let through settles exactly once, whether it returns, fails, panics or is dropped. A panic is a
+//!   failure. A call ends with the head of its answer, or [with the body](CircuitBreakerLayer::judge_body) if asked to.
+//! - A dropped call teaches nothing, with three exceptions. It has failed if it ran longer than [`Abandoned`] says; if a
+//!   time limit of a [`RetryLayer`](crate::RetryLayer) around the breaker cut it; or if the
+//!   [`Deadline`](crate::retry::Deadline) in the extensions of its HTTP request has passed, for example because some other
+//!   timeout layer dropped it then. The last two also hold for a call that still waited for the inner service to be ready.
+//!   So an upstream that hangs opens a breaker with all defaults under a retry layer with an attempt timeout.
 //! - What a call teaches counts for the stretch of time it was let in. A probe of an earlier outage closes nothing.
-//! - A probe holds its place only for a while. No probe that hangs or gets lost keeps a healthy upstream shut out.
+//! - A probe holds its place only for a while, and one that a time limit cuts fails at once. No probe that hangs or gets lost keeps a healthy upstream shut out.
 //! - The rates are looked at with every outcome, so that one of exactly the limit opens at once.
 //! - A closed breaker takes no lock and allocates nothing, and reads the clock only if a setting asks for it: a window of
 //!   time or slow calls.
@@ -44,6 +48,7 @@ pub mod partition;
 mod permit;
 mod ramp;
 mod registry;
+mod requests;
 mod service;
 mod settings;
 mod snapshot;
@@ -60,6 +65,7 @@ pub use self::future::ResponseFuture;
 pub use self::handle::Handle;
 pub use self::layer::CircuitBreakerLayer;
 pub use self::permit::{Permit, Ticket};
+pub use self::requests::{AnyRequests, HttpRequests, Requests};
 pub use self::service::CircuitBreakerService;
 pub use self::settings::Abandoned;
 pub use self::snapshot::Snapshot;

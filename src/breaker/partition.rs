@@ -19,7 +19,6 @@ use papaya::Equivalent;
 
 pub use self::host::{ByHost, Host, host};
 use super::label::{DEFAULT, bare};
-use crate::attempt::Attempt;
 
 /// What the keys of a partition are, known before any request is.
 pub trait Keyed {
@@ -87,8 +86,9 @@ pub trait Partition<Req>: Keyed {
         Some(finder.find(self.key(request)?))
     }
 
-    /// Whether the request repeats an earlier one. Only asked for the mode
-    /// [`RetriesOnly`](super::Mode::RetriesOnly), which takes every call for a first attempt unless this is told.
+    /// Whether the request repeats an earlier one. Asked only in the mode [`RetriesOnly`](super::Mode::RetriesOnly). What
+    /// a [`RetryLayer`](crate::RetryLayer) further outside repeats over HTTP is known without it: see
+    /// [`HttpRequests`](super::HttpRequests).
     fn is_retry(&self, request: &Req) -> bool {
         let _ = request;
         false
@@ -111,12 +111,6 @@ pub trait Finder<K> {
 /// All requests share one breaker.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unpartitioned;
-
-/// Tells the retries of a [`RetryLayer`](crate::RetryLayer) further outside from first attempts.
-///
-/// See [`refuse_only_retries`](crate::CircuitBreakerLayer::refuse_only_retries).
-#[derive(Clone, Debug)]
-pub struct TellingRetries<P>(pub(super) P);
 
 /// One breaker a key within each key of another: see [`within`](crate::CircuitBreakerLayer::within).
 #[derive(Clone, Debug)]
@@ -257,33 +251,6 @@ impl<O: Debug, I: Debug> Debug for Nested<O, I> {
             }
             Self::Alone(inner) => write!(f, "/{}", bare(&format!("{inner:?}"))),
         }
-    }
-}
-
-impl<P: Keyed> Keyed for TellingRetries<P> {
-    type Key = P::Key;
-
-    fn place(key: &P::Key) -> Place<P::Key> {
-        P::place(key)
-    }
-
-    fn keep(&self, key: P::Key) -> P::Key {
-        self.0.keep(key)
-    }
-}
-
-impl<B, P: Partition<Request<B>>> Partition<Request<B>> for TellingRetries<P> {
-    fn key(&self, request: &Request<B>) -> Option<P::Key> {
-        self.0.key(request)
-    }
-
-    #[inline]
-    fn find<F: Finder<P::Key>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
-        self.0.find(request, finder)
-    }
-
-    fn is_retry(&self, request: &Request<B>) -> bool {
-        Attempt::of(request).is_retry()
     }
 }
 

@@ -4,15 +4,16 @@ use std::thread;
 
 use super::cell::{Cell, Ending, Held};
 use super::circuit_open::CircuitOpen;
-use super::clock::Stopwatch;
+use super::clock::{Moment, Stopwatch};
 use super::engine::{Attempt, Refusal};
 use crate::classify::body::Settle;
 use crate::classify::{Health, Reason, Verdict};
+use crate::cut::{self, Sent};
 
 /// The right to one call, from [`CircuitBreaker::try_acquire`](super::CircuitBreaker::try_acquire).
 ///
 /// Settles once, however the call ends. Dropped without a verdict it was abandoned, which teaches nothing unless the call
-/// had already run too long: see [`Abandoned`](super::Abandoned). Dropped by a panic that began after it was taken, the
+/// had already run too long or a time limit cut it: see [`Abandoned`](super::Abandoned). Dropped by a panic that began after it was taken, the
 /// call failed.
 ///
 /// ```
@@ -50,6 +51,8 @@ struct Outstanding {
     cell: Arc<Cell>,
     grant: Held,
     watch: Option<Stopwatch>,
+    /// When a time limit cuts the call.
+    deadline: Moment,
 }
 
 impl Permit {
@@ -75,20 +78,20 @@ impl Ticket {
     /// The ticket of a closed breaker that has no kin, or the cell back.
     // Inlined, as all on the way of such a call: what is small then goes in registers.
     #[inline(always)]
-    pub(super) fn counted(cell: Arc<Cell>) -> Result<Self, Arc<Cell>> {
+    pub(super) fn counted(cell: Arc<Cell>, deadline: Moment) -> Result<Self, Arc<Cell>> {
         let Some(grant) = cell.counted() else { return Err(cell) };
         let watch = cell.begins();
-        Ok(Self { outstanding: Some(Outstanding { cell, grant, watch }) })
+        Ok(Self { outstanding: Some(Outstanding { cell, grant, watch, deadline }) })
     }
 
     /// Takes the cell along, so that whoever waits in front of it need not count it twice.
-    pub(super) fn take(cell: Arc<Cell>, attempt: Attempt) -> Result<Self, Box<CircuitOpen>> {
+    pub(super) fn take(cell: Arc<Cell>, attempt: Attempt, deadline: Moment) -> Result<Self, Box<CircuitOpen>> {
         match cell.acquire(attempt) {
             Ok(grant) => {
                 let watch = cell.begins();
-                Ok(Self { outstanding: Some(Outstanding { cell, grant, watch }) })
+                Ok(Self { outstanding: Some(Outstanding { cell, grant, watch, deadline }) })
             }
-            Err(refusal) => Err(refused(cell, refusal)),
+            Err(refusal) => Err(rejected(cell, refusal)),
         }
     }
 
@@ -106,14 +109,17 @@ impl Ticket {
 
     #[inline(always)]
     fn end(&mut self, ending: Ending) {
-        if let Some(Outstanding { cell, grant, watch }) = self.outstanding.take() {
+        if let Some(Outstanding { cell, grant, watch, deadline: _ }) = self.outstanding.take() {
             cell.settle_held(grant, watch, ending);
         }
     }
 
     #[cold]
     fn abandon(&mut self) {
-        self.end(Ending::Abandoned);
+        let is_cut = self.outstanding.as_ref().is_some_and(|call| call.cell.is_cut(call.deadline));
+        // It was handed on when the ticket was taken.
+        cut::report(Sent::Maybe);
+        self.end(if is_cut { Ending::TimedOut } else { Ending::Abandoned });
     }
 }
 
@@ -141,8 +147,9 @@ impl Drop for Ticket {
     }
 }
 
+/// The error of a call that a breaker rejects.
 #[cold]
-fn refused(cell: Arc<Cell>, refusal: Refusal) -> Box<CircuitOpen> {
+pub(super) fn rejected(cell: Arc<Cell>, refusal: Refusal) -> Box<CircuitOpen> {
     Box::new(CircuitOpen::new(cell, refusal))
 }
 

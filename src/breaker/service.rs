@@ -4,14 +4,14 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::circuit_open::CircuitOpen;
 use super::engine::Attempt;
-use super::future::ResponseFuture;
+use super::future::{Asking, ResponseFuture};
 use super::partition::{Keyed, Partition, Unpartitioned};
-use super::permit::Ticket;
+use super::permit::{Ticket, rejected};
 use super::registry::{ForCall, Registry};
+use super::requests::{HttpRequests, Requests};
 use crate::BoxError;
-use crate::classify::{Classifier, HeadOnly, Scope};
+use crate::classify::{Classifier, HeadOnly, HttpClassifier, Scope};
 
 /// The service that [`CircuitBreakerLayer`](super::CircuitBreakerLayer) makes.
 ///
@@ -19,27 +19,35 @@ use crate::classify::{Classifier, HeadOnly, Scope};
 /// in the call itself. If it is not, the call waits with the service that was asked, and a clone takes its place. So a
 /// call is refused at once even while the inner service is not ready, and a refused call never sits on the inner
 /// service's permits.
-pub struct CircuitBreakerService<S, C, P: Keyed = Unpartitioned, J = HeadOnly> {
+pub struct CircuitBreakerService<S, C = HttpClassifier, P: Keyed = Unpartitioned, J = HeadOnly, R = HttpRequests> {
     inner: S,
     classifier: C,
     partition: P,
     registry: Arc<Registry<P::Key>>,
     scope: J,
+    requests: R,
 }
 
-impl<S, C, P: Keyed, J> CircuitBreakerService<S, C, P, J> {
-    pub(super) fn new(inner: S, classifier: C, partition: P, registry: Arc<Registry<P::Key>>, scope: J) -> Self {
-        Self { inner, classifier, partition, registry, scope }
+impl<S, C, P: Keyed, J, R> CircuitBreakerService<S, C, P, J, R> {
+    pub(super) fn new(
+        inner: S,
+        classifier: C,
+        partition: P,
+        registry: Arc<Registry<P::Key>>,
+        (scope, requests): (J, R),
+    ) -> Self {
+        Self { inner, classifier, partition, registry, scope, requests }
     }
 }
 
-impl<S, C, P, J, Req> Service<Req> for CircuitBreakerService<S, C, P, J>
+impl<S, C, P, J, R, Req> Service<Req> for CircuitBreakerService<S, C, P, J, R>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
     C: Classifier<S::Response> + Clone,
     P: Partition<Req>,
     J: Scope<S::Response, C, Ticket> + Clone,
+    R: Requests<Req>,
 {
     type Response = J::Response;
     type Error = BoxError;
@@ -55,16 +63,23 @@ where
             None => registry.default_cell().clone(),
             Some(cell) => cell,
         };
-        let attempt = if self.partition.is_retry(&request) { Attempt::Retry } else { Attempt::First };
+        // Looked for only where it makes a difference: a look into the extensions of every call would show.
+        let is_retry =
+            cell.spares_first_attempts() && (self.requests.is_retry(&request) || self.partition.is_retry(&request));
+        let attempt = if is_retry { Attempt::Retry } else { Attempt::First };
         let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
         match cell.refusal(attempt) {
-            None => ResponseFuture::start(&mut self.inner, request, (cell, attempt), classifier, scope),
-            Some(refusal) => ResponseFuture::refused(Box::new(CircuitOpen::new(cell, refusal)), classifier, scope),
+            None => {
+                let deadline = cell.moment_of(self.requests.deadline(&request));
+                let asking = Asking { cell, attempt, deadline };
+                ResponseFuture::start(&mut self.inner, request, asking, classifier, scope)
+            }
+            Some(refusal) => ResponseFuture::refused(rejected(cell, refusal), classifier, scope),
         }
     }
 }
 
-impl<S: Clone, C: Clone, P: Keyed + Clone, J: Clone> Clone for CircuitBreakerService<S, C, P, J> {
+impl<S: Clone, C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Clone for CircuitBreakerService<S, C, P, J, R> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
@@ -72,11 +87,12 @@ impl<S: Clone, C: Clone, P: Keyed + Clone, J: Clone> Clone for CircuitBreakerSer
             partition: self.partition.clone(),
             registry: self.registry.clone(),
             scope: self.scope.clone(),
+            requests: self.requests.clone(),
         }
     }
 }
 
-impl<S: fmt::Debug, C, P: Keyed, J> fmt::Debug for CircuitBreakerService<S, C, P, J> {
+impl<S: fmt::Debug, C, P: Keyed, J, R> fmt::Debug for CircuitBreakerService<S, C, P, J, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerService")
             .field("inner", &self.inner)

@@ -34,15 +34,18 @@ pub(super) struct Settings {
     minimum_children: u32,
 }
 
-/// What a breaker learns from a call that is dropped before it ends, as a time limit further outside does it.
+/// What a breaker learns from a call that is dropped before it ends.
 ///
-/// The default is `FailureAfter` the limit of the slow calls if there is one, else `Neutral`.
+/// A call that a time limit cuts has failed: one of the [`RetryLayer`](crate::RetryLayer) around the breaker, or any other
+/// once the [`Deadline`](crate::retry::Deadline) in the extensions of the HTTP request has passed. For other calls the
+/// default is `FailureAfter` the limit of the slow calls if there is one; else they teach nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Abandoned {
-    /// Nothing, however long it ran.
+    /// Nothing, however long it ran and even if a time limit cut it.
     Neutral,
-    /// That it failed, if it had already run longer than this; else nothing. Zero makes every such call a failure.
+    /// That it failed, if it had already run longer than this or a time limit cut it; else nothing. Zero makes every such
+    /// call a failure.
     FailureAfter(Duration),
 }
 
@@ -59,6 +62,8 @@ pub(super) struct Policy {
     pub(super) window: Shape,
     pub(super) rules: Rules,
     pub(super) abandoned_after: Option<Duration>,
+    /// Whether a call that a time limit cut has failed.
+    pub(super) timeouts_fail: bool,
     pub(super) max_partitions: usize,
     pub(super) redact_labels: bool,
     /// Nothing, if partitions do not nest.
@@ -228,6 +233,7 @@ impl Settings {
                 mode: self.mode,
             },
             abandoned_after,
+            timeouts_fail: self.abandoned != Some(Abandoned::Neutral),
             max_partitions: self.max_partitions,
             redact_labels: self.redact_labels,
             share: self.share.map(|share| Share { share, minimum: self.minimum_children }),

@@ -11,7 +11,7 @@ use tower_rampart::{BoxError, CircuitBreakerLayer};
 
 use crate::support::*;
 
-fn quick() -> CircuitBreakerLayer<Judge> {
+fn quick() -> Breakers {
     layer().window(Window::count(1)).open_for(10 * SECOND).half_open(1, 1)
 }
 

@@ -6,7 +6,7 @@ use tower_rampart::retry::{Backoff, Jitter};
 use crate::support::*;
 
 /// Opens with the first failure.
-fn quick() -> tower_rampart::CircuitBreakerLayer<Judge> {
+fn quick() -> Breakers {
     layer().window(Window::count(1)).open_for(10 * SECOND)
 }
 

@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use tower::ServiceExt;
-use tower_rampart::CircuitBreakerLayer;
 use tower_rampart::breaker::partition::{self, Nested, Within};
 use tower_rampart::breaker::{Cause, CircuitOpen, Mode, State, Window};
 
@@ -12,7 +11,7 @@ use crate::support::*;
 pub(crate) type Key = (u64, u64);
 pub(crate) type By = partition::By<fn(&(Key, Do)) -> u64, u64>;
 
-pub(crate) fn nested() -> CircuitBreakerLayer<Judge, Within<By, By>> {
+pub(crate) fn nested() -> Breakers<Within<By, By>> {
     layer()
         .window(Window::time(10 * SECOND))
         .minimum_calls(1)
@@ -81,7 +80,7 @@ async fn half_of_the_tenants_open_the_host_and_a_fresh_one_costs_no_call() {
 }
 
 /// Three tenants of six have failed.
-pub(crate) async fn opened(layer: &CircuitBreakerLayer<Judge, Within<By, By>>) {
+pub(crate) async fn opened(layer: &Breakers<Within<By, By>>) {
     let (service, _) = over(layer);
     for id in 3..6 {
         call_for(&service, (1, id), Do::Succeed).await;

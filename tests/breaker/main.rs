@@ -14,6 +14,8 @@ mod service;
 mod settings;
 mod support;
 mod telemetry;
+mod timeouts;
 mod turns;
+mod types;
 mod watch;
 mod window;

@@ -20,7 +20,7 @@ fn by_id() -> ById {
     partition::by((|request: &(u64, Do)| request.0) as fn(&(u64, Do)) -> u64)
 }
 
-fn keyed() -> CircuitBreakerLayer<Judge, ById> {
+fn keyed() -> Breakers<ById> {
     layer().window(Window::count(4)).open_for(10 * SECOND).partition_by(by_id())
 }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_rampart::BoxError;
 use tower_rampart::breaker::{State, Window};
-use tower_rampart::{BoxError, CircuitBreakerLayer};
 
 use crate::support::*;
 
-fn quick() -> CircuitBreakerLayer<Judge> {
+fn quick() -> Breakers {
     layer().window(Window::count(1)).open_for(10 * SECOND).half_open(1, 1)
 }
 

@@ -9,8 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tower::{Layer, Service, ServiceExt};
-use tower_rampart::breaker::{CircuitOpen, State};
-use tower_rampart::classify::{Classifier, Health, Verdict};
+use tower_rampart::breaker::partition::Unpartitioned;
+use tower_rampart::breaker::{AnyRequests, CircuitOpen, State};
+use tower_rampart::classify::{Classifier, HeadOnly, Health, Verdict};
 use tower_rampart::{BoxError, CircuitBreakerLayer};
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -47,7 +48,10 @@ impl Classifier<Answer> for Judge {
     }
 }
 
-pub(crate) fn layer() -> CircuitBreakerLayer<Judge> {
+/// The breakers of requests that are not HTTP.
+pub(crate) type Breakers<P = Unpartitioned, C = Judge> = CircuitBreakerLayer<C, P, HeadOnly, AnyRequests>;
+
+pub(crate) fn layer() -> Breakers {
     CircuitBreakerLayer::new(Judge).name("test")
 }
 

@@ -50,6 +50,8 @@ impl Cell {
     fn judge(&self, ending: Ending, elapsed: Option<Duration>) -> (Health, Option<Duration>) {
         match ending {
             Ending::Judged(health, hint) => (health, hint),
+            Ending::TimedOut if self.shared.policy.timeouts_fail => (Health::Failure, None),
+            Ending::TimedOut => (Health::Neutral, None),
             Ending::Abandoned => match (self.shared.policy.abandoned_after, elapsed) {
                 (Some(limit), Some(elapsed)) if elapsed > limit || limit.is_zero() => (Health::Failure, None),
                 _ => (Health::Neutral, None),

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::support::Breakers;
 use proptest::prelude::*;
-use tower_rampart::CircuitBreakerLayer;
+use tower_rampart::breaker::partition::Unpartitioned;
 use tower_rampart::breaker::{Abandoned, CircuitBreaker, Mode, Window};
 use tower_rampart::classify::{Health, Verdict};
 use tower_rampart::retry::{Backoff, Jitter};
@@ -54,7 +55,7 @@ impl Config {
         self.open_for.1.max(self.longest_hint.unwrap_or(0))
     }
 
-    pub(super) fn layer(&self) -> CircuitBreakerLayer<()> {
+    pub(super) fn layer(&self) -> Breakers<Unpartitioned, ()> {
         let window = match self.window {
             WindowConfig::Count(calls) => Window::count(calls),
             WindowConfig::Time { millis, buckets } => Window::time(Duration::from_millis(millis)).buckets(buckets),

@@ -1,0 +1,113 @@
+//! A timeout further outside drops the call; the deadline in its extensions says that it was one.
+
+use std::convert::Infallible;
+use std::future::{Pending, pending};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use tower::timeout::TimeoutLayer;
+use tower::{Layer, Service, ServiceExt};
+use tower_rampart::CircuitBreakerLayer;
+use tower_rampart::breaker::{Abandoned, State, Window};
+use tower_rampart::classify::HttpClassifier;
+use tower_rampart::retry::Deadline;
+
+use crate::support::{MS, SECOND, advance, begin, poll_once};
+
+/// Never answers, and is never ready if told so.
+#[derive(Clone, Default)]
+struct Hangs {
+    in_readiness: Arc<AtomicBool>,
+}
+
+impl Service<Request<()>> for Hangs {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Pending<Result<Response<()>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        if self.in_readiness.load(Ordering::SeqCst) { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        pending()
+    }
+}
+
+fn hangs(in_readiness: bool) -> Hangs {
+    Hangs { in_readiness: Arc::new(AtomicBool::new(in_readiness)) }
+}
+
+fn request(deadline: Duration) -> Request<()> {
+    let mut request = Request::new(());
+    request.extensions_mut().insert(Deadline::within(deadline));
+    request
+}
+
+/// A call that is dropped after this time.
+async fn dropped_after<S: Service<Request<()>>>(service: S, request: Request<()>, time: Duration) {
+    let mut call = begin(service.oneshot(request));
+    assert!(poll_once(call.as_mut()).await.is_pending());
+    advance(time).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_3_a_timeout_at_the_deadline_that_a_request_carries_opens_a_default_breaker() {
+    for in_readiness in [false, true] {
+        let layer = CircuitBreakerLayer::new_for_http();
+        let service = TimeoutLayer::new(2 * SECOND).layer(layer.layer(hangs(in_readiness)));
+        for _ in 0..10 {
+            assert_eq!(layer.breaker().state(), State::Closed);
+            let error = service.clone().oneshot(request(2 * SECOND)).await.unwrap_err();
+            assert!(error.is::<tower::timeout::error::Elapsed>());
+        }
+        assert_eq!(layer.breaker().state(), State::Open, "in readiness: {in_readiness}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_3_a_drop_before_the_deadline_is_a_caller_who_left() {
+    for in_readiness in [false, true] {
+        for (time, failures) in [(2 * SECOND - MS, 0), (2 * SECOND, 1), (3_600 * SECOND, 1)] {
+            let layer = CircuitBreakerLayer::new_for_http();
+            dropped_after(layer.layer(hangs(in_readiness)), request(2 * SECOND), time).await;
+            let snapshot = layer.breaker().snapshot();
+            assert_eq!((snapshot.calls, snapshot.failures), (failures, failures), "{in_readiness} {time:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_3_a_probe_at_its_deadline_opens_again() {
+    for in_readiness in [false, true] {
+        let layer = CircuitBreakerLayer::new_for_http().window(Window::count(1));
+        let service = layer.layer(hangs(in_readiness));
+        for generation in [1, 3, 5] {
+            dropped_after(service.clone(), request(SECOND), SECOND).await;
+            let snapshot = layer.breaker().snapshot();
+            assert_eq!((snapshot.state, snapshot.generation), (State::Open, generation));
+            advance(30 * SECOND).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_3_a_deadline_counts_for_nothing_where_the_user_says_so() {
+    let layer = CircuitBreakerLayer::new_for_http();
+    let neutral = layer.clone().abandoned(Abandoned::Neutral);
+    let blind = CircuitBreakerLayer::new(HttpClassifier::new());
+    dropped_after(neutral.layer(hangs(false)), request(SECOND), SECOND).await;
+    dropped_after(blind.layer(hangs(false)), request(SECOND), SECOND).await;
+    assert_eq!((neutral.breaker().snapshot().calls, blind.breaker().snapshot().calls), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_3_a_deadline_that_lay_in_the_past_is_a_timeout() {
+    let (layer, request) = (CircuitBreakerLayer::new_for_http(), request(Duration::ZERO));
+    advance(SECOND).await;
+    dropped_after(layer.layer(hangs(false)), request, Duration::ZERO).await;
+    assert_eq!(layer.breaker().snapshot().failures, 1);
+}
