@@ -91,13 +91,12 @@ impl AttemptDeadline {
 
 /// The earliest moment at which the attempt with these extensions is cut.
 #[inline]
-pub(crate) fn earliest(extensions: &Extensions) -> Option<Instant> {
+pub(crate) fn earliest(extensions: &Extensions) -> Option<Deadline> {
     if extensions.is_empty() {
         return None;
     }
-    let call = extensions.get().map(|deadline: &Deadline| deadline.instant());
-    let attempt = extensions.get().map(|deadline: &AttemptDeadline| deadline.instant());
-    call.into_iter().chain(attempt).min()
+    let attempt = extensions.get().map(|&AttemptDeadline(moment)| Deadline(moment));
+    extensions.get().copied().into_iter().chain(attempt).min()
 }
 
 /// The moment this long after another, without overflow.

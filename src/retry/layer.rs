@@ -29,6 +29,7 @@ use crate::classify::{Classifier, GrpcClassifier, HttpClassifier};
 ///
 /// | setting | default | |
 /// |---|---|---|
+/// | [`name`](Self::name) | `"default"` | what telemetry calls the layer |
 /// | [`max_attempts`](Self::max_attempts) | 3 | the first try included |
 /// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait where the server gives no hint |
 /// | [`attempt_timeout`](Self::attempt_timeout) | none | for one attempt, from its first poll to its response |
@@ -37,8 +38,10 @@ use crate::classify::{Classifier, GrpcClassifier, HttpClassifier};
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest wait that a server can ask for |
 /// | [`max_replay_bytes`](Self::max_replay_bytes) | 65,536 | HTTP: how much of a body is kept for a replay |
 /// | [`idempotent`](Self::idempotent) | see below | what may be sent again although it may have been processed |
-/// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker refused is tried again |
-/// | [`on_retry`](Self::on_retry) | none | hears of every retry |
+/// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker rejected is tried again |
+/// | [`on_retry`](Self::on_retry) | none | called for every retry |
+/// | [`on_give_up`](Self::on_give_up) | none | called for every retry that was wanted and not made |
+/// | [`partition_label`](RetryLayer::partition_label) | none | HTTP: names the partition of a request in telemetry |
 ///
 /// For HTTP the methods that RFC 9110 calls idempotent and requests with an `Idempotency-Key` are idempotent; for gRPC
 /// only the latter; **with [`new`](Self::new) every request is**.
@@ -132,7 +135,8 @@ impl RetryLayer<GrpcClassifier, ReplayBodies<GrpcIdempotency>> {
     ///   the retrying.
     /// - A head without a code is the beginning of a stream, and the caller's at once: what its trailers say is no longer
     ///   retried.
-    /// - `grpc-timeout` is passed on as it is, in every attempt.
+    /// - `grpc-timeout` is the deadline of the whole call, unless another one is earlier, and goes out with what remains of
+    ///   it at each attempt.
     #[must_use]
     pub fn new_for_grpc() -> Self {
         Self::with(GrpcClassifier::new(), ReplayBodies::new(Http::new(GrpcIdempotency, true)))
@@ -220,8 +224,9 @@ impl<C, K, N> RetryLayer<C, K, N> {
 
     /// How long to wait before a retry when the server does not say. A plain `Duration` is a fixed wait without jitter.
     ///
-    /// When the server does say, its hint is waited for in full and something between nothing and this backoff's
-    /// [ceiling](Backoff::ceiling) on top, whatever its jitter, so that clients do not return together.
+    /// When the server does say, its hint is waited for in full with some jitter on top, so that clients do not return
+    /// together: up to this backoff's [ceiling](Backoff::ceiling), and of a backoff without jitter also no more than a tenth
+    /// of the hint.
     #[must_use]
     pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
         self.shared.settings.policy.backoff = backoff.into();
@@ -229,9 +234,11 @@ impl<C, K, N> RetryLayer<C, K, N> {
     }
 
     /// Cuts an attempt that takes longer than this until its response. The cut is an error like any other
-    /// ([`TimedOut`](super::TimedOut), transient, maybe processed), and is retried if the rules allow.
+    /// ([`TimedOut`](super::TimedOut), transient), and is retried if the rules allow. The request may have been processed,
+    /// unless it still waited in a breaker for the client to become ready: then it was not sent, and even a POST is retried.
+    /// A breaker inside counts the cut as a failure of the upstream.
     ///
-    /// Waiting for the inner service to become ready is no part of an attempt: see [`deadline`](Self::deadline).
+    /// Waiting for the inner service itself to become ready is no part of an attempt: see [`deadline`](Self::deadline).
     ///
     /// # Panics
     ///
@@ -244,8 +251,8 @@ impl<C, K, N> RetryLayer<C, K, N> {
         self
     }
 
-    /// Ends the call when this time has passed since it began, with all its attempts and waits; no wait is begun that
-    /// would last longer. A [`Deadline`](super::Deadline) in the extensions of an HTTP request overrides it.
+    /// Ends the call when this time has passed since it began, with all its attempts and waits. A wait that would leave less
+    /// time than the last answer took is not begun. A [`Deadline`](super::Deadline) in the extensions of an HTTP request overrides it.
     ///
     /// # Panics
     ///
@@ -279,8 +286,8 @@ impl<C, K, N> RetryLayer<C, K, N> {
         self
     }
 
-    /// Whether a call that a circuit breaker refused is tried again. By default it is not: the breaker has good reason,
-    /// and the caller something better to do than to wait.
+    /// Whether a call that a circuit breaker rejected is tried again. By default it is not: the breaker has good reason, and
+    /// the caller has something better to do than to wait.
     #[must_use]
     pub fn retry_circuit_open(mut self, retry: bool) -> Self {
         self.shared.settings.policy.retry_circuit_open = retry;
@@ -305,8 +312,8 @@ impl<C, K, N> RetryLayer<C, K, N> {
         RetryLayer { shared: Shared { settings, classifier, replay, on_retry, give_ups, timer_check } }
     }
 
-    /// Calls this before the wait for every retry, after what was set before. The same goes to `tracing`, as a DEBUG event with the target
-    /// `tower_rampart::retry`.
+    /// Calls this before the wait for every retry, after what was set before. The same goes to `tracing`, as a DEBUG event
+    /// with the target `tower_rampart::retry`.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;

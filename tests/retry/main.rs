@@ -7,6 +7,7 @@ mod budgets;
 mod cancel;
 mod cut;
 mod differential;
+mod grpc;
 mod hostile;
 mod model;
 mod observers;
