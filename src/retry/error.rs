@@ -199,7 +199,7 @@ impl TimedOut {
         self.limit
     }
 
-    pub(super) const fn verdict(&self) -> Verdict {
+    pub(crate) const fn verdict(&self) -> Verdict {
         self.classified.verdict()
     }
 }
