@@ -104,6 +104,7 @@ mod classified;
 mod classifier;
 mod classify_http;
 mod counters;
+mod distrust;
 mod facts;
 mod future;
 mod grpc;
@@ -113,6 +114,7 @@ mod http;
 mod layer;
 mod observe;
 mod reason;
+mod request_body_failed;
 mod retry_info;
 mod route;
 mod rule;
@@ -126,6 +128,7 @@ pub use self::classified::Classified;
 pub use self::classifier::{Classifier, ClassifierFn, classifier_fn};
 pub use self::classify_http::{ClassifyHttp, GrpcEnding, HttpEnding};
 pub use self::counters::Counters;
+pub use self::distrust::DistrustRefusals;
 pub use self::future::ResponseFuture;
 pub use self::grpc::GrpcClassifier;
 pub use self::head::Head;
@@ -139,10 +142,6 @@ pub use self::scope::{HeadOnly, Scope, Tell, WholeBody};
 pub use self::verdict::{Class, Health, Processed, Verdict};
 
 pub(crate) use self::chain::find;
-
-pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
-    match Verdict::of_error(error).reason() {
-        Reason::RESET => Some("connection reset"),
-        _ => None,
-    }
-}
+#[allow(unused_imports)]
+pub(crate) use self::facts::cause;
+pub(crate) use self::request_body_failed::RequestBodyFailed;

@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::GiveUp;
 use crate::BoxError;
+use crate::classify::RequestBodyFailed;
 
 /// The body of a request and a copy of what was read from it so far, shared by the attempts that read it in turn.
 ///
@@ -168,7 +169,7 @@ where
         let polled = match source {
             Source::Open(body) => body.as_mut().poll_frame(cx),
             Source::Ended => return Poll::Ready(None),
-            Source::Failed => return Poll::Ready(Some(Err(BodyError::Failed.into()))),
+            Source::Failed => return Poll::Ready(Some(Err(RequestBodyFailed::new(BodyError::Failed).into()))),
         };
         match polled {
             Poll::Pending => {
@@ -186,7 +187,7 @@ where
             Poll::Ready(Some(Err(error))) => {
                 let failed = mem::replace(source, Source::Failed);
                 drop((tape, failed));
-                Poll::Ready(Some(Err(error.into())))
+                Poll::Ready(Some(Err(RequestBodyFailed::new(error).into())))
             }
             Poll::Ready(None) => {
                 let ended = mem::replace(source, Source::Ended);
