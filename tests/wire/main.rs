@@ -11,6 +11,7 @@
 
 mod body;
 mod connect;
+mod goaway;
 mod grpc;
 mod http1;
 mod http2;
