@@ -103,8 +103,8 @@ impl CircuitBreaker {
         result
     }
 
-    /// What it does with calls at the moment. Forced open it is open; disabled it is closed. An open breaker becomes
-    /// half-open when it is due *and* a call comes.
+    /// What it does with calls at the moment. Forced open it is open; disabled it is closed. An open breaker reads as
+    /// half-open once its open time is over: the next call is a probe. The event of that change comes with this call.
     #[must_use]
     pub fn state(&self) -> State {
         self.cell.state()

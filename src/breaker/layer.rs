@@ -289,7 +289,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     }
 
     /// Also opens when at least this share of the calls in the window took longer than `limit`. Calls that are dropped
-    /// after that limit then count as failures, whoever dropped them: see [`abandoned`](Self::abandoned).
+    /// after that limit then count as failures, whatever the reason: see [`abandoned`](Self::abandoned).
     ///
     /// # Panics
     ///
