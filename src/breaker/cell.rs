@@ -3,12 +3,14 @@ mod settlement;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::{SmallRng, SysRng};
 
+use super::circuit_open::Named;
 use super::clock::{Clock, Moment, Stopwatch, millis_up};
 use super::engine::{Attempt, Change, Engine, Grant, Opening, Rules};
 use super::hierarchy::{Family, Kin, Membership};
@@ -49,6 +51,8 @@ enum Identity {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) policy: Policy,
+    /// Whether there is more than one.
+    pub(super) is_partitioned: bool,
     pub(super) clock: Clock,
     pub(super) listeners: Arc<Listeners>,
 }
@@ -430,6 +434,23 @@ impl Cell {
 
     fn lock(&self) -> MutexGuard<'_, Engine> {
         lock(&self.engine)
+    }
+}
+
+/// All of it lies in atomics and under locks that nobody leaves half-done.
+impl RefUnwindSafe for Cell {}
+
+impl Named for Cell {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn label(&self) -> &str {
+        self.label()
+    }
+
+    fn is_partitioned(&self) -> bool {
+        self.shared.is_partitioned
     }
 }
 

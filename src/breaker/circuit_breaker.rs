@@ -97,7 +97,7 @@ impl CircuitBreaker {
         E: Into<BoxError>,
         C: Classifier<T>,
     {
-        let permit = self.try_acquire()?;
+        let permit = self.try_acquire().map_err(|open| open as BoxError)?;
         let result = call().map_err(Into::into);
         permit.settle(classifier.classify(result.as_ref().map_err(|error| &**error as _)));
         result

@@ -432,7 +432,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     }
 
     fn registry(&self) -> &Arc<Registry<P::Key>> {
-        self.registry.get_or_init(|| Arc::new(Registry::new(&self.settings, P::place)))
+        self.registry.get_or_init(|| Arc::new(Registry::new(&self.settings, P::is_partitioned(), P::place)))
     }
 }
 

@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::sync::Arc;
 
 use super::Verdict;
 use super::facts::{self, Fact, Link, Weight};
@@ -6,9 +7,17 @@ use super::facts::{self, Fact, Link, Weight};
 /// How many errors of a chain are looked at. Real chains have fewer than ten; one that returns itself has no end.
 const DEPTH: usize = 64;
 
-/// The first error of this type in the chain, from the outside in.
+/// The first error of this type in the chain, from the outside in. A `Box` or an `Arc` of one is an error of its own, which
+/// hides the one inside: `?` makes it of a function that returns a `Box`.
 pub(crate) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    chain(error).find_map(|link| link.downcast_ref())
+    chain(error).find_map(is)
+}
+
+/// The link itself, or what a `Box` or an `Arc` holds.
+pub(super) fn is<'a, T: Error + 'static>(link: Link<'a>) -> Option<&'a T> {
+    let boxed = || link.downcast_ref::<Box<T>>().map(|error| &**error);
+    let shared = || link.downcast_ref::<Arc<T>>().map(|error| &**error);
+    link.downcast_ref().or_else(boxed).or_else(shared)
 }
 
 /// The verdict on an error: what was said of it, else what its chain tells.

@@ -78,7 +78,7 @@ async fn circuit_open_carries_the_wait_as_a_hint() {
     call(&service, Do::Fail).await;
     advance(4 * SECOND).await;
     let error = service.oneshot(((), Do::Succeed)).await.unwrap_err();
-    assert_eq!(error.to_string(), r#"circuit breaker "test", partition (default), is open; next probe in 6s"#);
+    assert_eq!(error.to_string(), r#"circuit breaker "test" is open; next probe in 6s"#);
     assert_eq!(Verdict::of_error(&*error).retry_after(), Some(6 * SECOND));
 }
 

@@ -11,6 +11,7 @@ mod hyper;
 #[cfg(feature = "hyper")]
 mod hyper_util;
 mod io;
+mod own;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 #[cfg(feature = "rustls")]
@@ -58,6 +59,7 @@ type Recognise = fn(Link<'_>, connecting: bool) -> Option<Fact>;
 
 const LIBRARIES: &[Recognise] = &[
     classified,
+    own::fact,
     io::fact,
     elapsed::fact,
     #[cfg(feature = "hyper")]
