@@ -3,12 +3,14 @@ mod settlement;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::{SmallRng, SysRng};
 
+use super::circuit_open::Named;
 use super::clock::{Clock, Moment, Stopwatch, millis_up};
 use super::engine::{Attempt, Change, Engine, Grant, Opening, Rules};
 use super::hierarchy::{Family, Kin, Membership};
@@ -49,6 +51,8 @@ enum Identity {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) policy: Policy,
+    /// Whether there is more than one.
+    pub(super) is_partitioned: bool,
     pub(super) clock: Clock,
     pub(super) listeners: Arc<Listeners>,
 }
@@ -289,11 +293,20 @@ impl Cell {
         self.change(|engine, rules| ((), Some(engine.reset(rules, now))));
     }
 
+    /// Open past its time it is half-open: the next call is a probe.
     pub(super) fn state(&self) -> State {
-        match self.word().kept().phase() {
+        let word = self.word().kept();
+        match word.phase() {
+            Phase::Live(State::Open) if word.mode() != Mode::ForcedOpen && self.is_due(word) => State::HalfOpen,
             Phase::Live(state) => state,
             Phase::Retired => State::Closed,
         }
+    }
+
+    fn is_due(&self, word: Word) -> bool {
+        // The word of one that is due years ahead does not say when.
+        let until = word.until().or_else(|| self.lock().open_until());
+        until.is_some_and(|until| until <= self.now().millis())
     }
 
     pub(super) fn mode(&self) -> Mode {
@@ -312,14 +325,15 @@ impl Cell {
     pub(super) fn read(&self) -> Reading {
         let engine = self.lock();
         let now = self.now();
+        let due_in = engine.open_until().map(|until| until.saturating_sub(now.millis()));
         Reading {
-            state: engine.state(),
+            state: if due_in == Some(0) { State::HalfOpen } else { engine.state() },
             mode: engine.mode(),
             generation: engine.generation(),
             counts: self.window.counts(self.shared.policy.window, now),
             streak: self.streak.get(self.shared.policy.window.age(Some(now))),
             rejected: self.rejected.load(Ordering::Relaxed),
-            open_for: engine.open_until().map(|until| Duration::from_millis(until.saturating_sub(now.millis()))),
+            open_for: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
             unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
         }
     }
@@ -420,6 +434,23 @@ impl Cell {
 
     fn lock(&self) -> MutexGuard<'_, Engine> {
         lock(&self.engine)
+    }
+}
+
+/// All of it lies in atomics and under locks that nobody leaves half-done.
+impl RefUnwindSafe for Cell {}
+
+impl Named for Cell {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn label(&self) -> &str {
+        self.label()
+    }
+
+    fn is_partitioned(&self) -> bool {
+        self.shared.is_partitioned
     }
 }
 

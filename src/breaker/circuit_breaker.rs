@@ -97,14 +97,14 @@ impl CircuitBreaker {
         E: Into<BoxError>,
         C: Classifier<T>,
     {
-        let permit = self.try_acquire()?;
+        let permit = self.try_acquire().map_err(|open| open as BoxError)?;
         let result = call().map_err(Into::into);
         permit.settle(classifier.classify(result.as_ref().map_err(|error| &**error as _)));
         result
     }
 
-    /// What it does with calls at the moment. Forced open it is open; disabled it is closed. An open breaker becomes
-    /// half-open when it is due *and* a call comes.
+    /// What it does with calls at the moment. Forced open it is open; disabled it is closed. An open breaker reads as
+    /// half-open once its open time is over: the next call is a probe. The event of that change comes with this call.
     #[must_use]
     pub fn state(&self) -> State {
         self.cell.state()

@@ -1,16 +1,24 @@
 use std::error::Error;
 use std::fmt;
+#[cfg(feature = "tonic")]
+use std::panic::AssertUnwindSafe;
+use std::panic::RefUnwindSafe;
 use std::sync::Arc;
+#[cfg(feature = "tonic")]
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::State;
-use super::cell::Cell;
-use super::engine::Refusal;
-use crate::classify::{Classified, Health, Processed, Reason, Verdict, find};
+use super::label::DEFAULT;
+use crate::classify::find;
 
-/// The error of a call that a circuit breaker did not let through: the inner service has not seen it.
+/// The error of a call that a circuit breaker rejected. The inner service has not seen the call.
 ///
-/// Its source is a [`Classified`] that says so, so that whoever is further outside does not retry it blindly.
+/// Layers further outside judge it as terminal, unprocessed and neutral, so that they neither retry it blindly nor blame
+/// the upstream. It has no source, so that a chain of errors ends with its text. With the feature `tonic` its source is a
+/// `tonic::Status` with the code UNAVAILABLE and the same text, which is what the clients that tonic generates return.
+///
+/// A call that is rejected ends with a `Box<CircuitOpen>`, which `?` may box again. [`find`](Self::find) sees it either way.
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -31,30 +39,75 @@ use crate::classify::{Classified, Health, Processed, Reason, Verdict, find};
 /// assert_eq!((open.name(), open.state()), ("billing", State::Open));
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct CircuitOpen {
-    cell: Arc<Cell>,
+    breaker: Arc<dyn Named>,
     state: State,
     retry_after: Option<Duration>,
-    classified: Classified,
+    /// Made when first asked for. Its own source is what keeps it from being unwind safe, and it has none.
+    #[cfg(feature = "tonic")]
+    status: AssertUnwindSafe<OnceLock<Box<tonic::Status>>>,
+}
+
+/// What an error says of the breaker that it comes from.
+pub(super) trait Named: Send + Sync + RefUnwindSafe {
+    fn name(&self) -> &str;
+
+    fn label(&self) -> &str;
+
+    /// Whether the layer has more than one breaker.
+    fn is_partitioned(&self) -> bool;
+}
+
+/// A breaker that is nothing but a name.
+struct Plain {
+    name: Box<str>,
+    label: Option<Box<str>>,
 }
 
 impl CircuitOpen {
-    pub(super) fn new(cell: Arc<Cell>, Refusal { state, wait, by_outer }: Refusal) -> Self {
-        let cell = cell.outer().filter(|_| by_outer).cloned().unwrap_or(cell);
-        let retry_after = wait.map(Duration::from_millis);
-        let verdict = Verdict::terminal()
-            .with_processed(Processed::No)
-            .with_health(Health::Neutral)
-            .with_reason(Reason::CIRCUIT_OPEN);
-        let verdict = match retry_after {
-            Some(wait) => verdict.with_retry_after(wait),
-            None => verdict,
-        };
-        Self { cell, state, retry_after, classified: Classified::new(verdict) }
+    /// An error as a breaker of this name makes it, for the tests of code that handles one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::breaker::{CircuitOpen, State};
+    ///
+    /// let open = CircuitOpen::new("billing", State::Open)
+    ///     .with_partition("tenant-7")
+    ///     .with_retry_after(Duration::from_secs(6));
+    /// assert_eq!(
+    ///     open.to_string(),
+    ///     r#"circuit breaker "billing", partition tenant-7, is open; next probe in 6s"#
+    /// );
+    /// ```
+    #[must_use]
+    pub fn new(name: &str, state: State) -> Self {
+        Self::by(Arc::new(Plain { name: name.into(), label: None }), state, None)
     }
 
-    /// The outermost one in the chain of an error's sources.
+    /// The same from the breaker of a partition.
+    #[must_use]
+    pub fn with_partition(self, label: &str) -> Self {
+        let breaker = Arc::new(Plain { name: self.name().into(), label: Some(label.into()) });
+        Self::by(breaker, self.state, self.retry_after)
+    }
+
+    /// The same with this time until the next probe.
+    #[must_use]
+    pub fn with_retry_after(self, wait: Duration) -> Self {
+        Self::by(self.breaker, self.state, Some(wait))
+    }
+
+    pub(super) fn by(breaker: Arc<dyn Named>, state: State, retry_after: Option<Duration>) -> Self {
+        Self {
+            breaker,
+            state,
+            retry_after,
+            #[cfg(feature = "tonic")]
+            status: AssertUnwindSafe(OnceLock::new()),
+        }
+    }
+
+    /// The outermost one in the chain of an error's sources, also inside a `Box` or an `Arc`.
     #[must_use]
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         find(error)
@@ -63,13 +116,14 @@ impl CircuitOpen {
     /// The name of the breaker.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.cell.name()
+        self.breaker.name()
     }
 
-    /// The label of the partition whose breaker refused: see [`partition`](super::partition).
+    /// The label of the partition whose breaker rejected the call: see [`partition`](super::partition). `(default)` if the
+    /// request had no key, and if the layer is not partitioned.
     #[must_use]
     pub fn partition(&self) -> &str {
-        self.cell.label()
+        self.breaker.label()
     }
 
     /// What the breaker was in: open, or half-open with all its probes under way.
@@ -78,7 +132,7 @@ impl CircuitOpen {
         self.state
     }
 
-    /// How long it was, when the call was refused, until the next probe would be let through. While half-open that is
+    /// How long it was, when the call was rejected, until the next probe would be admitted. While half-open that is
     /// when the lease of a probe runs out; it can be earlier, as soon as a probe ends. Whole milliseconds and never less
     /// than what is left; nothing if the breaker was forced open and waits for no time, or if it lets a
     /// [share](crate::CircuitBreakerLayer::ramp) of the calls through already.
@@ -88,9 +142,30 @@ impl CircuitOpen {
     }
 }
 
+impl Named for Plain {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn label(&self) -> &str {
+        self.label.as_deref().unwrap_or(DEFAULT)
+    }
+
+    fn is_partitioned(&self) -> bool {
+        self.label.is_some()
+    }
+}
+
+/// Names the partition only where there are any.
 impl fmt::Display for CircuitOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "circuit breaker {:?}, partition {}, is {}", self.name(), self.partition(), self.state)?;
+        write!(f, "circuit breaker {:?}", self.name())?;
+        match self.partition() {
+            _ if !self.breaker.is_partitioned() => {}
+            DEFAULT => f.write_str(", for requests without a key,")?,
+            label => write!(f, ", partition {label},")?,
+        }
+        write!(f, " is {}", self.state)?;
         match self.retry_after {
             Some(wait) => write!(f, "; next probe in {wait:?}"),
             None => Ok(()),
@@ -98,8 +173,21 @@ impl fmt::Display for CircuitOpen {
     }
 }
 
+impl fmt::Debug for CircuitOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitOpen")
+            .field("name", &self.name())
+            .field("partition", &self.partition())
+            .field("state", &self.state)
+            .field("retry_after", &self.retry_after)
+            .finish()
+    }
+}
+
 impl Error for CircuitOpen {
+    #[cfg(feature = "tonic")]
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.classified)
+        let status = self.status.get_or_init(|| Box::new(tonic::Status::unavailable(self.to_string())));
+        Some(&**status)
     }
 }

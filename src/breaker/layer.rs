@@ -289,7 +289,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     }
 
     /// Also opens when at least this share of the calls in the window took longer than `limit`. Calls that are dropped
-    /// after that limit then count as failures, whoever dropped them: see [`abandoned`](Self::abandoned).
+    /// after that limit then count as failures, whatever the reason: see [`abandoned`](Self::abandoned).
     ///
     /// # Panics
     ///
@@ -432,7 +432,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     }
 
     fn registry(&self) -> &Arc<Registry<P::Key>> {
-        self.registry.get_or_init(|| Arc::new(Registry::new(&self.settings, P::place)))
+        self.registry.get_or_init(|| Arc::new(Registry::new(&self.settings, P::is_partitioned(), P::place)))
     }
 }
 

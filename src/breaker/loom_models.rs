@@ -39,7 +39,8 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 fn cell(set: impl FnOnce(&mut Settings)) -> Arc<Cell> {
     let mut settings = Settings::default();
     set(&mut settings);
-    let shared = Shared { policy: settings.policy(), clock: Clock::start(), listeners: Arc::default() };
+    let shared =
+        Shared { policy: settings.policy(), is_partitioned: true, clock: Clock::start(), listeners: Arc::default() };
     Arc::new(Cell::new(Arc::new(shared), "(model)".into()))
 }
 

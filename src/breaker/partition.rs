@@ -30,6 +30,15 @@ pub trait Keyed {
         key
     }
 
+    /// Whether there can be any key.
+    #[doc(hidden)]
+    fn is_partitioned() -> bool
+    where
+        Self: Sized,
+    {
+        true
+    }
+
     /// Whether the breaker of a key is within another.
     #[doc(hidden)]
     fn place(key: &Self::Key) -> Place<Self::Key>
@@ -196,6 +205,10 @@ where
 
 impl Keyed for Unpartitioned {
     type Key = Infallible;
+
+    fn is_partitioned() -> bool {
+        false
+    }
 }
 
 impl<Req> Partition<Req> for Unpartitioned {

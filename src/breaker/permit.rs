@@ -1,6 +1,7 @@
 use std::mem;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use super::cell::{Cell, Ending, Held};
 use super::circuit_open::CircuitOpen;
@@ -150,7 +151,9 @@ impl Drop for Ticket {
 /// The error of a call that a breaker rejects.
 #[cold]
 pub(super) fn rejected(cell: Arc<Cell>, refusal: Refusal) -> Box<CircuitOpen> {
-    Box::new(CircuitOpen::new(cell, refusal))
+    let Refusal { state, wait, by_outer } = refusal;
+    let cell = cell.outer().filter(|_| by_outer).cloned().unwrap_or(cell);
+    Box::new(CircuitOpen::by(cell, state, wait.map(Duration::from_millis)))
 }
 
 /// The verdict on a call that panicked.

@@ -52,17 +52,17 @@ const SWEEP_EVERY_MILLIS: u64 = 1_000;
 const WARN_EVERY_MILLIS: u64 = 60_000;
 
 impl<K> Registry<K> {
-    pub(super) fn new(settings: &Settings, place: fn(&K) -> Place<K>) -> Self {
+    pub(super) fn new(settings: &Settings, is_partitioned: bool, place: fn(&K) -> Place<K>) -> Self {
         let policy = settings.policy();
         let labels = Labels::new(policy.redact_labels);
         let sweep_at = FIRST_SWEEP.min(policy.max_partitions);
         let listeners = Arc::new(Listeners::default());
         let clock = Clock::start();
-        let outer = Shared { policy: settings.outer_policy(), clock: clock.clone(), listeners: listeners.clone() };
+        let shared = |policy| Shared { policy, is_partitioned, clock: clock.clone(), listeners: listeners.clone() };
         Self {
             cells: HashMap::with_hasher(KeyedHash::new()),
-            shared: Arc::new(Shared { policy, clock, listeners }),
-            outer: Arc::new(outer),
+            shared: Arc::new(shared(policy)),
+            outer: Arc::new(shared(settings.outer_policy())),
             place,
             labels,
             default: OnceLock::new(),
@@ -304,7 +304,7 @@ mod tests {
         let mut settings = Settings::default();
         settings.set_max_partitions(max_partitions);
         settings.set_mode(mode);
-        Registry::new(&settings, |_| Place::Alone)
+        Registry::new(&settings, true, |_| Place::Alone)
     }
 
     fn for_call(registry: &Registry<HeaderValue>, partition: &ByHeader, key: &HeaderValue) -> Arc<Cell> {

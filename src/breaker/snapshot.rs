@@ -7,7 +7,8 @@ use super::{Mode, State};
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// What it does with calls.
+    /// What it does with calls. Half-open as soon as the open time is over, although the change itself, with a new
+    /// generation and an event, comes only with the next call.
     pub state: State,
     /// Who decides that.
     pub mode: Mode,
@@ -27,7 +28,7 @@ pub struct Snapshot {
     pub consecutive_failures: u32,
     /// Calls refused since it was made or reset.
     pub rejected: u64,
-    /// How long until an open one lets a probe through.
+    /// How long until an open breaker admits a probe. None once that time is over, and while it is forced open.
     pub open_for: Option<Duration>,
     /// How long ago it last changed its state.
     pub unchanged_for: Duration,

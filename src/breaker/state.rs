@@ -7,7 +7,8 @@ pub enum State {
     Closed,
     /// Calls are refused.
     Open,
-    /// A few calls go through, as probes: they decide whether to close or to open again.
+    /// A few calls go through, as probes: they decide whether to close or to open again. An open breaker also reads as
+    /// half-open when it is due, before a call has come: the next one is a probe.
     HalfOpen,
 }
 

@@ -305,3 +305,42 @@ async fn rule_4_calls_that_hang_on_the_ramp_do_not_hold_it_up() {
     calls(&service, 4, Do::Succeed).await;
     assert_eq!(layer.breaker().state(), State::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_open_breaker_without_calls_reads_as_half_open_when_it_is_due() {
+    let layer = quick();
+    let (service, _) = over(&layer);
+    let mut events = layer.handle().subscribe(10);
+    call(&service, Do::Fail).await;
+    let breaker = layer.breaker();
+    let read = || (breaker.state(), breaker.snapshot().state, breaker.snapshot().open_for);
+    assert_eq!(read(), (State::Open, State::Open, Some(10 * SECOND)));
+    advance(10 * SECOND - MS).await;
+    assert_eq!(read(), (State::Open, State::Open, Some(MS)));
+    for wait in [MS, 3_600 * SECOND] {
+        advance(wait).await;
+        assert_eq!(read(), (State::HalfOpen, State::HalfOpen, None));
+        assert_eq!((breaker.snapshot().generation, format!("{breaker:?}").contains("HalfOpen")), (1, true));
+    }
+    assert_eq!(events.try_recv().map(|event| event.to), Some(State::Open));
+    assert!(events.try_recv().is_none(), "the change comes with the call");
+    assert_eq!(call(&service, Do::Succeed).await, OK);
+    assert_eq!(events.try_recv().map(|event| (event.from, event.to)), Some((State::Open, State::HalfOpen)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_that_was_forced_open_is_never_due() {
+    let layer = quick();
+    let (service, _) = over(&layer);
+    call(&service, Do::Fail).await;
+    let breaker = layer.breaker();
+    breaker.force_open();
+    advance(3_600 * SECOND).await;
+    let snapshot = breaker.snapshot();
+    assert_eq!((breaker.state(), snapshot.state, snapshot.open_for), (State::Open, State::Open, None));
+    breaker.observe();
+    assert_eq!(breaker.state(), State::Closed);
+    call(&service, Do::Fail).await;
+    advance(10 * SECOND).await;
+    assert_eq!(breaker.state(), State::HalfOpen, "also if it only observes");
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cancellation;
+mod circuit_open;
 mod half_open;
 mod hierarchy;
 mod host_places;

@@ -78,7 +78,7 @@ async fn circuit_open_carries_the_wait_as_a_hint() {
     call(&service, Do::Fail).await;
     advance(4 * SECOND).await;
     let error = service.oneshot(((), Do::Succeed)).await.unwrap_err();
-    assert_eq!(error.to_string(), r#"circuit breaker "test", partition (default), is open; next probe in 6s"#);
+    assert_eq!(error.to_string(), r#"circuit breaker "test" is open; next probe in 6s"#);
     assert_eq!(Verdict::of_error(&*error).retry_after(), Some(6 * SECOND));
 }
 
@@ -185,7 +185,7 @@ fn threads_racing_for_probes_get_exactly_as_many_as_there_are() {
             let layer = layer().window(Window::count(1)).open_for(MS).half_open(3, 3);
             let (service, upstream) = over(&layer);
             call(&service, Do::Fail).await;
-            while layer.breaker().snapshot().open_for != Some(std::time::Duration::ZERO) {
+            while layer.breaker().state() != State::HalfOpen {
                 tokio::task::yield_now().await;
             }
             let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(64));

@@ -13,7 +13,8 @@ fn nested<const TENANTS: usize>(set: impl FnOnce(&mut Settings)) -> (Arc<Cell>, 
     settings.set_minimum_children(2);
     set(&mut settings);
     let clock = Clock::start();
-    let shared = |policy| Arc::new(Shared { policy, clock: clock.clone(), listeners: Arc::default() });
+    let shared =
+        |policy| Arc::new(Shared { policy, is_partitioned: true, clock: clock.clone(), listeners: Arc::default() });
     let (outer, inner) = (shared(settings.outer_policy()), shared(settings.policy()));
     let host = Arc::new(Cell::outer_of_others(outer, "(host)".into()));
     let tenants = std::array::from_fn(|_| Cell::within(host.clone(), inner.clone(), "(tenant)".into()));

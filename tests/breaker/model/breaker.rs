@@ -90,6 +90,14 @@ impl Model {
         }
     }
 
+    /// The same as it reads from outside: an open one that is due is half-open before a call comes.
+    pub(super) fn read_state(&self) -> State {
+        match (self.mode, &self.phase) {
+            (mode, Phase::Open { until }) if mode != Mode::ForcedOpen && *until <= self.millis() => State::HalfOpen,
+            _ => self.state(),
+        }
+    }
+
     /// The outcomes in the window, at this time.
     pub(super) fn live(&self) -> Vec<Recorded> {
         let Phase::Closed { outcomes, .. } = &self.phase else { return Vec::new() };

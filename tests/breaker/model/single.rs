@@ -104,7 +104,7 @@ fn acquire(
 /// Whether all that can be seen of a breaker is as in its model.
 pub(super) fn same(breaker: &CircuitBreaker, model: &Model) -> Result<(), TestCaseError> {
     let snapshot = breaker.snapshot();
-    prop_assert_eq!((breaker.state(), breaker.mode()), (model.state(), model.mode));
+    prop_assert_eq!((breaker.state(), breaker.mode()), (model.read_state(), model.mode));
     prop_assert_eq!((snapshot.rejected, u64::from(snapshot.generation)), (model.rejected, model.stretch));
     if let Phase::Closed { .. } = &model.phase {
         let live = model.live();
