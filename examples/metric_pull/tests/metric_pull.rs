@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code)]
-#[path = "../examples/metric_pull/main.rs"]
+#[path = "../main.rs"]
 mod metric_pull;
 
 use std::collections::HashMap;
