@@ -94,7 +94,7 @@ impl fmt::Display for Chart<'_> {
 
 impl Chart<'_> {
     fn group(&self, f: &mut fmt::Formatter<'_>, place: usize, group: Group) -> fmt::Result {
-        let Comparison { rampart, naive, recovering } = self.0;
+        let Comparison { rampart, naive, recovering, embedded: _ } = self.0;
         let bins = [naive, rampart].map(|run| run.load.requests.get(&group).map_or(&[][..], Vec::as_slice));
         let second_of_bin = rampart.load.bin_ms as f64 / 1_000.0;
         let rates = bins.map(|bins| bins.iter().map(|&n| f64::from(n) / second_of_bin).collect::<Vec<_>>());

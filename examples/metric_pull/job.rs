@@ -72,7 +72,7 @@ impl Job {
             outage: self.embedded.then(|| Outage::from(self.rampart.plan.outage())),
             breaker,
         });
-        Ok(Comparison { rampart, naive, recovering })
+        Ok(Comparison { rampart, naive, embedded: self.embedded, recovering })
     }
 
     pub(crate) fn work(&self) -> Work {
@@ -167,8 +167,8 @@ mod tests {
     const WORK: Work = Work { tenants: 40, pulls: 50, every: Duration::from_millis(100), concurrency: 128 };
 
     impl Simulation {
-        fn new(seed: u64) -> Self {
-            let path = std::env::temp_dir().join(format!("metric-pull-{seed}-{}.jsonl", std::process::id()));
+        fn new(test: &str, seed: u64) -> Self {
+            let path = std::env::temp_dir().join(format!("metric-pull-{test}-{seed}-{}", std::process::id()));
             let dead_letters = Arc::new(DeadLetters::create(&path).unwrap());
             std::fs::remove_file(path).unwrap();
             Self { plan: Arc::new(Plan::new(seed, WORK.tenants, WORK.length())), dead_letters }
@@ -204,7 +204,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_layers_answer_as_many_pulls_with_a_tenth_of_the_load_on_what_is_down() {
         for seed in SEEDS {
-            let simulation = Simulation::new(seed);
+            let simulation = Simulation::new("load", seed);
             let ((rampart, _), naive) = (simulation.rampart().await, simulation.naive().await);
             for group in Group::ALL {
                 let [ours, theirs] = [&rampart, &naive].map(|run| run.groups[&group].clone());
@@ -232,7 +232,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_breaker_of_the_recovering_tenant_opens_probes_and_closes() {
         for seed in SEEDS {
-            let (run, changes) = Simulation::new(seed).rampart().await;
+            let (run, changes) = Simulation::new("recovery", seed).rampart().await;
             let events: Vec<_> = changes.iter().map(|change| change.event).collect();
             let probes = events.len() / 2;
             assert!((2..=3).contains(&probes), "seed {seed}: {changes:?}");

@@ -40,6 +40,9 @@ pub(crate) enum Outcome {
 pub(crate) struct Comparison {
     pub(crate) rampart: Run,
     pub(crate) naive: Run,
+    /// Whether the groups behave as their names say.
+    #[serde(skip)]
+    pub(crate) embedded: bool,
     /// Nothing, if there are too few tenants for one that recovers.
     pub(crate) recovering: Option<Recovery>,
 }

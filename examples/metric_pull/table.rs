@@ -31,7 +31,7 @@ pub(crate) fn headline(work: Work) -> String {
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rampart, naive, recovering } = self;
+        let Self { rampart, naive, embedded, recovering } = self;
         header(f)?;
         for (group, figures) in &rampart.groups {
             let naively = naive.groups.get(group).cloned().unwrap_or_default();
@@ -42,7 +42,10 @@ impl fmt::Display for Comparison {
         }
         total(f, rampart, naive)?;
         writeln!(f, "\n{LEGEND}\n")?;
-        summary(f, rampart, naive)?;
+        answered(f, rampart, naive)?;
+        if *embedded {
+            reasons(f, rampart, naive)?;
+        }
         match recovering {
             Some(recovery) if !recovery.breaker.is_empty() => timeline(f, recovery),
             _ => Ok(()),
@@ -96,23 +99,25 @@ pub(crate) fn share(ours: u64, naively: u64) -> String {
     }
 }
 
-/// What the numbers say, and why.
-fn summary(f: &mut fmt::Formatter<'_>, ours: &Run, naively: &Run) -> fmt::Result {
+fn answered(f: &mut fmt::Formatter<'_>, ours: &Run, naively: &Run) -> fmt::Result {
     let answered = |run: &Run| {
-        let [answered, fresh, cached] =
-            [|f: &Figures| f.answered, |f: &Figures| f.ok, |f: &Figures| f.cached].map(|f| run.sum(&Group::ALL, f));
-        format!("{answered} ({fresh} fresh, {cached} cached)")
+        let sum = |figure: fn(&Figures) -> u64| run.sum(&Group::ALL, figure);
+        let (fresh, cached) = (sum(|figures| figures.ok), sum(|figures| figures.cached));
+        format!("{} ({fresh} fresh, {cached} cached)", fresh + cached)
     };
     let pulls = ours.sum(&Group::ALL, |figures| figures.pulls);
-    writeln!(f, "Answered, of {pulls} pulls: {} through the layers, {} naively.", answered(ours), answered(naively))?;
+    writeln!(f, "Answered, of {pulls} pulls: {} through the layers, {} naively.", answered(ours), answered(naively))
+}
 
-    let down = |run: &Run| run.sum(&Group::LOST, |figures| figures.upstream_requests);
-    let (requests, theirs) = (down(ours), down(naively));
+/// Why the numbers differ.
+fn reasons(f: &mut fmt::Formatter<'_>, ours: &Run, naively: &Run) -> fmt::Result {
+    let lost = |run: &Run| run.sum(&Group::LOST, |figures| figures.upstream_requests);
+    let (requests, theirs) = (lost(ours), lost(naively));
     if theirs > 0 {
         writeln!(
             f,
-            "Load on what is down or hanging: {requests} requests, {theirs} naively ({}). Naively every failed pull sends \
-             4 requests\nand its caller waits for all of them; an open breaker rejects the pull at once and only sends \
+            "Load on what is down or hanging: {requests} requests, {theirs} naively ({}). Naively every pull sends 4 \
+             requests there,\nand its caller waits for all of them; an open breaker rejects the pull at once and sends only \
              probes.",
             share(requests, theirs)
         )?;
