@@ -164,3 +164,68 @@ fn timeline(f: &mut fmt::Formatter<'_>, recovery: &Recovery) -> fmt::Result {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tally::Load;
+    use super::super::timeline::Change;
+    use super::*;
+
+    fn run(figures: [(Group, Figures); 2]) -> Run {
+        Run { elapsed_ms: 0, upstream_requests: 0, groups: figures.into(), load: Load::default() }
+    }
+
+    fn comparison(changes: u64) -> Comparison {
+        let figures = |answered, ok, upstream_requests| {
+            let (cached, cached_age_p50_ms, cached_age_max_ms) = (answered - ok, 400.0, 900.0);
+            let (tenants, pulls) = (1, 100);
+            Figures {
+                tenants,
+                pulls,
+                answered,
+                ok,
+                cached,
+                cached_age_p50_ms,
+                cached_age_max_ms,
+                upstream_requests,
+                ..Figures::default()
+            }
+        };
+        let breaker = (0..changes).map(|n| Change { at_ms: 100 * n, event: "probed", cause: "open time over" });
+        Comparison {
+            rampart: run([(Group::Down, figures(0, 0, 20)), (Group::Throttled, figures(100, 18, 50))]),
+            naive: run([(Group::Down, figures(0, 0, 400)), (Group::Throttled, figures(100, 24, 300))]),
+            embedded: true,
+            recovering: Some(Recovery { tenant: "recovering-01".to_owned(), outage: None, breaker: breaker.collect() }),
+        }
+    }
+
+    #[test]
+    fn the_reasons_follow_from_the_numbers() {
+        let table = comparison(0).to_string();
+        assert!(
+            table.contains("Answered, of 200 pulls: 100 (18 fresh, 82 cached) through the layers, 100 (24 fresh, ")
+        );
+        assert!(table.contains("down or hanging: 20 requests, 400 naively (5.0 %)"), "{table}");
+        assert!(table.contains("Naively 6 more answers are fresh (throttled), for 300 requests there instead of 50"));
+        assert!(table.contains("     82    400/900  ") && !table.contains("circuit breaker of"), "{table}");
+
+        let real = Comparison { embedded: false, ..comparison(0) }.to_string();
+        assert!(!real.contains("down or hanging") && !real.contains("more answers"), "{real}");
+    }
+
+    #[test]
+    fn a_long_timeline_is_cut_in_the_middle() {
+        let lines = |changes| {
+            let table = comparison(changes).to_string();
+            table.lines().skip_while(|line| !line.starts_with("The circuit breaker of")).map(str::to_owned).collect()
+        };
+        let whole: Vec<String> = lines(12);
+        assert_eq!((whole.len(), whole[12].as_str()), (13, "    1.10 s  probed   open time over"));
+        let cut: Vec<String> = lines(20);
+        assert_eq!(
+            (cut.len(), cut[7].as_str(), cut[8].split(" s ").next()),
+            (14, "     ...  8 more", Some("    1.40"))
+        );
+    }
+}

@@ -26,7 +26,7 @@ struct OfTenant {
 }
 
 /// Requests received in each `bin_ms` of a run, by group.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Load {
     pub(crate) bin_ms: u64,
     pub(crate) requests: BTreeMap<Group, Vec<u32>>,
