@@ -25,7 +25,7 @@ pub(crate) fn headline(work: Work) -> String {
     let Work { tenants, pulls, every, .. } = work;
     let seconds = work.length().as_secs_f64();
     format!(
-        "{tenants} tenants, each pulled {pulls} times, every {every:?}: {seconds:.1} s, and the last answers ...\n\n"
+        "Tenants: {tenants}; pulls of each: {pulls}, one every {every:?}. Takes {seconds:.1} s and the last answers ...\n\n"
     )
 }
 
