@@ -20,7 +20,7 @@ use super::{
 };
 use crate::BoxError;
 use crate::backoff::Backoff;
-use crate::classify::{Classifier, GrpcClassifier, HttpClassifier};
+use crate::classify::{Classifier, DistrustRefusals, GrpcClassifier, HttpClassifier};
 
 /// Tries a failed call again, where that can help and does no harm.
 ///
@@ -38,6 +38,7 @@ use crate::classify::{Classifier, GrpcClassifier, HttpClassifier};
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest wait that a server can ask for |
 /// | [`max_replay_bytes`](Self::max_replay_bytes) | 65,536 | HTTP: how much of a body is kept for a replay |
 /// | [`idempotent`](Self::idempotent) | see below | what may be sent again although it may have been processed |
+/// | [`distrust_refusals`](Self::distrust_refusals) | no | whether a refused stream may have been processed |
 /// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker rejected is tried again |
 /// | [`on_retry`](Self::on_retry) | none | called for every retry |
 /// | [`on_give_up`](Self::on_give_up) | none | called for every retry that was wanted and not made |
@@ -299,6 +300,24 @@ impl<C, K, N> RetryLayer<C, K, N> {
     pub fn classifier<D>(self, classifier: D) -> RetryLayer<D, K, N> {
         let Shared { settings, classifier: _, replay, on_retry, give_ups, timer_check } = self.shared;
         RetryLayer { shared: Shared { settings, classifier, replay, on_retry, give_ups, timer_check } }
+    }
+
+    /// Takes a request whose stream was refused for one that may have been processed: only idempotent requests are then sent
+    /// again. Some proxies refuse streams that the server behind them has processed: see [`DistrustRefusals`].
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new_for_http().distrust_refusals();
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn distrust_refusals(mut self) -> Self
+    where
+        C: DistrustRefusals,
+    {
+        self.shared.classifier = self.shared.classifier.distrust_refusals();
+        self
     }
 
     fn map_replay<L>(self, map: impl FnOnce(K) -> L) -> RetryLayer<C, L, N> {

@@ -72,6 +72,21 @@ async fn rule_1_a_post_is_resent_only_with_proof_that_it_was_not_processed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rule_1_a_refusal_that_is_distrusted_proves_nothing() {
+    for (request, calls) in [(post("5 euros"), 1), (put("5 euros"), 2)] {
+        let upstream = Upstream::new([given_back(Reason::REFUSED_STREAM, Processed::No), answer(200)]);
+        let log = upstream.log();
+        let _ = send::<_, _, _, http::Response<http_body_util::Full<bytes::Bytes>>>(
+            layer().distrust_refusals(),
+            upstream,
+            request,
+        )
+        .await;
+        assert_eq!(log.calls(), calls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn rule_1_a_refused_connection_is_no_transparent_retry() {
     for reason in [Reason::CONNECT, Reason::DNS, Reason::TLS, Reason::RESET, Reason::INCOMPLETE, Reason::TIMEOUT] {
         let upstream = Upstream::new([given_back(reason, Processed::No), answer(200)]);
