@@ -2,7 +2,6 @@ use std::fmt;
 use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use http::request::Parts;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::config::{Settings, Shared, TimerCheck};
 use super::origin::PartitionLabel;
 use super::policy::Policy;
 use super::replay::Http;
@@ -76,32 +76,6 @@ pub struct RetryLayer<C = HttpClassifier, K = ReplayBodies, N = ()> {
 pub struct Retry<S, C = HttpClassifier, K = ReplayBodies, N = ()> {
     inner: S,
     shared: Arc<Shared<C, K, N>>,
-}
-
-/// What the services that were made together, and their futures, have in common.
-#[derive(Clone, Debug)]
-pub(super) struct Shared<C, K, N> {
-    pub(super) settings: Settings,
-    pub(super) classifier: C,
-    pub(super) replay: K,
-    pub(super) on_retry: N,
-    /// One for all clones, so that a storm is one storm.
-    pub(super) give_ups: Arc<GiveUpLog>,
-    pub(super) timer_check: TimerCheck,
-}
-
-/// Whether a timer has been made already, so that it is known that one can be made.
-#[derive(Debug, Default)]
-pub(super) struct TimerCheck(AtomicBool);
-
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) name: Arc<str>,
-    pub(super) max_attempts: NonZeroU32,
-    pub(super) attempt_timeout: Option<Duration>,
-    pub(super) deadline: Option<Duration>,
-    pub(super) budget: Budget,
-    pub(super) policy: Policy,
 }
 
 impl RetryLayer {
@@ -496,24 +470,6 @@ where
         let clone = self.inner.clone();
         let service = mem::replace(&mut self.inner, clone);
         ResponseFuture::new(service, Arc::clone(&self.shared), request)
-    }
-}
-
-impl TimerCheck {
-    /// Panics without the time driver of tokio, whose message says how to enable it.
-    #[inline]
-    pub(super) fn run(&self) {
-        if !self.0.load(Ordering::Relaxed) {
-            drop(tokio::time::sleep(Duration::ZERO));
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-/// A copy may be used on another runtime.
-impl Clone for TimerCheck {
-    fn clone(&self) -> Self {
-        Self::default()
     }
 }
 
