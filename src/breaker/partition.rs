@@ -4,7 +4,8 @@
 //! [`max_partitions`](crate::CircuitBreakerLayer::max_partitions) are in use, new keys share `(overflow)`.
 //!
 //! The label of a partition, in errors and telemetry, is what [`Debug`] writes of its key: a sensitive `HeaderValue`
-//! stays unseen, and [`redact_labels`](crate::CircuitBreakerLayer::redact_labels) hides the others.
+//! stays unseen, and [`redact_labels`](crate::CircuitBreakerLayer::redact_labels) hides the others. A host is written in
+//! lower case. A key that spells `(default)` or `(overflow)` is written in quotes.
 
 mod host;
 
@@ -128,7 +129,7 @@ pub struct Within<P, Q> {
     pub(super) outer: Q,
 }
 
-/// The key of partitions [within](crate::CircuitBreakerLayer::within) others.
+/// The key of partitions [within](crate::CircuitBreakerLayer::within) others. No other kind will come.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Nested<O, I> {
     /// The breaker around all those of this key.
