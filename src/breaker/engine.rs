@@ -444,9 +444,9 @@ mod tests {
 
     fn rules() -> Rules {
         let mut settings = Settings::default();
-        settings.set_open_for(Duration::from_millis(1).into());
-        settings.set_half_open(2, 2);
-        settings.set_probe_lease(Duration::from_millis(1));
+        settings.set_open_for(Duration::from_millis(1).into()).unwrap();
+        settings.set_half_open(2, 2).unwrap();
+        settings.set_probe_lease(Duration::from_millis(1)).unwrap();
         settings.policy().rules
     }
 

@@ -45,6 +45,7 @@ impl<K> Handle<K> {
     ///
     /// If the capacity is 0.
     #[must_use]
+    #[track_caller]
     pub fn subscribe(&self, capacity: usize) -> Events {
         self.registry.listeners().subscribe(capacity)
     }

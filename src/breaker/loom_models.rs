@@ -36,7 +36,7 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
     builder.check(run);
 }
 
-fn cell(set: impl FnOnce(&mut Settings)) -> Arc<Cell> {
+fn cell<R>(set: impl FnOnce(&mut Settings) -> R) -> Arc<Cell> {
     let mut settings = Settings::default();
     set(&mut settings);
     let shared =
@@ -54,9 +54,9 @@ fn grant(cell: &Arc<Cell>) -> Grant {
 /// Fails once, and is due to be probed.
 fn tripped(probes: u32, successes: u32) -> Arc<Cell> {
     let cell = cell(|settings| {
-        settings.set_window(Window::count(1));
-        settings.set_open_for(SECOND.into());
-        settings.set_half_open(probes, successes);
+        settings.set_window(Window::count(1)).unwrap();
+        settings.set_open_for(SECOND.into()).unwrap();
+        settings.set_half_open(probes, successes).unwrap();
     });
     cell.settle(grant(&cell), None, FAILURE);
     assert_eq!(cell.state(), State::Open);
@@ -75,9 +75,9 @@ fn both(one: impl FnOnce() + 'static, other: impl FnOnce() + 'static) {
 fn loom_concurrent_failures_trip_once() {
     model(|| {
         let cell = cell(|settings| {
-            settings.set_window(Window::count(3));
-            settings.set_minimum_calls(2);
-            settings.set_failure_rate(1.0);
+            settings.set_window(Window::count(3)).unwrap();
+            settings.set_minimum_calls(2).unwrap();
+            settings.set_failure_rate(1.0).unwrap();
         });
         let fail = |cell: Arc<Cell>| move || cell.settle(grant(&cell), None, FAILURE);
         both(fail(cell.clone()), fail(cell.clone()));
@@ -89,9 +89,9 @@ fn loom_concurrent_failures_trip_once() {
 fn loom_a_success_that_completes_the_minimum_opens_unless_the_failure_does() {
     loom::model(|| {
         let cell = cell(|settings| {
-            settings.set_window(Window::count(3));
-            settings.set_minimum_calls(2);
-            settings.set_failure_rate(0.5);
+            settings.set_window(Window::count(3)).unwrap();
+            settings.set_minimum_calls(2).unwrap();
+            settings.set_failure_rate(0.5).unwrap();
         });
         let end = |cell: Arc<Cell>, ending| move || cell.settle(grant(&cell), None, ending);
         both(end(cell.clone(), FAILURE), end(cell.clone(), SUCCESS));
@@ -102,7 +102,7 @@ fn loom_a_success_that_completes_the_minimum_opens_unless_the_failure_does() {
 #[test]
 fn loom_concurrent_failures_in_a_row_trip_once() {
     model(|| {
-        let cell = cell(|settings| settings.set_consecutive_failures(2));
+        let cell = cell(|settings| settings.set_consecutive_failures(2)).unwrap();
         // Both begin after the first has been counted, which begins the row.
         let grants = [grant(&cell), grant(&cell)];
         cell.settle(grant(&cell), None, SUCCESS);
@@ -149,7 +149,7 @@ fn loom_a_stale_permit_does_not_reach_the_next_window() {
     for window in [Window::count(2), Window::time(60 * SECOND).buckets(2)] {
         model(move || {
             let cell = cell(|settings| {
-                settings.set_window(window);
+                settings.set_window(window).unwrap();
             });
             let stale = grant(&cell);
             let late = cell.clone();
@@ -169,7 +169,7 @@ fn loom_a_stale_permit_does_not_reach_the_next_window() {
 #[test]
 fn loom_a_stale_permit_does_not_reach_a_window_in_a_later_bucket() {
     model(|| {
-        let cell = cell(|settings| settings.set_window(Window::time(2 * SECOND).buckets(2)));
+        let cell = cell(|settings| settings.set_window(Window::time(2 * SECOND).buckets(2))).unwrap();
         let stale = grant(&cell);
         // The stale recorder has to move the window on, while it is emptied.
         cell.clock().set(SECOND);
@@ -266,7 +266,7 @@ fn loom_counters_and_slots_agree_when_recorders_lap_each_other() {
 #[test]
 fn loom_a_retired_cell_loses_no_call() {
     model(|| {
-        let cell = cell(|settings| settings.set_window(Window::count(4)));
+        let cell = cell(|settings| settings.set_window(Window::count(4))).unwrap();
         // The map's own.
         let holders = Arc::new(AtomicUsize::new(1));
         let counted = Arc::new(AtomicUsize::new(0));

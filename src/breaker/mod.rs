@@ -40,6 +40,7 @@ mod future;
 mod handle;
 mod hash;
 mod hierarchy;
+mod invalid_setting;
 mod label;
 mod layer;
 #[cfg(all(test, rampart_loom))]
@@ -63,6 +64,7 @@ pub use self::circuit_breaker::CircuitBreaker;
 pub use self::circuit_open::CircuitOpen;
 pub use self::future::ResponseFuture;
 pub use self::handle::Handle;
+pub use self::invalid_setting::InvalidSetting;
 pub use self::layer::CircuitBreakerLayer;
 pub use self::permit::{Permit, Ticket};
 pub use self::requests::{AnyRequests, HttpRequests, Requests};

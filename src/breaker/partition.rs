@@ -19,6 +19,7 @@ use http::{HeaderName, HeaderValue, Request};
 use papaya::Equivalent;
 
 pub use self::host::{ByHost, Host, host};
+use super::invalid_setting::{InvalidSetting, valid};
 use super::label::{DEFAULT, bare};
 
 /// What the keys of a partition are, known before any request is.
@@ -164,10 +165,16 @@ pub struct ByOptional<F, K>(F, PhantomData<fn() -> K>);
 ///
 /// If this is not the name of a header.
 #[must_use]
+#[track_caller]
 pub fn header(name: &str) -> ByHeader {
+    valid(try_header(name))
+}
+
+/// [`header`], with an error in place of a panic.
+pub fn try_header(name: &str) -> Result<ByHeader, InvalidSetting> {
     match HeaderName::try_from(name) {
-        Ok(name) => ByHeader(name),
-        Err(_) => panic!("partition::header: {name:?} is not the name of a header"),
+        Ok(name) => Ok(ByHeader(name)),
+        Err(_) => Err(InvalidSetting::new(format!("partition::header: {name:?} is not the name of a header"))),
     }
 }
 

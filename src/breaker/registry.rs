@@ -330,7 +330,7 @@ mod tests {
 
     fn registry(max_partitions: usize, mode: Mode) -> Registry<HeaderValue> {
         let mut settings = Settings::default();
-        settings.set_max_partitions(max_partitions);
+        settings.set_max_partitions(max_partitions).unwrap();
         settings.set_mode(mode);
         Registry::new(&settings, true, |_| Place::Alone)
     }
