@@ -166,7 +166,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If the name is empty.
     #[must_use]
-
+    #[track_caller]
     pub fn name(self, name: &str) -> Self {
         valid(self.try_name(name))
     }

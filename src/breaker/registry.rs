@@ -321,6 +321,7 @@ mod tests {
     use super::*;
     use crate::breaker::Mode;
     use crate::breaker::engine::Attempt;
+    use crate::breaker::invalid_setting::valid;
     use crate::breaker::partition::{self, ByHeader};
     use crate::breaker::settings::Settings;
     use http::HeaderValue;
@@ -330,7 +331,7 @@ mod tests {
 
     fn registry(max_partitions: usize, mode: Mode) -> Registry<HeaderValue> {
         let mut settings = Settings::default();
-        settings.set_max_partitions(max_partitions).unwrap();
+        valid(settings.set_max_partitions(max_partitions));
         settings.set_mode(mode);
         Registry::new(&settings, true, |_| Place::Alone)
     }
