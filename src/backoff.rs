@@ -46,6 +46,7 @@ impl Backoff {
     ///
     /// If `first` is zero or longer than `max`.
     #[must_use]
+    #[track_caller]
     pub fn exponential(first: Duration, max: Duration) -> Self {
         assert!(!first.is_zero(), "Backoff: the first wait must be longer than {first:?}");
         assert!(first <= max, "Backoff: the first wait, {first:?}, is longer than the longest, {max:?}");
@@ -70,6 +71,7 @@ impl Backoff {
     ///
     /// If `factor` is below 1 or not finite.
     #[must_use]
+    #[track_caller]
     pub fn factor(mut self, factor: f64) -> Self {
         assert!(factor.is_finite() && factor >= 1.0, "Backoff: the factor must be at least 1, but is {factor}");
         self.factor = factor;
@@ -89,6 +91,10 @@ impl Backoff {
         // A power that overflows is infinite, and so is over `max`; no exponent makes it NaN, as the factor is at least 1.
         let seconds = self.first.as_secs_f64() * self.factor.powf(f64::from(retry));
         if seconds < self.max.as_secs_f64() { Duration::from_secs_f64(seconds) } else { self.max }
+    }
+
+    pub(crate) const fn jitter_kind(&self) -> Jitter {
+        self.jitter
     }
 
     /// The wait before retry number `retry`, counted from 0.

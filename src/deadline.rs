@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use http::Extensions;
 use tokio::time::Instant;
 
 /// What stands for "never" where a sum of times does not fit; the same as in tokio's own timers.
@@ -51,6 +52,51 @@ impl Deadline {
     pub fn has_passed(self) -> bool {
         self.remaining().is_zero()
     }
+}
+
+/// The moment at which the attempt timeout cuts an attempt, left by the [`RetryLayer`](crate::RetryLayer) in the extensions
+/// of every HTTP request that it sends with an [`attempt_timeout`](crate::RetryLayer::attempt_timeout).
+///
+/// A layer or client inside can read from it how long its answer is still wanted. A call that is dropped at that moment
+/// or later has timed out; one that is dropped earlier was abandoned by its caller.
+///
+/// ```
+/// use tower_rampart::retry::AttemptDeadline;
+///
+/// fn time_left<B>(request: &http::Request<B>) -> Option<std::time::Duration> {
+///     request.extensions().get().map(|deadline: &AttemptDeadline| deadline.remaining())
+/// }
+/// # assert_eq!(time_left(&http::Request::new(())), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptDeadline(Instant);
+
+impl AttemptDeadline {
+    pub(crate) const fn at(moment: Instant) -> Self {
+        Self(moment)
+    }
+
+    /// The moment itself.
+    #[must_use]
+    pub const fn instant(self) -> Instant {
+        self.0
+    }
+
+    /// The time that is left, zero once the moment has come.
+    #[must_use]
+    pub fn remaining(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
+
+/// The earliest moment at which the attempt with these extensions is cut.
+#[inline]
+pub(crate) fn earliest(extensions: &Extensions) -> Option<Deadline> {
+    if extensions.is_empty() {
+        return None;
+    }
+    let attempt = extensions.get().map(|&AttemptDeadline(moment)| Deadline(moment));
+    extensions.get().copied().into_iter().chain(attempt).min()
 }
 
 /// The moment this long after another, without overflow.

@@ -26,7 +26,6 @@ mod attempt;
 mod backoff;
 pub mod breaker;
 pub mod classify;
-#[allow(dead_code)]
 mod cut;
 mod deadline;
 pub mod retry;
@@ -43,8 +42,3 @@ pub use retry::RetryLayer;
 ///
 /// What went wrong underneath stays reachable through [`source`](std::error::Error::source).
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// The README's examples, so that they stay true.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

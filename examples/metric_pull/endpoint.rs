@@ -15,8 +15,9 @@ use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpStream;
 use tower::{Service, ServiceBuilder};
 
+use super::billing_api::BillingApi;
 use super::failure::Failure;
-use super::plan::{Group, Plan, Tenant};
+use super::plan::{Plan, Tenant};
 use super::tally::Tally;
 use super::upstream::Upstream;
 
@@ -53,9 +54,8 @@ struct Target {
 }
 
 impl Endpoint {
-    /// Starts the embedded upstream, or makes sure that something listens at `url`.
-    pub(crate) async fn open(plan: &Arc<Plan>, url: Option<&str>) -> Result<Self, Failure> {
-        let tally = Arc::new(Tally::new(plan));
+    /// Starts the embedded upstream, or makes sure that something listens at `url`. Requests are counted in `tally`.
+    pub(crate) async fn open(plan: &Arc<Plan>, tally: &Arc<Tally>, url: Option<&str>) -> Result<Self, Failure> {
         let (source, authority, path) = match url {
             Some(url) => {
                 let (authority, path) = parse(url)?;
@@ -63,22 +63,23 @@ impl Endpoint {
                 (Source::Real, authority.to_string(), path)
             }
             None => {
-                let upstream = Upstream::start(Arc::clone(plan), Arc::clone(&tally));
+                let upstream = Upstream::start(BillingApi::new(plan, tally));
                 let upstream =
                     upstream.await.map_err(|error| Failure::new(format!("cannot listen on loopback: {error}")))?;
                 let authority = upstream.address().to_string();
                 (Source::Embedded { _upstream: upstream }, authority, String::new())
             }
         };
-        let target = |tenant: &Tenant| {
-            let uri = Uri::builder().scheme(Scheme::HTTP).authority(authority.as_str());
-            let uri = uri.path_and_query(format!("{path}/v1/tenants/{}/metrics", tenant.id)).build();
-            let id = HeaderValue::from_str(&tenant.id);
-            Some(Target { uri: uri.ok()?, id: id.ok()? })
-        };
-        let targets = plan.tenants().iter().map(target).collect::<Option<_>>();
-        let targets = targets.ok_or_else(|| Failure::new("--upstream has a path that no request can be made of"))?;
-        Ok(Self { plan: Arc::clone(plan), tally, source, targets })
+        let targets = targets(plan, authority.as_str(), &path)
+            .ok_or_else(|| Failure::new("--upstream has a path that no request can be made of"))?;
+        Ok(Self { plan: Arc::clone(plan), tally: Arc::clone(tally), source, targets })
+    }
+
+    /// For clients that bring their own way to the upstream.
+    #[cfg(test)]
+    pub(crate) fn without_network(plan: &Arc<Plan>, tally: &Arc<Tally>) -> Self {
+        let targets = targets(plan, "upstream.test", "").unwrap();
+        Self { plan: Arc::clone(plan), tally: Arc::clone(tally), source: Source::Real, targets }
     }
 
     pub(crate) fn request(&self, tenant: &Tenant) -> Request<Empty<Bytes>> {
@@ -113,10 +114,20 @@ impl Endpoint {
             .service(Client::builder(TokioExecutor::new()).build(connector))
     }
 
-    /// How many requests the upstream received for the tenants of a group.
-    pub(crate) fn received(&self, group: Group) -> u64 {
-        self.tally.of_group(&self.plan, group)
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
+}
+
+/// Nothing, if the path cannot be part of a request.
+fn targets(plan: &Plan, authority: &str, path: &str) -> Option<Vec<Target>> {
+    let target = |tenant: &Tenant| {
+        let uri = Uri::builder().scheme(Scheme::HTTP).authority(authority);
+        let uri = uri.path_and_query(format!("{path}/v1/tenants/{}/metrics", tenant.id)).build();
+        let id = HeaderValue::from_str(&tenant.id);
+        Some(Target { uri: uri.ok()?, id: id.ok()? })
+    };
+    plan.tenants().iter().map(target).collect()
 }
 
 /// The authority and the path of `--upstream`. A message never repeats the URL: it might hold a password.

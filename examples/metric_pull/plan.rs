@@ -1,6 +1,8 @@
-//! Who is pulled, and how the embedded upstream misbehaves for each: decided by the seed alone.
+//! Who is pulled, and how the embedded upstream misbehaves for each: a function of the seed and of the requests.
 
 use std::collections::HashMap;
+use std::ops::Range;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -13,8 +15,20 @@ pub(crate) enum Group {
     Throttled,
     Hanging,
     Resetting,
+    Recovering,
     Unauthorized,
     Truncated,
+}
+
+/// A request as the upstream sees it. Both numbers count from 0.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    /// Which request of its tenant.
+    pub(crate) nth: u64,
+    /// Which request of its tenant in this second of the run.
+    pub(crate) nth_in_second: u64,
+    /// Since the start of the run.
+    pub(crate) at: Duration,
 }
 
 /// What the upstream does with one request.
@@ -49,20 +63,26 @@ pub(crate) struct Tenant {
 #[derive(Debug)]
 pub(crate) struct Plan {
     seed: u64,
+    /// When the recovering tenants are down.
+    outage: Range<Duration>,
     tenants: Vec<Tenant>,
     by_id: HashMap<String, usize>,
 }
 
 impl Group {
-    pub(crate) const ALL: [Group; 7] = [
+    pub(crate) const ALL: [Group; 8] = [
         Group::Healthy,
         Group::Down,
         Group::Throttled,
         Group::Hanging,
         Group::Resetting,
+        Group::Recovering,
         Group::Unauthorized,
         Group::Truncated,
     ];
+
+    /// Groups that never answer: every request to them is lost.
+    pub(crate) const LOST: [Group; 2] = [Group::Down, Group::Hanging];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -71,6 +91,7 @@ impl Group {
             Group::Throttled => "throttled",
             Group::Hanging => "hanging",
             Group::Resetting => "resetting",
+            Group::Recovering => "recovering",
             Group::Unauthorized => "unauthorized",
             Group::Truncated => "truncated",
         }
@@ -79,10 +100,10 @@ impl Group {
     /// How many of [`SHARES`] tenants are in this group.
     const fn share(self) -> usize {
         match self {
-            Group::Healthy => 28,
+            Group::Healthy => 27,
             Group::Down => 3,
             Group::Throttled | Group::Hanging | Group::Unauthorized | Group::Truncated => 2,
-            Group::Resetting => 1,
+            Group::Resetting | Group::Recovering => 1,
         }
     }
 }
@@ -90,13 +111,17 @@ impl Group {
 /// The sum of all shares.
 const SHARES: usize = 40;
 
+/// How many requests of a throttled tenant are answered in each second.
+const ALLOWANCE: u64 = 2;
+
 impl Plan {
-    pub(crate) fn new(seed: u64, tenants: usize) -> Self {
+    /// A recovering tenant is down from a fifth to a half of `length`, the time that the pulls take.
+    pub(crate) fn new(seed: u64, tenants: usize, length: Duration) -> Self {
         let groups = Group::ALL.into_iter().zip(apportion(tenants));
         let ids = groups.flat_map(|(group, size)| (1..=size).map(move |n| (group, format!("{}-{n:02}", group.name()))));
         let tenants: Vec<_> = ids.enumerate().map(|(number, (group, id))| Tenant { number, id, group }).collect();
         let by_id = tenants.iter().map(|tenant| (tenant.id.clone(), tenant.number)).collect();
-        Self { seed, tenants, by_id }
+        Self { seed, outage: length / 5..length / 2, tenants, by_id }
     }
 
     pub(crate) fn tenants(&self) -> &[Tenant] {
@@ -107,18 +132,24 @@ impl Plan {
         self.tenants.get(*self.by_id.get(id)?)
     }
 
-    /// What the upstream does with request number `nth` of a tenant, counted from 0.
-    pub(crate) fn answer(&self, tenant: &Tenant, nth: u64) -> Answer {
+    pub(crate) fn outage(&self) -> &Range<Duration> {
+        &self.outage
+    }
+
+    /// What the upstream does with a request.
+    pub(crate) fn answer(&self, tenant: &Tenant, arrival: Arrival) -> Answer {
+        let Arrival { nth, nth_in_second, at } = arrival;
         match tenant.group {
             Group::Healthy if self.chance(tenant, nth) < 0.05 => Answer::Unavailable,
             Group::Healthy => Answer::Metrics,
             Group::Down => Answer::Unavailable,
-            // Its allowance is one request in five.
-            Group::Throttled if nth % 5 == 0 => Answer::Metrics,
+            Group::Throttled if nth_in_second < ALLOWANCE => Answer::Metrics,
             Group::Throttled => Answer::Throttled,
             Group::Hanging => Answer::Silence,
-            Group::Resetting if nth % 2 == 1 => Answer::Reset,
+            Group::Resetting if nth % 4 == 3 => Answer::Reset,
             Group::Resetting => Answer::Metrics,
+            Group::Recovering if self.outage.contains(&at) => Answer::Unavailable,
+            Group::Recovering => Answer::Metrics,
             Group::Unauthorized => Answer::Unauthorized,
             Group::Truncated => Answer::Truncated,
         }
@@ -157,14 +188,20 @@ const fn mix(seed: u64) -> u64 {
 mod tests {
     use super::*;
 
+    const LENGTH: Duration = Duration::from_secs(5);
+
+    fn nth(nth: u64) -> Arrival {
+        Arrival { nth, nth_in_second: 0, at: Duration::ZERO }
+    }
+
     #[test]
     fn forty_tenants_are_the_groups_of_the_plan() {
-        assert_eq!(apportion(40), [28, 3, 2, 2, 1, 2, 2]);
+        assert_eq!(apportion(40), [27, 3, 2, 2, 1, 1, 2, 2]);
     }
 
     #[test]
     fn groups_scale_in_proportion_and_add_up() {
-        assert_eq!(apportion(400), [280, 30, 20, 20, 10, 20, 20]);
+        assert_eq!(apportion(400), [270, 30, 20, 20, 10, 10, 20, 20]);
         for tenants in 1..=1_000 {
             let sizes = apportion(tenants);
             assert_eq!(sizes.iter().sum::<usize>(), tenants);
@@ -175,9 +212,9 @@ mod tests {
     #[test]
     fn the_seed_decides_and_nothing_else() {
         let answers = |seed| {
-            let plan = Plan::new(seed, 40);
+            let plan = Plan::new(seed, 40, LENGTH);
             let tenant = &plan.tenants()[7];
-            (0..1_000).map(|nth| plan.answer(tenant, nth)).collect::<Vec<_>>()
+            (0..1_000).map(|n| plan.answer(tenant, nth(n))).collect::<Vec<_>>()
         };
         assert_eq!(answers(7), answers(7));
         assert_ne!(answers(7), answers(8));
@@ -185,18 +222,42 @@ mod tests {
 
     #[test]
     fn one_healthy_answer_in_twenty_fails() {
-        let plan = Plan::new(1, 40);
+        let plan = Plan::new(1, 40, LENGTH);
         let healthy = plan.tenants().iter().filter(|tenant| tenant.group == Group::Healthy);
-        let answers = healthy.flat_map(|tenant| (0..1_000).map(|nth| plan.answer(tenant, nth)));
+        let answers = healthy.flat_map(|tenant| (0..1_000).map(|n| plan.answer(tenant, nth(n))));
         let failed = answers.filter(|answer| *answer == Answer::Unavailable).count();
-        // 28,000 draws at 5 %: 1,400, with a standard deviation of 36.
-        assert!((1_200..=1_600).contains(&failed), "{failed}");
+        // 27,000 draws at 5 %: 1,350, with a standard deviation of 36.
+        assert!((1_150..=1_550).contains(&failed), "{failed}");
     }
 
     #[test]
     fn a_tenant_is_found_by_its_id() {
-        let plan = Plan::new(1, 40);
+        let plan = Plan::new(1, 40, LENGTH);
         assert!(plan.tenants().iter().all(|tenant| plan.find(&tenant.id).is_some_and(|t| t.number == tenant.number)));
         assert!(plan.find("healthy-99").is_none());
+    }
+
+    #[test]
+    fn a_recovering_tenant_is_down_from_a_fifth_to_a_half_of_the_run() {
+        let plan = Plan::new(1, 40, LENGTH);
+        let tenant = plan.find("recovering-01").unwrap();
+        for (ms, answer) in [
+            (0, Answer::Metrics),
+            (999, Answer::Metrics),
+            (1_000, Answer::Unavailable),
+            (2_499, Answer::Unavailable),
+            (2_500, Answer::Metrics),
+        ] {
+            let arrival = Arrival { at: Duration::from_millis(ms), ..nth(0) };
+            assert_eq!(plan.answer(tenant, arrival), answer, "{ms} ms");
+        }
+    }
+
+    #[test]
+    fn a_throttled_tenant_has_an_allowance_for_each_second() {
+        let plan = Plan::new(1, 40, LENGTH);
+        let tenant = plan.find("throttled-01").unwrap();
+        let answers = [0, 1, 2, 9].map(|nth_in_second| plan.answer(tenant, Arrival { nth_in_second, ..nth(9) }));
+        assert_eq!(answers, [Answer::Metrics, Answer::Metrics, Answer::Throttled, Answer::Throttled]);
     }
 }

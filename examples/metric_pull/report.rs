@@ -1,12 +1,14 @@
 //! What came of all the pulls.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::endpoint::Endpoint;
 use super::plan::{Group, Plan};
+use super::tally::{Load, Tally};
+use super::timeline::Change;
 
 /// What came of one pull.
 #[derive(Clone, Copy, Debug)]
@@ -22,21 +24,15 @@ pub(crate) struct Pull {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Ok,
-    /// It might have gone well later, but no more attempts were made.
-    Exhausted(Fallback),
-    /// The circuit breaker of the tenant did not let the last attempt through.
-    CircuitOpen(Fallback),
+    /// It might have gone well later, but no more attempts were made. Holds the age of the last good value, if there
+    /// was one to answer with.
+    Exhausted(Option<Duration>),
+    /// The circuit breaker of the tenant rejected the last attempt. Holds the same.
+    CircuitOpen(Option<Duration>),
     /// The upstream said no, and would again.
     Terminal,
     /// The answer was truncated or malformed.
     Ambiguous,
-}
-
-/// What is there instead of fresh metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fallback {
-    LastGoodValue,
-    Nothing,
 }
 
 /// Both runs, as `--json` prints them.
@@ -44,6 +40,11 @@ pub(crate) enum Fallback {
 pub(crate) struct Comparison {
     pub(crate) rampart: Run,
     pub(crate) naive: Run,
+    /// Whether the groups behave as their names say.
+    #[serde(skip)]
+    pub(crate) embedded: bool,
+    /// Nothing, if there are too few tenants for one that recovers.
+    pub(crate) recovering: Option<Recovery>,
 }
 
 #[derive(Debug, Serialize)]
@@ -51,16 +52,44 @@ pub(crate) struct Run {
     pub(crate) elapsed_ms: u64,
     pub(crate) upstream_requests: u64,
     pub(crate) groups: BTreeMap<Group, Figures>,
+    pub(crate) load: Load,
+}
+
+/// The first tenant that recovers, and what its circuit breaker did.
+#[derive(Debug, Serialize)]
+pub(crate) struct Recovery {
+    pub(crate) tenant: String,
+    /// Nothing, if the upstream is a real one.
+    pub(crate) outage: Option<Outage>,
+    pub(crate) breaker: Vec<Change>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Outage {
+    pub(crate) from_ms: u64,
+    pub(crate) to_ms: u64,
+}
+
+impl From<&Range<Duration>> for Outage {
+    fn from(outage: &Range<Duration>) -> Self {
+        let ms = |at: Duration| u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        Self { from_ms: ms(outage.start), to_ms: ms(outage.end) }
+    }
 }
 
 /// Of one group. A pull counts in exactly one of `ok`, `exhausted`, `circuit_open`, `terminal` and `ambiguous`; in
-/// `cached` too if it was exhausted or circuit-open and the last good value stood in for it.
+/// `cached` too if it was exhausted or circuit-open and was answered with the last good value.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Figures {
     pub(crate) tenants: u64,
     pub(crate) pulls: u64,
+    /// `ok` and `cached`.
+    pub(crate) answered: u64,
+    /// Fresh metrics.
     pub(crate) ok: u64,
     pub(crate) cached: u64,
+    pub(crate) cached_age_p50_ms: f64,
+    pub(crate) cached_age_max_ms: f64,
     pub(crate) attempts: u64,
     pub(crate) retries: u64,
     pub(crate) exhausted: u64,
@@ -75,37 +104,49 @@ pub(crate) struct Figures {
 /// Collects the pulls of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
-    groups: BTreeMap<Group, (Figures, Vec<Micros>)>,
+    groups: BTreeMap<Group, Recorded>,
 }
 
-/// Latencies of a million pulls are kept, and none is longer than an hour.
+#[derive(Debug, Default)]
+struct Recorded {
+    figures: Figures,
+    latencies: Vec<Micros>,
+    ages: Vec<Micros>,
+}
+
+/// Those of a million pulls are kept, and none is longer than an hour.
 type Micros = u32;
 
 impl Recorder {
     pub(crate) fn add(&mut self, pull: Pull) {
         let Pull { group, outcome, attempts, latency } = pull;
-        let (figures, latencies) = self.groups.entry(group).or_default();
+        let Recorded { figures, latencies, ages } = self.groups.entry(group).or_default();
         figures.pulls += 1;
         figures.attempts += u64::from(attempts);
         figures.retries += u64::from(attempts.saturating_sub(1));
-        let (ending, fallback) = match outcome {
-            Outcome::Ok => (&mut figures.ok, Fallback::Nothing),
-            Outcome::Exhausted(fallback) => (&mut figures.exhausted, fallback),
-            Outcome::CircuitOpen(fallback) => (&mut figures.circuit_open, fallback),
-            Outcome::Terminal => (&mut figures.terminal, Fallback::Nothing),
-            Outcome::Ambiguous => (&mut figures.ambiguous, Fallback::Nothing),
+        let (ending, cached) = match outcome {
+            Outcome::Ok => (&mut figures.ok, None),
+            Outcome::Exhausted(cached) => (&mut figures.exhausted, cached),
+            Outcome::CircuitOpen(cached) => (&mut figures.circuit_open, cached),
+            Outcome::Terminal => (&mut figures.terminal, None),
+            Outcome::Ambiguous => (&mut figures.ambiguous, None),
         };
         *ending += 1;
-        figures.cached += u64::from(fallback == Fallback::LastGoodValue);
-        latencies.push(Micros::try_from(latency.as_micros()).unwrap_or(Micros::MAX));
+        figures.cached += u64::from(cached.is_some());
+        figures.answered = figures.ok + figures.cached;
+        ages.extend(cached.map(micros));
+        latencies.push(micros(latency));
     }
 
-    pub(crate) fn finish(mut self, elapsed: Duration, plan: &Plan, endpoint: &Endpoint) -> Run {
+    pub(crate) fn finish(mut self, elapsed: Duration, plan: &Plan, tally: &Tally) -> Run {
         let groups = Group::ALL.map(|group| {
-            let (mut figures, mut latencies) = self.groups.remove(&group).unwrap_or_default();
+            let Recorded { mut figures, mut latencies, mut ages } = self.groups.remove(&group).unwrap_or_default();
             latencies.sort_unstable();
+            ages.sort_unstable();
             figures.tenants = plan.tenants().iter().filter(|tenant| tenant.group == group).count() as u64;
-            figures.upstream_requests = endpoint.received(group);
+            figures.upstream_requests = tally.of_group(group);
+            figures.cached_age_p50_ms = percentile(&ages, 50);
+            figures.cached_age_max_ms = percentile(&ages, 100);
             figures.p50_ms = percentile(&latencies, 50);
             figures.p99_ms = percentile(&latencies, 99);
             (group, figures)
@@ -114,29 +155,20 @@ impl Recorder {
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
             upstream_requests: groups.iter().map(|(_, figures)| figures.upstream_requests).sum(),
             groups: groups.into(),
+            load: tally.load(),
         }
     }
 }
 
 impl Run {
-    /// All groups together, but for the percentiles, which do not add up.
-    pub(crate) fn total(&self) -> Figures {
-        self.groups.values().fold(Figures::default(), |sum, group| Figures {
-            tenants: sum.tenants + group.tenants,
-            pulls: sum.pulls + group.pulls,
-            ok: sum.ok + group.ok,
-            cached: sum.cached + group.cached,
-            attempts: sum.attempts + group.attempts,
-            retries: sum.retries + group.retries,
-            exhausted: sum.exhausted + group.exhausted,
-            circuit_open: sum.circuit_open + group.circuit_open,
-            terminal: sum.terminal + group.terminal,
-            ambiguous: sum.ambiguous + group.ambiguous,
-            upstream_requests: sum.upstream_requests + group.upstream_requests,
-            p50_ms: 0.0,
-            p99_ms: 0.0,
-        })
+    /// The sum of one figure over some groups.
+    pub(crate) fn sum(&self, groups: &[Group], figure: impl Fn(&Figures) -> u64) -> u64 {
+        groups.iter().filter_map(|group| self.groups.get(group)).map(figure).sum()
     }
+}
+
+fn micros(duration: Duration) -> Micros {
+    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
 }
 
 /// By nearest rank, in milliseconds; 0 of nothing.
@@ -149,26 +181,28 @@ fn percentile(sorted: &[Micros], percent: usize) -> f64 {
 mod tests {
     use super::*;
 
+    const AGE: Option<Duration> = Some(Duration::from_millis(5));
+
     fn figures(pulls: &[(Outcome, u32)]) -> Figures {
         let mut recorder = Recorder::default();
         for &(outcome, attempts) in pulls {
             recorder.add(Pull { group: Group::Healthy, outcome, attempts, latency: Duration::from_millis(1) });
         }
-        recorder.groups.remove(&Group::Healthy).unwrap().0
+        recorder.groups.remove(&Group::Healthy).unwrap().figures
     }
 
     #[test]
     fn endings_add_up_to_pulls_and_first_tries_and_retries_to_attempts() {
         let f = figures(&[
             (Outcome::Ok, 2),
-            (Outcome::Exhausted(Fallback::LastGoodValue), 4),
-            (Outcome::Exhausted(Fallback::Nothing), 4),
-            (Outcome::CircuitOpen(Fallback::LastGoodValue), 1),
+            (Outcome::Exhausted(AGE), 4),
+            (Outcome::Exhausted(None), 4),
+            (Outcome::CircuitOpen(AGE), 1),
             (Outcome::Terminal, 1),
             (Outcome::Ambiguous, 1),
         ]);
         assert_eq!((f.ok, f.exhausted, f.circuit_open, f.terminal, f.ambiguous), (1, 2, 1, 1, 1));
-        assert_eq!((f.pulls, f.cached, f.attempts, f.retries), (6, 2, 13, 7));
+        assert_eq!((f.pulls, f.cached, f.answered, f.attempts, f.retries), (6, 2, 3, 13, 7));
     }
 
     #[test]

@@ -1,12 +1,10 @@
-//! In which order tenants are pulled, and how many at once: the same for both clients.
+//! When each tenant is pulled: at the same moments in both runs, however long the answers take.
 
-use std::collections::VecDeque;
 use std::panic::resume_unwind;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
-
-/// No tenant holds more slots than this, so that one that hangs or asks to wait leaves room for the others.
-pub(crate) const AT_ONCE_PER_TENANT: usize = 8;
+use tokio::time::{Instant, sleep_until};
 
 /// How much there is to do.
 #[derive(Clone, Copy, Debug)]
@@ -14,134 +12,109 @@ pub(crate) struct Work {
     pub(crate) tenants: usize,
     /// Of each tenant.
     pub(crate) pulls: u32,
-    /// Over all tenants.
+    /// From one pull of a tenant to the next.
+    pub(crate) every: Duration,
+    /// How many pulls run at once. One that finds no room starts late.
     pub(crate) concurrency: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Progress {
-    left: u32,
-    running: usize,
-}
-
-impl Progress {
-    const fn may_start(&self) -> bool {
-        self.left > 0 && self.running < AT_ONCE_PER_TENANT
-    }
-}
-
 impl Work {
-    pub(crate) fn total(&self) -> u64 {
-        self.tenants as u64 * u64::from(self.pulls)
+    /// How long the pulls take if none is late, but for the last answers.
+    pub(crate) fn length(&self) -> Duration {
+        self.every * self.pulls
     }
 
-    /// Starts a pull of each tenant in turn, round after round, and hands every result to `done`.
+    /// Starts a pull of each tenant in turn, spread evenly over each round, and hands every result to `done`.
     ///
     /// # Errors
     ///
     /// The first one that `done` returns. The pulls that still run are cancelled.
     pub(crate) async fn run<F, E>(
         self,
+        start: Instant,
         mut pull: impl FnMut(usize) -> F,
         mut done: impl FnMut(F::Output) -> Result<(), E>,
     ) -> Result<(), E>
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        let mut progress = vec![Progress { left: self.pulls, running: 0 }; self.tenants];
-        // Holds exactly the tenants that may start another pull.
-        let mut turn: VecDeque<usize> = (0..self.tenants).collect();
         let mut running = JoinSet::new();
-        loop {
-            while running.len() < self.concurrency {
-                let Some(tenant) = turn.pop_front() else { break };
-                let pull = pull(tenant);
-                running.spawn(async move { (tenant, pull.await) });
-                progress[tenant].left -= 1;
-                progress[tenant].running += 1;
-                if progress[tenant].may_start() {
-                    turn.push_back(tenant);
+        for round in 0..self.pulls {
+            for tenant in 0..self.tenants {
+                let due = start + self.every * round + self.every.mul_f64(tenant as f64 / self.tenants as f64);
+                let due = sleep_until(due);
+                tokio::pin!(due);
+                loop {
+                    tokio::select! {
+                        () = &mut due, if running.len() < self.concurrency => break,
+                        Some(finished) = running.join_next() => done(output(finished))?,
+                    }
                 }
+                running.spawn(pull(tenant));
             }
-            let (tenant, output) = match running.join_next().await {
-                None => return Ok(()),
-                Some(Ok(finished)) => finished,
-                // Nobody cancels a pull, so it panicked.
-                Some(Err(error)) => resume_unwind(error.into_panic()),
-            };
-            let waited_for_room = !progress[tenant].may_start();
-            progress[tenant].running -= 1;
-            if waited_for_room && progress[tenant].may_start() {
-                turn.push_back(tenant);
-            }
-            done(output)?;
         }
+        while let Some(finished) = running.join_next().await {
+            done(output(finished))?;
+        }
+        Ok(())
     }
+}
+
+fn output<T>(finished: Result<T, tokio::task::JoinError>) -> T {
+    // No pull is cancelled while it is waited for, so it panicked.
+    finished.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::sync::{Arc, Mutex};
-    use std::time::Duration;
 
-    use tokio::time::{Instant, sleep};
+    use tokio::time::sleep;
 
     use super::*;
 
-    #[tokio::test]
-    async fn tenants_take_turns() {
-        let mut order = Vec::new();
-        let work = Work { tenants: 3, pulls: 2, concurrency: 1 };
-        let pull = |tenant| async move { tenant };
-        let done = |tenant| {
-            order.push(tenant);
-            Ok::<_, Infallible>(())
-        };
-        work.run(pull, done).await.unwrap();
-        assert_eq!(order, [0, 1, 2, 0, 1, 2]);
-    }
+    const WORK: Work = Work { tenants: 4, pulls: 3, every: Duration::from_millis(100), concurrency: 100 };
 
-    /// Tenant 0 takes ten seconds a pull, the others one.
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_tenant_leaves_room_for_the_others() {
+    async fn starts(work: Work, takes: Duration) -> Vec<(usize, u128)> {
         let start = Instant::now();
-        let running = Arc::new(Mutex::new([0_usize; 3]));
-        let mut ends = [Duration::ZERO; 3];
-        let work = Work { tenants: 3, pulls: 20, concurrency: 10 };
-        let pull = |tenant: usize| {
-            let running = Arc::clone(&running);
+        let mut starts = Vec::new();
+        let pull = |tenant| {
+            let at = start.elapsed().as_millis();
             async move {
-                {
-                    let mut running = running.lock().unwrap();
-                    running[tenant] += 1;
-                    assert!(running[tenant] <= AT_ONCE_PER_TENANT);
-                    assert!(running.iter().sum::<usize>() <= 10);
-                }
-                sleep(Duration::from_secs(if tenant == 0 { 10 } else { 1 })).await;
-                running.lock().unwrap()[tenant] -= 1;
-                tenant
+                sleep(takes).await;
+                (tenant, at)
             }
         };
-        let done = |tenant: usize| {
-            ends[tenant] = start.elapsed();
+        let done = |started| {
+            starts.push(started);
             Ok::<_, Infallible>(())
         };
-        work.run(pull, done).await.unwrap();
-        // The slow one holds 8 of the 10 slots at most, so the other 40 pulls need 20 seconds at the longest; the slow
-        // one needs three rounds.
-        assert!(ends[1] <= Duration::from_secs(20) && ends[2] <= Duration::from_secs(20), "{ends:?}");
-        assert!((30..=40).contains(&ends[0].as_secs()), "{ends:?}");
+        work.run(start, pull, done).await.unwrap();
+        starts.sort_by_key(|&(tenant, at)| (at, tenant));
+        starts
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
+    async fn pulls_start_on_time_however_long_they_take() {
+        let expected: Vec<_> = (0..12).map(|n| (n % 4, 25 * n as u128)).collect();
+        assert_eq!(starts(WORK, Duration::ZERO).await, expected);
+        assert_eq!(starts(WORK, Duration::from_secs(10)).await, expected);
+        assert_eq!(WORK.length(), Duration::from_millis(300));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pull_without_room_starts_late() {
+        let starts = starts(Work { concurrency: 1, ..WORK }, Duration::from_millis(50)).await;
+        assert_eq!(starts, (0..12).map(|n| (n % 4, 50 * n as u128)).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_first_error_ends_it() {
         let mut left = 3;
-        let work = Work { tenants: 5, pulls: 5, concurrency: 1 };
         let done = |tenant: usize| {
             left -= 1;
             if left == 0 { Err(tenant) } else { Ok(()) }
         };
-        assert_eq!(work.run(|tenant| async move { tenant }, done).await, Err(2));
+        assert_eq!(WORK.run(Instant::now(), |tenant| async move { tenant }, done).await, Err(2));
     }
 }

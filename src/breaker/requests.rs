@@ -1,5 +1,5 @@
 use crate::attempt::Attempt;
-use crate::deadline::Deadline;
+use crate::deadline::{self, Deadline};
 
 /// What a circuit breaker reads from a request beside its key.
 ///
@@ -15,7 +15,7 @@ pub trait Requests<Req>: sealed::Sealed {
     fn deadline(&self, request: &Req) -> Option<Deadline>;
 }
 
-/// Reads the [`Attempt`] and the [`Deadline`] that a [`RetryLayer`](crate::RetryLayer) further outside leaves in the
+/// Reads the [`Attempt`], the [`Deadline`] and the [`AttemptDeadline`](crate::retry::AttemptDeadline) that a [`RetryLayer`](crate::RetryLayer) further outside leaves in the
 /// extensions of an HTTP request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HttpRequests;
@@ -32,7 +32,7 @@ impl<B> Requests<http::Request<B>> for HttpRequests {
 
     #[inline]
     fn deadline(&self, request: &http::Request<B>) -> Option<Deadline> {
-        request.extensions().get().copied()
+        deadline::earliest(request.extensions())
     }
 }
 

@@ -1,5 +1,4 @@
 use std::error::Error;
-use std::sync::Arc;
 
 use super::Verdict;
 use super::facts::{self, Fact, Link, Weight};
@@ -7,17 +6,9 @@ use super::facts::{self, Fact, Link, Weight};
 /// How many errors of a chain are looked at. Real chains have fewer than ten; one that returns itself has no end.
 const DEPTH: usize = 64;
 
-/// The first error of this type in the chain, from the outside in. A `Box` or an `Arc` of one is an error of its own, which
-/// hides the one inside: `?` makes it of a function that returns a `Box`.
+/// The first error of this type in the chain, from the outside in, also if a `Box` or an `Arc` holds it.
 pub(crate) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    chain(error).find_map(is)
-}
-
-/// The link itself, or what a `Box` or an `Arc` holds.
-pub(super) fn is<'a, T: Error + 'static>(link: Link<'a>) -> Option<&'a T> {
-    let boxed = || link.downcast_ref::<Box<T>>().map(|error| &**error);
-    let shared = || link.downcast_ref::<Arc<T>>().map(|error| &**error);
-    link.downcast_ref().or_else(boxed).or_else(shared)
+    chain(error).find_map(facts::downcast)
 }
 
 /// The verdict on an error: what was said of it, else what its chain tells.
@@ -40,7 +31,7 @@ pub(super) fn verdict(error: &(dyn Error + 'static)) -> Verdict {
 }
 
 /// The error and everything underneath it, as far as [`DEPTH`].
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = Link<'a>> {
+pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = Link<'a>> {
     std::iter::successors(Some(error), |&link| facts::inside(link)).take(DEPTH)
 }
 
@@ -48,9 +39,14 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = Link<'a>>
 mod tests {
     use std::fmt;
     use std::io;
+    use std::sync::Arc;
+
+    use tower_layer::Layer;
+    use tower_service::Service;
 
     use super::*;
-    use crate::classify::{Class, Classified, Processed, Reason};
+    use crate::breaker::CircuitOpen;
+    use crate::classify::{Class, Classified, Health, Processed, Reason, RequestBodyFailed};
 
     /// Returns itself as its own source.
     #[derive(Debug)]
@@ -145,6 +141,59 @@ mod tests {
         let inner = Classified::with_source(Verdict::terminal(), reset());
         let outer = Classified::with_source(Verdict::ambiguous(), wrapped(inner, 3));
         assert_eq!(verdict(&io::Error::other(outer)).class(), Class::Ambiguous);
+    }
+
+    #[test]
+    fn a_box_or_an_arc_hides_nothing() {
+        let judged = || Classified::with_source(Verdict::terminal(), reset());
+        let held: [Box<dyn Error + Send + Sync>; 4] = [
+            Box::new(Box::new(judged())),
+            Box::new(Arc::new(judged())),
+            Box::new(wrapped(Box::new(judged()), 3)),
+            Box::new(Arc::<dyn Error + Send + Sync>::from(Box::from(judged()))),
+        ];
+        for error in held {
+            assert_eq!(find::<Classified>(&*error).map(Classified::verdict), Some(Verdict::terminal()), "{error:?}");
+            assert_eq!(verdict(&*error), Verdict::terminal(), "{error:?}");
+        }
+        for error in
+            [&Box::new(reset()) as &(dyn Error + 'static), &Arc::new(reset()), &Box::new(io::Error::other(reset()))]
+        {
+            assert_eq!(verdict(error).reason(), Reason::RESET, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_open_circuit_was_not_called() {
+        let breaker = crate::CircuitBreakerLayer::new_for_http();
+        breaker.breaker().force_open();
+        let mut service = breaker.layer(tower::service_fn(|_: http::Request<()>| async {
+            Ok::<_, std::convert::Infallible>(http::Response::new(()))
+        }));
+        let call = service.call(http::Request::new(()));
+        let error = futures_executor::block_on(call).unwrap_err();
+        let open = Verdict::terminal().with_processed(Processed::No).with_health(Health::Neutral);
+        let open = open.with_reason(Reason::CIRCUIT_OPEN);
+        assert_eq!(verdict(&*error), open);
+        // As `?` makes it of a boxed error.
+        let boxed: Box<dyn Error> = Box::new(error.downcast::<CircuitOpen>().unwrap());
+        assert_eq!(verdict(&*boxed), open);
+        assert!(CircuitOpen::find(&*boxed).is_some());
+    }
+
+    #[test]
+    fn a_failed_request_body_ends_the_walk() {
+        let unprocessed = Verdict::transient().with_processed(Processed::No);
+        let body = RequestBodyFailed::new(Classified::with_source(unprocessed, reset()));
+        let own_fault = Verdict::terminal().with_processed(Processed::Maybe).with_health(Health::Neutral);
+        assert_eq!(verdict(&io::Error::other(wrapped(body, 3))), own_fault.with_reason(Reason::USER));
+    }
+
+    #[test]
+    fn a_full_local_limit_sends_nothing_and_blames_nobody() {
+        let shed = verdict(&wrapped(tower::load_shed::error::Overloaded::new(), 2));
+        let unsent = Verdict::transient().with_processed(Processed::No).with_health(Health::Neutral);
+        assert_eq!(shed, unsent.with_reason(Reason::OVERLOADED));
     }
 
     #[test]

@@ -5,14 +5,15 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::body::Settle;
-use super::{Classified, Classifier, HeadOnly, OnVerdict, Scope, Tell};
-use crate::BoxError;
+use super::{Classified, Classifier, HeadOnly, OnVerdict, Reason, Scope, Tell, Verdict};
+use crate::{BoxError, cut};
 
 pin_project! {
     /// The future of [`Classify`](super::Classify).
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F, C, O = (), J = HeadOnly> {
+    // The bound stands on the struct because dropping it can be a timeout, which is reported.
+    pub struct ResponseFuture<F, C, O: OnVerdict = (), J = HeadOnly> {
         #[pin]
         inner: F,
         classifier: C,
@@ -20,9 +21,21 @@ pin_project! {
         tell: Option<Tell<O>>,
         scope: J,
     }
+
+    impl<F, C, O: OnVerdict, J> PinnedDrop for ResponseFuture<F, C, O, J> {
+        fn drop(this: Pin<&mut Self>) {
+            // A call that is dropped otherwise was left by its caller, which says nothing.
+            if let Some(tell) = this.project().tell.take().filter(|_| cut::is_cutting()) {
+                tell.settle(&TIMED_OUT);
+            }
+        }
+    }
 }
 
-impl<F, C, O, J> ResponseFuture<F, C, O, J> {
+/// What a call means that a time limit of the retry layer cuts. No classifier is asked: there is no error yet.
+const TIMED_OUT: Verdict = Verdict::transient().with_reason(Reason::TIMEOUT);
+
+impl<F, C, O: OnVerdict, J> ResponseFuture<F, C, O, J> {
     pub(super) fn new(inner: F, classifier: C, observer: O, scope: J) -> Self {
         Self { inner, classifier, tell: Some(Tell(observer)), scope }
     }
@@ -56,5 +69,46 @@ where
                 Err(Classified::wrap(verdict, error))
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tower::{Layer, ServiceExt, service_fn};
+
+    use super::*;
+    use crate::ClassifyLayer;
+    use crate::classify::{Class, Counters, classifier_fn};
+
+    #[test]
+    fn a_call_that_a_time_limit_cuts_is_a_timeout_and_any_other_dropped_call_is_nothing() {
+        let counters = Counters::new();
+        let classifier = classifier_fn(|_: Result<&(), _>| panic!("there is no outcome to classify"));
+        let service = ClassifyLayer::new(classifier)
+            .counters(&counters)
+            .layer(service_fn(|(): ()| std::future::pending::<Result<(), Infallible>>()));
+        let call = || {
+            let mut call = tokio_test::task::spawn(service.clone().oneshot(()));
+            assert!(call.poll().is_pending());
+            call
+        };
+        drop(call());
+        assert_eq!(counters.iter().count(), 0);
+
+        cut::cut(|| drop(call()));
+        assert_eq!(counters.iter().collect::<Vec<_>>(), [(Class::Transient, Reason::TIMEOUT, 1)]);
+    }
+
+    #[test]
+    fn a_call_that_has_ended_is_not_reported_again() {
+        let counters = Counters::new();
+        let layer = ClassifyLayer::new_for_http().counters(&counters);
+        let service = layer.layer(service_fn(|(): ()| async { Ok::<_, Infallible>(http::Response::new(())) }));
+        let mut call = tokio_test::task::spawn(service.oneshot(()));
+        assert!(call.poll().is_ready());
+        cut::cut(|| drop(call));
+        assert_eq!(counters.iter().collect::<Vec<_>>(), [(Class::Success, Reason::UNKNOWN, 1)]);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use http::{Response, StatusCode};
 
+use super::distrust::distrusted;
 use super::{Class, Classifier, Head, Health, Processed, Reason, Verdict, chain, hint, retry_info};
 
 /// The default classifier for gRPC.
@@ -27,8 +28,8 @@ use super::{Class, Classifier, Head, Health, Processed, Reason, Verdict, chain, 
 ///
 /// `grpc-retry-pushback-ms` (gRPC proposal A6) becomes [`retry_after`](Verdict::retry_after); one that is negative,
 /// unreadable or repeated forbids another attempt, as [`should_retry`](Verdict::should_retry) then says. Without one, the
-/// hints of [`HttpClassifier`](super::HttpClassifier) are read, and then the `google.rpc.RetryInfo` among the details of
-/// the status.
+/// hints of [`HttpClassifier`](super::HttpClassifier) are read (of an overridden code only the waits), and then the
+/// `google.rpc.RetryInfo` among the details of the status.
 ///
 /// ```
 /// use tower_rampart::classify::{Class, Classifier, GrpcClassifier};
@@ -42,6 +43,7 @@ use super::{Class, Classifier, Head, Health, Processed, Reason, Verdict, chain, 
 pub struct GrpcClassifier {
     // Shared, because a classifier is cloned with every call.
     overrides: Option<Arc<[Option<Verdict>; CODES]>>,
+    distrusts_refusals: bool,
 }
 
 /// How many codes gRPC has, from `OK` to `UNAUTHENTICATED`.
@@ -64,6 +66,7 @@ impl GrpcClassifier {
     ///
     /// If the code is above 16.
     #[must_use]
+    #[track_caller]
     pub fn code(mut self, code: u16, verdict: impl Into<Verdict>) -> Self {
         let mut overrides = self.overrides.as_deref().copied().unwrap_or_default();
         match overrides.get_mut(usize::from(code)) {
@@ -71,6 +74,17 @@ impl GrpcClassifier {
             None => panic!("GrpcClassifier: there is no code {code}; codes go from 0 to 16"),
         }
         self.overrides = Some(Arc::new(overrides));
+        self
+    }
+
+    /// Takes a request whose stream was refused (`REFUSED_STREAM`) for one that may have been processed.
+    ///
+    /// For servers behind a proxy that refuses streams which its backend has processed, as HAProxy does: see
+    /// [`DistrustRefusals`](super::DistrustRefusals). Applies to every error, also to one that a
+    /// [`ClassifyLayer`](crate::ClassifyLayer) further inside has judged.
+    #[must_use]
+    pub fn distrust_refusals(mut self) -> Self {
+        self.distrusts_refusals = true;
         self
     }
 
@@ -86,7 +100,7 @@ impl GrpcClassifier {
             None => code_of_http(head.status()),
         };
         match self.overridden(code) {
-            Some(verdict) => with_facts(verdict, code, head.headers()),
+            Some(verdict) => with_facts(verdict, code, head.headers(), hint::apply_wait_hint),
             None => head.annotation().unwrap_or_else(|| default_verdict(code, head.headers())),
         }
     }
@@ -102,9 +116,14 @@ impl GrpcClassifier {
         let trailers = trailers.unwrap_or(&none);
         let code = code_in(trailers).unwrap_or(UNKNOWN);
         match self.overridden(code) {
-            Some(verdict) => with_facts(verdict, code, trailers),
+            Some(verdict) => with_facts(verdict, code, trailers, hint::apply_wait_hint),
             None => default_verdict(code, trailers),
         }
+    }
+
+    fn classify_error(&self, error: &(dyn Error + 'static)) -> Verdict {
+        let verdict = chain::verdict(error);
+        if self.distrusts_refusals { distrusted(verdict) } else { verdict }
     }
 }
 
@@ -112,7 +131,7 @@ impl<B> Classifier<Response<B>> for GrpcClassifier {
     fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
         match outcome {
             Ok(response) => self.classify_head(&Head::of(response)),
-            Err(error) => chain::verdict(error),
+            Err(error) => self.classify_error(error),
         }
     }
 
@@ -144,7 +163,7 @@ pub(super) const fn verdict(code: u16) -> Verdict {
 }
 
 fn default_verdict(code: u16, metadata: &HeaderMap) -> Verdict {
-    let verdict = with_facts(verdict(code), code, metadata);
+    let verdict = with_facts(verdict(code), code, metadata, hint::apply);
     match (code, verdict.retry_after(), verdict.should_retry()) {
         // The quota is gone, and trying again without being asked to only keeps it so.
         (8, None, None) => verdict.with_should_retry(false),
@@ -152,8 +171,13 @@ fn default_verdict(code: u16, metadata: &HeaderMap) -> Verdict {
     }
 }
 
-/// Adds what the answer itself tells, whoever chose the class. What the verdict says already stays.
-fn with_facts(verdict: Verdict, code: u16, metadata: &HeaderMap) -> Verdict {
+/// Adds the code and the hints of the answer, as far as `apply_hints` reads them. What the verdict sets already stays.
+fn with_facts(
+    verdict: Verdict,
+    code: u16,
+    metadata: &HeaderMap,
+    apply_hints: fn(Verdict, &HeaderMap) -> Verdict,
+) -> Verdict {
     if verdict.is_success() {
         return verdict;
     }
@@ -165,7 +189,7 @@ fn with_facts(verdict: Verdict, code: u16, metadata: &HeaderMap) -> Verdict {
         None => verdict.with_code(code),
         Some(_) => verdict,
     };
-    let verdict = hint::apply(hint::apply_pushback(verdict, metadata), metadata);
+    let verdict = apply_hints(hint::apply_pushback(verdict, metadata), metadata);
     match (verdict.retry_after(), verdict.should_retry()) {
         (None, None) => retry_info::delay(metadata).map_or(verdict, |delay| verdict.with_retry_after(delay)),
         _ => verdict,

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use http::{Extensions, HeaderMap, Response, StatusCode, Version};
 
 use super::Verdict;
@@ -10,13 +12,19 @@ use super::Verdict;
 /// let response = http::Response::builder().status(404).body("no such tenant").unwrap();
 /// assert_eq!(Head::of(&response).status(), 404);
 /// ```
-#[derive(Clone, Copy, Debug)]
+///
+/// `Debug` shows the status, the version and the names of the headers, but neither their values nor the extensions, which
+/// may be secret.
+#[derive(Clone, Copy)]
 pub struct Head<'a> {
     status: StatusCode,
     version: Version,
     headers: &'a HeaderMap,
     extensions: &'a Extensions,
 }
+
+/// Shows the names of headers and hides their values.
+pub(super) struct HeaderNames<'a>(pub(super) &'a HeaderMap);
 
 impl<'a> Head<'a> {
     /// The head of a response.
@@ -66,5 +74,21 @@ impl<'a> Head<'a> {
     #[inline]
     pub fn annotation(&self) -> Option<Verdict> {
         Verdict::left_in(self.extensions)
+    }
+}
+
+impl fmt::Debug for Head<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head")
+            .field("status", &self.status)
+            .field("version", &self.version)
+            .field("headers", &HeaderNames(self.headers))
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for HeaderNames<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
     }
 }

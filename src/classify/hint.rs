@@ -30,6 +30,11 @@ pub(super) fn apply(verdict: Verdict, headers: &HeaderMap) -> Verdict {
         (None, Some(retry)) => verdict.with_should_retry(retry),
         _ => verdict,
     };
+    apply_wait_hint(verdict, headers)
+}
+
+/// Adds to a verdict only how long the server asks to wait.
+pub(super) fn apply_wait_hint(verdict: Verdict, headers: &HeaderMap) -> Verdict {
     apply_wait(verdict, || wait(headers, SystemTime::now))
 }
 

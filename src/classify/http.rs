@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::Response;
 
+use super::distrust::distrusted;
 use super::{Classifier, Head, Rule, Verdict, When, chain, hint, status};
 
 /// The default classifier for HTTP.
@@ -33,15 +34,16 @@ use super::{Classifier, Head, Rule, Verdict, When, chain, hint, status};
 ///
 /// # Hints
 ///
-/// For every verdict but a success the classifier reads what the server asks for. What a rule or an override says itself
-/// (a wait, a reason, whether to retry) stays.
+/// For every verdict but a success the classifier reads what the server asks for. What a rule or an override sets itself
+/// (a wait, a reason, whether to retry) stays. A rule or an override also beats `x-should-retry`, whatever it sets: you
+/// know better than a header what a status means to you.
 ///
 /// | header | becomes |
 /// |---|---|
 /// | `retry-after-ms`, else `x-ms-retry-after-ms` | [`retry_after`](Verdict::retry_after), in milliseconds |
 /// | else `Retry-After` (RFC 9110 section 10.2.3) | `retry_after`, in seconds or until a date in any of the three forms; a date in the past is no wait |
 /// | else `RateLimit-Reset`, `X-RateLimit-Reset` | the same, if [asked for](Self::rate_limit_reset) |
-/// | `x-should-retry: true`, `false` | [`should_retry`](Verdict::should_retry) |
+/// | `x-should-retry: true`, `false` | [`should_retry`](Verdict::should_retry), unless a rule or an override decided |
 ///
 /// Junk is no hint. If a header comes several times, the longest wait counts, so that none is disobeyed; a server that
 /// says both `true` and `false` is not believed. No wait is longer than [`Verdict::LONGEST_RETRY_AFTER`].
@@ -49,6 +51,7 @@ use super::{Classifier, Head, Rule, Verdict, When, chain, hint, status};
 pub struct HttpClassifier<R = ()> {
     // Shared, because a classifier is cloned with every call.
     said: Option<Arc<Said>>,
+    distrusts_refusals: bool,
     rule: R,
 }
 
@@ -93,6 +96,7 @@ impl<R> HttpClassifier<R> {
     ///
     /// If the status is outside 100 to 999.
     #[must_use]
+    #[track_caller]
     pub fn status(self, status: u16, verdict: impl Into<Verdict>) -> Self {
         self.statuses(status..=status, verdict)
     }
@@ -103,6 +107,7 @@ impl<R> HttpClassifier<R> {
     ///
     /// If the range is empty or reaches outside 100 to 999.
     #[must_use]
+    #[track_caller]
     pub fn statuses(mut self, statuses: RangeInclusive<u16>, verdict: impl Into<Verdict>) -> Self {
         let (first, last) = (*statuses.start(), *statuses.end());
         assert!(
@@ -131,8 +136,8 @@ impl<R> HttpClassifier<R> {
     where
         F: Fn(&Head<'_>) -> Option<Verdict>,
     {
-        let Self { said, rule: otherwise } = self;
-        HttpClassifier { said, rule: When::new(rule, otherwise) }
+        let Self { said, distrusts_refusals, rule: otherwise } = self;
+        HttpClassifier { said, distrusts_refusals, rule: When::new(rule, otherwise) }
     }
 
     /// Takes `RateLimit-Reset` and `X-RateLimit-Reset` for a hint, where the call was throttled and no other hint given.
@@ -143,6 +148,17 @@ impl<R> HttpClassifier<R> {
     #[must_use]
     pub fn rate_limit_reset(mut self, obey: bool) -> Self {
         self.say(|said| said.rate_limit_reset = obey);
+        self
+    }
+
+    /// Takes a request whose stream was refused (`REFUSED_STREAM`) for one that may have been processed.
+    ///
+    /// For servers behind a proxy that refuses streams which its backend has processed, as HAProxy does: see
+    /// [`DistrustRefusals`](super::DistrustRefusals). Applies to every error, also to one that a
+    /// [`ClassifyLayer`](crate::ClassifyLayer) further inside has judged.
+    #[must_use]
+    pub fn distrust_refusals(mut self) -> Self {
+        self.distrusts_refusals = true;
         self
     }
 
@@ -167,10 +183,15 @@ impl<R> HttpClassifier<R> {
         let status = head.status();
         let overridden = || overrides.iter().rfind(|rule| rule.statuses.contains(&status.as_u16()));
         let verdict = match ruled.or_else(|| overridden().map(|rule| rule.verdict)) {
-            Some(verdict) => status::with_facts(verdict, status, head.headers()),
+            Some(verdict) => status::with_facts_of_override(verdict, status, head.headers()),
             None => head.annotation().unwrap_or_else(|| status::default_verdict(status, head.headers())),
         };
         if *rate_limit_reset { hint::apply_rate_limit(verdict, head.headers()) } else { verdict }
+    }
+
+    fn classify_error(&self, error: &(dyn Error + 'static)) -> Verdict {
+        let verdict = chain::verdict(error);
+        if self.distrusts_refusals { distrusted(verdict) } else { verdict }
     }
 }
 
@@ -179,7 +200,7 @@ impl<B, R: Rule> Classifier<Response<B>> for HttpClassifier<R> {
     fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
         match outcome {
             Ok(response) => self.classify_head(&Head::of(response)),
-            Err(error) => chain::verdict(error),
+            Err(error) => self.classify_error(error),
         }
     }
 

@@ -4,8 +4,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    Classified, Classifier, Counters, GrpcClassifier, HeadOnly, HttpClassifier, OnVerdict, Processed, RequestHead,
-    ResponseFuture, Route, Routes, Scope, Tell, Verdict, WholeBody,
+    Classified, Classifier, Counters, DistrustRefusals, GrpcClassifier, HeadOnly, HttpClassifier, OnVerdict, Processed,
+    RequestHead, ResponseFuture, Route, Routes, Scope, Tell, Verdict, WholeBody,
 };
 use crate::BoxError;
 
@@ -31,7 +31,7 @@ use crate::BoxError;
 /// Every error of the inner service is wrapped in [`Classified`], which keeps it as its source. One that fails to become
 /// ready is judged in the same way, but as unprocessed: it was not called.
 #[derive(Clone, Debug)]
-pub struct ClassifyLayer<C, O = (), J = HeadOnly, R = ()> {
+pub struct ClassifyLayer<C = HttpClassifier, O = (), J = HeadOnly, R = ()> {
     classifier: C,
     observer: O,
     scope: J,
@@ -40,7 +40,7 @@ pub struct ClassifyLayer<C, O = (), J = HeadOnly, R = ()> {
 
 /// The service that [`ClassifyLayer`] makes.
 #[derive(Clone, Debug)]
-pub struct Classify<S, C, O = (), J = HeadOnly, R = ()> {
+pub struct Classify<S, C = HttpClassifier, O = (), J = HeadOnly, R = ()> {
     inner: S,
     layer: ClassifyLayer<C, O, J, R>,
 }
@@ -104,6 +104,22 @@ impl<C, O, J, R> ClassifyLayer<C, O, J, R> {
     pub fn judge_body(self) -> ClassifyLayer<C, O, WholeBody, R> {
         let Self { classifier, observer, scope: _, routes } = self;
         ClassifyLayer { classifier, observer, scope: WholeBody, routes }
+    }
+
+    /// Takes a request whose stream was refused (`REFUSED_STREAM`) for one that may have been processed: see
+    /// [`DistrustRefusals`]. Also changes the routes that were added before.
+    ///
+    /// Only this layer's verdict changes. The default classifiers of retry and breaker honour it; to be safe where they
+    /// might also meet errors that this layer has not seen, set it on them as well.
+    #[must_use]
+    pub fn distrust_refusals(self) -> Self
+    where
+        C: DistrustRefusals,
+        R: DistrustRefusals,
+    {
+        let Self { classifier, observer, scope, routes } = self;
+        let (classifier, routes) = (classifier.distrust_refusals(), routes.distrust_refusals());
+        Self { classifier, observer, scope, routes }
     }
 
     fn observed_by<P: OnVerdict>(self, observer: P) -> ClassifyLayer<C, (O, P), J, R> {

@@ -4,7 +4,11 @@ use super::Verdict;
 ///
 /// A closure is one, [`Counters`](super::Counters) are one, a pair of two is both, and `()` does not listen.
 pub trait OnVerdict {
-    /// Called once for every call that ends, on the caller's time. A call that is dropped before it ends has no verdict.
+    /// Called once for every call that ends, on the caller's time.
+    ///
+    /// A call that [`RetryLayer`](crate::RetryLayer) cuts because its attempt timeout or deadline ran out ends in a
+    /// verdict of its own: transient, maybe processed, health failure, reason `timeout`. A call that is dropped for any
+    /// other reason has no verdict.
     fn on_verdict(&self, verdict: &Verdict);
 }
 

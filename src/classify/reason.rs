@@ -31,13 +31,15 @@ impl Reason {
     pub const TLS: Reason = Reason("tls");
     /// The server refused the HTTP/2 stream before acting on it.
     pub const REFUSED_STREAM: Reason = Reason("refused_stream");
-    /// The server is going away and did not take this stream.
+    /// The server announced that it is going away. It may have acted on this stream nevertheless.
     pub const GOAWAY: Reason = Reason("goaway");
+    /// The client dropped the request because its connection ended, and does not know whether it was sent.
+    pub const DISPATCH_GONE: Reason = Reason("dispatch_gone");
     /// The connection or the stream was reset.
     pub const RESET: Reason = Reason("reset");
     /// The connection ended before the answer was complete.
     pub const INCOMPLETE: Reason = Reason("incomplete");
-    /// A pooled connection was closed before the request was written to it.
+    /// The connection was closed before the request was written to it.
     pub const CANCELED: Reason = Reason("canceled");
     /// A time limit ran out.
     pub const TIMEOUT: Reason = Reason("timeout");
@@ -47,6 +49,8 @@ impl Reason {
     pub const USER: Reason = Reason("user");
     /// A circuit breaker did not let the call through.
     pub const CIRCUIT_OPEN: Reason = Reason("circuit_open");
+    /// A limit on this side, such as tower's `load_shed`, rejected the call before it was sent.
+    pub const OVERLOADED: Reason = Reason("overloaded");
     /// The call panicked.
     pub const PANIC: Reason = Reason("panic");
     /// The caller let go of the call before it ended.

@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
+use super::head::HeaderNames;
+
 /// Chooses the classifier for a request, because a classifier sees only what came of it.
 ///
 /// `()` takes the classifier of the layer for every request; [`Routes`] look at the request first.
@@ -28,7 +30,10 @@ pub struct Routes<C> {
 type Predicate = Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
 
 /// All of a request but its body, borrowed.
-#[derive(Clone, Copy, Debug)]
+///
+/// `Debug` shows the method, the version, the host and the names of the headers. It hides what may be secret: userinfo,
+/// path, query, the values of headers, extensions.
+#[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     method: &'a Method,
     uri: &'a Uri,
@@ -74,6 +79,11 @@ impl<C: Clone> Routes<C> {
     {
         let added: (Predicate, C) = (Arc::new(fits), classifier);
         Self { routes: self.routes.iter().cloned().chain([added]).collect() }
+    }
+
+    /// The same routes to changed classifiers.
+    pub(super) fn map(&self, change: impl Fn(C) -> C) -> Self {
+        Self { routes: self.routes.iter().cloned().map(|(fits, classifier)| (fits, change(classifier))).collect() }
     }
 }
 
@@ -124,6 +134,17 @@ impl<'a> RequestHead<'a> {
     #[must_use]
     pub const fn extensions(&self) -> &'a Extensions {
         self.extensions
+    }
+}
+
+impl fmt::Debug for RequestHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", self.method)
+            .field("version", &self.version)
+            .field("host", &self.uri.host())
+            .field("headers", &HeaderNames(self.headers))
+            .finish_non_exhaustive()
     }
 }
 

@@ -16,21 +16,26 @@ pub(super) fn is_success(status: StatusCode) -> bool {
     matches!(status.as_u16(), 100..=399)
 }
 
-/// Adds what the response itself tells, whoever chose the class: the status and the server's hints. What the verdict
-/// says already stays.
-pub(super) fn with_facts(verdict: Verdict, status: StatusCode, headers: &HeaderMap) -> Verdict {
-    if verdict.is_success() {
-        return verdict;
-    }
+/// Adds the status and the server's hints to the default verdict.
+fn with_facts(verdict: Verdict, status: StatusCode, headers: &HeaderMap) -> Verdict {
+    if verdict.is_success() { verdict } else { hint::apply(with_status(verdict, status), headers) }
+}
+
+/// Adds the status and the wait that the server asks for to a verdict that the user set for this response. What the
+/// verdict sets already stays. The server's word on whether to retry does not overrule the user's.
+pub(super) fn with_facts_of_override(verdict: Verdict, status: StatusCode, headers: &HeaderMap) -> Verdict {
+    if verdict.is_success() { verdict } else { hint::apply_wait_hint(with_status(verdict, status), headers) }
+}
+
+fn with_status(verdict: Verdict, status: StatusCode) -> Verdict {
     let verdict = match verdict.reason() {
         Reason::UNKNOWN => verdict.with_reason(Reason::STATUS),
         _ => verdict,
     };
-    let verdict = match verdict.code() {
+    match verdict.code() {
         None => verdict.with_code(status.as_u16()),
         Some(_) => verdict,
-    };
-    hint::apply(verdict, headers)
+    }
 }
 
 fn verdict(status: StatusCode) -> Verdict {

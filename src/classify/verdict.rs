@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{GrpcClassifier, Head, Reason, chain, status};
 
-/// What kind of outcome an attempt had.
+/// What kind of outcome an attempt had. There will be no other kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// The call did what it should.
@@ -18,7 +18,7 @@ pub enum Class {
     Ambiguous,
 }
 
-/// Whether the server acted on the request.
+/// Whether the server acted on the request. There will be no other answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Processed {
     /// It did.
@@ -29,7 +29,7 @@ pub enum Processed {
     Maybe,
 }
 
-/// What a circuit breaker learns about the upstream.
+/// What a circuit breaker learns about the upstream. There will be nothing else to learn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Health {
     /// The upstream is alive and answered.
@@ -112,6 +112,15 @@ impl Verdict {
     #[must_use]
     pub const fn ambiguous() -> Self {
         Self::new(Class::Ambiguous)
+    }
+
+    /// A success that says nothing about the upstream: the caller is served, and a breaker learns nothing from it. For
+    /// outcomes that are not the upstream's doing, for example an answer that came from a cache.
+    ///
+    /// Of a failure say so by [`with_health`](Self::with_health): `Verdict::terminal().with_health(Health::Neutral)`.
+    #[must_use]
+    pub const fn neutral() -> Self {
+        Self::success().with_health(Health::Neutral)
     }
 
     /// What a response means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) left in its extensions, else

@@ -54,6 +54,7 @@ impl Budget {
     ///
     /// If the ratio is not a number from 0 to 1000.
     #[must_use]
+    #[track_caller]
     pub fn ratio(ratio: f64) -> Self {
         assert!((0.0..=MAX_RATIO).contains(&ratio), "Budget: the ratio must be from 0 to {MAX_RATIO}, but is {ratio}");
         // In range by the assertion, and rounded because 0.6 is a little less than 0.6 in binary.
@@ -87,6 +88,7 @@ impl Budget {
     ///
     /// If there is room for no token at all: a budget without retries is [`max_attempts(1)`](crate::RetryLayer::max_attempts).
     #[must_use]
+    #[track_caller]
     pub fn capacity(self, tokens: u32) -> Self {
         assert!(tokens > 0, "Budget: the capacity must be at least 1 token, but is {tokens}");
         self.changed(|bucket| {

@@ -1,61 +1,111 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::event::{trace_give_up, trace_retry};
+use tokio::time::Instant;
+
 use super::layer::Shared;
-use super::{Deadline, GiveUp, OnRetry, Replay, Report, RetryError, RetryEvent, RetryReport, TimedOut};
+use super::origin::Origin;
+use super::policy::{TimeLeft, was_given_back};
+use super::replay::AttemptPlan;
+use super::report::History;
+use super::telemetry::trace_retry;
+use super::{
+    AttemptReport, Deadline, GiveUp, GiveUpEvent, OnRetry, Replay, Report, RetryError, RetryEvent, RetryReport,
+    TimedOut,
+};
 use crate::BoxError;
 use crate::attempt::Attempt;
 use crate::classify::{Classifier, Health, Processed, Reason, Verdict};
+use crate::cut::Sent;
+use crate::deadline::after;
 
 /// What one call knows, and what it decides between its attempts.
 pub(super) struct Call<C, K, N> {
     pub(super) shared: Arc<Shared<C, K, N>>,
     pub(super) deadline: Option<Deadline>,
     pub(super) attempt: Attempt,
-    past: Option<Past>,
+    /// When the present attempt began. Known only if a time limit asks for it.
+    began: Option<Instant>,
+    /// Boxed, because most calls succeed at once.
+    past: Option<Box<Past>>,
 }
 
 /// How an attempt ended.
-pub(super) enum Ended<Res> {
+pub(super) enum AttemptOutcome<Res> {
     Answered(Res, Verdict),
     Failed(BoxError),
-    /// By the deadline of the call.
-    Cut,
+    /// The deadline of the call cut it.
+    Cut(Sent),
 }
 
 /// What comes after an attempt.
-pub(super) enum Next<Res> {
+pub(super) enum Action<Res> {
     Return(Result<Res, BoxError>),
-    Again { wait: Duration },
+    /// The same attempt at once, because the connection gave the request back.
+    Resend,
+    Retry {
+        wait: Duration,
+    },
+}
+
+/// Why and how the request goes out again.
+enum Again {
+    Resend,
+    After(Duration),
 }
 
 /// What is remembered of the attempts that failed.
 struct Past {
+    history: History,
     /// The verdict on the last of them.
     verdict: Verdict,
     /// The error of the last of them, if it was one.
     error: Option<BoxError>,
     /// Whether any of them may have been acted on.
-    processed: bool,
+    maybe_processed: bool,
+    /// Whether the request was sent again at once before. That is free once only.
+    was_resent: bool,
+    /// Whether what is sent next is still the same attempt.
+    is_resending: bool,
 }
 
-/// The caller's own doing, which says nothing about the server.
+/// The caller's own fault, which says nothing about the server.
 const OWN_BODY: Verdict =
     Verdict::terminal().with_processed(Processed::Maybe).with_health(Health::Neutral).with_reason(Reason::USER);
 
 impl<C, K, N> Call<C, K, N> {
     pub(super) fn new(shared: Arc<Shared<C, K, N>>, deadline: Option<Deadline>) -> Self {
-        Self { shared, deadline, attempt: Attempt::FIRST, past: None }
+        Self { shared, deadline, attempt: Attempt::FIRST, began: None, past: None }
+    }
+
+    /// Panics without a timer if this call may need one: after its first attempt that would be too late.
+    #[inline]
+    pub(super) fn check_timer(&self) {
+        if self.retries() || self.is_timed() {
+            self.shared.timer_check.run();
+        }
     }
 
     /// The first attempt pays for the retries of others, and each later one has been paid for.
     #[inline]
-    pub(super) fn begin_attempt(&mut self) {
-        match self.past {
+    pub(super) fn begin_attempt(&mut self) -> AttemptPlan {
+        match &mut self.past {
             None => self.shared.settings.budget.deposit(),
+            Some(past) if past.is_resending => past.is_resending = false,
             Some(_) => self.attempt = self.attempt.next(),
         }
+        self.began = self.is_timed().then(Instant::now);
+        AttemptPlan { attempt: self.attempt, more: self.has_more(), deadline: self.deadline, ends: self.attempt_ends() }
+    }
+
+    /// Whether a time limit may cut an attempt.
+    fn is_timed(&self) -> bool {
+        self.deadline.is_some() || self.shared.settings.attempt_timeout.is_some()
+    }
+
+    /// When the attempt timeout cuts the present attempt.
+    pub(super) fn attempt_ends(&self) -> Option<Instant> {
+        Some(after(self.began?, self.shared.settings.attempt_timeout?))
     }
 
     /// Whether the present attempt may be followed by another.
@@ -65,6 +115,11 @@ impl<C, K, N> Call<C, K, N> {
 
     pub(super) fn is_past_deadline(&self) -> bool {
         self.deadline.is_some_and(Deadline::has_passed)
+    }
+
+    /// Whether the server may have acted on an attempt that is over.
+    pub(super) fn was_maybe_processed(&self) -> bool {
+        self.past.as_ref().is_some_and(|past| past.maybe_processed)
     }
 
     /// What a response means.
@@ -77,31 +132,43 @@ impl<C, K, N> Call<C, K, N> {
 
     /// Whether a response of this verdict is what the caller hoped for.
     pub(super) fn is_success(&self, verdict: &Verdict) -> bool {
-        verdict.is_success() && !self.shared.settings.policy.wants(verdict)
+        verdict.is_success() && verdict.should_retry() != Some(true)
+    }
+
+    /// Leaves a report of what was done to get this response, if it was retried for.
+    #[inline]
+    pub(super) fn succeed<Res>(&mut self, response: &mut Res, verdict: &Verdict)
+    where
+        K: Report<Res>,
+    {
+        if self.past.is_some() {
+            let report = self.take_report(verdict, None);
+            self.shared.replay.leave(report, response);
+        }
     }
 
     /// The present attempt has ended, and not in a success.
-    pub(super) fn settle<Req, Res>(&mut self, ended: Ended<Res>, kept: Option<&K::Kept>) -> Next<Res>
+    pub(super) fn settle<Req, Res>(&mut self, outcome: AttemptOutcome<Res>, kept: Option<&K::Kept>) -> Action<Res>
     where
         C: Classifier<Res>,
         K: Replay<Req> + Report<Res>,
         N: OnRetry,
     {
-        let Shared { settings: _, classifier, replay, on_retry } = &*self.shared;
-        let is_cut = matches!(ended, Ended::Cut);
-        let (outcome, mut verdict) = match ended {
-            Ended::Answered(response, verdict) => (Ok(response), verdict),
-            Ended::Failed(error) => {
-                let verdict = classifier.classify(Err(&*error));
+        let is_cut = matches!(outcome, AttemptOutcome::Cut(_));
+        let (outcome, mut verdict) = match outcome {
+            AttemptOutcome::Answered(response, verdict) => (Ok(response), verdict),
+            AttemptOutcome::Failed(error) => {
+                let verdict = self.shared.classifier.classify(Err(&*error));
                 (Err(error), verdict)
             }
-            Ended::Cut => {
-                let error: BoxError = TimedOut::deadline().into();
-                let verdict = classifier.classify(Err(&*error));
+            AttemptOutcome::Cut(sent) => {
+                let error: BoxError = TimedOut::deadline(sent).into();
+                let verdict = self.shared.classifier.classify(Err(&*error));
                 (Err(error), verdict)
             }
         };
-        let decision = if outcome.is_err() && kept.is_some_and(|kept| replay.has_failed(kept)) {
+        let body_failed = outcome.is_err() && kept.is_some_and(|kept| self.shared.replay.has_failed(kept, &verdict));
+        let decision = if body_failed {
             // The transport may have turned it into a reset that looks like the server's.
             verdict = OWN_BODY;
             Err(GiveUp::BodyFailed)
@@ -110,101 +177,179 @@ impl<C, K, N> Call<C, K, N> {
         } else {
             self.decide(&verdict, kept, outcome.is_ok())
         };
+        let origin = kept.map_or(Origin::NONE.clone(), |kept| self.shared.replay.origin(kept));
         match decision {
-            Ok(wait) => {
-                // A failed response goes here, before the wait.
-                self.past = Some(Past { verdict, error: outcome.err(), processed: self.maybe_processed(&verdict) });
-                let event = RetryEvent { attempt: self.attempt.number(), wait, verdict };
-                trace_retry(&event);
-                on_retry.on_retry(&event);
-                Next::Again { wait }
+            Ok(again) => {
+                // A failed response is dropped here, before the wait.
+                self.go_on(&again, verdict, outcome.err(), &origin);
+                match again {
+                    Again::Resend => Action::Resend,
+                    Again::After(wait) => Action::Retry { wait },
+                }
             }
-            Err(kind) => Next::Return(match outcome {
+            Err(kind) => Action::Return(match outcome {
                 Ok(mut response) => {
-                    self.trace_give_up(kind, self.attempt.number(), &verdict);
-                    self.report(&mut response, &verdict, Some(kind));
+                    self.observe_give_up(kind, self.attempt.number(), &verdict, &origin);
+                    if self.past.is_some() || (self.retries() && kind.forbids_a_wanted_retry()) {
+                        let report = self.take_report(&verdict, Some(kind));
+                        self.shared.replay.leave(report, &mut response);
+                    }
                     Ok(response)
                 }
-                Err(error) => Err(self.give_up(kind, verdict, error)),
+                Err(error) => Err(self.give_up(kind, verdict, error, &origin)),
             }),
         }
     }
 
-    /// The deadline has come while no attempt was under way.
-    pub(super) fn too_late(&mut self) -> BoxError {
-        let Some(Past { verdict, error, processed }) = self.past.take() else {
-            let error = TimedOut::before_attempt(None);
-            self.trace_give_up(GiveUp::Deadline, 0, &error.verdict());
-            return RetryError::boxed(GiveUp::Deadline, 0, error.verdict(), false, error.into());
+    /// The deadline has come while no attempt was in flight.
+    pub(super) fn too_late<Req>(&mut self, kept: Option<&K::Kept>) -> BoxError
+    where
+        K: Replay<Req>,
+        N: OnRetry,
+    {
+        let last = self.past.as_mut().map(|past| (past.verdict, past.error.take()));
+        let (verdict, error) = match last {
+            None => {
+                let error = TimedOut::before_attempt(None);
+                (error.verdict(), error.into())
+            }
+            Some((verdict, Some(error))) => (verdict, error),
+            Some((verdict, None)) => (verdict, TimedOut::before_attempt(Some(verdict)).into()),
         };
-        self.trace_give_up(GiveUp::Deadline, self.attempt.number(), &verdict);
-        let error = error.unwrap_or_else(|| TimedOut::before_attempt(Some(verdict)).into());
-        RetryError::boxed(GiveUp::Deadline, self.attempt.number(), verdict, processed, error)
+        let origin = kept.map_or(Origin::NONE.clone(), |kept| self.shared.replay.origin(kept));
+        let attempts = if self.past.is_some() { self.attempt.number() } else { 0 };
+        self.observe_give_up(GiveUp::Deadline, attempts, &verdict, &origin);
+        let report = self.finish_report(&verdict, Some(GiveUp::Deadline));
+        self.error(GiveUp::Deadline, report, verdict, error)
     }
 
     /// The service could not be made ready for a further attempt.
-    pub(super) fn not_ready<Res>(&mut self, error: BoxError) -> BoxError
+    pub(super) fn not_ready<Req, Res>(&mut self, error: BoxError, kept: Option<&K::Kept>) -> BoxError
     where
         C: Classifier<Res>,
+        K: Replay<Req>,
+        N: OnRetry,
     {
         let verdict = self.shared.classifier.classify(Err(&*error));
-        self.give_up(GiveUp::NotReady, verdict, error)
+        let origin = kept.map_or(Origin::NONE.clone(), |kept| self.shared.replay.origin(kept));
+        self.observe_give_up(GiveUp::NotReady, self.attempt.number(), &verdict, &origin);
+        let report = self.finish_report(&verdict, Some(GiveUp::NotReady));
+        self.error(GiveUp::NotReady, report, verdict, error)
     }
 
-    /// Whether, how and after what wait there is another attempt. The budget is asked last, so that nothing else wastes
+    /// Whether, how and after what wait the request goes out again. The budget is asked last, so that nothing else wastes
     /// a token.
-    fn decide<Req>(&self, verdict: &Verdict, kept: Option<&K::Kept>, answered: bool) -> Result<Duration, GiveUp>
+    fn decide<Req>(&self, verdict: &Verdict, kept: Option<&K::Kept>, answered: bool) -> Result<Again, GiveUp>
     where
         K: Replay<Req>,
     {
-        let Shared { settings, classifier: _, replay, on_retry: _ } = &*self.shared;
-        if !settings.policy.wants(verdict) {
-            return Err(GiveUp::NotRetryable);
-        }
-        // Only the last attempt keeps nothing.
-        let kept = kept.ok_or(GiveUp::Exhausted)?;
-        if !verdict.is_unprocessed() && !replay.is_idempotent(kept) {
+        let settings = &self.shared.settings;
+        settings.policy.wants(verdict)?;
+        // Only the last attempt keeps nothing to send again.
+        let Some(kept) = kept.filter(|_| self.has_more()) else { return Err(GiveUp::Exhausted) };
+        if !verdict.is_unprocessed() && !self.shared.replay.is_idempotent(kept) {
             return Err(GiveUp::NotIdempotent);
         }
-        replay.take_back(kept, answered)?;
-        let retry = self.attempt.number() - 1;
-        let wait = settings.policy.wait(verdict, retry, self.deadline.map(Deadline::remaining), &mut rand::rng())?;
-        if settings.budget.withdraw() { Ok(wait) } else { Err(GiveUp::Budget) }
+        self.shared.replay.rewind(kept, answered)?;
+        let was_resent = self.past.as_ref().is_some_and(|past| past.was_resent);
+        if !answered && !was_resent && was_given_back(verdict) {
+            return Ok(Again::Resend);
+        }
+        let left = self.deadline.map(|deadline| TimeLeft {
+            remaining: deadline.remaining(),
+            needed: self.began.filter(|_| answered).map_or(Duration::ZERO, |began| began.elapsed()),
+        });
+        let wait = settings.policy.wait(verdict, self.attempt.number() - 1, left, &mut rand::rng())?;
+        if settings.budget.withdraw() { Ok(Again::After(wait)) } else { Err(GiveUp::Budget) }
     }
 
-    fn give_up(&self, kind: GiveUp, verdict: Verdict, error: BoxError) -> BoxError {
-        self.trace_give_up(kind, self.attempt.number(), &verdict);
-        RetryError::boxed(kind, self.attempt.number(), verdict, self.was_maybe_processed(), error)
-    }
-
-    /// Leaves a report of what was done to get this response, if it was retried for.
-    #[inline]
-    pub(super) fn report<Res>(&self, response: &mut Res, verdict: &Verdict, gave_up: Option<GiveUp>)
+    /// Remembers the attempt that has failed, and reports the next.
+    fn go_on(&mut self, again: &Again, verdict: Verdict, error: Option<BoxError>, origin: &Origin)
     where
-        K: Report<Res>,
+        N: OnRetry,
     {
-        if self.attempt.is_retry() {
-            let processed = match verdict.processed() {
-                Processed::No if self.was_maybe_processed() => Processed::Maybe,
-                processed => processed,
-            };
-            let report = RetryReport { attempts: self.attempt.number(), gave_up, processed };
-            self.shared.replay.leave(report, response);
+        let (wait, is_resend) = match again {
+            Again::Resend => (Duration::ZERO, true),
+            Again::After(wait) => (*wait, false),
+        };
+        let attempt = self.attempt.number();
+        let past = self.past.get_or_insert_with(|| Box::new(Past::new(verdict)));
+        past.history.push(AttemptReport { attempt, verdict, wait: Some(wait) });
+        past.verdict = verdict;
+        past.error = error;
+        past.maybe_processed |= !verdict.is_unprocessed();
+        past.was_resent |= is_resend;
+        past.is_resending = is_resend;
+        let event = RetryEvent { attempt, wait, is_resend, verdict, origin };
+        trace_retry(&self.shared.settings.name, &event);
+        self.shared.on_retry.on_retry(&event);
+    }
+
+    fn give_up<Req>(&mut self, kind: GiveUp, verdict: Verdict, error: BoxError, origin: &Origin) -> BoxError
+    where
+        K: Replay<Req>,
+        N: OnRetry,
+    {
+        self.observe_give_up(kind, self.attempt.number(), &verdict, origin);
+        let report = self.take_report(&verdict, Some(kind));
+        self.error(kind, report, verdict, error)
+    }
+
+    fn error<Req>(&self, kind: GiveUp, report: RetryReport, verdict: Verdict, error: BoxError) -> BoxError
+    where
+        K: Replay<Req>,
+    {
+        let error = RetryError::with_report(kind, report, verdict, error);
+        #[cfg(feature = "tonic")]
+        let error = if self.shared.replay.is_grpc() { error.with_status() } else { error };
+        error.into()
+    }
+
+    /// The report of a call whose present attempt ended so.
+    fn take_report(&mut self, verdict: &Verdict, gave_up: Option<GiveUp>) -> RetryReport {
+        let (attempt, verdict) = (self.attempt.number(), *verdict);
+        let past = self.past.get_or_insert_with(|| Box::new(Past::new(verdict)));
+        past.history.push(AttemptReport { attempt, verdict, wait: None });
+        self.finish_report(&verdict, gave_up)
+    }
+
+    /// The report of a call that ended while no attempt was in flight.
+    fn finish_report(&mut self, verdict: &Verdict, gave_up: Option<GiveUp>) -> RetryReport {
+        let past = self.past.take();
+        let attempts = if past.is_some() { self.attempt.number() } else { 0 };
+        let processed = match verdict.processed() {
+            Processed::No if past.as_ref().is_some_and(|past| past.maybe_processed) => Processed::Maybe,
+            processed => processed,
+        };
+        RetryReport { attempts, gave_up, processed, history: past.map(|past| past.history).unwrap_or_default() }
+    }
+
+    fn observe_give_up(&self, kind: GiveUp, attempts: u32, verdict: &Verdict, origin: &Origin)
+    where
+        N: OnRetry,
+    {
+        // With a single attempt there was no retry to want.
+        if self.retries() && kind.forbids_a_wanted_retry() {
+            let event = GiveUpEvent { kind, attempts, verdict: *verdict, origin };
+            self.shared.give_ups.log(&self.shared.settings.name, &event);
+            self.shared.on_retry.on_give_up(&event);
         }
     }
 
-    /// A retry was wanted only where there could be one.
-    fn trace_give_up(&self, kind: GiveUp, attempts: u32, verdict: &Verdict) {
-        if self.shared.settings.max_attempts.get() > 1 {
-            trace_give_up(kind, attempts, verdict);
+    fn retries(&self) -> bool {
+        self.shared.settings.max_attempts.get() > 1
+    }
+}
+
+impl Past {
+    fn new(verdict: Verdict) -> Self {
+        Self {
+            history: History::default(),
+            verdict,
+            error: None,
+            maybe_processed: false,
+            was_resent: false,
+            is_resending: false,
         }
-    }
-
-    fn maybe_processed(&self, verdict: &Verdict) -> bool {
-        !verdict.is_unprocessed() || self.was_maybe_processed()
-    }
-
-    fn was_maybe_processed(&self) -> bool {
-        self.past.as_ref().is_some_and(|past| past.processed)
     }
 }

@@ -1,71 +1,12 @@
 use std::error::Error;
 use std::fmt;
-use std::time::Duration;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
+#[cfg(feature = "tonic")]
+use super::status::WithStatus;
+use super::{GiveUp, RetryReport};
 use crate::BoxError;
-use crate::classify::{self, Classified, Health, Processed, Reason, Verdict};
-
-/// Why there was no further attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum GiveUp {
-    /// The attempts were used up.
-    Exhausted,
-    /// The deadline passed, or would have passed during the wait.
-    Deadline,
-    /// The budget had no token left.
-    Budget,
-    /// Another attempt would not help, or the server asked for none.
-    NotRetryable,
-    /// It would help, but the server may have acted on the request, which is not idempotent.
-    NotIdempotent,
-    /// The body was larger than what is kept of one, or was still being sent when the answer came.
-    BodyNotReplayable,
-    /// The body of the request failed: the caller's own doing, not the server's.
-    BodyFailed,
-    /// The server asks for a longer wait than is acceptable.
-    RetryAfterTooLong,
-    /// The inner service could not be made ready for another attempt.
-    NotReady,
-}
-
-impl GiveUp {
-    /// A short word for logs and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Exhausted => "exhausted",
-            Self::Deadline => "deadline",
-            Self::Budget => "budget",
-            Self::NotRetryable => "not_retryable",
-            Self::NotIdempotent => "not_idempotent",
-            Self::BodyNotReplayable => "body_not_replayable",
-            Self::BodyFailed => "body_failed",
-            Self::RetryAfterTooLong => "retry_after_too_long",
-            Self::NotReady => "not_ready",
-        }
-    }
-
-    const fn explained(self) -> &'static str {
-        match self {
-            Self::Exhausted => "no attempts left",
-            Self::Deadline => "the deadline leaves no time",
-            Self::Budget => "the retry budget is empty",
-            Self::NotRetryable => "another attempt would not help",
-            Self::NotIdempotent => "the request may have been processed and is not idempotent",
-            Self::BodyNotReplayable => "the request body cannot be sent again",
-            Self::BodyFailed => "the request body failed",
-            Self::RetryAfterTooLong => "the server asks for too long a wait",
-            Self::NotReady => "the service did not become ready",
-        }
-    }
-}
-
-impl fmt::Display for GiveUp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use crate::classify::{self, Processed, Verdict};
 
 /// A call that ended in an error, with what was done about it.
 ///
@@ -86,33 +27,75 @@ impl fmt::Display for GiveUp {
 /// let error = service.ready().await.unwrap().call(()).await.unwrap_err();
 /// let gave_up = RetryError::find(&*error).unwrap();
 /// assert_eq!((gave_up.kind(), gave_up.attempts()), (GiveUp::Exhausted, 3));
+/// assert_eq!(gave_up.report().history().len(), 3);
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct RetryError {
     kind: GiveUp,
-    attempts: u32,
+    report: RetryReport,
     verdict: Verdict,
-    source: BoxError,
+    source: Source,
+}
+
+/// The error of the last attempt.
+enum Source {
+    Plain(BoxError),
+    /// For gRPC, where a generated client shows the first status in the chain.
+    #[cfg(feature = "tonic")]
+    Grpc(WithStatus),
 }
 
 impl RetryError {
-    /// `processed_before` says that an attempt before the last one may have been acted on. Then so may the call,
-    /// whatever became of the last attempt, and whoever asks the chain of errors must hear of it.
-    pub(super) fn boxed(
-        kind: GiveUp,
-        attempts: u32,
-        verdict: Verdict,
-        processed_before: bool,
-        source: BoxError,
-    ) -> BoxError {
-        let (verdict, source) = if processed_before && verdict.is_unprocessed() {
-            let verdict = verdict.with_processed(Processed::Maybe);
-            (verdict, Classified::with_source(verdict, source).into())
-        } else {
-            (verdict, source)
+    /// An error as the retry layer makes one, for the tests of code that handles it. Its verdict is
+    /// [`Verdict::of_error`] the source.
+    ///
+    /// ```
+    /// use tower_rampart::retry::{GiveUp, RetryError};
+    ///
+    /// let error = RetryError::new(GiveUp::Budget, 1, std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+    /// assert_eq!(error.to_string(), "gave up after 1 attempt: the retry budget is empty (connection reset)");
+    /// ```
+    #[must_use]
+    pub fn new(kind: GiveUp, attempts: u32, source: impl Into<BoxError>) -> Self {
+        let source = source.into();
+        let verdict = Verdict::of_error(&*source);
+        let report = RetryReport {
+            attempts,
+            gave_up: Some(kind),
+            processed: verdict.processed(),
+            history: super::report::History::default(),
         };
-        Box::new(Self { kind, attempts, verdict, source })
+        Self::with_report(kind, report, verdict, source)
+    }
+
+    /// The processing that the report tells of is that of all attempts: it outweighs the verdict on the last one.
+    pub(super) fn with_report(kind: GiveUp, report: RetryReport, verdict: Verdict, source: BoxError) -> Self {
+        let verdict = match verdict.processed() {
+            Processed::No => verdict.with_processed(report.processed),
+            Processed::Yes | Processed::Maybe => verdict,
+        };
+        Self { kind, report, verdict, source: Source::Plain(source) }
+    }
+
+    /// The same with a status in its source chain that a generated gRPC client returns, unless there is one already.
+    #[cfg(feature = "tonic")]
+    pub(super) fn with_status(self) -> Self {
+        use crate::classify::{Class, Reason};
+
+        let has_status = classify::find::<tonic::Status>(self.source_error()).is_some();
+        let message = self.to_string();
+        let Self { kind, report, verdict, source } = self;
+        let source = match source {
+            Source::Plain(error) if !has_status && verdict.class() == Class::Transient => {
+                let status = match verdict.reason() {
+                    Reason::TIMEOUT => tonic::Status::deadline_exceeded(message),
+                    _ => tonic::Status::unavailable(message),
+                };
+                Source::Grpc(WithStatus::new(status, error))
+            }
+            source => source,
+        };
+        Self { kind, report, verdict, source }
     }
 
     /// The outermost one in the chain of an error's sources.
@@ -130,7 +113,13 @@ impl RetryError {
     /// How many attempts were begun, the first one included: none if the deadline had passed before.
     #[must_use]
     pub const fn attempts(&self) -> u32 {
-        self.attempts
+        self.report.attempts
+    }
+
+    /// What was done for the call, attempt by attempt.
+    #[must_use]
+    pub const fn report(&self) -> &RetryReport {
+        &self.report
     }
 
     /// What the last outcome meant. It says that the server did not act on the request only if that is so for every
@@ -143,107 +132,110 @@ impl RetryError {
     /// The error of the last attempt.
     #[must_use]
     pub fn into_source(self) -> BoxError {
-        self.source
+        match self.source {
+            Source::Plain(error) => error,
+            #[cfg(feature = "tonic")]
+            Source::Grpc(error) => error.into_original(),
+        }
+    }
+
+    fn source_error(&self) -> &(dyn Error + 'static) {
+        match &self.source {
+            Source::Plain(error) => &**error,
+            #[cfg(feature = "tonic")]
+            Source::Grpc(error) => error.status(),
+        }
     }
 }
 
 impl fmt::Display for RetryError {
+    /// Names the cause in words of this crate, never in those of the source: these may hold a URL or a credential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, attempts, verdict: _, source: _ } = self;
-        let plural = if *attempts == 1 { "" } else { "s" };
-        write!(f, "gave up after {attempts} attempt{plural}: {}", kind.explained())
+        let Self { kind, report, verdict: _, source: _ } = self;
+        let plural = if report.attempts == 1 { "" } else { "s" };
+        write!(f, "gave up after {} attempt{plural}: ", report.attempts)?;
+        match (kind, classify::cause(self.source_error())) {
+            // The kind says no more than the cause does.
+            (GiveUp::NotRetryable, Some(cause)) => f.write_str(cause),
+            (GiveUp::CircuitOpen | GiveUp::BodyFailed, _) | (_, None) => f.write_str(kind.explained()),
+            (_, Some(cause)) => write!(f, "{} ({cause})", kind.explained()),
+        }
+    }
+}
+
+/// Without the source, which may show a URL.
+impl fmt::Debug for RetryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, report, verdict, source: _ } = self;
+        f.debug_struct("RetryError")
+            .field("kind", kind)
+            .field("report", report)
+            .field("verdict", verdict)
+            .field("cause", &classify::cause(self.source_error()))
+            .finish_non_exhaustive()
     }
 }
 
 impl Error for RetryError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.source)
+        Some(self.source_error())
     }
 }
 
-/// An attempt that a time limit of the retry layer cut short, or kept from being made.
-///
-/// Found in the chain under a [`RetryError`]. Its own source tells the classifiers what it means.
-#[derive(Debug)]
-pub struct TimedOut {
-    // None is the deadline, which is no length of time.
-    limit: Option<Duration>,
-    classified: Classified,
-}
-
-impl TimedOut {
-    /// An attempt took too long. What the server did with it is not known.
-    pub(super) fn attempt(limit: Duration) -> Self {
-        Self { limit: Some(limit), classified: Classified::new(CUT) }
-    }
-
-    /// The deadline came while an attempt was under way.
-    pub(super) fn deadline() -> Self {
-        Self { limit: None, classified: Classified::new(CUT) }
-    }
-
-    /// The deadline came while nothing was under way, after attempts that ended in this verdict, or before the first.
-    pub(super) fn before_attempt(last: Option<Verdict>) -> Self {
-        Self { limit: None, classified: Classified::new(last.unwrap_or(UNSENT)) }
-    }
-
-    /// The outermost one in the chain of an error's sources.
-    #[must_use]
-    pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        classify::find(error)
-    }
-
-    /// The time that one attempt may take, or `None` if it was the deadline of the whole call that passed.
-    #[must_use]
-    pub const fn attempt_timeout(&self) -> Option<Duration> {
-        self.limit
-    }
-
-    pub(super) const fn verdict(&self) -> Verdict {
-        self.classified.verdict()
-    }
-}
-
-const CUT: Verdict = Verdict::transient().with_reason(Reason::TIMEOUT);
-const UNSENT: Verdict = CUT.with_processed(Processed::No).with_health(Health::Neutral);
-
-impl fmt::Display for TimedOut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.limit {
-            Some(limit) => write!(f, "the attempt took longer than {limit:?}"),
-            None => f.write_str("the deadline passed"),
-        }
-    }
-}
-
-impl Error for TimedOut {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.classified)
-    }
-}
+// A panic cannot leave an error half changed: none of its methods changes it.
+impl UnwindSafe for RetryError {}
+impl RefUnwindSafe for RetryError {}
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::History;
     use super::*;
 
-    #[test]
-    fn what_an_earlier_attempt_may_have_done_is_not_forgotten() {
+    fn error(processed: Processed) -> RetryError {
         let refused = Verdict::transient().with_processed(Processed::No);
-        let error = RetryError::boxed(GiveUp::Exhausted, 2, refused, true, "refused".into());
-        assert_eq!(RetryError::find(&*error).unwrap().verdict().processed(), Processed::Maybe);
-        assert_eq!(Verdict::of_error(&*error).processed(), Processed::Maybe);
-        assert_eq!(error.to_string(), "gave up after 2 attempts: no attempts left");
-
-        let error = RetryError::boxed(GiveUp::Exhausted, 1, refused, false, "refused".into());
-        assert_eq!(RetryError::find(&*error).unwrap().verdict(), refused);
-        assert_eq!(error.to_string(), "gave up after 1 attempt: no attempts left");
+        let report =
+            RetryReport { attempts: 2, gave_up: Some(GiveUp::Exhausted), processed, history: History::default() };
+        RetryError::with_report(GiveUp::Exhausted, report, refused, "refused".into())
     }
 
     #[test]
-    fn a_time_limit_is_transient_and_perhaps_processed() {
-        let cut = Verdict::of_error(&TimedOut::attempt(Duration::from_secs(2)));
-        assert_eq!((cut.processed(), cut.health(), cut.reason()), (Processed::Maybe, Health::Failure, Reason::TIMEOUT));
-        let unsent = Verdict::of_error(&TimedOut::before_attempt(None));
-        assert_eq!((unsent.processed(), unsent.health()), (Processed::No, Health::Neutral));
+    fn rule_5_an_earlier_attempt_that_may_have_been_processed_outweighs_the_last() {
+        let maybe = error(Processed::Maybe);
+        assert_eq!(maybe.verdict().processed(), Processed::Maybe);
+        assert_eq!(Verdict::of_error(&maybe).processed(), Processed::Maybe);
+        assert_eq!(maybe.to_string(), "gave up after 2 attempts: no attempts left");
+        // The error of the last attempt itself, not a wrapper that says so.
+        assert_eq!(maybe.into_source().to_string(), "refused");
+
+        assert_eq!(error(Processed::No).verdict().processed(), Processed::No);
+        assert_eq!(Verdict::of_error(&error(Processed::No)).processed(), Processed::No);
+    }
+
+    #[test]
+    fn shows_nothing_that_the_source_says() {
+        let secret = RetryError::new(GiveUp::Exhausted, 3, "GET https://user:hunter2@host/?token=7");
+        for text in [secret.to_string(), format!("{secret:?}")] {
+            assert!(!text.contains("hunter2") && !text.contains("token"), "{text}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "tonic")]
+    fn a_generated_client_shows_the_code_and_the_source_comes_back() {
+        for (kind, code) in [
+            (std::io::ErrorKind::ConnectionReset, tonic::Code::Unavailable),
+            (std::io::ErrorKind::TimedOut, tonic::Code::DeadlineExceeded),
+        ] {
+            let error = || RetryError::new(GiveUp::Exhausted, 3, std::io::Error::from(kind)).with_status();
+            assert_eq!(Verdict::of_error(&error()), error().verdict());
+            let source = error().into_source().downcast::<std::io::Error>().unwrap();
+            assert_eq!(source.kind(), kind);
+            let status = tonic::Status::from_error(Box::new(error()));
+            assert_eq!(status.code(), code);
+            assert!(status.message().starts_with("gave up after 3 attempts: no attempts left"), "{status}");
+        }
+        // One that the server sent stays.
+        let denied = RetryError::new(GiveUp::NotRetryable, 1, tonic::Status::permission_denied("no")).with_status();
+        assert_eq!(tonic::Status::from_error(Box::new(denied)).code(), tonic::Code::PermissionDenied);
     }
 }

@@ -1,19 +1,32 @@
+use std::fmt;
 use std::time::Duration;
 
+use http::Method;
+
 use super::GiveUp;
+use super::origin::Origin;
 use crate::classify::Verdict;
 
-const TARGET: &str = "tower_rampart::retry";
-
-/// A retry that is about to be waited for. See [`RetryLayer::on_retry`](crate::RetryLayer::on_retry).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryEvent {
+/// A retry that the layer is about to wait for. See [`RetryLayer::on_retry`](crate::RetryLayer::on_retry).
+#[derive(Clone, Copy, Debug)]
+pub struct RetryEvent<'a> {
     pub(super) attempt: u32,
     pub(super) wait: Duration,
+    pub(super) is_resend: bool,
     pub(super) verdict: Verdict,
+    pub(super) origin: &'a Origin,
 }
 
-impl RetryEvent {
+/// A retry that was wanted and not made. See [`RetryLayer::on_give_up`](crate::RetryLayer::on_give_up).
+#[derive(Clone, Copy, Debug)]
+pub struct GiveUpEvent<'a> {
+    pub(super) kind: GiveUp,
+    pub(super) attempts: u32,
+    pub(super) verdict: Verdict,
+    pub(super) origin: &'a Origin,
+}
+
+impl RetryEvent<'_> {
     /// Which attempt has failed, counted from 1.
     #[must_use]
     pub const fn attempt(&self) -> u32 {
@@ -26,61 +39,125 @@ impl RetryEvent {
         self.wait
     }
 
-    /// What its outcome meant.
+    /// Whether an established connection gave the request back, so that it goes out again at once: for free, and as the
+    /// same attempt.
+    #[must_use]
+    pub const fn is_resend(&self) -> bool {
+        self.is_resend
+    }
+
+    /// What the outcome of the attempt meant.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         self.verdict
     }
 }
 
-/// Hears of every retry. A closure is one, and `()` turns a deaf ear.
+impl GiveUpEvent<'_> {
+    /// Why there is no further attempt.
+    #[must_use]
+    pub const fn kind(&self) -> GiveUp {
+        self.kind
+    }
+
+    /// How many attempts were made, the first one included.
+    #[must_use]
+    pub const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// What the last outcome meant.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+}
+
+macro_rules! origin {
+    ($($event:ident)*) => {$(
+        impl<'a> $event<'a> {
+            /// The method of an HTTP request.
+            #[must_use]
+            pub const fn method(&self) -> Option<&'a Method> {
+                self.origin.method()
+            }
+
+            /// The host and port of an HTTP request, without a user.
+            #[must_use]
+            pub fn host(&self) -> Option<&'a str> {
+                self.origin.host()
+            }
+
+            /// The [label](crate::RetryLayer::partition_label) of the request's partition.
+            #[must_use]
+            pub fn partition(&self) -> Option<&'a str> {
+                self.origin.partition()
+            }
+        }
+    )*};
+}
+
+origin!(RetryEvent GiveUpEvent);
+
+/// Observes the retries of a layer, and those that it gave up.
+///
+/// A closure is one that observes retries alone, a pair of two is both, and `()` observes nothing. Called on the caller's
+/// time: do no more here than count.
 pub trait OnRetry {
-    /// Called before the wait and on the caller's time: do no more here than count.
-    fn on_retry(&self, event: &RetryEvent);
+    /// Called before the wait for a retry.
+    fn on_retry(&self, event: &RetryEvent<'_>);
+
+    /// Called before the outcome is returned for which a retry was wanted and not made. Does nothing by default.
+    fn on_give_up(&self, event: &GiveUpEvent<'_>) {
+        let _ = event;
+    }
 }
 
 impl OnRetry for () {
-    fn on_retry(&self, _: &RetryEvent) {}
+    fn on_retry(&self, _: &RetryEvent<'_>) {}
 }
 
 impl<F> OnRetry for F
 where
-    F: Fn(&RetryEvent),
+    F: Fn(&RetryEvent<'_>),
 {
-    fn on_retry(&self, event: &RetryEvent) {
+    fn on_retry(&self, event: &RetryEvent<'_>) {
         self(event);
     }
 }
 
-pub(super) fn trace_retry(event: &RetryEvent) {
-    let RetryEvent { attempt, wait, verdict } = event;
-    tracing::debug!(
-        target: TARGET,
-        attempt,
-        wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-        reason = verdict.reason().as_str(),
-        code = verdict.code(),
-        "retrying",
-    );
+impl<First: OnRetry, Second: OnRetry> OnRetry for (First, Second) {
+    fn on_retry(&self, event: &RetryEvent<'_>) {
+        let (first, second) = self;
+        first.on_retry(event);
+        second.on_retry(event);
+    }
+
+    fn on_give_up(&self, event: &GiveUpEvent<'_>) {
+        let (first, second) = self;
+        first.on_give_up(event);
+        second.on_give_up(event);
+    }
 }
 
-/// Tells of a retry that was wanted and not made; an answer that nobody would retry is no news.
-pub(super) fn trace_give_up(kind: GiveUp, attempts: u32, verdict: &Verdict) {
-    match kind {
-        GiveUp::NotRetryable | GiveUp::BodyFailed => {}
-        GiveUp::Exhausted
-        | GiveUp::Deadline
-        | GiveUp::Budget
-        | GiveUp::NotIdempotent
-        | GiveUp::BodyNotReplayable
-        | GiveUp::RetryAfterTooLong
-        | GiveUp::NotReady => tracing::warn!(
-            target: TARGET,
-            kind = kind.as_str(),
-            attempts,
-            reason = verdict.reason().as_str(),
-            code = verdict.code(),
-            "gave up",
-        ),
+/// A closure that observes give-ups alone: see [`RetryLayer::on_give_up`](crate::RetryLayer::on_give_up).
+#[derive(Clone, Copy)]
+pub struct OnGiveUp<F>(pub(super) F);
+
+impl<F> OnRetry for OnGiveUp<F>
+where
+    F: Fn(&GiveUpEvent<'_>),
+{
+    fn on_retry(&self, _: &RetryEvent<'_>) {}
+
+    fn on_give_up(&self, event: &GiveUpEvent<'_>) {
+        self.0(event);
+    }
+}
+
+/// A closure has nothing to show.
+impl<F> fmt::Debug for OnGiveUp<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnGiveUp(..)")
     }
 }

@@ -9,16 +9,23 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
-use super::call::{Call, Ended, Next};
+use super::call::{Action, AttemptOutcome, Call};
 use super::layer::Shared;
 use super::{Deadline, OnRetry, Replay, Report, TimedOut};
 use crate::BoxError;
 use crate::classify::Classifier;
-use crate::deadline::after;
+use crate::cut::{self, Sent};
 
 pin_project! {
     /// The future of [`Retry`](super::Retry).
+    ///
+    /// # Panics
+    ///
+    /// When it is first polled, before anything is sent, outside a tokio runtime whose time driver is enabled; not if
+    /// [`max_attempts`](crate::RetryLayer::max_attempts) is 1 and there is no time limit. Also when it is polled after it
+    /// was ready.
     // The bounds are here because the parts of a call are what the two traits say they are.
+    #[project = Projection]
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S, Req, C, K, N>
     where
@@ -27,13 +34,26 @@ pin_project! {
     {
         #[pin]
         state: State<S::Future>,
-        // What the attempts are made of, until the last one has begun. Not in the states, because it is large: it stays in
-        // its place from one to the next.
+        // What the attempts are made of, until the call has ended. Not in the states, because it is large: it stays in its
+        // place from one to the next.
         kept: Option<K::Kept>,
         #[pin]
         timer: Timer,
-        service: S,
+        // Until the call has ended: a service that is ready may hold a permit that others wait for.
+        service: Option<S>,
         call: Call<C, K, N>,
+    }
+
+    impl<S, Req, C, K, N> PinnedDrop for ResponseFuture<S, Req, C, K, N>
+    where
+        S: Service<K::Request>,
+        K: Replay<Req>,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            if cut::is_cutting() {
+                this.project().report_to_outer_cut();
+            }
+        }
     }
 }
 
@@ -69,13 +89,10 @@ where
     /// is dropped before was never sent.
     #[inline]
     pub(super) fn new(service: S, shared: Arc<Shared<C, K, N>>, request: Req) -> Self {
-        let deadline = match shared.replay.deadline(&request) {
-            Some(carried) => Some(carried),
-            None => shared.settings.deadline.map(Deadline::within),
-        };
+        let deadline = shared.replay.deadline(&request, shared.settings.deadline);
         let call = Call::new(shared, deadline);
-        let kept = call.shared.replay.keep(request, call.has_more());
-        Self { state: State::Ready, kept: Some(kept), timer: Timer { sleep: None }, service, call }
+        let kept = call.shared.replay.keep(request, call.has_more(), deadline);
+        Self { state: State::Ready, kept: Some(kept), timer: Timer { sleep: None }, service: Some(service), call }
     }
 }
 
@@ -94,41 +111,55 @@ where
         loop {
             let output = match this.state.as_mut().project() {
                 // By the clock: a service that gets ready too late may do so before the timer rings.
-                StateProj::Ready if this.call.is_past_deadline() => Err(this.call.too_late()),
+                StateProj::Ready if this.call.is_past_deadline() => Err(this.call.too_late(this.kept.as_ref())),
                 StateProj::Ready => {
+                    this.call.check_timer();
                     this.timer.as_mut().stop();
-                    this.call.begin_attempt();
-                    let (attempt, more) = (this.call.attempt, this.call.has_more());
-                    let request = this.call.shared.replay.request(this.kept, attempt, more);
-                    // Whoever polls on after a panic in there does not send the request again.
+                    let plan = this.call.begin_attempt();
+                    let request = this.call.shared.replay.request(this.kept, plan);
+                    // Enter `Done` first: if `call` panics, polling again must not resend the request.
                     this.state.set(State::Done);
-                    this.state.set(State::Calling { future: this.service.call(request) });
+                    let future = ready_service(this.service).call(request);
+                    this.state.set(State::Calling { future });
                     continue;
                 }
                 StateProj::Calling { future } => {
-                    let ended = match future.poll(cx) {
+                    let outcome = match future.poll(cx) {
                         Poll::Ready(Ok(mut response)) => {
                             let verdict = this.call.judge(&response);
                             if this.call.is_success(&verdict) {
                                 // The common way out.
                                 this.state.set(State::Done);
                                 *this.kept = None;
-                                this.call.report(&mut response, &verdict, None);
+                                *this.service = None;
+                                this.call.succeed(&mut response, &verdict);
                                 return Poll::Ready(Ok(response));
                             }
-                            Ended::Answered(response, verdict)
+                            AttemptOutcome::Answered(response, verdict)
                         }
-                        Poll::Ready(Err(error)) => Ended::Failed(error.into()),
-                        Poll::Pending => ready!(poll_limits(this.timer.as_mut(), this.call, cx)),
+                        Poll::Ready(Err(error)) => AttemptOutcome::Failed(error.into()),
+                        Poll::Pending => {
+                            let limit = ready!(poll_limits(this.timer.as_mut(), this.call, cx));
+                            let sent = cut::cut(|| this.state.set(State::Done));
+                            match limit {
+                                Limit::Attempt(limit) => AttemptOutcome::Failed(TimedOut::attempt(limit, sent).into()),
+                                Limit::Deadline => AttemptOutcome::Cut(sent),
+                            }
+                        }
                     };
-                    // Lets go of the attempt, and with it of a body that was not sent, before anything is decided.
+                    // Drops the attempt, and with it a body that was not sent, before anything is decided.
                     this.state.set(State::Done);
-                    match this.call.settle(ended, this.kept.as_ref()) {
-                        Next::Return(output) => output,
-                        Next::Again { wait } => {
+                    match this.call.settle(outcome, this.kept.as_ref()) {
+                        Action::Return(output) => output,
+                        Action::Resend => {
+                            this.timer.as_mut().stop();
+                            this.state.set(State::Readying);
+                            continue;
+                        }
+                        Action::Retry { wait } => {
                             this.state.set(State::Waiting);
                             if wait.is_zero() {
-                                // Other tasks get their turn, and whoever can cut this call: all attempts may fail at once.
+                                // Lets other tasks run, and a timeout outside cut the call: all attempts may fail at once.
                                 this.timer.as_mut().stop();
                                 cx.waker().wake_by_ref();
                                 return Poll::Pending;
@@ -143,40 +174,68 @@ where
                     this.state.set(State::Readying);
                     continue;
                 }
-                StateProj::Readying => match this.service.poll_ready(cx) {
+                StateProj::Readying => match ready_service(this.service).poll_ready(cx) {
                     Poll::Ready(Ok(())) => {
                         this.state.set(State::Ready);
                         continue;
                     }
-                    Poll::Ready(Err(error)) => Err(this.call.not_ready::<S::Response>(error.into())),
+                    Poll::Ready(Err(error)) => {
+                        Err(this.call.not_ready::<Req, S::Response>(error.into(), this.kept.as_ref()))
+                    }
                     Poll::Pending => {
                         let deadline = this.call.deadline.map(Deadline::instant);
                         ready!(this.timer.as_mut().poll_until(|| deadline, cx));
-                        Err(this.call.too_late())
+                        Err(this.call.too_late(this.kept.as_ref()))
                     }
                 },
                 StateProj::Done => panic!("ResponseFuture was polled after its end"),
             };
             this.state.set(State::Done);
             *this.kept = None;
+            *this.service = None;
             return Poll::Ready(output);
         }
     }
 }
 
-/// The attempt is not ready: whether a time limit has come.
-fn poll_limits<Res, C, K, N>(timer: Pin<&mut Timer>, call: &Call<C, K, N>, cx: &mut Context<'_>) -> Poll<Ended<Res>> {
-    let limit = call.shared.settings.attempt_timeout;
-    let deadline = call.deadline.map(Deadline::instant);
-    let moment = || {
-        let limit = limit.map(|limit| after(Instant::now(), limit));
-        limit.into_iter().chain(deadline).min()
-    };
-    timer.poll_until(moment, cx).map(|moment| match limit {
-        Some(limit) if deadline.is_none_or(|deadline| moment < deadline) => {
-            Ended::Failed(TimedOut::attempt(limit).into())
+/// A time limit that has come.
+enum Limit {
+    /// The attempt timeout, which is this long.
+    Attempt(Duration),
+    Deadline,
+}
+
+impl<S, Req, C, K, N> Projection<'_, S, Req, C, K, N>
+where
+    S: Service<K::Request>,
+    K: Replay<Req>,
+{
+    /// Tells a retry layer further outside, which is cutting this call, whether the request was ever sent. While an attempt
+    /// is in flight the layers inside know better, but not of the attempts before.
+    fn report_to_outer_cut(self) {
+        if self.call.was_maybe_processed() {
+            return cut::report(Sent::Maybe);
         }
-        _ => Ended::Cut,
+        match self.state.project() {
+            StateProj::Ready | StateProj::Waiting | StateProj::Readying => cut::report(Sent::No),
+            StateProj::Calling { .. } | StateProj::Done => {}
+        }
+    }
+}
+
+fn ready_service<S>(service: &mut Option<S>) -> &mut S {
+    let Some(service) = service else { unreachable!("the service stays until the call has ended") };
+    service
+}
+
+/// The attempt is not ready: whether a time limit has come.
+fn poll_limits<C, K, N>(timer: Pin<&mut Timer>, call: &Call<C, K, N>, cx: &mut Context<'_>) -> Poll<Limit> {
+    let attempt_ends = call.attempt_ends();
+    let deadline = call.deadline.map(Deadline::instant);
+    let moment = || attempt_ends.into_iter().chain(deadline).min();
+    timer.poll_until(moment, cx).map(|moment| match call.shared.settings.attempt_timeout {
+        Some(limit) if deadline.is_none_or(|deadline| moment < deadline) => Limit::Attempt(limit),
+        _ => Limit::Deadline,
     })
 }
 

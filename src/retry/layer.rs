@@ -2,6 +2,7 @@ use std::fmt;
 use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,10 +10,13 @@ use http::request::Parts;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::origin::PartitionLabel;
 use super::policy::Policy;
+use super::replay::Http;
+use super::telemetry::GiveUpLog;
 use super::{
-    AlwaysIdempotent, Budget, CloneRequests, GrpcIdempotency, HttpIdempotency, OnRetry, Replay, ReplayBodies, Report,
-    ResponseFuture, RetryEvent,
+    AlwaysIdempotent, Budget, CloneBodies, CloneRequests, GiveUpEvent, GrpcIdempotency, HttpIdempotency, OnGiveUp,
+    OnRetry, Replay, ReplayBodies, Report, ResponseFuture, RetryEvent,
 };
 use crate::BoxError;
 use crate::backoff::Backoff;
@@ -25,6 +29,7 @@ use crate::classify::{Classifier, GrpcClassifier, HttpClassifier};
 ///
 /// | setting | default | |
 /// |---|---|---|
+/// | [`name`](Self::name) | `"default"` | what telemetry calls the layer |
 /// | [`max_attempts`](Self::max_attempts) | 3 | the first try included |
 /// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait where the server gives no hint |
 /// | [`attempt_timeout`](Self::attempt_timeout) | none | for one attempt, from its first poll to its response |
@@ -33,8 +38,10 @@ use crate::classify::{Classifier, GrpcClassifier, HttpClassifier};
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest wait that a server can ask for |
 /// | [`max_replay_bytes`](Self::max_replay_bytes) | 65,536 | HTTP: how much of a body is kept for a replay |
 /// | [`idempotent`](Self::idempotent) | see below | what may be sent again although it may have been processed |
-/// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker refused is tried again |
-/// | [`on_retry`](Self::on_retry) | none | hears of every retry |
+/// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker rejected is tried again |
+/// | [`on_retry`](Self::on_retry) | none | called for every retry |
+/// | [`on_give_up`](Self::on_give_up) | none | called for every retry that was wanted and not made |
+/// | [`partition_label`](RetryLayer::partition_label) | none | HTTP: names the partition of a request in telemetry |
 ///
 /// For HTTP the methods that RFC 9110 calls idempotent and requests with an `Idempotency-Key` are idempotent; for gRPC
 /// only the latter; **with [`new`](Self::new) every request is**.
@@ -77,10 +84,18 @@ pub(super) struct Shared<C, K, N> {
     pub(super) classifier: C,
     pub(super) replay: K,
     pub(super) on_retry: N,
+    /// One for all clones, so that a storm is one storm.
+    pub(super) give_ups: Arc<GiveUpLog>,
+    pub(super) timer_check: TimerCheck,
 }
+
+/// Whether a timer has been made already, so that it is known that one can be made.
+#[derive(Debug, Default)]
+pub(super) struct TimerCheck(AtomicBool);
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
+    pub(super) name: Arc<str>,
     pub(super) max_attempts: NonZeroU32,
     pub(super) attempt_timeout: Option<Duration>,
     pub(super) deadline: Option<Duration>,
@@ -94,7 +109,7 @@ impl RetryLayer {
     /// The inner service is called with `http::Request<ReplayBody<B>>`; nothing has to be `Clone`.
     #[must_use]
     pub fn new_for_http() -> Self {
-        Self::with(HttpClassifier::new(), ReplayBodies::new(HttpIdempotency))
+        Self::with(HttpClassifier::new(), ReplayBodies::new(Http::new(HttpIdempotency, false)))
     }
 }
 
@@ -120,10 +135,11 @@ impl RetryLayer<GrpcClassifier, ReplayBodies<GrpcIdempotency>> {
     ///   the retrying.
     /// - A head without a code is the beginning of a stream, and the caller's at once: what its trailers say is no longer
     ///   retried.
-    /// - `grpc-timeout` is passed on as it is, in every attempt.
+    /// - `grpc-timeout` is the deadline of the whole call, unless another one is earlier, and goes out with what remains of
+    ///   it at each attempt.
     #[must_use]
     pub fn new_for_grpc() -> Self {
-        Self::with(GrpcClassifier::new(), ReplayBodies::new(GrpcIdempotency))
+        Self::with(GrpcClassifier::new(), ReplayBodies::new(Http::new(GrpcIdempotency, true)))
     }
 }
 
@@ -153,6 +169,7 @@ impl<C> RetryLayer<C, CloneRequests> {
 impl<C, K> RetryLayer<C, K> {
     fn with(classifier: C, replay: K) -> Self {
         let settings = Settings {
+            name: "default".into(),
             max_attempts: NonZeroU32::MIN.saturating_add(2),
             attempt_timeout: None,
             deadline: None,
@@ -163,11 +180,32 @@ impl<C, K> RetryLayer<C, K> {
                 retry_circuit_open: false,
             },
         };
-        Self { shared: Shared { settings, classifier, replay, on_retry: () } }
+        let shared = Shared {
+            settings,
+            classifier,
+            replay,
+            on_retry: (),
+            give_ups: Arc::new(GiveUpLog::new()),
+            timer_check: TimerCheck::default(),
+        };
+        Self { shared }
     }
 }
 
 impl<C, K, N> RetryLayer<C, K, N> {
+    /// Sets the name reported in telemetry; `"default"` if not set.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    #[must_use]
+    #[track_caller]
+    pub fn name(mut self, name: &str) -> Self {
+        assert!(!name.is_empty(), "RetryLayer: the name must not be empty");
+        self.shared.settings.name = name.into();
+        self
+    }
+
     /// Tries at most so many times, the first try included. With 1 nothing is retried, copied or buffered, and deadline
     /// and attempt timeout still hold.
     ///
@@ -175,6 +213,7 @@ impl<C, K, N> RetryLayer<C, K, N> {
     ///
     /// If it is 0.
     #[must_use]
+    #[track_caller]
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         let Some(attempts) = NonZeroU32::new(attempts) else {
             panic!("RetryLayer: max_attempts includes the first try and must be at least 1, but is 0");
@@ -185,8 +224,9 @@ impl<C, K, N> RetryLayer<C, K, N> {
 
     /// How long to wait before a retry when the server does not say. A plain `Duration` is a fixed wait without jitter.
     ///
-    /// When the server does say, its hint is waited for in full and something between nothing and this backoff's
-    /// [ceiling](Backoff::ceiling) on top, whatever its jitter, so that clients do not return together.
+    /// When the server does say, its hint is waited for in full with some jitter on top, so that clients do not return
+    /// together: up to this backoff's [ceiling](Backoff::ceiling), and of a backoff without jitter also no more than a tenth
+    /// of the hint.
     #[must_use]
     pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
         self.shared.settings.policy.backoff = backoff.into();
@@ -194,29 +234,33 @@ impl<C, K, N> RetryLayer<C, K, N> {
     }
 
     /// Cuts an attempt that takes longer than this until its response. The cut is an error like any other
-    /// ([`TimedOut`](super::TimedOut), transient, maybe processed), and is retried if the rules allow.
+    /// ([`TimedOut`](super::TimedOut), transient), and is retried if the rules allow. The request may have been processed,
+    /// unless it still waited in a breaker for the client to become ready: then it was not sent, and even a POST is retried.
+    /// A breaker inside counts the cut as a failure of the upstream.
     ///
-    /// Waiting for the inner service to become ready is no part of an attempt: see [`deadline`](Self::deadline).
+    /// Waiting for the inner service itself to become ready is no part of an attempt: see [`deadline`](Self::deadline).
     ///
     /// # Panics
     ///
     /// If it is zero.
     #[must_use]
+    #[track_caller]
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        assert!(!timeout.is_zero(), "RetryLayer: attempt_timeout must be longer than {timeout:?}");
+        assert!(!timeout.is_zero(), "RetryLayer: attempt_timeout must not be zero");
         self.shared.settings.attempt_timeout = Some(timeout);
         self
     }
 
-    /// Ends the call when this time has passed since it began, with all its attempts and waits; no wait is begun that
-    /// would last longer. A [`Deadline`](super::Deadline) in the extensions of an HTTP request overrides it.
+    /// Ends the call when this time has passed since it began, with all its attempts and waits. A wait that would leave less
+    /// time than the last answer took is not begun. A [`Deadline`](super::Deadline) in the extensions of an HTTP request overrides it.
     ///
     /// # Panics
     ///
     /// If it is zero.
     #[must_use]
+    #[track_caller]
     pub fn deadline(mut self, time: Duration) -> Self {
-        assert!(!time.is_zero(), "RetryLayer: deadline must be longer than {time:?}");
+        assert!(!time.is_zero(), "RetryLayer: deadline must not be zero");
         self.shared.settings.deadline = Some(time);
         self
     }
@@ -242,8 +286,8 @@ impl<C, K, N> RetryLayer<C, K, N> {
         self
     }
 
-    /// Whether a call that a circuit breaker refused is tried again. By default it is not: the breaker has good reason,
-    /// and the caller something better to do than to wait.
+    /// Whether a call that a circuit breaker rejected is tried again. By default it is not: the breaker has good reason, and
+    /// the caller has something better to do than to wait.
     #[must_use]
     pub fn retry_circuit_open(mut self, retry: bool) -> Self {
         self.shared.settings.policy.retry_circuit_open = retry;
@@ -253,30 +297,57 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// Judges outcomes by another classifier.
     #[must_use]
     pub fn classifier<D>(self, classifier: D) -> RetryLayer<D, K, N> {
-        let Shared { settings, classifier: _, replay, on_retry } = self.shared;
-        RetryLayer { shared: Shared { settings, classifier, replay, on_retry } }
+        let Shared { settings, classifier: _, replay, on_retry, give_ups, timer_check } = self.shared;
+        RetryLayer { shared: Shared { settings, classifier, replay, on_retry, give_ups, timer_check } }
     }
 
-    /// Calls this before the wait for every retry. What it hears also goes to `tracing`, as a DEBUG event with the target
-    /// `tower_rampart::retry`.
+    fn map_replay<L>(self, map: impl FnOnce(K) -> L) -> RetryLayer<C, L, N> {
+        let Shared { settings, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
+        RetryLayer { shared: Shared { settings, classifier, replay: map(replay), on_retry, give_ups, timer_check } }
+    }
+
+    fn observed_by<O>(self, observer: O) -> RetryLayer<C, K, (N, O)> {
+        let Shared { settings, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
+        let on_retry = (on_retry, observer);
+        RetryLayer { shared: Shared { settings, classifier, replay, on_retry, give_ups, timer_check } }
+    }
+
+    /// Calls this before the wait for every retry, after what was set before. The same goes to `tracing`, as a DEBUG event
+    /// with the target `tower_rampart::retry`.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
     ///
     /// let layer = RetryLayer::new_for_http().on_retry(|event| {
-    ///     println!("attempt {} failed: {}", event.attempt(), event.verdict().reason());
+    ///     println!("{:?}: attempt {} failed: {}", event.host(), event.attempt(), event.verdict().reason());
     /// });
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn on_retry<F: Fn(&RetryEvent)>(self, on_retry: F) -> RetryLayer<C, K, F> {
-        let Shared { settings, classifier, replay, on_retry: _ } = self.shared;
-        RetryLayer { shared: Shared { settings, classifier, replay, on_retry } }
+    pub fn on_retry<F>(self, on_retry: F) -> RetryLayer<C, K, (N, F)>
+    where
+        F: Fn(&RetryEvent<'_>),
+    {
+        self.observed_by(on_retry)
     }
 
-    fn map_replay<L>(self, map: impl FnOnce(K) -> L) -> RetryLayer<C, L, N> {
-        let Shared { settings, classifier, replay, on_retry } = self.shared;
-        RetryLayer { shared: Shared { settings, classifier, replay: map(replay), on_retry } }
+    /// Calls this for every retry that was wanted and not made: when the attempts are used up, the budget is empty, the
+    /// request is not idempotent, … Not for an outcome that is not worth a retry.
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new_for_http().on_give_up(|event| {
+    ///     println!("{:?}: gave up ({}): {}", event.host(), event.kind(), event.verdict().reason());
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_give_up<F>(self, on_give_up: F) -> RetryLayer<C, K, (N, OnGiveUp<F>)>
+    where
+        F: Fn(&GiveUpEvent<'_>),
+    {
+        self.observed_by(OnGiveUp(on_give_up))
     }
 }
 
@@ -293,14 +364,61 @@ impl<C, I, N> RetryLayer<C, ReplayBodies<I>, N> {
     /// ```
     #[must_use]
     pub fn idempotent<P: Fn(&Parts) -> bool>(self, predicate: P) -> RetryLayer<C, ReplayBodies<P>, N> {
-        self.map_replay(|ReplayBodies { max_bytes, idempotency: _ }| ReplayBodies { max_bytes, idempotency: predicate })
+        self.map_replay(|ReplayBodies { max_bytes, http }| ReplayBodies {
+            max_bytes,
+            http: http.idempotency(predicate),
+        })
     }
 
     /// How many bytes of a body are kept for a replay. A body of exactly so many can be replayed; a larger one is sent
     /// once. With 0 no body is kept.
     #[must_use]
     pub fn max_replay_bytes(self, bytes: usize) -> Self {
-        self.map_replay(|ReplayBodies { max_bytes: _, idempotency }| ReplayBodies { max_bytes: bytes, idempotency })
+        self.map_replay(|ReplayBodies { max_bytes: _, http }| ReplayBodies { max_bytes: bytes, http })
+    }
+
+    /// Names the partition of a request, such as its tenant, in the events of retries and give-ups. Asked only for those.
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new_for_http()
+    ///     .partition_label(|request| Some(request.headers.get("x-tenant-id")?.to_str().ok()?.to_owned()));
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn partition_label<F>(self, label: F) -> Self
+    where
+        F: Fn(&Parts) -> Option<String> + Send + Sync + 'static,
+    {
+        self.map_replay(|ReplayBodies { max_bytes, mut http }| {
+            http.partition_label = Some(PartitionLabel::new(label));
+            ReplayBodies { max_bytes, http }
+        })
+    }
+
+    /// Keeps bodies by cloning them, for bodies that are `Clone`: the inner service then sees the caller's own
+    /// `Request<B>` and no [`ReplayBody`](super::ReplayBody).
+    ///
+    /// With a classifier of your own this is what [`new`](RetryLayer::new) does, but for HTTP requests: the
+    /// [`Deadline`](super::Deadline) in a request counts, attempts are numbered, responses carry a
+    /// [`RetryReport`](super::RetryReport), and only idempotent requests are repeated.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http_body_util::Full;
+    /// use tower::{Layer, service_fn};
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new_for_http().clone_bodies();
+    /// let service = layer.layer(service_fn(|_: http::Request<Full<Bytes>>| async {
+    ///     Ok::<_, std::io::Error>(http::Response::new(String::new()))
+    /// }));
+    /// # let _ = service;
+    /// ```
+    #[must_use]
+    pub fn clone_bodies(self) -> RetryLayer<C, CloneBodies<I>, N> {
+        self.map_replay(|ReplayBodies { max_bytes: _, http }| CloneBodies { http })
     }
 }
 
@@ -353,11 +471,30 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
+    /// Makes the future of a call, which sends nothing before its first poll.
     fn call(&mut self, request: Req) -> Self::Future {
         // The instance that was polled ready goes with the call; a clone of it need not be ready.
         let clone = self.inner.clone();
         let service = mem::replace(&mut self.inner, clone);
         ResponseFuture::new(service, Arc::clone(&self.shared), request)
+    }
+}
+
+impl TimerCheck {
+    /// Panics without the time driver of tokio, whose message says how to enable it.
+    #[inline]
+    pub(super) fn run(&self) {
+        if !self.0.load(Ordering::Relaxed) {
+            drop(tokio::time::sleep(Duration::ZERO));
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A copy may be used on another runtime.
+impl Clone for TimerCheck {
+    fn clone(&self) -> Self {
+        Self::default()
     }
 }
 

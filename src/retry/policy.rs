@@ -3,7 +3,7 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 
 use super::GiveUp;
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Jitter};
 use crate::classify::{Class, Reason, Verdict};
 
 /// The part of the settings that decides on a retry. No clock, no state: what is known goes in, the decision comes out.
@@ -14,21 +14,39 @@ pub(super) struct Policy {
     pub(super) retry_circuit_open: bool,
 }
 
+/// How much time a call has left, and how much of it another attempt needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TimeLeft {
+    /// Until the deadline.
+    pub(super) remaining: Duration,
+    /// What the last answer took. Giving an answer up for an attempt that has less time than that would most likely lose
+    /// both.
+    pub(super) needed: Duration,
+}
+
+/// A timer can ring a millisecond late, and an attempt that begins at the deadline is none.
+const SHORTEST_ATTEMPT: Duration = Duration::from_millis(2);
+
 impl Policy {
     /// Whether another attempt could help. The server's word counts more than the class.
-    pub(super) fn wants(&self, verdict: &Verdict) -> bool {
-        verdict.should_retry().unwrap_or_else(|| {
-            if verdict.reason() == Reason::CIRCUIT_OPEN {
-                return self.retry_circuit_open;
-            }
-            match verdict.class() {
+    ///
+    /// # Errors
+    ///
+    /// Why it could not.
+    pub(super) fn wants(&self, verdict: &Verdict) -> Result<(), GiveUp> {
+        let wanted = match (verdict.should_retry(), verdict.reason() == Reason::CIRCUIT_OPEN) {
+            (Some(wanted), _) => wanted,
+            (None, true) if !self.retry_circuit_open => return Err(GiveUp::CircuitOpen),
+            (None, true) => true,
+            (None, false) => match verdict.class() {
                 Class::Transient => true,
                 Class::Success | Class::Terminal | Class::Ambiguous => false,
-            }
-        })
+            },
+        };
+        if wanted { Ok(()) } else { Err(GiveUp::NotRetryable) }
     }
 
-    /// How long to wait before retry number `retry`, counted from 0, when so much time remains until the deadline.
+    /// How long to wait before retry number `retry`, counted from 0.
     ///
     /// # Errors
     ///
@@ -37,30 +55,53 @@ impl Policy {
         &self,
         verdict: &Verdict,
         retry: u32,
-        remaining: Option<Duration>,
+        left: Option<TimeLeft>,
         rng: &mut impl Rng,
     ) -> Result<Duration, GiveUp> {
+        let spare = match left {
+            Some(left) => Some(left.spare().ok_or(GiveUp::Deadline)?),
+            None => None,
+        };
+        let fits = |wait| spare.is_none_or(|spare| wait <= spare);
         let Some(hint) = verdict.retry_after() else {
             let wait = self.backoff.wait(retry, rng);
-            return if fits(wait, remaining) { Ok(wait) } else { Err(GiveUp::Deadline) };
+            return if fits(wait) { Ok(wait) } else { Err(GiveUp::Deadline) };
         };
         if hint > self.max_retry_after {
             return Err(GiveUp::RetryAfterTooLong);
         }
-        if !fits(hint, remaining) {
+        if !fits(hint) {
             return Err(GiveUp::Deadline);
         }
-        // All who were told the same wait would return at the same moment. What the deadline leaves is shared: half of
-        // it at most is spent on spreading, half is there for the attempt.
-        let spread = self.backoff.ceiling(retry);
-        let spread = remaining.map_or(spread, |remaining| spread.min((remaining - hint) / 2));
+        // All clients that were told the same wait would return at the same moment. Of the time that is left, at most half
+        // is spent on spreading them.
+        let spread = self.spread(hint, retry);
+        let spread = spare.map_or(spread, |spare| spread.min((spare - hint) / 2));
         Ok(hint.saturating_add(rng.random_range(Duration::ZERO..=spread)))
+    }
+
+    /// The most that is added to a hint. A backoff without jitter asks for steady waits, so it gets no more than it takes to
+    /// tell clients apart.
+    fn spread(&self, hint: Duration, retry: u32) -> Duration {
+        let ceiling = self.backoff.ceiling(retry);
+        match self.backoff.jitter_kind() {
+            Jitter::Full | Jitter::Equal => ceiling,
+            Jitter::None => ceiling.min(hint / 10),
+        }
     }
 }
 
-/// An attempt that could only begin at the deadline is none.
-fn fits(wait: Duration, remaining: Option<Duration>) -> bool {
-    remaining.is_none_or(|remaining| wait < remaining)
+impl TimeLeft {
+    /// The longest wait that leaves enough for another attempt.
+    fn spare(self) -> Option<Duration> {
+        self.remaining.checked_sub(self.needed.max(SHORTEST_ATTEMPT))
+    }
+}
+
+/// Whether an established connection gave the request back instead of answering it (gRPC proposal A6, "transparent
+/// retries"). A connection that could not be made is no such thing: that is news about the server.
+pub(super) fn was_given_back(verdict: &Verdict) -> bool {
+    [Reason::REFUSED_STREAM, Reason::GOAWAY, Reason::CANCELED, Reason::DISPATCH_GONE].contains(&verdict.reason())
 }
 
 #[cfg(test)]
@@ -83,7 +124,8 @@ mod tests {
         remaining: Option<Duration>,
     ) -> Vec<Result<Duration, GiveUp>> {
         let mut rng = SmallRng::seed_from_u64(7);
-        (0..1_000).map(|_| policy.wait(&verdict, retry, remaining, &mut rng)).collect()
+        let left = remaining.map(|remaining| TimeLeft { remaining, needed: Duration::ZERO });
+        (0..1_000).map(|_| policy.wait(&verdict, retry, left, &mut rng)).collect()
     }
 
     #[test]
@@ -93,9 +135,9 @@ mod tests {
             [(Class::Success, false), (Class::Transient, true), (Class::Terminal, false), (Class::Ambiguous, false)]
         {
             let verdict = Verdict::new(class);
-            assert_eq!(policy.wants(&verdict), wanted, "{class}");
-            assert!(policy.wants(&verdict.with_should_retry(true)), "{class}");
-            assert!(!policy.wants(&verdict.with_should_retry(false)), "{class}");
+            assert_eq!(policy.wants(&verdict).is_ok(), wanted, "{class}");
+            assert_eq!(policy.wants(&verdict.with_should_retry(true)), Ok(()), "{class}");
+            assert_eq!(policy.wants(&verdict.with_should_retry(false)), Err(GiveUp::NotRetryable), "{class}");
         }
     }
 
@@ -103,8 +145,8 @@ mod tests {
     fn an_open_circuit_is_wanted_only_if_asked_for() {
         for class in [Class::Transient, Class::Terminal] {
             let open = Verdict::new(class).with_reason(Reason::CIRCUIT_OPEN);
-            assert!(!policy().wants(&open), "{class}");
-            assert!(Policy { retry_circuit_open: true, ..policy() }.wants(&open), "{class}");
+            assert_eq!(policy().wants(&open), Err(GiveUp::CircuitOpen), "{class}");
+            assert_eq!(Policy { retry_circuit_open: true, ..policy() }.wants(&open), Ok(()), "{class}");
         }
     }
 
@@ -120,7 +162,37 @@ mod tests {
     fn the_spread_shrinks_to_fit_the_deadline() {
         let hint = Verdict::transient().with_retry_after(3_000 * MS);
         let waits = waits(policy(), hint, 2, Some(3_010 * MS));
-        assert!(waits.iter().all(|wait| (3_000 * MS..=3_005 * MS).contains(wait.as_ref().unwrap())));
+        assert!(waits.iter().all(|wait| (3_000 * MS..=3_004 * MS).contains(wait.as_ref().unwrap())));
+    }
+
+    #[test]
+    fn a_hint_over_steady_waits_gets_a_tenth_of_it_or_the_ceiling_at_most() {
+        for (fixed, hint, most) in [(5_000, 1_000, 1_100), (50, 1_000, 1_050), (0, 1_000, 1_000)] {
+            let steady = Policy { backoff: Backoff::fixed(fixed * MS), ..policy() };
+            let hint = hint * MS;
+            let waits = waits(steady, Verdict::transient().with_retry_after(hint), 0, None);
+            let longest = waits.iter().map(|wait| wait.unwrap()).max().unwrap();
+            assert!(waits.iter().all(|wait| wait.unwrap() >= hint) && longest <= most * MS, "{longest:?}");
+            assert!(longest >= (most - (most - 1_000) / 10) * MS, "{longest:?}: spread over all that is allowed");
+        }
+        // Asked for, it gets more.
+        let spread = Policy { backoff: Backoff::fixed(5_000 * MS).jitter(Jitter::Full), ..policy() };
+        let waits = waits(spread, Verdict::transient().with_retry_after(1_000 * MS), 0, None);
+        assert!(waits.iter().any(|wait| wait.unwrap() > 5_000 * MS));
+    }
+
+    #[test]
+    fn a_wait_leaves_as_much_time_as_the_last_answer_took() {
+        let steady = Policy { backoff: Backoff::fixed(500 * MS), ..policy() };
+        let wait = |remaining, needed| {
+            let left = TimeLeft { remaining: remaining * MS, needed: needed * MS };
+            steady.wait(&Verdict::transient(), 0, Some(left), &mut SmallRng::seed_from_u64(7))
+        };
+        assert_eq!(wait(800, 300), Ok(500 * MS));
+        assert_eq!(wait(799, 300), Err(GiveUp::Deadline));
+        assert_eq!(wait(502, 0), Ok(500 * MS));
+        assert_eq!(wait(501, 0), Err(GiveUp::Deadline));
+        assert_eq!(wait(1, 0), Err(GiveUp::Deadline));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::GiveUp;
 use crate::BoxError;
+use crate::classify::RequestBodyFailed;
 
 /// The body of a request and a copy of what was read from it so far, shared by the attempts that read it in turn.
 ///
@@ -103,7 +104,7 @@ impl<B: Body> Recording<B> {
     /// error from now on: an end would make what it sent look complete.
     ///
     /// Checks and takes in one step, since that reader may go on reading in between.
-    pub(super) fn take_back(&self, answered: bool) -> Result<(), GiveUp> {
+    pub(super) fn rewind(&self, answered: bool) -> Result<(), GiveUp> {
         let mut tape = self.lock();
         if matches!(tape.source, Source::Failed) {
             return Err(GiveUp::BodyFailed);
@@ -168,7 +169,7 @@ where
         let polled = match source {
             Source::Open(body) => body.as_mut().poll_frame(cx),
             Source::Ended => return Poll::Ready(None),
-            Source::Failed => return Poll::Ready(Some(Err(BodyError::Failed.into()))),
+            Source::Failed => return Poll::Ready(Some(Err(RequestBodyFailed::new(BodyError::Failed).into()))),
         };
         match polled {
             Poll::Pending => {
@@ -186,7 +187,7 @@ where
             Poll::Ready(Some(Err(error))) => {
                 let failed = mem::replace(source, Source::Failed);
                 drop((tape, failed));
-                Poll::Ready(Some(Err(error.into())))
+                Poll::Ready(Some(Err(RequestBodyFailed::new(error).into())))
             }
             Poll::Ready(None) => {
                 let ended = mem::replace(source, Source::Ended);
@@ -399,7 +400,7 @@ mod tests {
             let recording = Recording::new(Full::new(Bytes::from(vec![7; size])), 64 * 1024);
             let mut first = Recording::read(&recording, true);
             assert_eq!(next(&mut first).unwrap().len(), size);
-            recording.take_back(false).unwrap();
+            recording.rewind(false).unwrap();
             let mut last = Recording::read(&recording, false);
             assert_eq!(next(&mut last).unwrap().len(), size);
             let copy = &recording.lock().copy;

@@ -8,6 +8,7 @@ use pin_project_lite::pin_project;
 
 use super::recording::Reader;
 use crate::BoxError;
+use crate::classify::RequestBodyFailed;
 
 pin_project! {
     /// The body that the inner service sees: the caller's body, read from the start in every attempt.
@@ -24,7 +25,8 @@ pin_project! {
     ///
     /// # Errors
     ///
-    /// An error of the caller's body comes through as it is, and ends the retrying. An attempt that has been given up
+    /// An error of the caller's body comes through with its own text, as the source of an error by which classifiers tell it
+    /// from one of the client, and ends the retrying. An attempt that has been given up
     /// gets an error instead of more frames, so that nothing it sent can pass for a complete body.
     pub struct ReplayBody<B> {
         #[pin]
@@ -70,7 +72,7 @@ where
             KindProj::Direct { body } => body.poll_frame(cx).map(|frame| {
                 Some(match frame? {
                     Ok(frame) => Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))),
-                    Err(error) => Err(error.into()),
+                    Err(error) => Err(RequestBodyFailed::new(error).into()),
                 })
             }),
             KindProj::Recorded { reader } => reader.poll_frame(cx),

@@ -188,6 +188,27 @@ async fn asks_nothing_of_request_response_and_error() {
     assert_eq!(seen.get(), 2);
 }
 
+/// A layer in a field needs no type parameters, nor does its service more than the one inside.
+#[test]
+fn type_parameters_have_defaults() {
+    struct Fields {
+        layer: ClassifyLayer,
+        service: tower_rampart::classify::Classify<Closed>,
+    }
+
+    let layer = ClassifyLayer::new_for_http();
+    let fields = Fields { service: layer.layer(Closed), layer };
+    let _ = (fields.layer, fields.service);
+}
+
+#[tokio::test]
+async fn a_neutral_verdict_is_a_success_of_which_a_breaker_learns_nothing() {
+    let cached = HttpClassifier::new().when(|head| head.header("x-cache").map(|_| Verdict::neutral()));
+    let inner = service_fn(|(): ()| async { Ok::<_, Infallible>(response(503, &[("x-cache", "stale")])) });
+    let answer = ClassifyLayer::new(cached).layer(inner).oneshot(()).await.unwrap();
+    assert_eq!(facts(Verdict::of(&answer)), (Class::Success, Processed::Yes, Health::Neutral));
+}
+
 #[test]
 fn auto_traits() {
     fn all<T: Send + Sync + Unpin + Clone + 'static>(_: &T) {}

@@ -5,6 +5,8 @@
 
 mod annotation;
 mod body;
+mod debug;
+mod distrust;
 mod docs;
 mod grpc;
 mod hints;

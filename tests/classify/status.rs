@@ -62,11 +62,29 @@ fn an_override_gets_status_and_hints_but_keeps_its_own() {
 
     let verdict = HttpClassifier::new().status(409, Class::Transient).classify(Ok(&response(409, &headers)));
     assert_eq!((verdict.reason(), verdict.code()), (Reason::STATUS, Some(409)));
-    assert_eq!((verdict.retry_after().unwrap().as_secs(), verdict.should_retry()), (7, Some(true)));
+    assert_eq!(verdict.retry_after().unwrap().as_secs(), 7);
 
     let wait = std::time::Duration::from_secs(1);
     let own = Verdict::transient().with_reason(QUOTA).with_code(7).with_retry_after(wait).with_should_retry(false);
     assert_eq!(HttpClassifier::new().status(409, own).classify(Ok(&response(409, &headers))), own);
+}
+
+/// Who sets what a status means knows better than the server whether to send such a request again.
+#[test]
+fn an_override_or_a_rule_beats_x_should_retry() {
+    let should_retry = |classifier: &dyn Classifier<http::Response<()>>, said| {
+        let verdict = classifier.classify(Ok(&response(409, &[("x-should-retry", said), ("retry-after", "7")])));
+        assert_eq!(verdict.retry_after().unwrap().as_secs(), 7);
+        verdict.should_retry()
+    };
+    for said in ["true", "false"] {
+        assert_eq!(should_retry(&HttpClassifier::new(), said), Some(said == "true"));
+        assert_eq!(should_retry(&HttpClassifier::new().status(409, Class::Transient), said), None);
+        assert_eq!(should_retry(&HttpClassifier::new().statuses(400..=499, Class::Ambiguous), said), None);
+        assert_eq!(should_retry(&HttpClassifier::new().when(|_| Some(Verdict::transient())), said), None);
+        let own = Verdict::transient().with_should_retry(true);
+        assert_eq!(should_retry(&HttpClassifier::new().status(409, own), said), Some(true));
+    }
 }
 
 #[test]
@@ -111,6 +129,27 @@ fn a_status_that_is_none_panics() {
 #[allow(clippy::reversed_empty_ranges)]
 fn an_empty_range_panics() {
     let _ = HttpClassifier::new().statuses(504..=500, Class::Success);
+}
+
+/// So that the message points at the line that has to change.
+#[test]
+fn a_setting_that_panics_points_at_its_caller() {
+    use std::panic::{catch_unwind, set_hook, take_hook};
+    use std::sync::Mutex;
+
+    static FILES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    // Other tests of this process may panic meanwhile.
+    let (here, earlier) = (std::thread::current().id(), take_hook());
+    set_hook(Box::new(move |info| {
+        if std::thread::current().id() == here {
+            FILES.lock().unwrap().extend(info.location().map(|place| place.file().to_owned()));
+        }
+        earlier(info);
+    }));
+    catch_unwind(|| HttpClassifier::new().status(1_000, Class::Success)).unwrap_err();
+    catch_unwind(|| HttpClassifier::new().statuses(1..=2, Class::Success)).unwrap_err();
+    catch_unwind(|| tower_rampart::classify::GrpcClassifier::new().code(17, Class::Success)).unwrap_err();
+    assert_eq!(*FILES.lock().unwrap(), [file!(); 3]);
 }
 
 #[test]

@@ -49,7 +49,8 @@ async fn unavailable_is_final_by_default_because_it_may_have_been_processed() {
     let upstream = Upstream::start(|_| Answer::unavailable()).await;
     let response = send(&layer(), upstream.call(PULL)).await.unwrap();
     assert_eq!((code(&response), upstream.requests()), ("14", 1));
-    assert!(RetryReport::of(&response).is_none());
+    let report = RetryReport::of(&response).unwrap();
+    assert_eq!((report.attempts(), report.gave_up()), (1, Some(GiveUp::NotIdempotent)));
 }
 
 #[tokio::test]
@@ -66,7 +67,11 @@ async fn unavailable_is_retried_if_idempotent_by_word() {
     let seen = upstream.seen();
     assert_eq!(seen.len(), 2);
     for request in seen {
-        assert_eq!((&request.body()[..], request.headers()["grpc-timeout"].as_bytes()), (MESSAGE, &b"2S"[..]));
+        assert_eq!(request.body()[..], *MESSAGE);
+        // What remains of two seconds, in microseconds.
+        let timeout = request.headers()["grpc-timeout"].to_str().unwrap();
+        let micros: u32 = timeout.strip_suffix('u').unwrap().parse().unwrap();
+        assert!((1_000_000..2_000_000).contains(&micros), "{timeout}");
     }
 }
 
@@ -89,9 +94,8 @@ async fn an_idempotency_key_counts() {
     assert_eq!((RetryReport::of(&response).unwrap().attempts(), upstream.requests()), (2, 2));
 }
 
-/// Not a word about idempotency, because none is needed: stream 1 lies beyond the last one that the server took.
-#[tokio::test]
-async fn goaway_is_retried_by_default_because_nothing_was_processed() {
+/// Takes requests from the first connection and answers with a GOAWAY that says that none was processed.
+async fn recycling() -> (Server, Arc<AtomicUsize>) {
     let connections = Arc::new(AtomicUsize::new(0));
     let server = Server::start({
         let connections = connections.clone();
@@ -110,8 +114,21 @@ async fn goaway_is_retried_by_default_because_nothing_was_processed() {
         }
     })
     .await;
-    let response = send(&layer(), call(&server, CHARGE)).await.unwrap();
-    assert_eq!((code(&response), RetryReport::of(&response).unwrap().attempts()), ("0", 2));
+    (server, connections)
+}
+
+#[tokio::test]
+async fn goaway_proves_nothing_so_only_what_is_idempotent_goes_out_again() {
+    let (server, connections) = recycling().await;
+    let error = send(&layer(), call(&server, CHARGE)).await.unwrap_err();
+    let gave_up = RetryError::find(&*error).unwrap();
+    assert_eq!((gave_up.kind(), connections.load(Ordering::SeqCst)), (GiveUp::NotIdempotent, 1));
+
+    let (server, connections) = recycling().await;
+    let layer = layer().idempotent(|head| head.uri.path() == PULL);
+    let response = send(&layer, call(&server, PULL)).await.unwrap();
+    // At once, as the same attempt.
+    assert_eq!((code(&response), RetryReport::of(&response).unwrap().attempts()), ("0", 1));
     assert_eq!(connections.load(Ordering::SeqCst), 2);
 }
 
@@ -162,7 +179,7 @@ async fn pushback_is_waited_for() {
         let upstream = Upstream::start(move |n| if n == 0 { Answer::TrailersOnly(head) } else { Answer::ok() }).await;
         let waits = Mutex::new(Vec::new());
         let layer =
-            layer().idempotent(|_| true).on_retry(|event: &RetryEvent| waits.lock().unwrap().push(event.wait()));
+            layer().idempotent(|_| true).on_retry(|event: &RetryEvent<'_>| waits.lock().unwrap().push(event.wait()));
         let started = Instant::now();
         send(&layer, upstream.call(PULL)).await.unwrap();
         assert_eq!((waits.lock().unwrap().as_slice(), upstream.requests()), (&[wait][..], 2));

@@ -5,10 +5,15 @@
 mod bodies;
 mod budgets;
 mod cancel;
+mod cut;
 mod differential;
+mod grpc;
 mod hostile;
 mod model;
+mod observers;
 mod readiness;
+mod reports;
+mod resend;
 mod rules;
 mod settings;
 mod support;

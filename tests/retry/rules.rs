@@ -369,7 +369,7 @@ async fn rule_5_an_error_comes_back_as_the_source() {
     let gave_up = gave_up(&error);
     assert_eq!((gave_up.kind(), gave_up.attempts()), (GiveUp::Exhausted, 2));
     assert_eq!(gave_up.verdict().reason(), Reason::RESET);
-    assert_eq!(error.to_string(), "gave up after 2 attempts: no attempts left");
+    assert_eq!(error.to_string(), "gave up after 2 attempts: no attempts left (connection reset)");
     let source = error.downcast::<RetryError>().unwrap().into_source();
     assert_eq!(source.downcast::<std::io::Error>().unwrap().kind(), std::io::ErrorKind::ConnectionReset);
 }
@@ -410,7 +410,7 @@ async fn rule_7_an_open_circuit_is_not_retried_unless_asked_for() {
     let upstream = Upstream::new([circuit_open(), answer(200)]);
     let log = upstream.log();
     let error = send(layer(), upstream, get()).await.unwrap_err();
-    assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts(), log.calls()), (GiveUp::NotRetryable, 1, 1));
+    assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts(), log.calls()), (GiveUp::CircuitOpen, 1, 1));
     assert_eq!(gave_up(&error).verdict().reason(), Reason::CIRCUIT_OPEN);
 
     let upstream = Upstream::new([circuit_open(), answer(200)]);

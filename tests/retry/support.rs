@@ -82,8 +82,7 @@ pub(crate) fn answer(status: u16) -> Step {
 
 /// Provably not processed, and nothing was read.
 pub(crate) fn refused() -> Step {
-    let verdict = Verdict::transient().with_processed(tower_rampart::classify::Processed::No);
-    Step { read: Read::Nothing, takes: Duration::ZERO, then: Then::Refuse(verdict) }
+    fail(Verdict::transient().with_processed(tower_rampart::classify::Processed::No))
 }
 
 /// An error of the operating system that says "connection refused", and nobody who says when.
@@ -96,6 +95,16 @@ pub(crate) fn reset() -> Step {
     Step { read: Read::All, takes: Duration::ZERO, then: Then::Fail(io::ErrorKind::ConnectionReset) }
 }
 
+/// An error that was judged so. Nothing was read.
+pub(crate) fn fail(verdict: Verdict) -> Step {
+    Step { read: Read::Nothing, takes: Duration::ZERO, then: Then::Refuse(verdict) }
+}
+
+/// An established connection gave the request back.
+pub(crate) fn given_back(reason: Reason, processed: tower_rampart::classify::Processed) -> Step {
+    fail(Verdict::transient().with_processed(processed).with_reason(reason))
+}
+
 pub(crate) fn hang() -> Step {
     Step { read: Read::All, takes: Duration::ZERO, then: Then::Hang }
 }
@@ -105,7 +114,7 @@ pub(crate) fn circuit_open() -> Step {
         .with_processed(tower_rampart::classify::Processed::No)
         .with_health(tower_rampart::classify::Health::Neutral)
         .with_reason(Reason::CIRCUIT_OPEN);
-    Step { read: Read::Nothing, takes: Duration::ZERO, then: Then::Refuse(verdict) }
+    fail(verdict)
 }
 
 impl Step {

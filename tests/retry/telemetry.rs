@@ -39,32 +39,49 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
+/// What is logged while this runs.
+pub(crate) async fn lines_of(run: impl Future<Output = ()>) -> Vec<String> {
+    // One for all: subscribers that come and go with other tests make tracing forget for a moment who listens.
+    static LISTEN: Once = Once::new();
+    LISTEN.call_once(|| tracing::subscriber::set_global_default(Registry::default().with(Lines)).unwrap());
+    LINES.take();
+    run.await;
+    LINES.take()
+}
+
 async fn lines(
     step: impl IntoIterator<Item = Step>,
     request: Request<Full<bytes::Bytes>>,
     attempts: u32,
 ) -> Vec<String> {
-    // One for all: subscribers that come and go with other tests make tracing forget for a moment who listens.
-    static LISTEN: Once = Once::new();
-    LISTEN.call_once(|| tracing::subscriber::set_global_default(Registry::default().with(Lines)).unwrap());
-    LINES.take();
-    let _ = send(layer().max_attempts(attempts), Upstream::new(step), request).await;
-    LINES.take()
+    let layer = layer()
+        .name("billing")
+        .partition_label(|head| Some(head.headers.get("x-tenant-id")?.to_str().ok()?.to_owned()));
+    lines_of(async {
+        let _ = send(layer.max_attempts(attempts), Upstream::new(step), request).await;
+    })
+    .await
+}
+
+fn of_tenant_7() -> Request<Full<bytes::Bytes>> {
+    Request::get("http://api.example/path").header("x-tenant-id", "7").body(Full::default()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_event_for_every_retry_and_one_for_the_give_up() {
     assert_eq!(
-        lines([answer(503), answer(429), reset()], get(), 3).await,
+        lines([answer(503), answer(429), reset()], of_tenant_7(), 3).await,
         [
-            r#"DEBUG tower_rampart::retry message=retrying attempt=1 wait_ms=100 reason="status" code=503"#,
-            r#"DEBUG tower_rampart::retry message=retrying attempt=2 wait_ms=200 reason="status" code=429"#,
-            r#"WARN tower_rampart::retry message=gave up kind="exhausted" attempts=3 reason="reset""#,
+            r#"DEBUG tower_rampart::retry message=retrying name="billing" attempt=1 wait_ms=100 reason="status" code=503 method="GET" host="api.example" partition="7""#,
+            r#"DEBUG tower_rampart::retry message=retrying name="billing" attempt=2 wait_ms=200 reason="status" code=429 method="GET" host="api.example" partition="7""#,
+            r#"WARN tower_rampart::retry message=gave up name="billing" kind="exhausted" attempts=3 reason="reset" method="GET" host="api.example" partition="7" count=1"#,
         ]
     );
     assert_eq!(
         lines([answer(503)], post("5 euros"), 3).await,
-        [r#"WARN tower_rampart::retry message=gave up kind="not_idempotent" attempts=1 reason="status" code=503"#]
+        [
+            r#"WARN tower_rampart::retry message=gave up name="billing" kind="not_idempotent" attempts=1 reason="status" code=503 method="POST" count=1"#
+        ]
     );
 }
 
@@ -79,7 +96,7 @@ async fn nothing_is_said_of_a_success_of_what_nobody_would_retry_and_where_nothi
 #[tokio::test(start_paused = true)]
 async fn nothing_that_a_request_holds_is_told() {
     let request = || {
-        Request::put("https://user:secret@secret.example/secret?token=secret")
+        Request::put("https://user:secret@api.example/secret?token=secret")
             .header("authorization", "secret")
             .header("x-secret", "1")
             .body(Full::from("secret"))

@@ -1,12 +1,13 @@
 //! Rule 6 and the attempt timeout: what the clock does, and when it is not looked at.
 
-use std::future::{pending, poll_fn};
+use std::future::{pending, poll_fn, ready};
 use std::pin::pin;
-use std::task::{Poll, ready};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 
 use http::{Request, Response};
 use http_body_util::Full;
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_rampart::BoxError;
 use tower_rampart::classify::{Health, Processed, Reason, Verdict};
 use tower_rampart::retry::{Deadline, GiveUp, ReplayBody, TimedOut};
@@ -148,28 +149,46 @@ async fn the_earlier_of_attempt_timeout_and_deadline_cuts() {
     assert_eq!(TimedOut::find(&*error).unwrap().attempt_timeout(), Some(2 * SECOND));
 }
 
-/// Without a runtime a timer cannot even be made, so whatever makes one panics here.
-#[test]
-fn an_idle_clock_makes_no_timer() {
-    let answer = |pending_polls: u32| {
-        service_fn(move |_: Request<ReplayBody<Body>>| {
-            let mut left = pending_polls;
-            poll_fn(move |_| {
-                let ready = left == 0;
-                left = left.saturating_sub(1);
-                if ready { Poll::Ready(Ok::<_, BoxError>(Response::new(()))) } else { Poll::Pending }
-            })
+fn pending_for(
+    polls: u32,
+) -> impl Service<Request<ReplayBody<Body>>, Response = Response<()>, Error = BoxError> + Clone {
+    service_fn(move |_: Request<ReplayBody<Body>>| {
+        let mut left = polls;
+        poll_fn(move |_| {
+            let ready = left == 0;
+            left = left.saturating_sub(1);
+            if ready { Poll::Ready(Ok::<_, BoxError>(Response::new(()))) } else { Poll::Pending }
         })
-    };
-    // No setting needs one, however long it takes.
-    let mut call = pin!(layer().layer(answer(3)).oneshot(get()));
+    })
+}
+
+/// A wait that cannot be made would be noticed only after a request was sent, perhaps one that must not be repeated.
+#[test]
+fn without_a_time_driver_nothing_is_sent() {
+    let calls = AtomicU32::new(0);
+    let inner = service_fn(|_: Request<ReplayBody<Body>>| {
+        calls.fetch_add(1, Ordering::Relaxed);
+        ready(Ok::<_, BoxError>(Response::new(())))
+    });
+    let without_time = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for layer in [layer(), layer().max_attempts(1).attempt_timeout(SECOND), layer().max_attempts(1).deadline(SECOND)] {
+        // Each call, not only the first.
+        for _ in 0..2 {
+            let call = std::panic::AssertUnwindSafe(|| without_time.block_on(layer.layer(inner).oneshot(get())));
+            let panic = std::panic::catch_unwind(call).unwrap_err();
+            assert!(panic.downcast::<String>().unwrap().contains("enable_time"));
+        }
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_single_attempt_without_a_time_limit_needs_no_timer() {
+    let mut call = pin!(layer().max_attempts(1).layer(pending_for(3)).oneshot(get()));
     for _ in 0..3 {
         assert!(poll_once(call.as_mut()).is_pending());
     }
     assert!(poll_once(call.as_mut()).is_ready());
-    // A setting would need one, but there is nothing to wait for.
-    let layer = layer().attempt_timeout(SECOND).deadline(SECOND);
-    assert!(poll_once(pin!(layer.layer(answer(0)).oneshot(get()))).is_ready());
 }
 
 /// A future that uses up the task's budget in every poll leaves none for a timer that is polled after it.
@@ -178,7 +197,7 @@ async fn a_busy_attempt_cannot_keep_the_timer_from_ringing() {
     let busy = service_fn(|_: Request<ReplayBody<Body>>| async {
         poll_fn(|cx| -> Poll<()> {
             loop {
-                ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+                std::task::ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
             }
         })
         .await;

@@ -43,7 +43,7 @@ fn auto_traits_are_those_of_the_inner_service() {
     fixed::<Attempt>();
     fixed::<GiveUp>();
     fixed::<RetryError>();
-    fixed::<RetryEvent>();
+    fixed::<RetryEvent<'_>>();
     fixed::<RetryReport>();
     fixed::<TimedOut>();
     fixed::<CloneRequests>();
@@ -157,8 +157,8 @@ async fn no_turbofish_is_needed() -> Result<(), BoxError> {
     Ok(())
 }
 
-#[test]
-fn futures_can_be_told_in_a_debug_print_without_the_request() {
+#[tokio::test]
+async fn futures_can_be_told_in_a_debug_print_without_the_request() {
     let secret = Request::put("/?token=secret").header("authorization", "secret").body(Full::from("secret")).unwrap();
     let inner = service_fn(|request: Request<ReplayBody<Full<Bytes>>>| {
         assert!(!format!("{:?}", request.body()).contains("secret"));

@@ -189,7 +189,8 @@ async fn rule_1_a_post_that_got_503_is_not_sent_again() {
     let (address, log) = server(&[(503, &[]), (200, &[])]).await;
     let response = send(layer(), to(address, "POST").body(Full::<Bytes>::from("5 euros")).unwrap()).await.unwrap();
     assert_eq!((response.status().as_u16(), log.lock().unwrap().len()), (503, 1));
-    assert!(RetryReport::of(&response).is_none());
+    let report = RetryReport::of(&response).unwrap();
+    assert_eq!((report.attempts(), report.gave_up()), (1, Some(GiveUp::NotIdempotent)));
 }
 
 #[tokio::test]

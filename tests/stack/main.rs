@@ -213,37 +213,6 @@ async fn refused_even_a_post_is_tried_again_because_it_was_never_sent() {
     assert_eq!(Verdict::of_error(&*error).processed(), Processed::No);
 }
 
-/// What the README tells of reqwest. With redirects followed inside, the refused GET would make the POST look unsent.
-#[tokio::test]
-async fn redirected_a_processed_post_is_sent_once() {
-    let nobody = Upstream::gone().await;
-    let location = nobody.uri();
-    let posts = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
-    let counted = posts.clone();
-    let upstream = server::Server::start(move |mut stream| {
-        let head = format!("HTTP/1.1 303 See Other\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
-        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        async move {
-            server::read_head(&mut stream).await;
-            server::say(&mut stream, head.as_bytes()).await;
-            server::fin(stream);
-        }
-    })
-    .await;
-    let reqwest = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-    let client = tower::service_fn(move |request: Request<tower_rampart::retry::ReplayBody<Full<Bytes>>>| {
-        let reqwest = reqwest.clone();
-        async move {
-            let request = reqwest::Request::try_from(request.map(reqwest::Body::wrap))?;
-            Ok::<Response<reqwest::Body>, reqwest::Error>(reqwest.execute(request).await?.into())
-        }
-    });
-    let retry = RetryLayer::new_for_http().backoff(Backoff::none()).budget(Budget::unlimited());
-    let post = Request::post(upstream.uri()).body(Full::<Bytes>::default()).unwrap();
-    let response = ServiceBuilder::new().layer(retry).service(client).oneshot(post).await.unwrap();
-    assert_eq!((response.status().as_u16(), posts.load(std::sync::atomic::Ordering::Relaxed)), (303, 1));
-}
-
 /// 101: the connection behind the answer belongs to the caller, and no layer holds on to it.
 #[tokio::test]
 async fn upgraded_a_connection_comes_through_whole() {

@@ -122,7 +122,7 @@ async fn pooled_connection_closed_before_the_write() {
     has_closed.recv().unwrap();
     signal.readable().await.unwrap();
     let error = failure(&client, get(uri)).await;
-    assert_eq!(facts_of(&*error), (Class::Transient, Processed::No, Health::Neutral, "canceled"));
+    assert_eq!(facts_of(&*error), (Class::Transient, Processed::No, Health::Failure, "canceled"));
 }
 
 /// The connection is gone before the client could hand it the request.
@@ -153,6 +153,8 @@ async fn garbage_instead_of_http() {
 async fn own_request_body_failed() {
     let server = Server::start(stall).await;
     let error = failure(&client::http1(), post_failing_body(server.uri())).await;
+    // All that tells the failure of a body that is no replay body from a request that hyper dropped.
+    assert_eq!(find::<hyper::Error>(&*error).unwrap().to_string(), "error from user's Body stream");
     assert_eq!(facts_of(&*error), (Class::Terminal, Processed::Maybe, Health::Neutral, "user"));
 }
 
@@ -188,7 +190,9 @@ fn runtime_shut_down_under_the_client() {
     has_arrived.recv().unwrap();
     connections.shutdown_timeout(Duration::from_secs(30));
     let error = calling.block_on(call).unwrap();
-    assert_eq!(facts_of(&*error), (Class::Terminal, Processed::Maybe, Health::Neutral, "user"));
+    // Hyper's word for what the request body failed with, too.
+    assert!(find::<hyper::Error>(&*error).unwrap().is_user());
+    assert_eq!(facts_of(&*error), (Class::Transient, Processed::Maybe, Health::Neutral, "dispatch_gone"));
 }
 
 /// Timeouts around the call: tower's and tokio's. The clock stands still but for them from the moment the server has the

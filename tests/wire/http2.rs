@@ -23,6 +23,11 @@ const fn unprocessed(health: Health, reason: &'static str) -> Facts {
     (Class::Transient, Processed::No, health, reason)
 }
 
+/// A GOAWAY proves nothing, although these are told only of streams beyond the last one: see `goaway`.
+const fn going_away(health: Health) -> Facts {
+    (Class::Transient, Processed::Maybe, health, "goaway")
+}
+
 /// What a call meets whose stream the server resets with this code.
 async fn on_reset_stream(code: u32) -> Facts {
     let server = Server::start(move |mut stream| async move {
@@ -75,14 +80,14 @@ async fn remote_reset_to_calm_down() {
 #[tokio::test]
 async fn go_away_beyond_the_last_id() {
     for code in [frames::NO_ERROR, frames::INTERNAL_ERROR] {
-        assert_eq!(on_go_away(0, code, None).await, unprocessed(Health::Neutral, "goaway"));
-        assert_eq!(on_go_away(0, code, Some(fin)).await, unprocessed(Health::Neutral, "goaway"));
+        assert_eq!(on_go_away(0, code, None).await, going_away(Health::Neutral));
+        assert_eq!(on_go_away(0, code, Some(fin)).await, going_away(Health::Neutral));
     }
 }
 
 #[tokio::test]
 async fn go_away_to_calm_down() {
-    assert_eq!(on_go_away(0, frames::ENHANCE_YOUR_CALM, None).await, unprocessed(Health::Throttled, "goaway"));
+    assert_eq!(on_go_away(0, frames::ENHANCE_YOUR_CALM, None).await, going_away(Health::Throttled));
 }
 
 #[tokio::test]
@@ -92,8 +97,7 @@ async fn go_away_that_covers_the_stream() {
     }
 }
 
-/// The server sends its settings and goes away in one breath. Hyper hands the request back, and what it says of it is
-/// what it says of a pooled connection that was closed.
+/// The server sends its settings and goes away at once, before the first request of a fresh connection.
 #[tokio::test]
 async fn go_away_on_connect() {
     let server = Server::start(|mut stream| async move {
@@ -104,7 +108,52 @@ async fn go_away_on_connect() {
     })
     .await;
     let error = failure(&patient_http2(), get(server.uri())).await;
-    assert_eq!(facts_of(&*error), unprocessed(Health::Neutral, "canceled"));
+    assert_eq!(facts_of(&*error), unprocessed(Health::Failure, "canceled"));
+}
+
+/// The server allows one stream at a time. The last request waits for its stream when the server goes away and answers the
+/// stream that is open, as nginx does after `keepalive_requests`. Hyper drops the request that waits.
+#[tokio::test]
+async fn go_away_drops_a_request_that_waits_for_its_stream() {
+    const ONE_STREAM: &[u8] = &[0, 3, 0, 0, 0, 1];
+    let (go_away, may_go_away) = tokio::sync::mpsc::unbounded_channel::<()>();
+    let may_go_away = std::sync::Arc::new(tokio::sync::Mutex::new(may_go_away));
+    let (arrived, mut has_arrived) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |mut stream| {
+        let (may_go_away, arrived) = (may_go_away.clone(), arrived.clone());
+        async move {
+            frames::accept_request(&mut stream).await;
+            frames::send(&mut stream, frames::SETTINGS, 0, 0, ONE_STREAM).await;
+            frames::headers(&mut stream, FIRST, &[(":status", "204")], true).await;
+            frames::next_request(&mut stream).await;
+            arrived.send(()).unwrap();
+            may_go_away.lock().await.recv().await.unwrap();
+            frames::go_away(&mut stream, u32::MAX >> 1, frames::NO_ERROR).await;
+            frames::headers(&mut stream, FIRST + 2, &[(":status", "204")], true).await;
+            stall(stream).await;
+        }
+    })
+    .await;
+    let client = client::http2();
+    // By its answer the client knows the limit.
+    send(&client, get(server.uri())).await.unwrap();
+    let call = || {
+        tokio::spawn({
+            let (client, request) = (client.clone(), get(server.uri()));
+            async move { send(&client, request).await }
+        })
+    };
+    let open = call();
+    has_arrived.recv().await.unwrap();
+    let waiting = call();
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+    go_away.send(()).unwrap();
+    let error = waiting.await.unwrap().map(|_| ()).unwrap_err();
+    assert!(find::<hyper::Error>(&*error).unwrap().is_user());
+    assert_eq!(facts_of(&*error), (Class::Transient, Processed::Maybe, Health::Neutral, "dispatch_gone"));
+    assert_eq!(open.await.unwrap().unwrap().status(), 204);
 }
 
 #[tokio::test]
@@ -115,10 +164,10 @@ async fn connection_dies_in_its_handshake() {
     assert!(find::<ClientError>(&*error).unwrap().connect_info().is_none());
 
     // The client's half of an HTTP/2 handshake needs no answer, so hyper finds the end only when it has a request to hand
-    // over, and cannot be told from a pooled connection that was closed.
+    // over.
     let server = Server::start(|stream| async move { fin(stream) }).await;
     let error = failure(&patient_http2(), get(server.uri())).await;
-    assert_eq!(facts_of(&*error), unprocessed(Health::Neutral, "canceled"));
+    assert_eq!(facts_of(&*error), unprocessed(Health::Failure, "canceled"));
 }
 
 #[tokio::test]

@@ -1,18 +1,22 @@
 use h2::{Error, Reason as Code};
 
-use super::{Class, Fact, Health, Link, Processed, Reason, Verdict, Weight, in_flight, own_fault, unprocessed};
+use super::{
+    Class, Fact, Health, Link, Processed, Reason, Verdict, Weight, downcast, in_flight, own_fault, unprocessed,
+};
 
 pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
-    let error = link.downcast_ref::<Error>()?;
+    let error = downcast::<Error>(link)?;
     let calm = error.reason() == Some(Code::ENHANCE_YOUR_CALM);
     if error.is_library() {
         return Some(in_flight(Reason::PROTOCOL));
     }
     Some(match (error.is_go_away(), error.is_reset(), error.is_remote()) {
-        // Only streams beyond the last one that the server took are told of the GOAWAY (RFC 9113 section 6.8).
+        // No proof. RFC 9113 section 6.8 gives back only the streams beyond the last one that the server took, but hyper
+        // also hands the connection's GOAWAY to a stream that it has just opened and that will be answered.
         (true, _, true) => {
             let health = if calm { Health::Throttled } else { Health::Neutral };
-            Fact::Known(Weight::NeverSent, unprocessed(Class::Transient, health, Reason::GOAWAY))
+            let verdict = Verdict::new(Class::Transient).with_health(health).with_reason(Reason::GOAWAY);
+            Fact::Known(Weight::InFlight, verdict)
         }
         // RFC 9113 section 8.7.
         (_, true, true) if error.reason() == Some(Code::REFUSED_STREAM) => {
@@ -31,5 +35,5 @@ pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
 
 /// The io error underneath, which `source` does not show.
 pub(super) fn inside(link: Link<'_>) -> Option<Link<'_>> {
-    link.downcast_ref::<Error>()?.get_io().map(|io| io as _)
+    downcast::<Error>(link)?.get_io().map(|io| io as _)
 }

@@ -1,16 +1,21 @@
 use hyper::Error;
 
-use super::{Class, Fact, Health, Link, Processed, Reason, Verdict, Weight, in_flight, own_fault, unprocessed};
+use super::{
+    Class, Fact, Health, Link, Processed, Reason, Verdict, Weight, downcast, in_flight, own_fault, unprocessed,
+};
+use crate::classify::{RequestBodyFailed, find};
 
 pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
-    let error = link.downcast_ref::<Error>()?;
+    let error = downcast::<Error>(link)?;
     Some(if error.is_user() {
-        // The request body failed. Its error may itself come from a call, to another server, that was judged: that
-        // is not what became of this one.
-        Fact::Final(own_fault(Processed::Maybe))
+        // Final: a request body may fail because of a call to another server, which was judged. That is not what became
+        // of this call.
+        Fact::Final(if own_body_failed(error) { own_fault(Processed::Maybe) } else { DISPATCH_GONE })
     } else if error.is_canceled() {
-        // Hyper hands the request back unsent. What it wraps is why the connection ended before.
-        Fact::Known(Weight::NeverSent, unprocessed(Class::Transient, Health::Neutral, Reason::CANCELED))
+        // Hyper hands the request back unsent. What it wraps is why the connection ended before. Hyper-util repeats such
+        // a request itself on a connection that was used before, so this one was fresh: the upstream accepts connections
+        // and closes them, which is a failure.
+        Fact::Known(Weight::NeverSent, unprocessed(Class::Transient, Health::Failure, Reason::CANCELED))
     } else if error.is_closed() {
         Fact::Known(Weight::NeverSent, unprocessed(Class::Transient, Health::Failure, Reason::CONNECT))
     } else if error.is_parse() {
@@ -22,4 +27,19 @@ pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
     } else {
         return None;
     })
+}
+
+/// The task of the connection ended and dropped the request: a GOAWAY came while the request waited for its stream, or the
+/// runtime shut down. Hyper calls this a user error, too.
+const DISPATCH_GONE: Verdict =
+    Verdict::new(Class::Transient).with_health(Health::Neutral).with_reason(Reason::DISPATCH_GONE);
+
+/// Whether a user error of hyper is about the request body.
+///
+/// A replay body says so itself. Of any other body only hyper's words tell, which a test pins. Were they to change, a body
+/// that failed would be taken for a request that was dropped, which may have been processed as well.
+fn own_body_failed(error: &Error) -> bool {
+    error.is_body_write_aborted()
+        || find::<RequestBodyFailed>(error).is_some()
+        || error.to_string() == "error from user's Body stream"
 }

@@ -2,10 +2,10 @@ use std::error::Error as _;
 
 use hyper_util::client::legacy::Error;
 
-use super::{Class, Fact, Health, Link, Processed, Reason, Weight, no_connection, own_fault, unprocessed};
+use super::{Class, Fact, Health, Link, Processed, Reason, Weight, downcast, no_connection, own_fault, unprocessed};
 
 pub(super) fn fact(link: Link<'_>, connecting: bool) -> Option<Fact> {
-    match link.downcast_ref::<Error>() {
+    match downcast::<Error>(link) {
         Some(error) => client_fact(error),
         None if connecting => connector_fact(link),
         None => None,

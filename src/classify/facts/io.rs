@@ -1,15 +1,15 @@
 use std::io::{Error, ErrorKind};
 
-use super::{Class, Fact, Health, Link, Reason, Weight, in_flight, no_connection, unprocessed};
+use super::{Class, Fact, Health, Link, Reason, Weight, downcast, in_flight, no_connection, unprocessed};
 
 pub(super) fn fact(link: Link<'_>, connecting: bool) -> Option<Fact> {
-    let kind = link.downcast_ref::<Error>()?.kind();
+    let kind = downcast::<Error>(link)?.kind();
     if connecting { while_connecting(kind) } else { on_a_connection(kind) }
 }
 
 /// What an io error wraps: its `source` is the source of that, and skips it.
 pub(super) fn inside(link: Link<'_>) -> Option<Link<'_>> {
-    link.downcast_ref::<Error>()?.get_ref().map(|inner| inner as _)
+    downcast::<Error>(link)?.get_ref().map(|inner| inner as _)
 }
 
 fn while_connecting(kind: ErrorKind) -> Option<Fact> {

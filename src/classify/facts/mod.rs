@@ -3,7 +3,6 @@
 //! A library has a file, a file has a `fact`, and [`LIBRARIES`] lists them. How the facts of a whole chain become one
 //! verdict is the business of [`chain`](super::chain).
 
-mod elapsed;
 #[cfg(feature = "h2")]
 mod h2;
 #[cfg(feature = "hyper")]
@@ -18,10 +17,17 @@ mod reqwest;
 mod rustls;
 #[cfg(feature = "tonic")]
 mod tonic;
+mod tower;
+// The retry layer does not print causes yet.
+#[allow(dead_code)]
+mod words;
 
 use std::error::Error;
+use std::sync::Arc;
 
-use super::{Class, Classified, Health, Processed, Reason, Verdict};
+use super::{Class, Health, Processed, Reason, Verdict};
+
+pub(crate) use self::words::cause;
 
 /// A link of a chain of errors.
 pub(super) type Link<'a> = &'a (dyn Error + 'static);
@@ -43,7 +49,6 @@ pub(super) enum Weight {
     #[cfg(feature = "reqwest")]
     Body,
     /// The call provably did not.
-    #[cfg(any(feature = "hyper", feature = "h2"))]
     NeverSent,
     /// No connection was made. Also said of every failure of TLS and of most unusable addresses, so those weigh more.
     Connect,
@@ -58,10 +63,9 @@ pub(super) enum Weight {
 type Recognise = fn(Link<'_>, connecting: bool) -> Option<Fact>;
 
 const LIBRARIES: &[Recognise] = &[
-    classified,
     own::fact,
     io::fact,
-    elapsed::fact,
+    tower::fact,
     #[cfg(feature = "hyper")]
     hyper::fact,
     #[cfg(feature = "hyper")]
@@ -81,6 +85,7 @@ type Inside = for<'a> fn(Link<'a>) -> Option<Link<'a>>;
 
 const INSIDES: &[Inside] = &[
     io::inside,
+    shared,
     #[cfg(feature = "h2")]
     h2::inside,
 ];
@@ -93,9 +98,17 @@ pub(super) fn inside(link: Link<'_>) -> Option<Link<'_>> {
     INSIDES.iter().find_map(|inside| inside(link)).or_else(|| link.source())
 }
 
-/// What was judged already stays judged.
-fn classified(link: Link<'_>, _: bool) -> Option<Fact> {
-    link.downcast_ref::<Classified>().map(|classified| Fact::Final(classified.verdict()))
+/// The error of this type that a link is, or that it holds in a `Box` or an `Arc`. Those pass on what the error inside
+/// says, its source included, so the chain never shows the error itself.
+pub(super) fn downcast<'a, T: Error + 'static>(link: Link<'a>) -> Option<&'a T> {
+    link.downcast_ref()
+        .or_else(|| link.downcast_ref::<Box<T>>().map(|boxed| &**boxed))
+        .or_else(|| link.downcast_ref::<Arc<T>>().map(|shared| &**shared))
+}
+
+/// The error in an `Arc` that hides its type.
+fn shared(link: Link<'_>) -> Option<Link<'_>> {
+    link.downcast_ref::<Arc<dyn Error + Send + Sync>>().map(|shared| &**shared as _)
 }
 
 /// It may go away by itself, and the server may have seen it.
@@ -113,7 +126,6 @@ const fn unprocessed(class: Class, health: Health, reason: Reason) -> Verdict {
 }
 
 /// The caller's own doing: no other attempt will fare better, and the server is not to blame.
-#[cfg(any(feature = "hyper", feature = "h2", feature = "reqwest"))]
 const fn own_fault(processed: Processed) -> Verdict {
     Verdict::new(Class::Terminal).with_processed(processed).with_health(Health::Neutral).with_reason(Reason::USER)
 }

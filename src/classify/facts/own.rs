@@ -1,13 +1,29 @@
-use super::{Class, Fact, Health, Link, Reason, unprocessed};
-use crate::breaker::CircuitOpen;
-use crate::classify::chain::is;
+//! The errors of this crate. Each says all there is to know of a call, so the walk ends there.
 
-/// The call was never made, and says nothing of the upstream.
-pub(super) fn fact(link: Link<'_>, _: bool) -> Option<Fact> {
-    let open = is::<CircuitOpen>(link)?;
+use super::{Class, Fact, Health, Link, Processed, Reason, Verdict, downcast, own_fault, unprocessed};
+use crate::breaker::CircuitOpen;
+use crate::classify::{Classified, RequestBodyFailed};
+use crate::retry::{RetryError, TimedOut};
+
+pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
+    let verdict = if let Some(classified) = downcast::<Classified>(link) {
+        classified.verdict()
+    } else if let Some(open) = downcast::<CircuitOpen>(link) {
+        circuit_open(open)
+    } else if let Some(timed_out) = downcast::<TimedOut>(link) {
+        timed_out.verdict()
+    } else if let Some(gave_up) = downcast::<RetryError>(link) {
+        // Of all attempts, not only of the last.
+        gave_up.verdict()
+    } else if downcast::<RequestBodyFailed>(link).is_some() {
+        own_fault(Processed::Maybe)
+    } else {
+        return None;
+    };
+    Some(Fact::Final(verdict))
+}
+
+fn circuit_open(open: &CircuitOpen) -> Verdict {
     let verdict = unprocessed(Class::Terminal, Health::Neutral, Reason::CIRCUIT_OPEN);
-    Some(Fact::Final(match open.retry_after() {
-        Some(wait) => verdict.with_retry_after(wait),
-        None => verdict,
-    }))
+    open.retry_after().map_or(verdict, |wait| verdict.with_retry_after(wait))
 }

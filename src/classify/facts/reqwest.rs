@@ -1,10 +1,12 @@
 use reqwest::Error;
 
-use super::{Class, Fact, Health, Link, Processed, Reason, Verdict, Weight, in_flight, no_connection, own_fault};
+use super::{
+    Class, Fact, Health, Link, Processed, Reason, Verdict, Weight, downcast, in_flight, no_connection, own_fault,
+};
 use crate::classify::status;
 
 pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
-    let error = link.downcast_ref::<Error>()?;
+    let error = downcast::<Error>(link)?;
     Some(if error.is_builder() {
         Fact::Known(Weight::Request, own_fault(Processed::No))
     } else if let Some(status) = error.status() {

@@ -1,9 +1,9 @@
-use rustls::{AlertDescription, Error};
+use rustls::{AlertDescription, CertificateError, Error};
 
-use super::{Class, Fact, Health, Link, Reason, Verdict, Weight, in_flight, unprocessed};
+use super::{Class, Fact, Health, Link, Reason, Verdict, Weight, downcast, in_flight, unprocessed};
 
 pub(super) fn fact(link: Link<'_>, connecting: bool) -> Option<Fact> {
-    let error = link.downcast_ref::<Error>()?;
+    let error = downcast::<Error>(link)?;
     Some(match error {
         error if connecting || only_in_a_handshake(error) => {
             Fact::Known(Weight::Tls, unprocessed(Class::Terminal, Health::Failure, Reason::TLS))
@@ -14,6 +14,25 @@ pub(super) fn fact(link: Link<'_>, connecting: bool) -> Option<Fact> {
             Fact::Known(Weight::InFlight, refused.with_health(Health::Failure).with_reason(Reason::TLS))
         }
         _ => in_flight(Reason::TLS),
+    })
+}
+
+/// What went wrong, in words for people.
+pub(super) fn cause(link: Link<'_>) -> Option<&'static str> {
+    Some(match downcast::<Error>(link)? {
+        Error::InvalidCertificate(error) => match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate expired",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "certificate not valid yet",
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "certificate not valid for this host name"
+            }
+            CertificateError::UnknownIssuer => "unknown certificate authority",
+            CertificateError::Revoked => "certificate revoked",
+            _ => "certificate rejected",
+        },
+        Error::InvalidCertRevocationList(_) | Error::NoCertificatesPresented => "certificate rejected",
+        Error::AlertReceived(alert) if refuses_us(*alert) => "client certificate rejected",
+        _ => "TLS handshake failed",
     })
 }
 

@@ -1,12 +1,14 @@
 //! HTTP/2 by hand (RFC 9113), for what no library would send.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub(crate) const DATA: u8 = 0x0;
-const HEADERS: u8 = 0x1;
+pub(crate) const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
-const SETTINGS: u8 = 0x4;
+pub(crate) const SETTINGS: u8 = 0x4;
 const GOAWAY: u8 = 0x7;
 
 const ACK: u8 = 0x1;
@@ -27,16 +29,16 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Greets the client and reads until its first request is there.
 pub(crate) async fn accept_request(stream: &mut TcpStream) {
     greet(stream).await;
-    loop {
-        let (kind, _) = read_frame(stream).await;
-        if kind == HEADERS {
-            return;
-        }
-    }
+    next_request(stream).await;
+}
+
+/// Reads until another request is there.
+pub(crate) async fn next_request(stream: &mut TcpStream) {
+    while read_frame(stream).await.kind != HEADERS {}
 }
 
 /// The server's side of the handshake: our settings, and theirs acknowledged before they are read.
-async fn greet(stream: &mut TcpStream) {
+pub(crate) async fn greet(stream: &mut TcpStream) {
     let mut preface = [0; PREFACE.len()];
     stream.read_exact(&mut preface).await.unwrap();
     assert_eq!(preface, PREFACE);
@@ -76,11 +78,23 @@ pub(crate) async fn send(stream: &mut TcpStream, kind: u8, flags: u8, id: u32, p
     stream.write_all(&[&head, payload].concat()).await.unwrap();
 }
 
-async fn read_frame(stream: &mut TcpStream) -> (u8, Vec<u8>) {
+/// A frame of the client.
+pub(crate) struct Received {
+    pub(crate) kind: u8,
+    pub(crate) id: u32,
+    pub(crate) payload: Vec<u8>,
+}
+
+async fn read_frame(stream: &mut TcpStream) -> Received {
+    next_frame(stream).await.unwrap()
+}
+
+/// The next frame, or an error when the client has closed the connection.
+pub(crate) async fn next_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Received> {
     let mut head = [0; 9];
-    stream.read_exact(&mut head).await.unwrap();
-    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-    let mut payload = vec![0; length as usize];
-    stream.read_exact(&mut payload).await.unwrap();
-    (head[3], payload)
+    stream.read_exact(&mut head).await?;
+    let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+    stream.read_exact(&mut payload).await?;
+    let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+    Ok(Received { kind: head[3], id, payload })
 }

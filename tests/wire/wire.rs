@@ -11,10 +11,12 @@
 
 mod body;
 mod connect;
+mod goaway;
 mod grpc;
 mod http1;
 mod http2;
 mod kit;
+mod redirects;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod tls;

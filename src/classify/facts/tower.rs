@@ -1,0 +1,21 @@
+use tower::load_shed::error::Overloaded;
+use tower::timeout::error::Elapsed;
+
+use super::{Class, Fact, Health, Link, Reason, Weight, downcast, in_flight, unprocessed};
+
+/// Errors of tower's layers, and tokio's timeout. Around a connector, what the client says of it weighs more.
+pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
+    if is_timeout(link) {
+        Some(in_flight(Reason::TIMEOUT))
+    } else if downcast::<Overloaded>(link).is_some() {
+        // A limit on this side was full: nothing was sent, and the upstream is not to blame.
+        Some(Fact::Known(Weight::NeverSent, unprocessed(Class::Transient, Health::Neutral, Reason::OVERLOADED)))
+    } else {
+        None
+    }
+}
+
+/// Whether it is the error of a timeout around a call or a connector.
+pub(super) fn is_timeout(link: Link<'_>) -> bool {
+    downcast::<Elapsed>(link).is_some() || downcast::<tokio::time::error::Elapsed>(link).is_some()
+}

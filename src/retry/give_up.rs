@@ -1,0 +1,108 @@
+use std::fmt;
+
+/// Why there was no further attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GiveUp {
+    /// The attempts were used up.
+    Exhausted,
+    /// The deadline passed, or would have passed before another attempt could have been answered.
+    Deadline,
+    /// The budget had no token left.
+    Budget,
+    /// Another attempt would not help, or the server asked for none.
+    NotRetryable,
+    /// Another attempt would help, but the server may have acted on the request, which is not idempotent.
+    NotIdempotent,
+    /// The body was larger than what is kept of one, or was still being sent when the answer came.
+    BodyNotReplayable,
+    /// The body of the request failed: the caller's own fault, not the server's.
+    BodyFailed,
+    /// The server asks for a longer wait than is acceptable.
+    RetryAfterTooLong,
+    /// The inner service could not be made ready for another attempt.
+    NotReady,
+    /// A circuit breaker rejected the call, and
+    /// [`retry_circuit_open`](crate::RetryLayer::retry_circuit_open) is not set.
+    CircuitOpen,
+}
+
+impl GiveUp {
+    /// Every reason there is, in the order in which they are declared.
+    pub(super) const ALL: [Self; 10] = [
+        Self::Exhausted,
+        Self::Deadline,
+        Self::Budget,
+        Self::NotRetryable,
+        Self::NotIdempotent,
+        Self::BodyNotReplayable,
+        Self::BodyFailed,
+        Self::RetryAfterTooLong,
+        Self::NotReady,
+        Self::CircuitOpen,
+    ];
+
+    /// A short word for logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exhausted => "exhausted",
+            Self::Deadline => "deadline",
+            Self::Budget => "budget",
+            Self::NotRetryable => "not_retryable",
+            Self::NotIdempotent => "not_idempotent",
+            Self::BodyNotReplayable => "body_not_replayable",
+            Self::BodyFailed => "body_failed",
+            Self::RetryAfterTooLong => "retry_after_too_long",
+            Self::NotReady => "not_ready",
+            Self::CircuitOpen => "circuit_open",
+        }
+    }
+
+    /// Whether another attempt was wanted and something else forbade it. That is news; what is not worth a retry is not.
+    pub(super) const fn forbids_a_wanted_retry(self) -> bool {
+        match self {
+            Self::NotRetryable | Self::BodyFailed | Self::CircuitOpen => false,
+            Self::Exhausted
+            | Self::Deadline
+            | Self::Budget
+            | Self::NotIdempotent
+            | Self::BodyNotReplayable
+            | Self::RetryAfterTooLong
+            | Self::NotReady => true,
+        }
+    }
+
+    pub(super) const fn explained(self) -> &'static str {
+        match self {
+            Self::Exhausted => "no attempts left",
+            Self::Deadline => "the deadline leaves no time",
+            Self::Budget => "the retry budget is empty",
+            Self::NotRetryable => "another attempt would not help",
+            Self::NotIdempotent => "the request may have been processed and is not idempotent",
+            Self::BodyNotReplayable => "the request body cannot be sent again",
+            Self::BodyFailed => "the request body failed",
+            Self::RetryAfterTooLong => "the server asks for too long a wait",
+            Self::NotReady => "the service did not become ready",
+            Self::CircuitOpen => "the circuit is open",
+        }
+    }
+}
+
+impl fmt::Display for GiveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_place_and_a_word_of_its_own() {
+        let words: std::collections::HashSet<_> = GiveUp::ALL.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(words.len(), GiveUp::ALL.len());
+        assert!(GiveUp::ALL.iter().enumerate().all(|(place, kind)| *kind as usize == place));
+    }
+}

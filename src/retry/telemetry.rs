@@ -1,0 +1,93 @@
+//! The `tracing` events of the layer: target `tower_rampart::retry`, one for a retry, at most one a second for give-ups.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::time::Instant;
+
+use super::{GiveUp, GiveUpEvent, RetryEvent};
+
+const TARGET: &str = "tower_rampart::retry";
+
+/// Logs give-ups, of each kind at most one line a second: in a storm a line for every call would bury all others.
+///
+/// The first give-up of a kind is logged at once. Those of the following second are counted, and the next line after it
+/// gives their number.
+#[derive(Debug)]
+pub(super) struct GiveUpLog {
+    start: Instant,
+    kinds: [Kind; GiveUp::ALL.len()],
+}
+
+#[derive(Debug, Default)]
+struct Kind {
+    /// The millisecond from which on another line may be written.
+    next_line: AtomicU64,
+    /// Give-ups since the last line.
+    unlogged: AtomicU64,
+}
+
+const LINE_EVERY_MILLIS: u64 = 1_000;
+
+impl GiveUpLog {
+    pub(super) fn new() -> Self {
+        Self { start: Instant::now(), kinds: Default::default() }
+    }
+
+    pub(super) fn log(&self, name: &str, event: &GiveUpEvent<'_>) {
+        let kind = &self.kinds[event.kind as usize];
+        // Counted before the line is claimed, so that none is lost between two lines.
+        kind.unlogged.fetch_add(1, Ordering::Relaxed);
+        if kind.claims_line(self.millis()) {
+            trace_give_up(name, event, kind.unlogged.swap(0, Ordering::Relaxed));
+        }
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(Instant::now().saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Kind {
+    /// Whether the caller writes the line of this second. Of several threads one does.
+    fn claims_line(&self, now: u64) -> bool {
+        let next = self.next_line.load(Ordering::Relaxed);
+        now >= next
+            && self
+                .next_line
+                .compare_exchange(next, now.saturating_add(LINE_EVERY_MILLIS), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}
+
+pub(super) fn trace_retry(name: &str, event: &RetryEvent<'_>) {
+    let RetryEvent { attempt, wait, is_resend: _, verdict, origin } = event;
+    tracing::debug!(
+        target: TARGET,
+        name,
+        attempt,
+        wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        reason = verdict.reason().as_str(),
+        code = verdict.code(),
+        method = origin.method().map(http::Method::as_str),
+        host = origin.host(),
+        partition = origin.partition(),
+        "retrying",
+    );
+}
+
+fn trace_give_up(name: &str, event: &GiveUpEvent<'_>, count: u64) {
+    let GiveUpEvent { kind, attempts, verdict, origin } = event;
+    tracing::warn!(
+        target: TARGET,
+        name,
+        kind = kind.as_str(),
+        attempts,
+        reason = verdict.reason().as_str(),
+        code = verdict.code(),
+        method = origin.method().map(http::Method::as_str),
+        host = origin.host(),
+        partition = origin.partition(),
+        count,
+        "gave up",
+    );
+}
