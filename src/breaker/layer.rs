@@ -14,7 +14,7 @@ use super::service::CircuitBreakerService;
 use super::settings::Settings;
 use super::{Abandoned, CircuitBreaker, Handle, Mode, Window};
 use crate::backoff::Backoff;
-use crate::classify::{GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
+use crate::classify::{DistrustRefusals, GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
 
 /// Stops calling an upstream that fails, and probes whether it is well again.
 ///
@@ -233,6 +233,25 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, P, J, R> {
         let Self { classifier: _, partition, scope, requests, settings, registry: _ } = self;
         CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry: Shared::default() }
+    }
+
+    /// Takes a request whose stream was refused for one that may have been processed: see [`DistrustRefusals`], which says
+    /// where that is needed. What the breaker learns from a refused stream stays the same.
+    ///
+    /// ```
+    /// use tower_rampart::CircuitBreakerLayer;
+    ///
+    /// let behind_haproxy = CircuitBreakerLayer::new_for_http().distrust_refusals();
+    /// # let _ = behind_haproxy;
+    /// ```
+    #[must_use]
+    pub fn distrust_refusals(self) -> Self
+    where
+        C: DistrustRefusals,
+    {
+        let Self { classifier, partition, scope, requests, settings, registry: _ } = self;
+        let (classifier, registry) = (classifier.distrust_refusals(), Shared::default());
+        Self { classifier, partition, scope, requests, settings, registry }
     }
 
     /// Learns from a success only when its body has ended, and from how: see [the table](crate::classify::body). For
