@@ -438,15 +438,16 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
+    use crate::breaker::invalid_setting::valid;
     use crate::breaker::settings::Settings;
 
     const AT_ONCE: Opening = Opening { now: 0, hint: None };
 
     fn rules() -> Rules {
         let mut settings = Settings::default();
-        settings.set_open_for(Duration::from_millis(1).into());
-        settings.set_half_open(2, 2);
-        settings.set_probe_lease(Duration::from_millis(1));
+        valid(settings.set_open_for(Duration::from_millis(1).into()));
+        valid(settings.set_half_open(2, 2));
+        valid(settings.set_probe_lease(Duration::from_millis(1)));
         settings.policy().rules
     }
 

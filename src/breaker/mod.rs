@@ -16,6 +16,7 @@
 //!   So an upstream that hangs opens a breaker with all defaults under a retry layer with an attempt timeout.
 //! - What a call teaches counts for the stretch of time it was let in. A probe of an earlier outage closes nothing.
 //! - A probe holds its place only for a while, and one that a time limit cuts fails at once. No probe that hangs or gets lost keeps a healthy upstream shut out.
+//! - A breaker that is open past its time reads as half-open before a call has come: the next one is a probe.
 //! - The rates are looked at with every outcome, so that one of exactly the limit opens at once.
 //! - A closed breaker takes no lock and allocates nothing, and reads the clock only if a setting asks for it: a window of
 //!   time or slow calls.
@@ -40,6 +41,7 @@ mod future;
 mod handle;
 mod hash;
 mod hierarchy;
+mod invalid_setting;
 mod label;
 mod layer;
 #[cfg(all(test, rampart_loom))]
@@ -63,6 +65,7 @@ pub use self::circuit_breaker::CircuitBreaker;
 pub use self::circuit_open::CircuitOpen;
 pub use self::future::ResponseFuture;
 pub use self::handle::Handle;
+pub use self::invalid_setting::InvalidSetting;
 pub use self::layer::CircuitBreakerLayer;
 pub use self::permit::{Permit, Ticket};
 pub use self::requests::{AnyRequests, HttpRequests, Requests};
