@@ -438,8 +438,8 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
-    use crate::breaker::invalid_setting::valid;
     use crate::breaker::settings::Settings;
+    use crate::invalid_setting::valid;
 
     const AT_ONCE: Opening = Opening { now: 0, hint: None };
 

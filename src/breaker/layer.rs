@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::invalid_setting::valid;
 use super::partition::{Keyed, Unpartitioned, Within};
 use super::registry::Registry;
 use super::requests::{AnyRequests, HttpRequests};
@@ -15,6 +14,7 @@ use super::settings::Settings;
 use super::{Abandoned, CircuitBreaker, Handle, Mode, Window};
 use crate::backoff::Backoff;
 use crate::classify::{DistrustRefusals, GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
+use crate::invalid_setting::valid;
 
 /// Stops calling an upstream that fails, and probes whether it is well again.
 ///

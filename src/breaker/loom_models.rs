@@ -19,11 +19,11 @@ use loom::thread;
 use super::cell::{Cell, Ending, Held, Shared};
 use super::clock::{Clock, Moment};
 use super::engine::{Attempt, Grant};
-use super::invalid_setting::valid;
 use super::settings::Settings;
 use super::window::{Counts, Kind, Outcome, Recorder, Shape};
 use super::{State, Window};
 use crate::classify::Health;
+use crate::invalid_setting::valid;
 
 const FAILURE: Ending = Ending::Judged(Health::Failure, None);
 const SUCCESS: Ending = Ending::Judged(Health::Success, None);

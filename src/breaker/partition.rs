@@ -19,8 +19,8 @@ use http::{HeaderName, HeaderValue, Request};
 use papaya::Equivalent;
 
 pub use self::host::{ByHost, Host, host};
-use super::invalid_setting::{InvalidSetting, valid};
 use super::label::{DEFAULT, bare};
+use crate::invalid_setting::{InvalidSetting, valid};
 
 /// What the keys of a partition are, known before any request is.
 pub trait Keyed {

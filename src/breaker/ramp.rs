@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::invalid_setting::{InvalidSetting, ensure};
+use crate::invalid_setting::{InvalidSetting, ensure};
 
 /// How calls come back after the probes have succeeded: a growing share of them, step by step.
 #[derive(Clone, Debug)]

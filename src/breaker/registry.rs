@@ -321,9 +321,9 @@ mod tests {
     use super::*;
     use crate::breaker::Mode;
     use crate::breaker::engine::Attempt;
-    use crate::breaker::invalid_setting::valid;
     use crate::breaker::partition::{self, ByHeader};
     use crate::breaker::settings::Settings;
+    use crate::invalid_setting::valid;
     use http::HeaderValue;
 
     const LONG: Duration = Duration::from_secs(60);

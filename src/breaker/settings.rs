@@ -4,12 +4,12 @@ use std::time::Duration;
 use super::clock::millis_up;
 use super::engine::Rules;
 use super::hierarchy::Share;
-use super::invalid_setting::{InvalidSetting, ensure};
 use super::ramp::Ramp;
 use super::streak;
 use super::window::{Counts, Kind, Shape};
 use super::{Cause, Mode, Window};
 use crate::backoff::Backoff;
+use crate::invalid_setting::{InvalidSetting, ensure};
 
 /// Everything that can be set, each checked where it is set.
 #[derive(Clone, Debug)]

@@ -21,6 +21,7 @@ use super::{
 use crate::BoxError;
 use crate::backoff::Backoff;
 use crate::classify::{Classifier, DistrustRefusals, GrpcClassifier, HttpClassifier};
+use crate::invalid_setting::{InvalidSetting, ensure, valid};
 
 /// Tries a failed call again, where that can help and does no harm.
 ///
@@ -175,10 +176,15 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// If the name is empty.
     #[must_use]
     #[track_caller]
-    pub fn name(mut self, name: &str) -> Self {
-        assert!(!name.is_empty(), "RetryLayer: the name must not be empty");
+    pub fn name(self, name: &str) -> Self {
+        valid(self.try_name(name))
+    }
+
+    /// [`name`](Self::name), with an error in place of a panic.
+    pub fn try_name(mut self, name: &str) -> Result<Self, InvalidSetting> {
+        ensure!(!name.is_empty(), "RetryLayer: the name must not be empty");
         self.shared.settings.name = name.into();
-        self
+        Ok(self)
     }
 
     /// Tries at most so many times, the first try included. With 1 nothing is retried, copied or buffered, and deadline
@@ -189,12 +195,18 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// If it is 0.
     #[must_use]
     #[track_caller]
-    pub fn max_attempts(mut self, attempts: u32) -> Self {
+    pub fn max_attempts(self, attempts: u32) -> Self {
+        valid(self.try_max_attempts(attempts))
+    }
+
+    /// [`max_attempts`](Self::max_attempts), with an error in place of a panic.
+    pub fn try_max_attempts(mut self, attempts: u32) -> Result<Self, InvalidSetting> {
         let Some(attempts) = NonZeroU32::new(attempts) else {
-            panic!("RetryLayer: max_attempts includes the first try and must be at least 1, but is 0");
+            let message = "RetryLayer: max_attempts includes the first try and must be at least 1, but is 0";
+            return Err(InvalidSetting::new(message.to_owned()));
         };
         self.shared.settings.max_attempts = attempts;
-        self
+        Ok(self)
     }
 
     /// How long to wait before a retry when the server does not say. A plain `Duration` is a fixed wait without jitter.
@@ -220,10 +232,15 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// If it is zero.
     #[must_use]
     #[track_caller]
-    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        assert!(!timeout.is_zero(), "RetryLayer: attempt_timeout must not be zero");
+    pub fn attempt_timeout(self, timeout: Duration) -> Self {
+        valid(self.try_attempt_timeout(timeout))
+    }
+
+    /// [`attempt_timeout`](Self::attempt_timeout), with an error in place of a panic.
+    pub fn try_attempt_timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
+        ensure!(!timeout.is_zero(), "RetryLayer: attempt_timeout must not be zero");
         self.shared.settings.attempt_timeout = Some(timeout);
-        self
+        Ok(self)
     }
 
     /// Ends the call when this time has passed since it began, with all its attempts and waits. A wait that would leave less
@@ -234,10 +251,15 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// If it is zero.
     #[must_use]
     #[track_caller]
-    pub fn deadline(mut self, time: Duration) -> Self {
-        assert!(!time.is_zero(), "RetryLayer: deadline must not be zero");
+    pub fn deadline(self, time: Duration) -> Self {
+        valid(self.try_deadline(time))
+    }
+
+    /// [`deadline`](Self::deadline), with an error in place of a panic.
+    pub fn try_deadline(mut self, time: Duration) -> Result<Self, InvalidSetting> {
+        ensure!(!time.is_zero(), "RetryLayer: deadline must not be zero");
         self.shared.settings.deadline = Some(time);
-        self
+        Ok(self)
     }
 
     /// How many retries there may be for so many calls. Shared by all clones of the layer and of the budget.

@@ -14,8 +14,8 @@ use std::time::Duration;
 use self::count::CountWindow;
 use self::time::TimeWindow;
 use super::clock::{Moment, millis_up, nanos};
-use super::invalid_setting::{InvalidSetting, ensure, valid};
 use super::streak::Age;
+use crate::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::sync::AtomicU64;
 
 /// Which outcomes the rates of a breaker are made of. Slides: nothing older counts, however much it was.

@@ -3,12 +3,11 @@ use std::fmt;
 
 /// A setting that makes no sense, from the `try_` form of it. Its text names the setting, what is allowed and the value.
 ///
-/// Every setting of the breaker that panics has a `try_` form, for values that come from outside, such as a configuration
-/// file:
+/// Every setting of breaker and retry that panics has a `try_` form, for values that come from outside, such as a
+/// configuration file:
 ///
 /// ```
-/// use tower_rampart::CircuitBreakerLayer;
-/// use tower_rampart::breaker::InvalidSetting;
+/// use tower_rampart::{CircuitBreakerLayer, InvalidSetting};
 ///
 /// fn breaker(name: &str, rate: f64) -> Result<CircuitBreakerLayer, InvalidSetting> {
 ///     CircuitBreakerLayer::new_for_http().try_name(name)?.try_failure_rate(rate)
@@ -23,7 +22,7 @@ pub struct InvalidSetting {
 }
 
 impl InvalidSetting {
-    pub(super) fn new(message: String) -> Self {
+    pub(crate) fn new(message: String) -> Self {
         Self { message: message.into() }
     }
 }
@@ -40,15 +39,15 @@ impl Error for InvalidSetting {}
 macro_rules! ensure {
     ($valid:expr, $($message:tt)+) => {
         if !$valid {
-            return Err($crate::breaker::InvalidSetting::new(format!($($message)+)));
+            return Err($crate::InvalidSetting::new(format!($($message)+)));
         }
     };
 }
-pub(super) use ensure;
+pub(crate) use ensure;
 
 /// Panics at the line of the caller, where its own caller is tracked too.
 #[track_caller]
-pub(super) fn valid<T>(setting: Result<T, InvalidSetting>) -> T {
+pub(crate) fn valid<T>(setting: Result<T, InvalidSetting>) -> T {
     match setting {
         Ok(valid) => valid,
         Err(invalid) => panic!("{invalid}"),
