@@ -1,6 +1,7 @@
 //! Rule 1, transparent retries: what an established connection gives back goes out again at once and for free, once.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use tower_rampart::classify::{Processed, Reason};
 use tower_rampart::retry::{Backoff, Budget, GiveUp, RetryReport};
@@ -113,7 +114,7 @@ async fn rule_5_a_resend_is_reported_and_observed_as_such() {
     });
     let steps = [given_back(Reason::REFUSED_STREAM, Processed::No), answer(503), answer(200)];
     let response = send(layer, Upstream::new(steps), get()).await.unwrap();
-    assert_eq!(*seen.lock().unwrap(), [(1, true, 0 * MS), (1, false, 0 * MS)]);
+    assert_eq!(*seen.lock().unwrap(), [(1, true, Duration::ZERO), (1, false, Duration::ZERO)]);
     let history = RetryReport::of(&response).unwrap().history();
     let attempts: Vec<_> =
         history.iter().map(|sending| (sending.attempt(), sending.reason(), sending.proof())).collect();
