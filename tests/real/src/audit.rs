@@ -29,8 +29,8 @@ pub struct Audit {
     pub doubled_below: usize,
     /// GETs without a good answer that no outage explains.
     pub lost: usize,
-    /// GETs that could not connect during an outage.
-    pub refused: usize,
+    /// GETs that found no server during an outage.
+    pub unreachable: usize,
     /// GETs that an open circuit or an empty budget ended during an outage.
     pub shed: usize,
     /// GETs whose answer during an outage was 429, 502, 503 or 504.
@@ -97,7 +97,7 @@ impl Audit {
         let during = outages.iter().any(|outage| call.begun <= outage.ended && outage.begun <= call.ended);
         let column = match &call.ending {
             Ending::Declined { status: 429 | 502 | 503 | 504, .. } if during => &mut self.declined,
-            Ending::Failed { why: Why::Connect, .. } if during => &mut self.refused,
+            Ending::Failed { why: Why::Unreachable, .. } if during => &mut self.unreachable,
             Ending::Failed { why: Why::Body, .. } if during => &mut self.cut,
             Ending::Failed { why: Why::CircuitOpen | Why::Budget, .. } if during => &mut self.shed,
             ending => {
@@ -137,8 +137,9 @@ impl Audit {
             .filter(|(count, _)| *count > 0)
             .map(|(count, flaw)| format!("{count} {flaw}"))
             .collect();
-        if self.good == 0 {
-            flaws.push("no good answer".to_owned());
+        // A run of nothing but rejections would find nothing.
+        if self.good * 20 < self.calls || self.good == 0 {
+            flaws.push(format!("only {} good answers of {} calls", self.good, self.calls));
         }
         flaws
     }

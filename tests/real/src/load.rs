@@ -22,6 +22,9 @@ use crate::request::{Kind, request};
 /// Longer than any server here takes, however busy the machine.
 const HANG: Duration = Duration::from_secs(30);
 
+/// What a connection ends with whose server was killed. GOAWAY is not among them: a dead server says nothing.
+const DEAD: [Reason; 4] = [Reason::RESET, Reason::INCOMPLETE, Reason::CANCELED, Reason::TLS];
+
 #[derive(Clone, Debug)]
 pub struct Call {
     pub id: u64,
@@ -48,8 +51,8 @@ pub enum Ending {
 pub enum Why {
     CircuitOpen,
     Budget,
-    /// No connection in the last attempt.
-    Connect,
+    /// The last attempt found no connection, or all attempts found one that died: the server was not there.
+    Unreachable,
     /// A good head whose body broke off, which no layer can take back.
     Body,
     Other,
@@ -86,7 +89,10 @@ pub async fn drive(client: &Client, origin: &str, load: Load, progress: watch::R
                     return calls;
                 }
                 let call = call(&client, &origin, load.kinds[number % load.kinds.len()]).await;
-                let at_once = matches!(call.ending, Ending::Failed { why: Why::CircuitOpen | Why::Connect, .. });
+                let at_once = matches!(
+                    call.ending,
+                    Ending::Failed { why: Why::CircuitOpen | Why::Budget | Why::Unreachable, .. }
+                );
                 calls.push(call);
                 if at_once {
                     // Rejections take no time: without a pause they would be all that is counted.
@@ -147,12 +153,15 @@ fn wrong(text: &str) -> Ending {
 fn failed(error: &(dyn Error + 'static)) -> Ending {
     let gave_up = RetryError::find(error);
     let verdict = gave_up.map_or_else(|| Verdict::of_error(error), RetryError::verdict);
+    let kind = gave_up.map(RetryError::kind);
     let why = if CircuitOpen::find(error).is_some() {
         Why::CircuitOpen
-    } else if gave_up.is_some_and(|gave_up| gave_up.kind() == GiveUp::Budget) {
+    } else if kind == Some(GiveUp::Budget) {
         Why::Budget
-    } else if verdict.reason() == Reason::CONNECT {
-        Why::Connect
+    } else if verdict.reason() == Reason::CONNECT
+        || (kind == Some(GiveUp::Exhausted) && DEAD.contains(&verdict.reason()))
+    {
+        Why::Unreachable
     } else {
         Why::Other
     };

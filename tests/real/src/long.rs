@@ -18,6 +18,7 @@ const POSTS: &[Kind] = &[Kind::Post];
 const MIXED: &[Kind] = &[Kind::Get, Kind::Post, Kind::Get, Kind::PostSmall];
 const BULK: &[Kind] = &[Kind::PutBulk, Kind::PostBulk];
 const GRPC: &[Kind] = &[Kind::GrpcGet, Kind::GrpcCharge];
+const CHARGES: &[Kind] = &[Kind::GrpcCharge];
 
 /// Runs what has all the words in its row, and fails if anything was doubled, lost or unsound.
 pub(crate) async fn run_all(arguments: &[&str]) -> ExitCode {
@@ -47,8 +48,8 @@ pub(crate) async fn run_all(arguments: &[&str]) -> ExitCode {
             continue;
         }
         for transport in [grpc::Transport::Hyper, grpc::Transport::Channel] {
-            for at_once in AT_ONCE {
-                let load = Load { calls, at_once, kinds: GRPC };
+            for (at_once, kinds) in [(16, CHARGES), (100, GRPC), (200, GRPC), (400, GRPC)] {
+                let load = Load { calls, at_once, kinds };
                 let mut row = Row {
                     server: name.to_owned(),
                     protocol: "h2c",
@@ -152,6 +153,7 @@ fn load_of(load: Load) -> String {
         [Kind::Get] => "GET",
         [Kind::Post] => "POST, empty",
         [Kind::PutBulk, ..] => "PUT and POST, 100 KB",
+        [Kind::GrpcCharge] => "not idempotent",
         [Kind::GrpcGet, ..] => "idempotent and not",
         _ => "GET and POST",
     };

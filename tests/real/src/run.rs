@@ -134,12 +134,16 @@ async fn disturb(
                 app.restart()
             }
         })?;
-        client.reset();
-        if matches!(plan.scenario, Scenario::KillProxy | Scenario::KillApp) {
-            // Calls that failed during the outage have yet to notice, and may open a breaker once more.
-            tokio::time::sleep(SETTLE).await;
-            client.reset();
-            outages.push(Outage { begun, ended: Instant::now() });
+        match plan.scenario {
+            Scenario::Steady | Scenario::Reload => {}
+            Scenario::Limited => client.reset(),
+            Scenario::KillProxy | Scenario::KillApp => {
+                client.reset();
+                // Calls that failed during the outage have yet to notice, and may open a breaker once more.
+                tokio::time::sleep(SETTLE).await;
+                client.reset();
+                outages.push(Outage { begun, ended: Instant::now() });
+            }
         }
         progress.send_modify(|progress| progress.rounds += 1);
     }

@@ -43,7 +43,7 @@ fn doubled_is_a_post_with_two_lines() {
 fn lost_is_a_get_without_a_good_answer_that_no_outage_explains() {
     let unavailable = Ending::Declined { status: 503, unprocessed: false };
     let not_found = Ending::Declined { status: 404, unprocessed: false };
-    let mut calls = [Why::Connect, Why::Budget, Why::CircuitOpen, Why::Body]
+    let mut calls = [Why::Unreachable, Why::Budget, Why::CircuitOpen, Why::Body]
         .into_iter()
         .map(|why| failed(why, false))
         .chain([unavailable, not_found, failed(Why::Other, false), Ending::Hung])
@@ -54,7 +54,7 @@ fn lost_is_a_get_without_a_good_answer_that_no_outage_explains() {
 
     let outage = Outage { begun: calls[0].begun, ended: calls[7].ended };
     let audit = Audit::new(&calls, &Ledger::default(), &[outage]);
-    assert_eq!((audit.refused, audit.shed, audit.declined, audit.cut, audit.lost, audit.hung), (1, 2, 1, 1, 3, 1));
+    assert_eq!((audit.unreachable, audit.shed, audit.declined, audit.cut, audit.lost, audit.hung), (1, 2, 1, 1, 3, 1));
 
     // An outage explains nothing that was over before, or begins after it.
     let later = outage.ended + Duration::from_secs(1);

@@ -16,7 +16,10 @@ pub(crate) async fn assert_all(plans: impl IntoIterator<Item = Plan>) {
     let mut wrong = Vec::new();
     for plan in plans {
         let Some(audit) = audit(&plan).await else { return };
-        wrong.extend(audit.faults().into_iter().map(|fault| format!("{}: {fault}", plan.name())));
+        let faults = audit.faults();
+        if !faults.is_empty() {
+            wrong.push(format!("{}:\n  {}", plan.name(), faults.join("\n  ")));
+        }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
