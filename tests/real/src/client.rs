@@ -14,6 +14,8 @@ use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceBuilder, ServiceExt};
+#[cfg(feature = "distrust")]
+use tower_rampart::classify::HttpClassifier;
 use tower_rampart::retry::ReplayBody;
 use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
@@ -119,9 +121,9 @@ impl Client {
             ),
             #[cfg(feature = "distrust")]
             Stack::HttpDistrusting => stacked!(
-                RetryLayer::new_for_http().distrust_refusals(),
-                CircuitBreakerLayer::new_for_http().distrust_refusals(),
-                ClassifyLayer::new_for_http().distrust_refusals()
+                RetryLayer::new_for_http().classifier(HttpClassifier::new().distrust_refusals()),
+                CircuitBreakerLayer::new_for_http().classifier(HttpClassifier::new().distrust_refusals()),
+                ClassifyLayer::new(HttpClassifier::new().distrust_refusals())
             ),
             #[cfg(not(feature = "distrust"))]
             Stack::HttpDistrusting => panic!("needs the feature `distrust`"),

@@ -72,6 +72,9 @@ pub struct Load {
     pub kinds: &'static [Kind],
 }
 
+/// How long a worker waits after a rejection, unless the outage ends before.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// Ids are unique in the process, so that one ledger can take several loads.
 static IDS: AtomicU64 = AtomicU64::new(1);
 
@@ -96,7 +99,7 @@ pub async fn drive(client: &Client, origin: &str, load: Load, progress: watch::R
                 calls.push(call);
                 if at_once {
                     // Rejections take no time: without a pause they would be all that is counted.
-                    let _ = timeout(Duration::from_millis(50), progress.changed()).await;
+                    let _ = timeout(PAUSE, progress.changed()).await;
                 }
             }
         });

@@ -6,6 +6,8 @@ mod long;
 
 use std::process::ExitCode;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -20,9 +22,11 @@ async fn main() -> ExitCode {
             }
         };
     }
-    // Interrupted, the servers are killed because their guards are dropped.
+    let mut terminated = signal(SignalKind::terminate()).expect("a signal handler");
+    // Stopped by a signal, this still kills the servers, because their guards are dropped.
     tokio::select! {
         code = long::run_all(&arguments) => code,
         _ = tokio::signal::ctrl_c() => ExitCode::FAILURE,
+        _ = terminated.recv() => ExitCode::FAILURE,
     }
 }

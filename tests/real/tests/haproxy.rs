@@ -54,7 +54,7 @@ async fn dead_backend() {
     .await;
 }
 
-/// Over HTTP/2, HAProxy refuses streams that its backend has processed: its word must not be taken.
+/// Over HTTP/2, HAProxy also refuses streams that its server was processing when it died: its word must not be taken.
 #[cfg(feature = "distrust")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_backend_when_refusals_are_distrusted() {
