@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -32,6 +33,9 @@ pub enum Stack {
     Http,
     /// The same, and bodies of 100 KB are kept for a replay.
     HttpBulk,
+    /// The same as `Http`, with a limit for each attempt. hyper-util's client now and then holds a request for ever that it
+    /// takes while its connection ends, also without these layers: only a time limit helps.
+    HttpTimed,
     /// The same as `Http`, but a refused stream counts as maybe processed.
     HttpDistrusting,
     /// The gRPC forms of the layers; one method is idempotent.
@@ -116,6 +120,11 @@ impl Client {
             }
             Stack::HttpBulk => stacked!(
                 RetryLayer::new_for_http().max_replay_bytes(128 * 1024),
+                CircuitBreakerLayer::new_for_http(),
+                ClassifyLayer::new_for_http()
+            ),
+            Stack::HttpTimed => stacked!(
+                RetryLayer::new_for_http().attempt_timeout(Duration::from_secs(5)),
                 CircuitBreakerLayer::new_for_http(),
                 ClassifyLayer::new_for_http()
             ),
@@ -210,7 +219,7 @@ where
             for _ in 0..2 {
                 match service.clone().oneshot(request.clone()).await {
                     Ok(response) if !response.status().is_server_error() => return Ok(response),
-                    Ok(_) | Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                    Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 }
             }
             service.oneshot(request).await

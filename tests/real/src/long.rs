@@ -75,7 +75,8 @@ fn plans(server: Server, calls: usize) -> Vec<Plan> {
         let plan = Plan { rounds: 0, ..Plan::short(server, protocol, Scenario::Steady) };
         let keepalives: &[_] = if server == Server::Nginx { &[Some(20), None] } else { &[None] };
         for &keepalive_requests in keepalives {
-            let plan = Plan { setup: Setup { keepalive_requests, ..Setup::default() }, ..plan };
+            let stack = if keepalive_requests.is_some() { Stack::HttpTimed } else { Stack::Http };
+            let plan = Plan { setup: Setup { keepalive_requests, ..Setup::default() }, stack, ..plan };
             for at_once in AT_ONCE {
                 plans.push(Plan { load: Load { calls, at_once, kinds: GETS }, ..plan });
             }
@@ -89,7 +90,7 @@ fn plans(server: Server, calls: usize) -> Vec<Plan> {
         }
         for scenario in [Scenario::Reload, Scenario::KillProxy, Scenario::KillApp] {
             let distrust = cfg!(feature = "distrust") && !is_believed(server, protocol, scenario);
-            let stack = if distrust { Stack::HttpDistrusting } else { Stack::Http };
+            let stack = if distrust { Stack::HttpDistrusting } else { Plan::stack(scenario) };
             for at_once in AT_ONCE {
                 let load = Load { calls, at_once, kinds: MIXED };
                 plans.push(Plan { scenario, load, stack, rounds: 10, ..plan });
@@ -145,8 +146,10 @@ fn row(plan: &Plan) -> Row {
     if setup.backend_h2 {
         add("h2 to the app");
     }
-    if *stack == Stack::HttpDistrusting {
-        add("refusals distrusted");
+    match stack {
+        Stack::HttpDistrusting => add("refusals distrusted"),
+        Stack::HttpTimed => add("attempt_timeout 5 s"),
+        _ => {}
     }
     Row {
         server: server.program().to_owned(),

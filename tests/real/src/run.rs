@@ -57,13 +57,22 @@ impl Plan {
             setup: Setup { keepalive_requests: None, limit: None, backend_h2: false },
             protocol,
             scenario,
-            stack: Stack::Http,
+            stack: Self::stack(scenario),
             load: Load { calls: 1_000, at_once: 100, kinds: &[Kind::Get, Kind::Post, Kind::Get, Kind::PostSmall] },
             rounds: match scenario {
                 Scenario::Steady => 0,
                 _ => 2,
             },
             every: Duration::from_millis(300),
+        }
+    }
+
+    /// All defaults, but for a limit of an attempt where the client may hold a request for ever.
+    #[must_use]
+    pub const fn stack(scenario: Scenario) -> Stack {
+        match scenario {
+            Scenario::KillProxy => Stack::HttpTimed,
+            _ => Stack::Http,
         }
     }
 

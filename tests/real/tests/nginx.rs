@@ -25,7 +25,7 @@ fn gets(at_once: usize) -> Load {
 async fn connections_end_after_twenty_requests() {
     let setup = Setup { keepalive_requests: Some(20), ..Setup::default() };
     assert_all(Protocol::ALL.into_iter().flat_map(|protocol| {
-        let plan = Plan { setup, ..plan(protocol, Scenario::Steady) };
+        let plan = Plan { setup, stack: Stack::HttpTimed, ..plan(protocol, Scenario::Steady) };
         let posts = Plan { load: Load { calls: 3_000, at_once: 16, kinds: &[Kind::Post] }, ..plan };
         [100, 200, 400].map(|at_once| Plan { load: gets(at_once), ..plan }).into_iter().chain([posts])
     }))
