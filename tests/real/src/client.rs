@@ -15,14 +15,15 @@ use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceBuilder, ServiceExt};
-#[cfg(feature = "distrust")]
-use tower_rampart::classify::HttpClassifier;
 use tower_rampart::retry::ReplayBody;
 use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
 use crate::certificate::Certificate;
 use crate::proxy::Protocol;
 use crate::request::{GET_METHOD, SEND};
+
+/// Longer than any answer here takes, however busy the machine.
+const ATTEMPT: Duration = Duration::from_secs(5);
 
 pub type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
 pub type HttpService = BoxCloneSyncService<Request<Full<Bytes>>, Response<AnswerBody>, BoxError>;
@@ -31,12 +32,12 @@ pub type HttpService = BoxCloneSyncService<Request<Full<Bytes>>, Response<Answer
 pub enum Stack {
     /// Retry over breaker over classify over hyper, all defaults.
     Http,
-    /// The same, and bodies of 100 KB are kept for a replay.
-    HttpBulk,
-    /// The same as `Http`, with a limit for each attempt. hyper-util's client now and then holds a request for ever that it
-    /// takes while its connection ends, also without these layers: only a time limit helps.
+    /// The same, with a limit for each attempt. hyper-util's client now and then holds a request for ever that it takes while
+    /// its connection ends, also without these layers: only a time limit helps.
     HttpTimed,
-    /// The same as `Http`, but a refused stream counts as maybe processed.
+    /// The same as `HttpTimed`, and bodies of 100 KB are kept for a replay.
+    HttpBulk,
+    /// The same as `HttpTimed`, but a refused stream counts as maybe processed.
     HttpDistrusting,
     /// The gRPC forms of the layers; one method is idempotent.
     Grpc,
@@ -119,23 +120,20 @@ impl Client {
                 stacked!(RetryLayer::new_for_http(), CircuitBreakerLayer::new_for_http(), ClassifyLayer::new_for_http())
             }
             Stack::HttpBulk => stacked!(
-                RetryLayer::new_for_http().max_replay_bytes(128 * 1024),
+                RetryLayer::new_for_http().attempt_timeout(ATTEMPT).max_replay_bytes(128 * 1024),
                 CircuitBreakerLayer::new_for_http(),
                 ClassifyLayer::new_for_http()
             ),
             Stack::HttpTimed => stacked!(
-                RetryLayer::new_for_http().attempt_timeout(Duration::from_secs(5)),
+                RetryLayer::new_for_http().attempt_timeout(ATTEMPT),
                 CircuitBreakerLayer::new_for_http(),
                 ClassifyLayer::new_for_http()
             ),
-            #[cfg(feature = "distrust")]
             Stack::HttpDistrusting => stacked!(
-                RetryLayer::new_for_http().classifier(HttpClassifier::new().distrust_refusals()),
-                CircuitBreakerLayer::new_for_http().classifier(HttpClassifier::new().distrust_refusals()),
-                ClassifyLayer::new(HttpClassifier::new().distrust_refusals())
+                RetryLayer::new_for_http().attempt_timeout(ATTEMPT).distrust_refusals(),
+                CircuitBreakerLayer::new_for_http().distrust_refusals(),
+                ClassifyLayer::new_for_http().distrust_refusals()
             ),
-            #[cfg(not(feature = "distrust"))]
-            Stack::HttpDistrusting => panic!("needs the feature `distrust`"),
             Stack::Grpc => stacked!(
                 RetryLayer::new_for_grpc().idempotent(|head| head.uri.path() == GET_METHOD),
                 CircuitBreakerLayer::new_for_grpc(),

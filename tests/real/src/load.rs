@@ -51,7 +51,7 @@ pub enum Ending {
 pub enum Why {
     CircuitOpen,
     Budget,
-    /// The last attempt found no connection, or all attempts found one that died: the server was not there.
+    /// The last attempt found no connection, or the attempts were used up on a server that was not there.
     Unreachable,
     /// A good head whose body broke off, which no layer can take back.
     Body,
@@ -162,13 +162,22 @@ fn failed(error: &(dyn Error + 'static)) -> Ending {
     } else if kind == Some(GiveUp::Budget) {
         Why::Budget
     } else if verdict.reason() == Reason::CONNECT
-        || (kind == Some(GiveUp::Exhausted) && DEAD.contains(&verdict.reason()))
+        || (kind == Some(GiveUp::Exhausted) && gave_up.is_some_and(met_an_outage))
     {
         Why::Unreachable
     } else {
         Why::Other
     };
     Ending::Failed { why, unprocessed: verdict.is_unprocessed(), text: chain(error) }
+}
+
+/// Whether an attempt of the call ended as one does whose server is down.
+fn met_an_outage(gave_up: &RetryError) -> bool {
+    gave_up.report().history().iter().map(|sending| sending.verdict()).any(|verdict| {
+        verdict.reason() == Reason::CONNECT
+            || DEAD.contains(&verdict.reason())
+            || matches!(verdict.code(), Some(502..=504))
+    })
 }
 
 /// The messages of an error and its sources, with digits masked so that equal failures count together.

@@ -39,7 +39,8 @@ pub(crate) async fn run_all(arguments: &[&str]) -> ExitCode {
             if matches(&row, words) {
                 row.audit = run(&plan, &app).await.unwrap_or_else(|error| panic!("{}: {error}", plan.name()));
                 // A stack that believes HAProxy shows why there is a setting; it is no fault of the stack.
-                let expected = plan.stack == Stack::Http && !is_believed(server, plan.protocol, plan.scenario);
+                let expected =
+                    plan.stack != Stack::HttpDistrusting && !is_believed(server, plan.protocol, plan.scenario);
                 good &= show(&row) || expected;
             }
         }
@@ -89,8 +90,8 @@ fn plans(server: Server, calls: usize) -> Vec<Plan> {
             }
         }
         for scenario in [Scenario::Reload, Scenario::KillProxy, Scenario::KillApp] {
-            let distrust = cfg!(feature = "distrust") && !is_believed(server, protocol, scenario);
-            let stack = if distrust { Stack::HttpDistrusting } else { Plan::stack(scenario) };
+            let distrust = !is_believed(server, protocol, scenario);
+            let stack = if distrust { Stack::HttpDistrusting } else { Stack::HttpTimed };
             for at_once in AT_ONCE {
                 let load = Load { calls, at_once, kinds: MIXED };
                 plans.push(Plan { scenario, load, stack, rounds: 10, ..plan });
@@ -101,7 +102,7 @@ fn plans(server: Server, calls: usize) -> Vec<Plan> {
             let load = Load { calls, at_once: 100, kinds: POSTS };
             let plan = Plan { scenario: Scenario::KillApp, setup, load, rounds: 10, ..plan };
             plans.push(plan);
-            if cfg!(feature = "distrust") && !is_believed(server, protocol, Scenario::KillApp) {
+            if !is_believed(server, protocol, Scenario::KillApp) {
                 plans.push(Plan { stack: Stack::HttpDistrusting, ..plan });
             }
         }
@@ -147,8 +148,8 @@ fn row(plan: &Plan) -> Row {
         add("h2 to the app");
     }
     match stack {
-        Stack::HttpDistrusting => add("refusals distrusted"),
-        Stack::HttpTimed => add("attempt_timeout 5 s"),
+        Stack::HttpDistrusting => add("attempt_timeout 5 s, refusals distrusted"),
+        Stack::HttpTimed | Stack::HttpBulk => add("attempt_timeout 5 s"),
         _ => {}
     }
     Row {

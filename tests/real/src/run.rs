@@ -49,7 +49,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A few thousand calls at most.
+    /// A few thousand calls at most, with all defaults but for a limit of an attempt.
     #[must_use]
     pub const fn short(server: Server, protocol: Protocol, scenario: Scenario) -> Self {
         Self {
@@ -57,22 +57,13 @@ impl Plan {
             setup: Setup { keepalive_requests: None, limit: None, backend_h2: false },
             protocol,
             scenario,
-            stack: Self::stack(scenario),
+            stack: Stack::HttpTimed,
             load: Load { calls: 1_000, at_once: 100, kinds: &[Kind::Get, Kind::Post, Kind::Get, Kind::PostSmall] },
             rounds: match scenario {
                 Scenario::Steady => 0,
                 _ => 2,
             },
             every: Duration::from_millis(300),
-        }
-    }
-
-    /// All defaults, but for a limit of an attempt where the client may hold a request for ever.
-    #[must_use]
-    pub const fn stack(scenario: Scenario) -> Stack {
-        match scenario {
-            Scenario::KillProxy => Stack::HttpTimed,
-            _ => Stack::Http,
         }
     }
 

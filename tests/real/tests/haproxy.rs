@@ -55,7 +55,6 @@ async fn dead_backend() {
 }
 
 /// Over HTTP/2, HAProxy also refuses streams that its server was processing when it died: its word must not be taken.
-#[cfg(feature = "distrust")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_backend_when_refusals_are_distrusted() {
     assert_all([Protocol::H2c, Protocol::H2Tls].into_iter().flat_map(|protocol| {
