@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
+use crate::invalid_setting::{InvalidSetting, ensure, valid};
+
 /// How long to wait before the next attempt, or before an open circuit is probed again.
 ///
 /// ```
@@ -48,9 +50,14 @@ impl Backoff {
     #[must_use]
     #[track_caller]
     pub fn exponential(first: Duration, max: Duration) -> Self {
-        assert!(!first.is_zero(), "Backoff: the first wait must be longer than {first:?}");
-        assert!(first <= max, "Backoff: the first wait, {first:?}, is longer than the longest, {max:?}");
-        Self { first, factor: 2.0, max, jitter: Jitter::Full }
+        valid(Self::try_exponential(first, max))
+    }
+
+    /// [`exponential`](Self::exponential), with an error in place of a panic.
+    pub fn try_exponential(first: Duration, max: Duration) -> Result<Self, InvalidSetting> {
+        ensure!(!first.is_zero(), "Backoff: the first wait must not be zero");
+        ensure!(first <= max, "Backoff: the first wait, {first:?}, is longer than the longest, {max:?}");
+        Ok(Self { first, factor: 2.0, max, jitter: Jitter::Full })
     }
 
     /// The same wait every time, without jitter.
@@ -72,10 +79,15 @@ impl Backoff {
     /// If `factor` is below 1 or not finite.
     #[must_use]
     #[track_caller]
-    pub fn factor(mut self, factor: f64) -> Self {
-        assert!(factor.is_finite() && factor >= 1.0, "Backoff: the factor must be at least 1, but is {factor}");
+    pub fn factor(self, factor: f64) -> Self {
+        valid(self.try_factor(factor))
+    }
+
+    /// [`factor`](Self::factor), with an error in place of a panic.
+    pub fn try_factor(mut self, factor: f64) -> Result<Self, InvalidSetting> {
+        ensure!(factor.is_finite() && factor >= 1.0, "Backoff: the factor must be at least 1, but is {factor}");
         self.factor = factor;
-        self
+        Ok(self)
     }
 
     /// How much of each wait is left to chance.

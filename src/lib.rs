@@ -130,6 +130,7 @@ pub mod breaker;
 pub mod classify;
 mod cut;
 mod deadline;
+mod invalid_setting;
 pub mod retry;
 mod sync;
 
@@ -137,6 +138,7 @@ mod sync;
 pub use breaker::CircuitBreakerLayer;
 #[doc(inline)]
 pub use classify::ClassifyLayer;
+pub use invalid_setting::InvalidSetting;
 #[doc(inline)]
 pub use retry::RetryLayer;
 

@@ -19,6 +19,7 @@ use tower::{Layer, Service, service_fn};
 use tower_rampart::CircuitBreakerLayer;
 use tower_rampart::breaker::{State, Window, partition};
 use tower_rampart::classify::HttpClassifier;
+use tower_rampart::retry::Deadline;
 
 use self::counting::COUNT;
 
@@ -41,7 +42,12 @@ fn count<S: Service<Request<u16>>>(service: &mut S, request: Request<u16>) -> u6
 }
 
 fn request(status: u16, tenant: &HeaderValue) -> Request<u16> {
-    Request::get("http://upstream.example/").header("x-tenant-id", tenant).extension(7_u64).body(status).unwrap()
+    Request::get("http://upstream.example/")
+        .header("x-tenant-id", tenant)
+        .extension(7_u64)
+        .extension(Deadline::within(Duration::from_secs(60)))
+        .body(status)
+        .unwrap()
 }
 
 fn closed<P: partition::Partition<Request<u16>> + Clone>(layer: CircuitBreakerLayer<HttpClassifier, P>) {

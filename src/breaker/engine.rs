@@ -439,14 +439,15 @@ mod tests {
 
     use super::*;
     use crate::breaker::settings::Settings;
+    use crate::invalid_setting::valid;
 
     const AT_ONCE: Opening = Opening { now: 0, hint: None };
 
     fn rules() -> Rules {
         let mut settings = Settings::default();
-        settings.set_open_for(Duration::from_millis(1).into());
-        settings.set_half_open(2, 2);
-        settings.set_probe_lease(Duration::from_millis(1));
+        valid(settings.set_open_for(Duration::from_millis(1).into()));
+        valid(settings.set_half_open(2, 2));
+        valid(settings.set_probe_lease(Duration::from_millis(1)));
         settings.policy().rules
     }
 

@@ -45,6 +45,7 @@ impl<K> Handle<K> {
     ///
     /// If the capacity is 0.
     #[must_use]
+    #[track_caller]
     pub fn subscribe(&self, capacity: usize) -> Events {
         self.registry.listeners().subscribe(capacity)
     }
@@ -99,6 +100,35 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
     /// use.
     pub fn iter(&self) -> impl Iterator<Item = CircuitBreaker> + use<K> {
         self.registry.cells().into_iter().map(CircuitBreaker::new)
+    }
+
+    /// The breakers of keys with their keys, in no order. The default and the overflow breaker have none.
+    pub fn iter_keyed(&self) -> impl Iterator<Item = (K, CircuitBreaker)> + use<K> {
+        self.registry.keyed_cells().into_iter().map(|(key, cell)| (key, CircuitBreaker::new(cell)))
+    }
+
+    /// Forgets the breaker of a key, whatever its state, for example when a tenant is gone for good. False if the key has
+    /// none. With an [outer](super::partition::Nested::Outer) key the breakers of all its inner keys go too.
+    ///
+    /// Later calls get a new breaker, which begins as set in the layer. Those in flight, and a [`CircuitBreaker`] that is
+    /// still held, go on with the old one, which is [disabled](CircuitBreaker::disable): it admits every call and counts
+    /// none.
+    ///
+    /// ```
+    /// use tower_rampart::CircuitBreakerLayer;
+    /// use tower_rampart::breaker::{State, partition};
+    ///
+    /// let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::by(|id: &u64| *id));
+    /// let breakers = layer.handle();
+    /// breakers.force_open(&7);
+    /// assert!(breakers.remove(&7));
+    /// assert_eq!((breakers.state(&7), breakers.len()), (State::Closed, 0));
+    /// ```
+    pub fn remove(&self, key: &K) -> bool {
+        let removed = self.registry.remove(key);
+        // Not under the lock of the registry: a subscriber may look at it.
+        removed.iter().for_each(|cell| cell.set_mode(Mode::Disabled));
+        !removed.is_empty()
     }
 
     /// The state of a key's breaker. A key that has none would be let through: closed.

@@ -33,9 +33,12 @@ impl Labels {
     }
 }
 
-/// Without the quotes of a string.
+/// What `Debug` writes of a string, without the quotes. They stay where the text would pass for a label of our own.
 pub(super) fn bare(text: &str) -> &str {
-    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(DEFAULT | OVERFLOW) | None => text,
+        Some(bare) => bare,
+    }
 }
 
 #[cfg(test)]
@@ -57,6 +60,20 @@ mod tests {
         assert_eq!(&*labels.of(&secret), "Sensitive");
         assert_eq!(&*labels.of(&""), "");
         assert_eq!(labels.of(&"ü".repeat(65)).chars().count(), 65);
+    }
+
+    #[test]
+    fn a_key_that_spells_a_label_of_our_own_is_told_apart() {
+        use crate::breaker::partition::Nested;
+
+        let labels = Labels::new(false);
+        assert_eq!(&*labels.of(&"(default)"), r#""(default)""#);
+        assert_eq!(&*labels.of(&HeaderValue::from_static("(overflow)")), r#""(overflow)""#);
+        assert_eq!(&*labels.of(&r#""(default)""#), r#"\"(default)\""#);
+        assert_eq!(&*labels.of(&"(other)"), "(other)");
+        let inner = |key| labels.of(&Nested::Inner("host", key));
+        assert_eq!((&*inner(None), &*inner(Some("(default)"))), ("host/(default)", r#"host/"(default)""#));
+        assert_eq!(&*labels.of(&Nested::<_, &str>::Outer("(overflow)")), r#""(overflow)""#);
     }
 
     #[test]

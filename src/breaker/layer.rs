@@ -1,3 +1,5 @@
+mod try_settings;
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,7 +13,8 @@ use super::service::CircuitBreakerService;
 use super::settings::Settings;
 use super::{Abandoned, CircuitBreaker, Handle, Mode, Window};
 use crate::backoff::Backoff;
-use crate::classify::{GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
+use crate::classify::{DistrustRefusals, GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
+use crate::invalid_setting::valid;
 
 /// Stops calling an upstream that fails, and probes whether it is well again.
 ///
@@ -38,6 +41,9 @@ use crate::classify::{GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
 /// | [`max_partitions`](Self::max_partitions) | 65,536 |
 /// | [`redact_labels`](Self::redact_labels) | no |
 /// | [`judge_body`](Self::judge_body) | no: the head of a response decides |
+///
+/// A setting that makes no sense panics at the line that sets it. Each has a form that begins with `try_` and returns
+/// [`InvalidSetting`](super::InvalidSetting) in place of the panic, for values that come from outside.
 ///
 /// # State
 ///
@@ -160,8 +166,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If the name is empty.
     #[must_use]
+    #[track_caller]
     pub fn name(self, name: &str) -> Self {
-        self.set(|settings| settings.set_name(name))
+        valid(self.try_name(name))
     }
 
     /// Puts these partitions within others, as tenants within a host: each key of `outer` has a breaker of its own around
@@ -205,11 +212,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If the share is not over 0 and at most 1, or if the partitions are within others already.
     #[must_use]
+    #[track_caller]
     pub fn within<Q: Keyed>(self, outer: Q, share: f64) -> CircuitBreakerLayer<C, Within<P, Q>, J, R> {
-        let Self { classifier, partition, scope, requests, mut settings, registry: _ } = self;
-        settings.set_share(share);
-        let partition = Within { inner: partition, outer };
-        CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry: Shared::default() }
+        valid(self.try_within(outer, share))
     }
 
     /// A breaker [around others](Self::within) opens only if at least this many of them had calls lately. 3 if not set.
@@ -218,8 +223,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If it is below 2.
     #[must_use]
+    #[track_caller]
     pub fn minimum_children(self, children: u32) -> Self {
-        self.set(|settings| settings.set_minimum_children(children))
+        valid(self.try_minimum_children(children))
     }
 
     /// Judges by another classifier.
@@ -227,6 +233,25 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, P, J, R> {
         let Self { classifier: _, partition, scope, requests, settings, registry: _ } = self;
         CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry: Shared::default() }
+    }
+
+    /// Takes a request whose stream was refused for one that may have been processed: see [`DistrustRefusals`], which says
+    /// where that is needed. What the breaker learns from a refused stream stays the same.
+    ///
+    /// ```
+    /// use tower_rampart::CircuitBreakerLayer;
+    ///
+    /// let behind_haproxy = CircuitBreakerLayer::new_for_http().distrust_refusals();
+    /// # let _ = behind_haproxy;
+    /// ```
+    #[must_use]
+    pub fn distrust_refusals(self) -> Self
+    where
+        C: DistrustRefusals,
+    {
+        let Self { classifier, partition, scope, requests, settings, registry: _ } = self;
+        let (classifier, registry) = (classifier.distrust_refusals(), Shared::default());
+        Self { classifier, partition, scope, requests, settings, registry }
     }
 
     /// Learns from a success only when its body has ended, and from how: see [the table](crate::classify::body). For
@@ -264,8 +289,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If a minimum has been set that is larger than this window of calls.
     #[must_use]
+    #[track_caller]
     pub fn window(self, window: Window) -> Self {
-        self.set(|settings| settings.set_window(window))
+        valid(self.try_window(window))
     }
 
     /// Opens when at least this share of the calls in the window has failed or was throttled; 1 means all of them.
@@ -274,8 +300,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If the rate is not over 0 and at most 1.
     #[must_use]
+    #[track_caller]
     pub fn failure_rate(self, rate: f64) -> Self {
-        self.set(|settings| settings.set_failure_rate(rate))
+        valid(self.try_failure_rate(rate))
     }
 
     /// Opens by a rate only when there are at least this many calls in the window.
@@ -284,8 +311,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If it is 0, or larger than a window of calls that has been set.
     #[must_use]
+    #[track_caller]
     pub fn minimum_calls(self, calls: u32) -> Self {
-        self.set(|settings| settings.set_minimum_calls(calls))
+        valid(self.try_minimum_calls(calls))
     }
 
     /// Also opens when at least this share of the calls in the window took longer than `limit`. Calls that are dropped
@@ -295,8 +323,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If the limit is zero or the rate is not over 0 and at most 1.
     #[must_use]
+    #[track_caller]
     pub fn slow_calls(self, limit: Duration, rate: f64) -> Self {
-        self.set(|settings| settings.set_slow_calls(limit, rate))
+        valid(self.try_slow_calls(limit, rate))
     }
 
     /// Also opens after this many failures in a row, whatever the minimum. A throttled call neither adds to the row nor
@@ -306,8 +335,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If it is 0, or more than 16,383.
     #[must_use]
+    #[track_caller]
     pub fn consecutive_failures(self, failures: u32) -> Self {
-        self.set(|settings| settings.set_consecutive_failures(failures))
+        valid(self.try_consecutive_failures(failures))
     }
 
     /// How long it stays open before it is probed: a time, or a [`Backoff`] that grows each time the probes fail and
@@ -317,8 +347,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If the first time is zero.
     #[must_use]
+    #[track_caller]
     pub fn open_for(self, open_for: impl Into<Backoff>) -> Self {
-        self.set(|settings| settings.set_open_for(open_for.into()))
+        valid(self.try_open_for(open_for))
     }
 
     /// Stays open for as long as the server asks in the answer that opens it (`Retry-After` and the like), but not longer
@@ -328,8 +359,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If `longest` is zero.
     #[must_use]
+    #[track_caller]
     pub fn open_as_asked(self, longest: Duration) -> Self {
-        self.set(|settings| settings.set_longest_hint(longest))
+        valid(self.try_open_as_asked(longest))
     }
 
     /// Lets `probes` calls at once through while half-open; `successes` of them close it, and one failed or throttled
@@ -339,8 +371,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If one of them is 0, or if there are more successes than probes, which most likely means that the two are swapped.
     #[must_use]
+    #[track_caller]
     pub fn half_open(self, probes: u32, successes: u32) -> Self {
-        self.set(|settings| settings.set_half_open(probes, successes))
+        valid(self.try_half_open(probes, successes))
     }
 
     /// How long a probe may keep others out. When that time is over another is let through; the late one still counts if
@@ -350,8 +383,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If the lease is zero.
     #[must_use]
+    #[track_caller]
     pub fn probe_lease(self, lease: Duration) -> Self {
-        self.set(|settings| settings.set_probe_lease(lease))
+        valid(self.try_probe_lease(lease))
     }
 
     /// Does not close as soon as the probes have succeeded, but first lets these shares of the calls through, one after the
@@ -369,8 +403,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If there is no share, one is below a millionth or over 1, or they shrink, or if `calls` is 0.
     #[must_use]
+    #[track_caller]
     pub fn ramp(self, shares: &[f64], calls: u32) -> Self {
-        self.set(|settings| settings.set_ramp(shares, calls))
+        valid(self.try_ramp(shares, calls))
     }
 
     /// What the breaker learns from calls that are dropped before they end.
@@ -414,8 +449,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// If it is 0.
     #[must_use]
+    #[track_caller]
     pub fn max_partitions(self, partitions: usize) -> Self {
-        self.set(|settings| settings.set_max_partitions(partitions))
+        valid(self.try_max_partitions(partitions))
     }
 
     /// Whether errors and telemetry show a short keyed hash in place of a key.

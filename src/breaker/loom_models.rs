@@ -23,6 +23,7 @@ use super::settings::Settings;
 use super::window::{Counts, Kind, Outcome, Recorder, Shape};
 use super::{State, Window};
 use crate::classify::Health;
+use crate::invalid_setting::valid;
 
 const FAILURE: Ending = Ending::Judged(Health::Failure, None);
 const SUCCESS: Ending = Ending::Judged(Health::Success, None);
@@ -54,9 +55,9 @@ fn grant(cell: &Arc<Cell>) -> Grant {
 /// Fails once, and is due to be probed.
 fn tripped(probes: u32, successes: u32) -> Arc<Cell> {
     let cell = cell(|settings| {
-        settings.set_window(Window::count(1));
-        settings.set_open_for(SECOND.into());
-        settings.set_half_open(probes, successes);
+        valid(settings.set_window(Window::count(1)));
+        valid(settings.set_open_for(SECOND.into()));
+        valid(settings.set_half_open(probes, successes));
     });
     cell.settle(grant(&cell), None, FAILURE);
     assert_eq!(cell.state(), State::Open);
@@ -75,9 +76,9 @@ fn both(one: impl FnOnce() + 'static, other: impl FnOnce() + 'static) {
 fn loom_concurrent_failures_trip_once() {
     model(|| {
         let cell = cell(|settings| {
-            settings.set_window(Window::count(3));
-            settings.set_minimum_calls(2);
-            settings.set_failure_rate(1.0);
+            valid(settings.set_window(Window::count(3)));
+            valid(settings.set_minimum_calls(2));
+            valid(settings.set_failure_rate(1.0));
         });
         let fail = |cell: Arc<Cell>| move || cell.settle(grant(&cell), None, FAILURE);
         both(fail(cell.clone()), fail(cell.clone()));
@@ -89,9 +90,9 @@ fn loom_concurrent_failures_trip_once() {
 fn loom_a_success_that_completes_the_minimum_opens_unless_the_failure_does() {
     loom::model(|| {
         let cell = cell(|settings| {
-            settings.set_window(Window::count(3));
-            settings.set_minimum_calls(2);
-            settings.set_failure_rate(0.5);
+            valid(settings.set_window(Window::count(3)));
+            valid(settings.set_minimum_calls(2));
+            valid(settings.set_failure_rate(0.5));
         });
         let end = |cell: Arc<Cell>, ending| move || cell.settle(grant(&cell), None, ending);
         both(end(cell.clone(), FAILURE), end(cell.clone(), SUCCESS));
@@ -102,7 +103,7 @@ fn loom_a_success_that_completes_the_minimum_opens_unless_the_failure_does() {
 #[test]
 fn loom_concurrent_failures_in_a_row_trip_once() {
     model(|| {
-        let cell = cell(|settings| settings.set_consecutive_failures(2));
+        let cell = cell(|settings| valid(settings.set_consecutive_failures(2)));
         // Both begin after the first has been counted, which begins the row.
         let grants = [grant(&cell), grant(&cell)];
         cell.settle(grant(&cell), None, SUCCESS);
@@ -149,7 +150,7 @@ fn loom_a_stale_permit_does_not_reach_the_next_window() {
     for window in [Window::count(2), Window::time(60 * SECOND).buckets(2)] {
         model(move || {
             let cell = cell(|settings| {
-                settings.set_window(window);
+                valid(settings.set_window(window));
             });
             let stale = grant(&cell);
             let late = cell.clone();
@@ -169,7 +170,7 @@ fn loom_a_stale_permit_does_not_reach_the_next_window() {
 #[test]
 fn loom_a_stale_permit_does_not_reach_a_window_in_a_later_bucket() {
     model(|| {
-        let cell = cell(|settings| settings.set_window(Window::time(2 * SECOND).buckets(2)));
+        let cell = cell(|settings| valid(settings.set_window(Window::time(2 * SECOND).buckets(2))));
         let stale = grant(&cell);
         // The stale recorder has to move the window on, while it is emptied.
         cell.clock().set(SECOND);
@@ -266,7 +267,7 @@ fn loom_counters_and_slots_agree_when_recorders_lap_each_other() {
 #[test]
 fn loom_a_retired_cell_loses_no_call() {
     model(|| {
-        let cell = cell(|settings| settings.set_window(Window::count(4)));
+        let cell = cell(|settings| valid(settings.set_window(Window::count(4))));
         // The map's own.
         let holders = Arc::new(AtomicUsize::new(1));
         let counted = Arc::new(AtomicUsize::new(0));

@@ -16,6 +16,7 @@
 //!   So an upstream that hangs opens a breaker with all defaults under a retry layer with an attempt timeout.
 //! - What a call teaches counts for the stretch of time it was let in. A probe of an earlier outage closes nothing.
 //! - A probe holds its place only for a while, and one that a time limit cuts fails at once. No probe that hangs or gets lost keeps a healthy upstream shut out.
+//! - A breaker that is open past its time reads as half-open before a call has come: the next one is a probe.
 //! - The rates are looked at with every outcome, so that one of exactly the limit opens at once.
 //! - A closed breaker takes no lock and allocates nothing, and reads the clock only if a setting asks for it: a window of
 //!   time or slow calls.
@@ -72,3 +73,4 @@ pub use self::snapshot::Snapshot;
 pub use self::state::{Cause, Mode, State};
 pub use self::watch::{Event, Events, Watch};
 pub use self::window::Window;
+pub use crate::invalid_setting::InvalidSetting;

@@ -4,7 +4,8 @@
 //! [`max_partitions`](crate::CircuitBreakerLayer::max_partitions) are in use, new keys share `(overflow)`.
 //!
 //! The label of a partition, in errors and telemetry, is what [`Debug`] writes of its key: a sensitive `HeaderValue`
-//! stays unseen, and [`redact_labels`](crate::CircuitBreakerLayer::redact_labels) hides the others.
+//! stays unseen, and [`redact_labels`](crate::CircuitBreakerLayer::redact_labels) hides the others. A host is written in
+//! lower case. A key that spells `(default)` or `(overflow)` is written in quotes.
 
 mod host;
 
@@ -19,6 +20,7 @@ use papaya::Equivalent;
 
 pub use self::host::{ByHost, Host, host};
 use super::label::{DEFAULT, bare};
+use crate::invalid_setting::{InvalidSetting, valid};
 
 /// What the keys of a partition are, known before any request is.
 pub trait Keyed {
@@ -128,7 +130,7 @@ pub struct Within<P, Q> {
     pub(super) outer: Q,
 }
 
-/// The key of partitions [within](crate::CircuitBreakerLayer::within) others.
+/// The key of partitions [within](crate::CircuitBreakerLayer::within) others. No other kind will come.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Nested<O, I> {
     /// The breaker around all those of this key.
@@ -163,10 +165,16 @@ pub struct ByOptional<F, K>(F, PhantomData<fn() -> K>);
 ///
 /// If this is not the name of a header.
 #[must_use]
+#[track_caller]
 pub fn header(name: &str) -> ByHeader {
+    valid(try_header(name))
+}
+
+/// [`header`], with an error in place of a panic.
+pub fn try_header(name: &str) -> Result<ByHeader, InvalidSetting> {
     match HeaderName::try_from(name) {
-        Ok(name) => ByHeader(name),
-        Err(_) => panic!("partition::header: {name:?} is not the name of a header"),
+        Ok(name) => Ok(ByHeader(name)),
+        Err(_) => Err(InvalidSetting::new(format!("partition::header: {name:?} is not the name of a header"))),
     }
 }
 

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use crate::invalid_setting::{InvalidSetting, ensure};
+
 /// How calls come back after the probes have succeeded: a growing share of them, step by step.
 #[derive(Clone, Debug)]
 pub(super) struct Ramp {
@@ -31,16 +33,16 @@ pub(super) enum Progress {
 const WHOLE: u32 = 1_000_000;
 
 impl Ramp {
-    pub(super) fn new(shares: &[f64], calls: u32) -> Self {
-        assert!(!shares.is_empty(), "ramp: there must be at least one share, but are {shares:?}");
-        assert!(
+    pub(super) fn new(shares: &[f64], calls: u32) -> Result<Self, InvalidSetting> {
+        ensure!(!shares.is_empty(), "ramp: there must be at least one share, but are {shares:?}");
+        ensure!(
             shares.iter().all(|share| *share >= 1.0 / f64::from(WHOLE) && *share <= 1.0),
             "ramp: every share must lie between a millionth and 1, but they are {shares:?}"
         );
-        assert!(shares.is_sorted(), "ramp: the shares must not shrink, but are {shares:?}");
-        assert!(calls >= 1, "ramp: the calls of a step must be at least 1, but are {calls}");
+        ensure!(shares.is_sorted(), "ramp: the shares must not shrink, but are {shares:?}");
+        ensure!(calls >= 1, "ramp: the calls of a step must be at least 1, but are {calls}");
         let millionths = |share: &f64| (share * f64::from(WHOLE)).round() as u32;
-        Self { shares: shares.iter().map(millionths).collect(), calls, failure_rate: 1.0 }
+        Ok(Self { shares: shares.iter().map(millionths).collect(), calls, failure_rate: 1.0 })
     }
 
     /// The rate is set in another place, and may be set later.

@@ -173,6 +173,34 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         Some(cell)
     }
 
+    /// Takes the breaker of a key, and all within it, out of use.
+    pub(super) fn remove(&self, key: &K) -> Vec<Arc<Cell>> {
+        let guard = self.cells.guard();
+        // The keys' own code, `Eq` and `Hash`, may panic: a poisoned lock is taken all the same.
+        let _changes = self.changes();
+        let Some(cell) = self.cells.remove(key, &guard) else { return Vec::new() };
+        let mut removed = vec![cell.clone()];
+        if cell.family().is_some() {
+            for (inner, cell) in self.cells.iter(&guard) {
+                if matches!((self.place)(inner), Place::Within(outer) if outer == *key) {
+                    self.cells.remove(inner, &guard);
+                    removed.push(cell.clone());
+                }
+            }
+        }
+        removed
+    }
+
+    /// All breakers of keys.
+    pub(super) fn keyed_cells(&self) -> Vec<(K, Arc<Cell>)> {
+        let guard = self.cells.guard();
+        let cells = self.cells.iter(&guard).map(|(key, cell)| (key.clone(), cell.clone()));
+        let cells: Vec<_> = cells.collect();
+        // As in `cells`, once for all.
+        fence(Ordering::SeqCst);
+        cells.into_iter().filter(|(_, cell)| !cell.is_gone()).collect()
+    }
+
     /// All breakers in use.
     pub(super) fn cells(&self) -> Vec<Arc<Cell>> {
         let guard = self.cells.guard();
@@ -295,6 +323,7 @@ mod tests {
     use crate::breaker::engine::Attempt;
     use crate::breaker::partition::{self, ByHeader};
     use crate::breaker::settings::Settings;
+    use crate::invalid_setting::valid;
     use http::HeaderValue;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -302,7 +331,7 @@ mod tests {
 
     fn registry(max_partitions: usize, mode: Mode) -> Registry<HeaderValue> {
         let mut settings = Settings::default();
-        settings.set_max_partitions(max_partitions);
+        valid(settings.set_max_partitions(max_partitions));
         settings.set_mode(mode);
         Registry::new(&settings, true, |_| Place::Alone)
     }

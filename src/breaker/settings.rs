@@ -9,6 +9,7 @@ use super::streak;
 use super::window::{Counts, Kind, Shape};
 use super::{Cause, Mode, Window};
 use crate::backoff::Backoff;
+use crate::invalid_setting::{InvalidSetting, ensure};
 
 /// Everything that can be set, each checked where it is set.
 #[derive(Clone, Debug)]
@@ -102,71 +103,82 @@ impl Default for Settings {
 }
 
 impl Settings {
-    pub(super) fn set_name(&mut self, name: &str) {
-        assert!(!name.is_empty(), "name: must not be empty, but is {name:?}");
+    pub(super) fn set_name(&mut self, name: &str) -> Result<(), InvalidSetting> {
+        ensure!(!name.is_empty(), "name: must not be empty, but is {name:?}");
         self.name = name.into();
+        Ok(())
     }
 
-    pub(super) fn set_window(&mut self, window: Window) {
-        check_minimum(window, self.minimum_calls);
+    pub(super) fn set_window(&mut self, window: Window) -> Result<(), InvalidSetting> {
+        check_minimum(window, self.minimum_calls)?;
         self.window = window;
+        Ok(())
     }
 
-    pub(super) fn set_minimum_calls(&mut self, calls: u32) {
-        assert!(calls >= 1, "minimum_calls: must be at least 1, but is {calls}");
-        check_minimum(self.window, Some(calls));
+    pub(super) fn set_minimum_calls(&mut self, calls: u32) -> Result<(), InvalidSetting> {
+        ensure!(calls >= 1, "minimum_calls: must be at least 1, but is {calls}");
+        check_minimum(self.window, Some(calls))?;
         self.minimum_calls = Some(calls);
+        Ok(())
     }
 
-    pub(super) fn set_failure_rate(&mut self, rate: f64) {
-        check_rate("failure_rate", rate);
+    pub(super) fn set_failure_rate(&mut self, rate: f64) -> Result<(), InvalidSetting> {
+        check_rate("failure_rate", rate)?;
         self.failure_rate = rate;
+        Ok(())
     }
 
-    pub(super) fn set_slow_calls(&mut self, limit: Duration, rate: f64) {
-        assert!(!limit.is_zero(), "slow_calls: the limit must be longer than {limit:?}");
-        check_rate("slow_calls", rate);
+    pub(super) fn set_slow_calls(&mut self, limit: Duration, rate: f64) -> Result<(), InvalidSetting> {
+        ensure!(!limit.is_zero(), "slow_calls: the limit must be longer than {limit:?}");
+        check_rate("slow_calls", rate)?;
         self.slow_calls = Some(SlowCalls { limit, rate });
+        Ok(())
     }
 
-    pub(super) fn set_consecutive_failures(&mut self, failures: u32) {
-        assert!(failures >= 1, "consecutive_failures: must be at least 1, but is {failures}");
-        assert!(
+    pub(super) fn set_consecutive_failures(&mut self, failures: u32) -> Result<(), InvalidSetting> {
+        ensure!(failures >= 1, "consecutive_failures: must be at least 1, but is {failures}");
+        ensure!(
             failures <= streak::COUNT_MAX,
             "consecutive_failures: must be at most {}, but is {failures}",
             streak::COUNT_MAX
         );
         self.consecutive_failures = Some(failures);
+        Ok(())
     }
 
-    pub(super) fn set_open_for(&mut self, open_for: Backoff) {
+    pub(super) fn set_open_for(&mut self, open_for: Backoff) -> Result<(), InvalidSetting> {
         let first = open_for.ceiling(0);
-        assert!(!first.is_zero(), "open_for: must be longer than {first:?}");
+        ensure!(!first.is_zero(), "open_for: must be longer than {first:?}");
         self.open_for = open_for;
+        Ok(())
     }
 
-    pub(super) fn set_longest_hint(&mut self, longest: Duration) {
-        assert!(!longest.is_zero(), "open_as_asked: the longest time must be longer than {longest:?}");
+    pub(super) fn set_longest_hint(&mut self, longest: Duration) -> Result<(), InvalidSetting> {
+        ensure!(!longest.is_zero(), "open_as_asked: the longest time must be longer than {longest:?}");
         self.longest_hint = Some(longest);
+        Ok(())
     }
 
-    pub(super) fn set_half_open(&mut self, probes: u32, successes: u32) {
-        assert!(probes >= 1, "half_open: the probes must be at least 1, but are {probes}");
-        assert!(successes >= 1, "half_open: the successes must be at least 1, but are {successes}");
-        assert!(
+    pub(super) fn set_half_open(&mut self, probes: u32, successes: u32) -> Result<(), InvalidSetting> {
+        ensure!(probes >= 1, "half_open: the probes must be at least 1, but are {probes}");
+        ensure!(successes >= 1, "half_open: the successes must be at least 1, but are {successes}");
+        ensure!(
             successes <= probes,
             "half_open: more successes required, {successes}, than there are probes, {probes}; are the two swapped?"
         );
         (self.probes, self.successes) = (probes, successes);
+        Ok(())
     }
 
-    pub(super) fn set_probe_lease(&mut self, lease: Duration) {
-        assert!(!lease.is_zero(), "probe_lease: must be longer than {lease:?}");
+    pub(super) fn set_probe_lease(&mut self, lease: Duration) -> Result<(), InvalidSetting> {
+        ensure!(!lease.is_zero(), "probe_lease: must be longer than {lease:?}");
         self.probe_lease = lease;
+        Ok(())
     }
 
-    pub(super) fn set_ramp(&mut self, shares: &[f64], calls: u32) {
-        self.ramp = Some(Ramp::new(shares, calls));
+    pub(super) fn set_ramp(&mut self, shares: &[f64], calls: u32) -> Result<(), InvalidSetting> {
+        self.ramp = Some(Ramp::new(shares, calls)?);
+        Ok(())
     }
 
     pub(super) fn set_abandoned(&mut self, abandoned: Abandoned) {
@@ -177,24 +189,27 @@ impl Settings {
         self.mode = mode;
     }
 
-    pub(super) fn set_max_partitions(&mut self, partitions: usize) {
-        assert!(partitions >= 1, "max_partitions: must be at least 1, but is {partitions}");
+    pub(super) fn set_max_partitions(&mut self, partitions: usize) -> Result<(), InvalidSetting> {
+        ensure!(partitions >= 1, "max_partitions: must be at least 1, but is {partitions}");
         self.max_partitions = partitions;
+        Ok(())
     }
 
     pub(super) fn set_redact_labels(&mut self, redact: bool) {
         self.redact_labels = redact;
     }
 
-    pub(super) fn set_share(&mut self, share: f64) {
-        check_rate("within", share);
-        assert!(self.share.is_none(), "within: partitions nest once, but this is a second time, with {share}");
+    pub(super) fn set_share(&mut self, share: f64) -> Result<(), InvalidSetting> {
+        check_rate("within", share)?;
+        ensure!(self.share.is_none(), "within: partitions nest once, but this is a second time, with {share}");
         self.share = Some(share);
+        Ok(())
     }
 
-    pub(super) fn set_minimum_children(&mut self, children: u32) {
-        assert!(children >= 2, "minimum_children: must be at least 2, but is {children}");
+    pub(super) fn set_minimum_children(&mut self, children: u32) -> Result<(), InvalidSetting> {
+        ensure!(children >= 2, "minimum_children: must be at least 2, but is {children}");
         self.minimum_children = children;
+        Ok(())
     }
 
     /// For the breakers around others. They have no outcomes of their own, and what all breakers begin as by hand is for
@@ -280,14 +295,16 @@ impl Policy {
     }
 }
 
-fn check_rate(setting: &str, rate: f64) {
-    assert!(rate > 0.0 && rate <= 1.0, "{setting}: the rate must be over 0 and at most 1, but is {rate}");
+fn check_rate(setting: &str, rate: f64) -> Result<(), InvalidSetting> {
+    ensure!(rate > 0.0 && rate <= 1.0, "{setting}: the rate must be over 0 and at most 1, but is {rate}");
+    Ok(())
 }
 
-fn check_minimum(window: Window, minimum: Option<u32>) {
+fn check_minimum(window: Window, minimum: Option<u32>) -> Result<(), InvalidSetting> {
     if let (Kind::Count(calls), Some(minimum)) = (window.kind(), minimum) {
-        assert!(minimum <= calls, "minimum_calls: {minimum} calls never fit into a window of {calls}");
+        ensure!(minimum <= calls, "minimum_calls: {minimum} calls never fit into a window of {calls}");
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -296,7 +313,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn policy(set: impl FnOnce(&mut Settings)) -> Policy {
+    fn policy<R>(set: impl FnOnce(&mut Settings) -> R) -> Policy {
         let mut settings = Settings::default();
         set(&mut settings);
         settings.policy()
@@ -304,10 +321,10 @@ mod tests {
 
     #[test]
     fn rule_8_the_clock_is_read_only_if_a_setting_needs_it() {
-        let reads = |set: fn(&mut Settings)| {
+        fn reads<R>(set: impl FnOnce(&mut Settings) -> R) -> (bool, bool) {
             let policy = policy(set);
             (policy.times_calls(), policy.dates_calls())
-        };
+        }
         assert_eq!(reads(|settings| settings.set_window(Window::count(100))), (false, false));
         assert_eq!(reads(|_| {}), (false, true), "a window of time needs the end of a call");
         assert_eq!(reads(|settings| settings.set_slow_calls(SECOND, 1.0)), (true, true));

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// What a circuit breaker does with calls at the moment.
+/// What a circuit breaker does with calls at the moment. No other state will come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Calls go through and are counted.

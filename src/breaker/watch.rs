@@ -119,6 +119,7 @@ impl Events {
 }
 
 impl Listeners {
+    #[track_caller]
     pub(super) fn subscribe(&self, capacity: usize) -> Events {
         assert!(capacity >= 1, "subscribe: the capacity must be at least 1, but is {capacity}");
         let queue = Arc::new(Queue { capacity, state: Mutex::default() });

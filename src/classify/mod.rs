@@ -145,6 +145,5 @@ pub use self::scope::{HeadOnly, Scope, Tell, WholeBody};
 pub use self::verdict::{Class, Health, Processed, Verdict};
 
 pub(crate) use self::chain::find;
-#[allow(unused_imports)]
 pub(crate) use self::facts::cause;
 pub(crate) use self::request_body_failed::RequestBodyFailed;

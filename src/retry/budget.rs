@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::invalid_setting::{InvalidSetting, ensure, valid};
+
 /// One token, in millionths: whole numbers, so that 0.6 is 0.6 and nothing gets lost by rounding.
 const TOKEN: u64 = 1_000_000;
 
@@ -56,11 +58,16 @@ impl Budget {
     #[must_use]
     #[track_caller]
     pub fn ratio(ratio: f64) -> Self {
-        assert!((0.0..=MAX_RATIO).contains(&ratio), "Budget: the ratio must be from 0 to {MAX_RATIO}, but is {ratio}");
-        // In range by the assertion, and rounded because 0.6 is a little less than 0.6 in binary.
+        valid(Self::try_ratio(ratio))
+    }
+
+    /// [`ratio`](Self::ratio), with an error in place of a panic.
+    pub fn try_ratio(ratio: f64) -> Result<Self, InvalidSetting> {
+        ensure!((0.0..=MAX_RATIO).contains(&ratio), "Budget: the ratio must be from 0 to {MAX_RATIO}, but is {ratio}");
+        // In range by the check, and rounded because 0.6 is a little less than 0.6 in binary.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let deposit = (ratio * TOKEN as f64).round() as u64;
-        Self::new(Bucket { deposit, capacity: 100 * TOKEN, balance: AtomicU64::new(10 * TOKEN) })
+        Ok(Self::new(Bucket { deposit, capacity: 100 * TOKEN, balance: AtomicU64::new(10 * TOKEN) }))
     }
 
     /// Allows every retry.
@@ -90,12 +97,17 @@ impl Budget {
     #[must_use]
     #[track_caller]
     pub fn capacity(self, tokens: u32) -> Self {
-        assert!(tokens > 0, "Budget: the capacity must be at least 1 token, but is {tokens}");
-        self.changed(|bucket| {
+        valid(self.try_capacity(tokens))
+    }
+
+    /// [`capacity`](Self::capacity), with an error in place of a panic.
+    pub fn try_capacity(self, tokens: u32) -> Result<Self, InvalidSetting> {
+        ensure!(tokens > 0, "Budget: the capacity must be at least 1 token, but is {tokens}");
+        Ok(self.changed(|bucket| {
             let capacity = u64::from(tokens) * TOKEN;
             let balance = bucket.balance.load(Ordering::Relaxed).min(capacity);
             Bucket { capacity, balance: AtomicU64::new(balance), ..*bucket }
-        })
+        }))
     }
 
     /// The tokens that are left, or `None` if it is unlimited. For watching: it may change at any moment.

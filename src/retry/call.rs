@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::layer::Shared;
+use super::config::Shared;
 use super::origin::Origin;
 use super::policy::{TimeLeft, was_given_back};
 use super::replay::AttemptPlan;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
 use super::call::{Action, AttemptOutcome, Call};
-use super::layer::Shared;
+use super::config::Shared;
 use super::{Deadline, OnRetry, Replay, Report, TimedOut};
 use crate::BoxError;
 use crate::classify::Classifier;

@@ -2,7 +2,6 @@ use std::fmt;
 use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use http::request::Parts;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::config::{Settings, Shared, TimerCheck};
 use super::origin::PartitionLabel;
 use super::policy::Policy;
 use super::replay::Http;
@@ -20,7 +20,8 @@ use super::{
 };
 use crate::BoxError;
 use crate::backoff::Backoff;
-use crate::classify::{Classifier, GrpcClassifier, HttpClassifier};
+use crate::classify::{Classifier, DistrustRefusals, GrpcClassifier, HttpClassifier};
+use crate::invalid_setting::{InvalidSetting, ensure, valid};
 
 /// Tries a failed call again, where that can help and does no harm.
 ///
@@ -38,6 +39,7 @@ use crate::classify::{Classifier, GrpcClassifier, HttpClassifier};
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest wait that a server can ask for |
 /// | [`max_replay_bytes`](Self::max_replay_bytes) | 65,536 | HTTP: how much of a body is kept for a replay |
 /// | [`idempotent`](Self::idempotent) | see below | what may be sent again although it may have been processed |
+/// | [`distrust_refusals`](Self::distrust_refusals) | no | whether a refused stream may have been processed |
 /// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker rejected is tried again |
 /// | [`on_retry`](Self::on_retry) | none | called for every retry |
 /// | [`on_give_up`](Self::on_give_up) | none | called for every retry that was wanted and not made |
@@ -75,32 +77,6 @@ pub struct RetryLayer<C = HttpClassifier, K = ReplayBodies, N = ()> {
 pub struct Retry<S, C = HttpClassifier, K = ReplayBodies, N = ()> {
     inner: S,
     shared: Arc<Shared<C, K, N>>,
-}
-
-/// What the services that were made together, and their futures, have in common.
-#[derive(Clone, Debug)]
-pub(super) struct Shared<C, K, N> {
-    pub(super) settings: Settings,
-    pub(super) classifier: C,
-    pub(super) replay: K,
-    pub(super) on_retry: N,
-    /// One for all clones, so that a storm is one storm.
-    pub(super) give_ups: Arc<GiveUpLog>,
-    pub(super) timer_check: TimerCheck,
-}
-
-/// Whether a timer has been made already, so that it is known that one can be made.
-#[derive(Debug, Default)]
-pub(super) struct TimerCheck(AtomicBool);
-
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) name: Arc<str>,
-    pub(super) max_attempts: NonZeroU32,
-    pub(super) attempt_timeout: Option<Duration>,
-    pub(super) deadline: Option<Duration>,
-    pub(super) budget: Budget,
-    pub(super) policy: Policy,
 }
 
 impl RetryLayer {
@@ -200,10 +176,15 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// If the name is empty.
     #[must_use]
     #[track_caller]
-    pub fn name(mut self, name: &str) -> Self {
-        assert!(!name.is_empty(), "RetryLayer: the name must not be empty");
+    pub fn name(self, name: &str) -> Self {
+        valid(self.try_name(name))
+    }
+
+    /// [`name`](Self::name), with an error in place of a panic.
+    pub fn try_name(mut self, name: &str) -> Result<Self, InvalidSetting> {
+        ensure!(!name.is_empty(), "RetryLayer: the name must not be empty");
         self.shared.settings.name = name.into();
-        self
+        Ok(self)
     }
 
     /// Tries at most so many times, the first try included. With 1 nothing is retried, copied or buffered, and deadline
@@ -214,12 +195,18 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// If it is 0.
     #[must_use]
     #[track_caller]
-    pub fn max_attempts(mut self, attempts: u32) -> Self {
+    pub fn max_attempts(self, attempts: u32) -> Self {
+        valid(self.try_max_attempts(attempts))
+    }
+
+    /// [`max_attempts`](Self::max_attempts), with an error in place of a panic.
+    pub fn try_max_attempts(mut self, attempts: u32) -> Result<Self, InvalidSetting> {
         let Some(attempts) = NonZeroU32::new(attempts) else {
-            panic!("RetryLayer: max_attempts includes the first try and must be at least 1, but is 0");
+            let message = "RetryLayer: max_attempts includes the first try and must be at least 1, but is 0";
+            return Err(InvalidSetting::new(message.to_owned()));
         };
         self.shared.settings.max_attempts = attempts;
-        self
+        Ok(self)
     }
 
     /// How long to wait before a retry when the server does not say. A plain `Duration` is a fixed wait without jitter.
@@ -245,10 +232,15 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// If it is zero.
     #[must_use]
     #[track_caller]
-    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        assert!(!timeout.is_zero(), "RetryLayer: attempt_timeout must not be zero");
+    pub fn attempt_timeout(self, timeout: Duration) -> Self {
+        valid(self.try_attempt_timeout(timeout))
+    }
+
+    /// [`attempt_timeout`](Self::attempt_timeout), with an error in place of a panic.
+    pub fn try_attempt_timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
+        ensure!(!timeout.is_zero(), "RetryLayer: attempt_timeout must not be zero");
         self.shared.settings.attempt_timeout = Some(timeout);
-        self
+        Ok(self)
     }
 
     /// Ends the call when this time has passed since it began, with all its attempts and waits. A wait that would leave less
@@ -259,10 +251,15 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// If it is zero.
     #[must_use]
     #[track_caller]
-    pub fn deadline(mut self, time: Duration) -> Self {
-        assert!(!time.is_zero(), "RetryLayer: deadline must not be zero");
+    pub fn deadline(self, time: Duration) -> Self {
+        valid(self.try_deadline(time))
+    }
+
+    /// [`deadline`](Self::deadline), with an error in place of a panic.
+    pub fn try_deadline(mut self, time: Duration) -> Result<Self, InvalidSetting> {
+        ensure!(!time.is_zero(), "RetryLayer: deadline must not be zero");
         self.shared.settings.deadline = Some(time);
-        self
+        Ok(self)
     }
 
     /// How many retries there may be for so many calls. Shared by all clones of the layer and of the budget.
@@ -299,6 +296,24 @@ impl<C, K, N> RetryLayer<C, K, N> {
     pub fn classifier<D>(self, classifier: D) -> RetryLayer<D, K, N> {
         let Shared { settings, classifier: _, replay, on_retry, give_ups, timer_check } = self.shared;
         RetryLayer { shared: Shared { settings, classifier, replay, on_retry, give_ups, timer_check } }
+    }
+
+    /// Takes a request whose stream was refused for one that may have been processed: only idempotent requests are then sent
+    /// again. Some proxies refuse streams that the server behind them has processed: see [`DistrustRefusals`].
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new_for_http().distrust_refusals();
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn distrust_refusals(mut self) -> Self
+    where
+        C: DistrustRefusals,
+    {
+        self.shared.classifier = self.shared.classifier.distrust_refusals();
+        self
     }
 
     fn map_replay<L>(self, map: impl FnOnce(K) -> L) -> RetryLayer<C, L, N> {
@@ -477,24 +492,6 @@ where
         let clone = self.inner.clone();
         let service = mem::replace(&mut self.inner, clone);
         ResponseFuture::new(service, Arc::clone(&self.shared), request)
-    }
-}
-
-impl TimerCheck {
-    /// Panics without the time driver of tokio, whose message says how to enable it.
-    #[inline]
-    pub(super) fn run(&self) {
-        if !self.0.load(Ordering::Relaxed) {
-            drop(tokio::time::sleep(Duration::ZERO));
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
-/// A copy may be used on another runtime.
-impl Clone for TimerCheck {
-    fn clone(&self) -> Self {
-        Self::default()
     }
 }
 

@@ -72,6 +72,7 @@
 
 mod budget;
 mod call;
+mod config;
 mod error;
 mod event;
 mod future;

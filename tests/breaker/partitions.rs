@@ -20,6 +20,73 @@ fn by_id() -> ById {
     partition::by((|request: &(u64, Do)| request.0) as fn(&(u64, Do)) -> u64)
 }
 
+#[tokio::test(start_paused = true)]
+async fn every_breaker_of_a_key_is_listed_with_it() {
+    let layer = keyed();
+    let (service, _) = over(&layer);
+    for id in [7, 8, 9] {
+        call_for(&service, id, Do::Succeed).await;
+    }
+    let breakers = layer.handle();
+    breakers.default_partition().force_open();
+    let mut keys: Vec<_> = breakers.iter_keyed().map(|(key, breaker)| (key, breaker.partition().to_owned())).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, [(7, "7".into()), (8, "8".into()), (9, "9".into())]);
+    assert_eq!(breakers.iter().count(), 4, "and the default breaker");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_is_removed_whatever_its_state_and_calls_in_flight_change_nothing() {
+    let layer = keyed();
+    let (service, upstream) = over(&layer);
+    let breakers = layer.handle();
+    let mut in_flight = begin(call_for(&service, 7, Do::FailAfter(SECOND)));
+    assert!(poll_once(in_flight.as_mut()).await.is_pending());
+    let held = breakers.get(&7).unwrap();
+    for _ in 0..4 {
+        call_for(&service, 7, Do::Fail).await;
+    }
+    assert_eq!(breakers.state(&7), State::Open);
+
+    assert!(breakers.remove(&7) && !breakers.remove(&7));
+    assert_eq!((breakers.len(), breakers.get(&7).is_none(), breakers.state(&7)), (0, true, State::Closed));
+    let mut events = breakers.subscribe(10);
+    for _ in 0..3 {
+        call_for(&service, 7, Do::Fail).await;
+    }
+    assert_eq!(in_flight.await, Outcome::Failed("failed late".into()));
+    let new = breakers.get(&7).unwrap().snapshot();
+    assert_eq!((new.state, new.calls, new.generation, upstream.calls()), (State::Closed, 3, 0, 8));
+    assert_eq!((held.mode(), held.snapshot().calls), (Mode::Disabled, 0));
+    for _ in 0..10 {
+        held.try_acquire().unwrap().settle(tower_rampart::classify::Verdict::transient());
+    }
+    assert!(events.try_recv().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_host_takes_its_tenants_along() {
+    use partition::Nested;
+
+    let layer = layer()
+        .partition_by(partition::by(|request: &((u64, u64), Do)| request.0.1))
+        .within(partition::by(|request: &((u64, u64), Do)| request.0.0), 0.5);
+    let (service, _) = over(&layer);
+    for key in [(1, 7), (1, 8), (2, 7)] {
+        call_for(&service, key, Do::Succeed).await;
+    }
+    let breakers = layer.handle();
+    assert!(breakers.remove(&Nested::Inner(1, Some(7))));
+    assert_eq!(breakers.len(), 4);
+    call_for(&service, (1, 7), Do::Succeed).await;
+    assert!(breakers.remove(&Nested::Outer(1)));
+    let mut left: Vec<_> = breakers.iter().map(|breaker| breaker.partition().to_owned()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["2", "2/7"]);
+    call_for(&service, (1, 7), Do::Fail).await;
+    assert_eq!(breakers.get(&Nested::Inner(1, Some(7))).unwrap().snapshot().calls, 1);
+}
+
 fn keyed() -> Breakers<ById> {
     layer().window(Window::count(4)).open_for(10 * SECOND).partition_by(by_id())
 }
@@ -222,7 +289,7 @@ async fn hosts_come_from_the_uri_else_from_the_header_in_any_case() {
         get("/relative").header("host", "one.example").body(()).unwrap(),
         get("http://one.example:8080/").body(()).unwrap(),
     ];
-    assert_eq!(labels_after(partition::host(), requests).await, ["One.example", "one.example:8080"]);
+    assert_eq!(labels_after(partition::host(), requests).await, ["one.example", "one.example:8080"]);
 }
 
 #[tokio::test]

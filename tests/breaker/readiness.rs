@@ -87,6 +87,39 @@ async fn rule_6_refused_after_it_was_ready_gives_back_its_readiness() {
     assert!(ready.is_some(), "the second permit is free");
 }
 
+/// A retry layer holds on to the future of an attempt while it waits; nothing of the inner service may wait with it.
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_call_that_has_ended_holds_nothing_of_the_inner_service() {
+    let limit = ConcurrencyLimitLayer::new(1);
+    let inner = limit.layer(Upstream::default());
+    let is_free = || ServiceExt::<((), Do)>::ready(&mut inner.clone()).now_or_never().is_some();
+    let layer = quick();
+    for (what, expected) in [(Do::Succeed, OK), (Do::Fail, Outcome::Failed("failed".into()))] {
+        // As it is sent: the very service that was called is kept too.
+        let mut service = layer.layer(inner.clone());
+        let mut ended = begin(service.call(((), what)));
+        let Poll::Ready(result) = poll_once(ended.as_mut()).await else { panic!("ready at once") };
+        assert_eq!(outcome(result), expected);
+        assert!(is_free(), "{what:?}");
+        std::mem::forget((ended, service));
+    }
+
+    // Rejected at once; then while it waits for the only permit, with a place in the queue for it.
+    let mut service = layer.layer(inner.clone());
+    let mut ended = begin(service.call(((), Do::Succeed)));
+    assert!(matches!(poll_once(ended.as_mut()).await, Poll::Ready(Err(_))));
+    assert!(is_free(), "rejected at once");
+    layer.breaker().reset();
+    let mut other = inner.clone();
+    ServiceExt::<((), Do)>::ready(&mut other).await.unwrap();
+    let mut waiting = begin(service.call(((), Do::Succeed)));
+    assert!(poll_once(waiting.as_mut()).await.is_pending());
+    layer.breaker().force_open();
+    assert!(poll_once(waiting.as_mut()).await.is_ready());
+    drop(other);
+    assert!(is_free(), "rejected while it waited");
+}
+
 /// Fails before it takes a call, until told otherwise.
 #[derive(Clone)]
 struct Unready {

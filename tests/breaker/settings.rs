@@ -1,6 +1,10 @@
+use std::cell::RefCell;
+use std::panic;
+use std::sync::Once;
 use std::time::Duration;
 
-use tower_rampart::breaker::{Window, partition};
+use tower_rampart::CircuitBreakerLayer;
+use tower_rampart::breaker::{InvalidSetting, Window, partition};
 use tower_rampart::retry::Backoff;
 
 use crate::support::*;
@@ -59,4 +63,75 @@ fn the_longest_times_do_not_overflow() {
         .slow_calls(Duration::MAX, 1.0);
     layer.breaker().force_open();
     assert_eq!(layer.breaker().snapshot().open_for, None);
+}
+
+/// A setting a line that panics, and the form of it that does not: the same words, and the line of the user.
+macro_rules! invalid {
+    ($($panics:expr, $fails:expr;)*) => {
+        let mut last = line!();
+        $(
+        let (message, file, line) = panic_of(|| {
+            let _ = $panics;
+        });
+        last += 1;
+        assert_eq!((file.as_str(), line), (file!(), last), "{message}");
+        assert_eq!($fails.map(drop).map_err(|error: InvalidSetting| error.to_string()), Err(message));
+        )*
+    };
+}
+
+thread_local! {
+    static PANIC: RefCell<Option<(String, u32)>> = const { RefCell::new(None) };
+}
+
+fn panic_of(run: impl FnOnce()) -> (String, String, u32) {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let place = info.location().map(|location| (location.file().to_owned(), location.line()));
+            PANIC.with_borrow_mut(|last| *last = place);
+            before(info);
+        }));
+    });
+    let message = panic::catch_unwind(panic::AssertUnwindSafe(run)).unwrap_err().downcast::<String>().unwrap();
+    let (file, line) = PANIC.take().unwrap();
+    (*message, file, line)
+}
+
+#[test]
+fn a_setting_that_makes_no_sense_fails_at_the_line_of_the_user() {
+    let small = || layer().window(Window::count(5));
+    let tenants = || CircuitBreakerLayer::new_for_http().partition_by(partition::header("x-tenant-id"));
+    invalid! {
+        layer().name(""), layer().try_name("");
+        layer().failure_rate(f64::NAN), layer().try_failure_rate(f64::NAN);
+        layer().slow_calls(SECOND, 2.0), layer().try_slow_calls(SECOND, 2.0);
+        layer().minimum_calls(0), layer().try_minimum_calls(0);
+        small().minimum_calls(6), small().try_minimum_calls(6);
+        layer().minimum_calls(6).window(Window::count(5)), layer().minimum_calls(6).try_window(Window::count(5));
+        layer().consecutive_failures(0), layer().try_consecutive_failures(0);
+        layer().open_for(Duration::ZERO), layer().try_open_for(Duration::ZERO);
+        layer().open_as_asked(Duration::ZERO), layer().try_open_as_asked(Duration::ZERO);
+        layer().half_open(2, 3), layer().try_half_open(2, 3);
+        layer().probe_lease(Duration::ZERO), layer().try_probe_lease(Duration::ZERO);
+        layer().ramp(&[], 1), layer().try_ramp(&[], 1);
+        layer().max_partitions(0), layer().try_max_partitions(0);
+        layer().minimum_children(1), layer().try_minimum_children(1);
+        tenants().within(partition::host(), 0.0), tenants().try_within(partition::host(), 0.0);
+        Window::count(0), Window::try_count(0);
+        Window::time(Duration::ZERO), Window::try_time(Duration::ZERO);
+        Window::count(5).buckets(5), Window::count(5).try_buckets(5);
+        partition::header("not a header"), partition::try_header("not a header");
+    }
+    let (message, file, _) = panic_of(|| drop(layer().handle().subscribe(0)));
+    assert_eq!((file.as_str(), message.as_str()), (file!(), "subscribe: the capacity must be at least 1, but is 0"));
+}
+
+#[test]
+fn a_setting_from_outside_is_set_like_any_other() {
+    let layer = layer().try_name("billing").and_then(|layer| layer.try_window(Window::try_count(1)?)).unwrap();
+    let breaker = layer.breaker();
+    breaker.try_acquire().unwrap().settle(tower_rampart::classify::Verdict::transient());
+    assert_eq!((breaker.name(), breaker.state()), ("billing", tower_rampart::breaker::State::Open));
 }

@@ -1,6 +1,7 @@
 //! Rule 1, transparent retries: what an established connection gives back goes out again at once and for free, once.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use tower_rampart::classify::{Processed, Reason};
 use tower_rampart::retry::{Backoff, Budget, GiveUp, RetryReport};
@@ -72,6 +73,21 @@ async fn rule_1_a_post_is_resent_only_with_proof_that_it_was_not_processed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rule_1_a_refusal_that_is_distrusted_proves_nothing() {
+    for (request, calls) in [(post("5 euros"), 1), (put("5 euros"), 2)] {
+        let upstream = Upstream::new([given_back(Reason::REFUSED_STREAM, Processed::No), answer(200)]);
+        let log = upstream.log();
+        let _ = send::<_, _, _, http::Response<http_body_util::Full<bytes::Bytes>>>(
+            layer().distrust_refusals(),
+            upstream,
+            request,
+        )
+        .await;
+        assert_eq!(log.calls(), calls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn rule_1_a_refused_connection_is_no_transparent_retry() {
     for reason in [Reason::CONNECT, Reason::DNS, Reason::TLS, Reason::RESET, Reason::INCOMPLETE, Reason::TIMEOUT] {
         let upstream = Upstream::new([given_back(reason, Processed::No), answer(200)]);
@@ -98,7 +114,7 @@ async fn rule_5_a_resend_is_reported_and_observed_as_such() {
     });
     let steps = [given_back(Reason::REFUSED_STREAM, Processed::No), answer(503), answer(200)];
     let response = send(layer, Upstream::new(steps), get()).await.unwrap();
-    assert_eq!(*seen.lock().unwrap(), [(1, true, 0 * MS), (1, false, 0 * MS)]);
+    assert_eq!(*seen.lock().unwrap(), [(1, true, Duration::ZERO), (1, false, Duration::ZERO)]);
     let history = RetryReport::of(&response).unwrap().history();
     let attempts: Vec<_> =
         history.iter().map(|sending| (sending.attempt(), sending.reason(), sending.proof())).collect();

@@ -1,8 +1,11 @@
 //! Settings that make no sense panic where they are written.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use std::{panic, thread};
 
-use tower_rampart::RetryLayer;
+use tower_rampart::retry::{Backoff, Budget};
+use tower_rampart::{InvalidSetting, RetryLayer};
 
 #[test]
 #[should_panic(expected = "max_attempts includes the first try and must be at least 1, but is 0")]
@@ -20,4 +23,50 @@ fn no_time_for_an_attempt_panics() {
 #[should_panic(expected = "deadline must not be zero")]
 fn no_time_at_all_panics() {
     let _ = RetryLayer::new_for_http().deadline(Duration::ZERO);
+}
+
+/// What makes no sense is an error in the form for values that come from outside, with the text of the panic.
+#[test]
+fn the_try_forms_return_the_error() {
+    let invalid = |error: InvalidSetting| error.to_string();
+    let layer = RetryLayer::new_for_http;
+    let zero = Duration::ZERO;
+    assert_eq!(invalid(layer().try_deadline(zero).unwrap_err()), "RetryLayer: deadline must not be zero");
+    assert_eq!(invalid(layer().try_attempt_timeout(zero).unwrap_err()), "RetryLayer: attempt_timeout must not be zero");
+    assert_eq!(invalid(layer().try_name("").unwrap_err()), "RetryLayer: the name must not be empty");
+    assert!(invalid(layer().try_max_attempts(0).unwrap_err()).contains("must be at least 1, but is 0"));
+    assert!(invalid(Backoff::try_exponential(zero, zero).unwrap_err()).contains("must not be zero"));
+    assert!(invalid(Backoff::none().try_factor(0.5).unwrap_err()).contains("at least 1, but is 0.5"));
+    assert!(invalid(Budget::try_ratio(-1.0).unwrap_err()).contains("from 0 to 1000, but is -1"));
+    assert!(invalid(Budget::unlimited().try_capacity(0).unwrap_err()).contains("at least 1 token, but is 0"));
+    let layer = layer().try_deadline(Duration::from_secs(1)).and_then(|layer| layer.try_max_attempts(2));
+    assert!(layer.is_ok());
+}
+
+#[test]
+fn a_panic_points_at_the_line_of_the_setting() {
+    let location = Arc::new(Mutex::new(None));
+    let before = panic::take_hook();
+    panic::set_hook(Box::new({
+        let location = location.clone();
+        move |info| {
+            if thread::current().name().is_some_and(|name| name.ends_with("the_line_of_the_setting")) {
+                *location.lock().unwrap() = info.location().map(|location| location.file().to_owned());
+            }
+        }
+    }));
+    let settings: [fn(); 4] = [
+        || drop(RetryLayer::new_for_http().max_attempts(0)),
+        || drop(RetryLayer::new_for_http().deadline(Duration::ZERO)),
+        || drop(Budget::ratio(2_000.0)),
+        || {
+            let _ = Backoff::exponential(Duration::from_secs(2), Duration::from_secs(1));
+        },
+    ];
+    let files = settings.map(|setting| {
+        assert!(panic::catch_unwind(setting).is_err());
+        location.lock().unwrap().take()
+    });
+    panic::set_hook(before);
+    assert_eq!(files, [(); 4].map(|()| Some(file!().to_owned())));
 }

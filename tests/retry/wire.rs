@@ -274,11 +274,14 @@ async fn rule_8_an_answer_that_overtakes_the_body_is_final() {
 
 #[tokio::test]
 async fn rule_8_a_request_body_that_fails_is_the_callers_doing_on_both_versions() {
-    for version in [Version::HTTP_11, Version::HTTP_2] {
+    for (version, attempts) in
+        [(Version::HTTP_11, 3), (Version::HTTP_2, 3), (Version::HTTP_11, 1), (Version::HTTP_2, 1)]
+    {
         let (address, log) = server(&[(200, &[])]).await;
         let body = Chunks::of(["one", "two"]).then(Chunk::Fail);
         let request = to(address, "PUT").version(version).body(boxed(body)).unwrap();
-        let error = send(layer(), request).await.unwrap_err();
+        // Also if the first attempt is the only one, whose body nothing keeps.
+        let error = send(layer().max_attempts(attempts), request).await.unwrap_err();
         assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::BodyFailed, 1), "{version:?}");
         let verdict = gave_up(&error).verdict();
         assert_eq!((verdict.health(), verdict.reason()), (Health::Neutral, Reason::USER));

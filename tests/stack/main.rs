@@ -160,6 +160,62 @@ async fn hanging_every_attempt_is_cut_and_the_circuit_opens() {
     assert_eq!(started.elapsed().as_secs(), 10 * 2);
 }
 
+/// Both layers with all defaults but the limit: nobody has told the breaker how long a call may take.
+#[tokio::test(start_paused = true)]
+async fn hanging_opens_a_breaker_with_all_defaults() {
+    let upstream = Upstream::start(|_| Answer::Hang).await;
+    for deadline in [false, true] {
+        let (retry, breaker) = (RetryLayer::new_for_http(), CircuitBreakerLayer::new_for_http());
+        let limit = Duration::from_secs(2);
+        let retry = if deadline { retry.deadline(limit) } else { retry.max_attempts(1).attempt_timeout(limit) };
+        let handle = breaker.breaker();
+        let service = ServiceBuilder::new()
+            .layer(retry)
+            .layer(breaker)
+            .service(Client::builder(TokioExecutor::new()).build_http());
+        for _ in 0..10 {
+            assert_eq!(handle.state(), State::Closed);
+            let get = Request::get(upstream.uri()).body(Full::<Bytes>::default()).unwrap();
+            let error = service.clone().oneshot(get).await.unwrap_err();
+            assert!(CircuitOpen::find(&*error).is_none(), "{error}");
+        }
+        assert_eq!((handle.state(), handle.snapshot().generation), (State::Open, 1), "deadline: {deadline}");
+    }
+}
+
+/// A client whose pool is never ready keeps every request, so that even a POST was never sent.
+#[tokio::test(start_paused = true)]
+async fn hanging_in_readiness_opens_the_breaker_and_a_post_is_unsent() {
+    #[derive(Clone)]
+    struct NeverReady;
+
+    impl tower::Service<Request<tower_rampart::retry::ReplayBody<Full<Bytes>>>> for NeverReady {
+        type Response = Response<Full<Bytes>>;
+        type Error = BoxError;
+        type Future = std::future::Pending<Result<Self::Response, BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+            std::task::Poll::Pending
+        }
+
+        fn call(&mut self, _: Request<tower_rampart::retry::ReplayBody<Full<Bytes>>>) -> Self::Future {
+            unreachable!("is never ready")
+        }
+    }
+
+    let breaker = CircuitBreakerLayer::new_for_http();
+    let handle = breaker.breaker();
+    let retry = RetryLayer::new_for_http().max_attempts(1).attempt_timeout(Duration::from_secs(2));
+    let service = ServiceBuilder::new().layer(retry).layer(breaker).service(NeverReady);
+    for _ in 0..10 {
+        assert_eq!(handle.state(), State::Closed);
+        let post = Request::post("http://upstream.example/").body(Full::<Bytes>::default()).unwrap();
+        let error = service.clone().oneshot(post).await.unwrap_err();
+        assert_eq!(Verdict::of_error(&*error).processed(), Processed::No, "{error}");
+    }
+    assert_eq!(handle.state(), State::Open);
+}
+
 #[tokio::test]
 async fn resetting_a_get_is_retried_on_a_new_connection_and_a_post_is_not() {
     let upstream = Upstream::start(|n| if n % 2 == 1 { Answer::Reset } else { Answer::json() }).await;

@@ -7,10 +7,10 @@ use crate::breaker::cell::Held;
 /// A host and its tenants, all new. One failure opens a tenant, and two open tenants open the host.
 fn nested<const TENANTS: usize>(set: impl FnOnce(&mut Settings)) -> (Arc<Cell>, [Arc<Cell>; TENANTS]) {
     let mut settings = Settings::default();
-    settings.set_window(Window::count(1));
-    settings.set_open_for(SECOND.into());
-    settings.set_share(0.5);
-    settings.set_minimum_children(2);
+    valid(settings.set_window(Window::count(1)));
+    valid(settings.set_open_for(SECOND.into()));
+    valid(settings.set_share(0.5));
+    valid(settings.set_minimum_children(2));
     set(&mut settings);
     let clock = Clock::start();
     let shared =
@@ -23,7 +23,7 @@ fn nested<const TENANTS: usize>(set: impl FnOnce(&mut Settings)) -> (Arc<Cell>, 
 
 /// The same, due to be probed: the first two tenants have failed.
 fn due<const TENANTS: usize>(probes: u32, successes: u32) -> (Arc<Cell>, [Arc<Cell>; TENANTS]) {
-    let (host, tenants) = nested(|settings| settings.set_half_open(probes, successes));
+    let (host, tenants) = nested(|settings| valid(settings.set_half_open(probes, successes)));
     tenants.iter().take(2).for_each(fail);
     assert_eq!((host.state(), host.read().generation), (State::Open, 1));
     host.clock().set(2 * SECOND);
@@ -181,7 +181,7 @@ fn loom_a_reset_of_the_host_is_not_undone_by_what_opened_before() {
 #[test]
 fn loom_a_host_that_refuses_at_the_last_moment_costs_no_place_of_the_tenant() {
     model(|| {
-        let (host, tenants) = nested::<1>(|settings| settings.set_half_open(1, 1));
+        let (host, tenants) = nested::<1>(|settings| valid(settings.set_half_open(1, 1)));
         fail(&tenants[0]);
         host.clock().set(2 * SECOND);
         let let_in = Arc::new(AtomicUsize::new(0));

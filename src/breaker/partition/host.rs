@@ -153,9 +153,11 @@ fn is_plain(text: &str) -> bool {
     !text.bytes().fold(false, |any, byte| any | matches!(byte, b'@'..=b'Z'))
 }
 
+/// In lower case, so that a host has one label however it was spelled.
 impl Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str())
+        let host = self.0.as_str();
+        if is_plain(host) { f.write_str(host) } else { f.write_str(&host.to_ascii_lowercase()) }
     }
 }
 
@@ -195,6 +197,13 @@ mod tests {
             let (one, other) = (host(one), host(other));
             assert_eq!(one == other, same, "{one:?}, {other:?}");
             assert_eq!(hash.hash_one(&one) == hash.hash_one(&other), same, "{one:?}, {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_one_label_however_it_was_spelled() {
+        for text in ["API.Example:80", "api.example:80", "User@Api.Example:80"] {
+            assert_eq!(format!("{:?}", host(text)), "api.example:80");
         }
     }
 

@@ -15,6 +15,7 @@ use self::count::CountWindow;
 use self::time::TimeWindow;
 use super::clock::{Moment, millis_up, nanos};
 use super::streak::Age;
+use crate::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::sync::AtomicU64;
 
 /// Which outcomes the rates of a breaker are made of. Slides: nothing older counts, however much it was.
@@ -93,13 +94,19 @@ impl Window {
     ///
     /// If `calls` is 0 or more than [`MAX_CALLS`](Self::MAX_CALLS).
     #[must_use]
+    #[track_caller]
     pub fn count(calls: u32) -> Self {
-        assert!(
+        valid(Self::try_count(calls))
+    }
+
+    /// [`count`](Self::count), with an error in place of a panic.
+    pub fn try_count(calls: u32) -> Result<Self, InvalidSetting> {
+        ensure!(
             (1..=Self::MAX_CALLS).contains(&calls),
             "Window::count: the calls must lie between 1 and {}, but are {calls}",
             Self::MAX_CALLS
         );
-        Self(Kind::Count(calls))
+        Ok(Self(Kind::Count(calls)))
     }
 
     /// The outcomes of the last `length`, in ten buckets, or in fewer if they were shorter than a millisecond: at any time
@@ -109,7 +116,13 @@ impl Window {
     ///
     /// If the length is below a millisecond.
     #[must_use]
+    #[track_caller]
     pub fn time(length: Duration) -> Self {
+        valid(Self::try_time(length))
+    }
+
+    /// [`time`](Self::time), with an error in place of a panic.
+    pub fn try_time(length: Duration) -> Result<Self, InvalidSetting> {
         let fit = u32::try_from(length.as_millis()).unwrap_or(u32::MAX);
         Self::checked_time(length, DEFAULT_BUCKETS.min(fit.max(1)))
     }
@@ -121,24 +134,32 @@ impl Window {
     /// If this is a window of [`count`](Self::count), if there are no buckets or more than
     /// [`MAX_BUCKETS`](Self::MAX_BUCKETS), or if a bucket were shorter than a millisecond.
     #[must_use]
+    #[track_caller]
     pub fn buckets(self, buckets: u32) -> Self {
+        valid(self.try_buckets(buckets))
+    }
+
+    /// [`buckets`](Self::buckets), with an error in place of a panic.
+    pub fn try_buckets(self, buckets: u32) -> Result<Self, InvalidSetting> {
         match self.0 {
             Kind::Time { length, .. } => Self::checked_time(length, buckets),
-            Kind::Count(calls) => panic!("Window::buckets: a window of {calls} calls has no buckets"),
+            Kind::Count(calls) => {
+                Err(InvalidSetting::new(format!("Window::buckets: a window of {calls} calls has no buckets")))
+            }
         }
     }
 
-    fn checked_time(length: Duration, buckets: u32) -> Self {
-        assert!(
+    fn checked_time(length: Duration, buckets: u32) -> Result<Self, InvalidSetting> {
+        ensure!(
             (1..=Self::MAX_BUCKETS).contains(&buckets),
             "Window::buckets: there must be between 1 and {}, but are {buckets}",
             Self::MAX_BUCKETS
         );
-        assert!(
+        ensure!(
             length >= SHORTEST_BUCKET * buckets,
             "Window::time: {length:?} is too short for buckets of {SHORTEST_BUCKET:?}, of which there are {buckets}"
         );
-        Self(Kind::Time { length, buckets })
+        Ok(Self(Kind::Time { length, buckets }))
     }
 
     pub(super) fn kind(&self) -> Kind {

@@ -18,8 +18,6 @@ mod rustls;
 #[cfg(feature = "tonic")]
 mod tonic;
 mod tower;
-// The retry layer does not print causes yet.
-#[allow(dead_code)]
 mod words;
 
 use std::error::Error;

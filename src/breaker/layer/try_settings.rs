@@ -1,0 +1,97 @@
+//! The settings that panic, with an error in place of the panic.
+
+use std::time::Duration;
+
+use super::{CircuitBreakerLayer, Shared};
+use crate::backoff::Backoff;
+use crate::breaker::partition::{Keyed, Within};
+use crate::breaker::settings::Settings;
+use crate::breaker::{InvalidSetting, Window};
+
+impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
+    /// [`name`](Self::name), with an error in place of a panic.
+    pub fn try_name(self, name: &str) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_name(name))
+    }
+
+    /// [`minimum_children`](Self::minimum_children), with an error in place of a panic.
+    pub fn try_minimum_children(self, children: u32) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_minimum_children(children))
+    }
+
+    /// [`window`](Self::window), with an error in place of a panic.
+    pub fn try_window(self, window: Window) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_window(window))
+    }
+
+    /// [`failure_rate`](Self::failure_rate), with an error in place of a panic.
+    pub fn try_failure_rate(self, rate: f64) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_failure_rate(rate))
+    }
+
+    /// [`minimum_calls`](Self::minimum_calls), with an error in place of a panic.
+    pub fn try_minimum_calls(self, calls: u32) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_minimum_calls(calls))
+    }
+
+    /// [`slow_calls`](Self::slow_calls), with an error in place of a panic.
+    pub fn try_slow_calls(self, limit: Duration, rate: f64) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_slow_calls(limit, rate))
+    }
+
+    /// [`consecutive_failures`](Self::consecutive_failures), with an error in place of a panic.
+    pub fn try_consecutive_failures(self, failures: u32) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_consecutive_failures(failures))
+    }
+
+    /// [`open_for`](Self::open_for), with an error in place of a panic.
+    pub fn try_open_for(self, open_for: impl Into<Backoff>) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_open_for(open_for.into()))
+    }
+
+    /// [`open_as_asked`](Self::open_as_asked), with an error in place of a panic.
+    pub fn try_open_as_asked(self, longest: Duration) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_longest_hint(longest))
+    }
+
+    /// [`half_open`](Self::half_open), with an error in place of a panic.
+    pub fn try_half_open(self, probes: u32, successes: u32) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_half_open(probes, successes))
+    }
+
+    /// [`probe_lease`](Self::probe_lease), with an error in place of a panic.
+    pub fn try_probe_lease(self, lease: Duration) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_probe_lease(lease))
+    }
+
+    /// [`ramp`](Self::ramp), with an error in place of a panic.
+    pub fn try_ramp(self, shares: &[f64], calls: u32) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_ramp(shares, calls))
+    }
+
+    /// [`max_partitions`](Self::max_partitions), with an error in place of a panic.
+    pub fn try_max_partitions(self, partitions: usize) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_max_partitions(partitions))
+    }
+
+    /// [`within`](Self::within), with an error in place of a panic.
+    pub fn try_within<Q: Keyed>(
+        self,
+        outer: Q,
+        share: f64,
+    ) -> Result<CircuitBreakerLayer<C, Within<P, Q>, J, R>, InvalidSetting> {
+        let Self { classifier, partition, scope, requests, mut settings, registry: _ } = self;
+        settings.set_share(share)?;
+        let partition = Within { inner: partition, outer };
+        Ok(CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry: Shared::default() })
+    }
+
+    fn try_set(
+        mut self,
+        set: impl FnOnce(&mut Settings) -> Result<(), InvalidSetting>,
+    ) -> Result<Self, InvalidSetting> {
+        set(&mut self.settings)?;
+        self.registry = Shared::default();
+        Ok(self)
+    }
+}

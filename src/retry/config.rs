@@ -1,0 +1,52 @@
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::Budget;
+use super::policy::Policy;
+use super::telemetry::GiveUpLog;
+
+/// What the services that were made together, and their futures, have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Shared<C, K, N> {
+    pub(super) settings: Settings,
+    pub(super) classifier: C,
+    pub(super) replay: K,
+    pub(super) on_retry: N,
+    /// One for all clones, so that a storm is one storm.
+    pub(super) give_ups: Arc<GiveUpLog>,
+    pub(super) timer_check: TimerCheck,
+}
+
+/// Whether a timer has been made already, so that it is known that one can be made.
+#[derive(Debug, Default)]
+pub(super) struct TimerCheck(AtomicBool);
+
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) name: Arc<str>,
+    pub(super) max_attempts: NonZeroU32,
+    pub(super) attempt_timeout: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) budget: Budget,
+    pub(super) policy: Policy,
+}
+
+impl TimerCheck {
+    /// Panics without the time driver of tokio, whose message says how to enable it.
+    #[inline]
+    pub(super) fn run(&self) {
+        if !self.0.load(Ordering::Relaxed) {
+            drop(tokio::time::sleep(Duration::ZERO));
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A copy may be used on another runtime.
+impl Clone for TimerCheck {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
