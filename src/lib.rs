@@ -96,6 +96,7 @@
 //! | how to give every tenant or host its own breaker | [`breaker::partition`] |
 //! | what each status and each error means | [`classify`], for gRPC [`classify::GrpcClassifier`] |
 //! | all settings and their defaults | [`RetryLayer`], [`CircuitBreakerLayer`], [`classify::HttpClassifier`] |
+//! | how to take settings from a configuration file | [`InvalidSetting`] |
 //! | what to do with the error of a call | [`breaker::CircuitOpen`], [`retry::RetryError`], [`retry::GiveUp`] |
 //! | how to use reqwest, tonic, or something that is not HTTP | [docs/CLIENTS.md][clients] |
 //! | where timeouts, limits and other layers go | [docs/ORDER.md][order] |
