@@ -1,5 +1,20 @@
-//! The README's examples, so that they stay true. They are here because some need a client that only the wire tests need.
+//! The examples of the README and of the pages in `docs`, so that they stay true. They are here because some need a client
+//! that only the wire tests need.
 
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+mod pages {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+
+    #[doc = include_str!("../../docs/CLIENTS.md")]
+    struct Clients;
+
+    #[doc = include_str!("../../docs/OBSERVING.md")]
+    struct Observing;
+
+    #[doc = include_str!("../../docs/ORDER.md")]
+    struct Order;
+
+    #[doc = include_str!("../../docs/TROUBLESHOOTING.md")]
+    struct Troubleshooting;
+}
