@@ -3,7 +3,7 @@ use std::fmt;
 
 /// A setting that makes no sense, from the `try_` form of it. Its text names the setting, what is allowed and the value.
 ///
-/// Every setting of breaker and retry that panics has a `try_` form, for values that come from outside, such as a
+/// Every setting that panics has a `try_` form, for values that come from outside, such as a
 /// configuration file:
 ///
 /// ```

@@ -6,6 +6,7 @@ use http::{Response, StatusCode};
 
 use super::distrust::distrusted;
 use super::{Class, Classifier, Head, Health, Processed, Reason, Verdict, chain, hint, retry_info};
+use crate::invalid_setting::{InvalidSetting, valid};
 
 /// The default classifier for gRPC.
 ///
@@ -67,14 +68,20 @@ impl GrpcClassifier {
     /// If the code is above 16.
     #[must_use]
     #[track_caller]
-    pub fn code(mut self, code: u16, verdict: impl Into<Verdict>) -> Self {
+    pub fn code(self, code: u16, verdict: impl Into<Verdict>) -> Self {
+        valid(self.try_code(code, verdict))
+    }
+
+    /// [`code`](Self::code), with an error in place of a panic.
+    pub fn try_code(mut self, code: u16, verdict: impl Into<Verdict>) -> Result<Self, InvalidSetting> {
         let mut overrides = self.overrides.as_deref().copied().unwrap_or_default();
-        match overrides.get_mut(usize::from(code)) {
-            Some(place) => *place = Some(verdict.into()),
-            None => panic!("GrpcClassifier: there is no code {code}; codes go from 0 to 16"),
-        }
+        let Some(place) = overrides.get_mut(usize::from(code)) else {
+            let message = format!("GrpcClassifier: there is no code {code}; codes go from 0 to 16");
+            return Err(InvalidSetting::new(message));
+        };
+        *place = Some(verdict.into());
         self.overrides = Some(Arc::new(overrides));
-        self
+        Ok(self)
     }
 
     /// Takes a request whose stream was refused (`REFUSED_STREAM`) for one that may have been processed.

@@ -6,6 +6,7 @@ use http::Response;
 
 use super::distrust::distrusted;
 use super::{Classifier, Head, Rule, Verdict, When, chain, hint, status};
+use crate::invalid_setting::{InvalidSetting, ensure, valid};
 
 /// The default classifier for HTTP.
 ///
@@ -98,7 +99,12 @@ impl<R> HttpClassifier<R> {
     #[must_use]
     #[track_caller]
     pub fn status(self, status: u16, verdict: impl Into<Verdict>) -> Self {
-        self.statuses(status..=status, verdict)
+        valid(self.try_status(status, verdict))
+    }
+
+    /// [`status`](Self::status), with an error in place of a panic.
+    pub fn try_status(self, status: u16, verdict: impl Into<Verdict>) -> Result<Self, InvalidSetting> {
+        self.try_statuses(status..=status, verdict)
     }
 
     /// Says what every status of a range means.
@@ -108,15 +114,24 @@ impl<R> HttpClassifier<R> {
     /// If the range is empty or reaches outside 100 to 999.
     #[must_use]
     #[track_caller]
-    pub fn statuses(mut self, statuses: RangeInclusive<u16>, verdict: impl Into<Verdict>) -> Self {
+    pub fn statuses(self, statuses: RangeInclusive<u16>, verdict: impl Into<Verdict>) -> Self {
+        valid(self.try_statuses(statuses, verdict))
+    }
+
+    /// [`statuses`](Self::statuses), with an error in place of a panic.
+    pub fn try_statuses(
+        mut self,
+        statuses: RangeInclusive<u16>,
+        verdict: impl Into<Verdict>,
+    ) -> Result<Self, InvalidSetting> {
         let (first, last) = (*statuses.start(), *statuses.end());
-        assert!(
+        ensure!(
             100 <= first && first <= last && last <= 999,
             "HttpClassifier: no status lies in {first}..={last}; statuses go from 100 to 999"
         );
         let verdict = verdict.into();
         self.say(|said| said.overrides.push(Override { statuses, verdict }));
-        self
+        Ok(self)
     }
 
     /// Puts a rule in front of everything else. Where it has nothing to say, what was set before decides.

@@ -1,4 +1,4 @@
-use tower_rampart::classify::{Class, Classifier, Health, HttpClassifier, Processed, Reason, Verdict};
+use tower_rampart::classify::{Class, Classifier, GrpcClassifier, Health, HttpClassifier, Processed, Reason, Verdict};
 
 use super::{Facts, facts, response};
 
@@ -169,4 +169,16 @@ fn what_is_said_of_a_clone_changes_no_other() {
     assert_eq!(said(&one), (Class::Success, Class::Transient, None));
     assert_eq!(said(&two), (Class::Ambiguous, Class::Ambiguous, Some(9)));
     assert_eq!(said(&three), (Class::Terminal, Class::Ambiguous, None));
+}
+
+#[test]
+fn a_setting_from_outside_that_makes_no_sense_is_an_error() {
+    let error = HttpClassifier::new().try_statuses(600..=99, Class::Success).unwrap_err();
+    assert_eq!(error.to_string(), "HttpClassifier: no status lies in 600..=99; statuses go from 100 to 999");
+    assert!(HttpClassifier::new().try_status(99, Class::Success).is_err());
+    let error = GrpcClassifier::new().try_code(17, Class::Success).unwrap_err();
+    assert_eq!(error.to_string(), "GrpcClassifier: there is no code 17; codes go from 0 to 16");
+    let conflict = HttpClassifier::new().try_status(409, Class::Transient).unwrap();
+    let response = http::Response::builder().status(409).body(()).unwrap();
+    assert_eq!(conflict.classify(Ok(&response)).class(), Class::Transient);
 }
