@@ -99,7 +99,7 @@ impl<C, K, N> Call<C, K, N> {
     }
 
     /// Whether a time limit may cut an attempt.
-    fn is_timed(&self) -> bool {
+    pub(super) fn is_timed(&self) -> bool {
         self.deadline.is_some() || self.shared.settings.attempt_timeout.is_some()
     }
 
