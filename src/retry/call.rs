@@ -230,7 +230,8 @@ impl<C, K, N> Call<C, K, N> {
         K: Replay<Req>,
         N: OnRetry,
     {
-        let verdict = self.shared.classifier.classify(Err(&*error));
+        // Whatever the error would mean for a call: this one was not made.
+        let verdict = self.shared.classifier.classify(Err(&*error)).with_processed(Processed::No);
         let origin = kept.map_or(Origin::NONE.clone(), |kept| self.shared.replay.origin(kept));
         self.observe_give_up(GiveUp::NotReady, self.attempt.number(), &verdict, &origin);
         let report = self.finish_report(&verdict, Some(GiveUp::NotReady));
