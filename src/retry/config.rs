@@ -14,7 +14,7 @@ pub(super) struct Shared<C, K, N> {
     pub(super) classifier: C,
     pub(super) replay: K,
     pub(super) on_retry: N,
-    /// One for all clones, so that a storm is one storm.
+    /// One for all clones of the same name, so that a storm is one storm.
     pub(super) give_ups: Arc<GiveUpLog>,
     pub(super) timer_check: TimerCheck,
 }

@@ -184,6 +184,8 @@ impl<C, K, N> RetryLayer<C, K, N> {
     pub fn try_name(mut self, name: &str) -> Result<Self, InvalidSetting> {
         ensure!(!name.is_empty(), "RetryLayer: the name must not be empty");
         self.shared.settings.name = name.into();
+        // Layers of different names are logged and counted apart.
+        self.shared.give_ups = Arc::new(GiveUpLog::new());
         Ok(self)
     }
 

@@ -76,3 +76,17 @@ async fn a_storm_of_give_ups_is_one_line_a_second_for_each_kind_and_loses_no_cou
     assert_eq!((storm[0], storm.iter().sum::<u32>()), (1, 18_001));
     assert_eq!(counts("exhausted"), [1]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn layers_of_different_names_log_and_count_apart_though_one_was_made_from_the_other() {
+    let first = layer().name("made-first");
+    let second = first.clone().name("made-second");
+    let lines = lines_of(async {
+        for layer in [&first, &second, &second] {
+            send(layer, Upstream::new([answer(503)]), charge()).await.unwrap();
+        }
+    })
+    .await;
+    let counts = |name: &str| lines.iter().filter(|line| line.contains(name) && line.contains("count=1")).count();
+    assert_eq!((counts("made-first"), counts("made-second")), (1, 1), "{lines:?}");
+}
