@@ -82,7 +82,9 @@ impl RetryError {
     pub(super) fn with_status(self) -> Self {
         use crate::classify::{Class, Reason};
 
-        let has_status = classify::find::<tonic::Status>(self.source_error()).is_some();
+        // As tonic looks for one: by the sources alone.
+        let mut sources = std::iter::successors(Some(self.source_error()), |&error| error.source());
+        let has_status = sources.any(|error| error.is::<tonic::Status>());
         let message = self.to_string();
         let Self { kind, report, verdict, source } = self;
         let source = match source {
@@ -234,8 +236,18 @@ mod tests {
             assert_eq!(status.code(), code);
             assert!(status.message().starts_with("gave up after 3 attempts: no attempts left"), "{status}");
         }
+        // Where only an io error shows it, tonic does not find one.
+        let hidden = std::io::Error::other(tonic::Status::unavailable("gone"));
+        let hidden = RetryError::new(GiveUp::Exhausted, 3, hidden).with_status();
+        assert_eq!(tonic::Status::from_error(Box::new(hidden)).code(), tonic::Code::Unavailable);
         // One that the server sent stays.
+        let busy = RetryError::new(GiveUp::Exhausted, 3, tonic::Status::resource_exhausted("quota")).with_status();
+        assert_eq!(tonic::Status::from_error(Box::new(busy)).message(), "quota");
         let denied = RetryError::new(GiveUp::NotRetryable, 1, tonic::Status::permission_denied("no")).with_status();
         assert_eq!(tonic::Status::from_error(Box::new(denied)).code(), tonic::Code::PermissionDenied);
+        // One that would promise a better outcome next time is not made up.
+        let terminal = classify::Classified::new(Verdict::terminal());
+        let terminal = RetryError::new(GiveUp::NotRetryable, 1, terminal).with_status();
+        assert_eq!(tonic::Status::from_error(Box::new(terminal)).code(), tonic::Code::Unknown);
     }
 }
