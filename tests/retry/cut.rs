@@ -146,6 +146,7 @@ async fn rule_6_an_outer_layer_learns_of_the_attempts_that_an_inner_one_made() {
 /// As a client that follows redirects does it: the POST was answered with 303, and the GET that follows waits.
 #[tokio::test(start_paused = true)]
 async fn rule_6_a_second_request_of_an_attempt_that_waits_proves_nothing_of_the_first() {
+    // Also below another retry layer, whose own time limit asks what was sent.
     for inner_retry in [false, true] {
         let upstream = Upstream::new([answer(303)]);
         let log = upstream.log();
@@ -157,7 +158,11 @@ async fn rule_6_a_second_request_of_an_attempt_that_waits_proves_nothing_of_the_
             let (upstream, breaker) = (upstream.clone(), breaker.clone());
             async move {
                 upstream.oneshot(request).await?;
-                if inner_retry { layer().layer(breaker).oneshot(get()).await } else { breaker.oneshot(get()).await }
+                if inner_retry {
+                    layer().attempt_timeout(9 * SECOND).layer(breaker).oneshot(get()).await
+                } else {
+                    breaker.oneshot(get()).await
+                }
             }
         });
         let error = layer().attempt_timeout(SECOND).layer(inner).oneshot(post("5 euros")).await.unwrap_err();
