@@ -302,7 +302,11 @@ impl<C, K, N> Call<C, K, N> {
     {
         let error = RetryError::with_report(kind, report, verdict, error);
         #[cfg(feature = "tonic")]
-        let error = if self.shared.replay.is_grpc() { error.with_status() } else { error };
+        let error = if self.shared.replay.is_grpc() {
+            error.with_status(kind == GiveUp::Deadline && self.is_past_deadline())
+        } else {
+            error
+        };
         error.into()
     }
 

@@ -78,8 +78,9 @@ impl RetryError {
     }
 
     /// The same with a status in its source chain that a generated gRPC client returns, unless there is one already.
+    /// `is_late` is whether the deadline has passed, whatever the last attempt failed of.
     #[cfg(feature = "tonic")]
-    pub(super) fn with_status(self) -> Self {
+    pub(super) fn with_status(self, is_late: bool) -> Self {
         use crate::classify::{Class, Reason};
 
         // As tonic looks for one: by the sources alone.
@@ -89,9 +90,10 @@ impl RetryError {
         let Self { kind, report, verdict, source } = self;
         let source = match source {
             Source::Plain(error) if !has_status && verdict.class() == Class::Transient => {
-                let status = match verdict.reason() {
-                    Reason::TIMEOUT => tonic::Status::deadline_exceeded(message),
-                    _ => tonic::Status::unavailable(message),
+                let status = if is_late || verdict.reason() == Reason::TIMEOUT {
+                    tonic::Status::deadline_exceeded(message)
+                } else {
+                    tonic::Status::unavailable(message)
                 };
                 Source::Grpc(WithStatus::new(status, error))
             }
@@ -228,7 +230,7 @@ mod tests {
             (std::io::ErrorKind::ConnectionReset, tonic::Code::Unavailable),
             (std::io::ErrorKind::TimedOut, tonic::Code::DeadlineExceeded),
         ] {
-            let error = || RetryError::new(GiveUp::Exhausted, 3, std::io::Error::from(kind)).with_status();
+            let error = || RetryError::new(GiveUp::Exhausted, 3, std::io::Error::from(kind)).with_status(false);
             assert_eq!(Verdict::of_error(&error()), error().verdict());
             let source = error().into_source().downcast::<std::io::Error>().unwrap();
             assert_eq!(source.kind(), kind);
@@ -238,16 +240,17 @@ mod tests {
         }
         // Where only an io error shows it, tonic does not find one.
         let hidden = std::io::Error::other(tonic::Status::unavailable("gone"));
-        let hidden = RetryError::new(GiveUp::Exhausted, 3, hidden).with_status();
+        let hidden = RetryError::new(GiveUp::Exhausted, 3, hidden).with_status(false);
         assert_eq!(tonic::Status::from_error(Box::new(hidden)).code(), tonic::Code::Unavailable);
         // One that the server sent stays.
-        let busy = RetryError::new(GiveUp::Exhausted, 3, tonic::Status::resource_exhausted("quota")).with_status();
+        let busy = RetryError::new(GiveUp::Exhausted, 3, tonic::Status::resource_exhausted("quota")).with_status(false);
         assert_eq!(tonic::Status::from_error(Box::new(busy)).message(), "quota");
-        let denied = RetryError::new(GiveUp::NotRetryable, 1, tonic::Status::permission_denied("no")).with_status();
+        let denied =
+            RetryError::new(GiveUp::NotRetryable, 1, tonic::Status::permission_denied("no")).with_status(false);
         assert_eq!(tonic::Status::from_error(Box::new(denied)).code(), tonic::Code::PermissionDenied);
         // One that would promise a better outcome next time is not made up.
         let terminal = classify::Classified::new(Verdict::terminal());
-        let terminal = RetryError::new(GiveUp::NotRetryable, 1, terminal).with_status();
+        let terminal = RetryError::new(GiveUp::NotRetryable, 1, terminal).with_status(false);
         assert_eq!(tonic::Status::from_error(Box::new(terminal)).code(), tonic::Code::Unknown);
     }
 }
