@@ -92,7 +92,8 @@ where
     #[inline]
     pub(super) fn new(service: S, shared: Arc<Shared<C, K, N>>, request: Req) -> Self {
         let deadline = shared.replay.deadline(&request, shared.settings.deadline);
-        let call = Call::new(shared, deadline);
+        let outer_ends = shared.settings.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
+        let call = Call::new(shared, deadline, outer_ends);
         let kept = call.shared.replay.keep(request, call.has_more(), deadline);
         Self {
             state: State::Ready,

@@ -234,6 +234,28 @@ async fn rule_6_every_attempt_carries_the_limits_of_the_layer() {
     }
 }
 
+/// The moment at which an attempt is cut is the earlier of those of all layers outside.
+#[tokio::test(start_paused = true)]
+async fn rule_6_an_inner_layer_leaves_the_attempt_timeout_of_an_outer_one_if_that_is_earlier() {
+    for (inner_limit, expected) in [(5_000, [2_000, 1_900]), (1_500, [1_500, 1_500])] {
+        let seen = std::sync::Mutex::new(Vec::new());
+        let inner = service_fn(|request: Request<ReplayBody<ReplayBody<Body>>>| {
+            let attempt = request.extensions().get().map(|deadline: &AttemptDeadline| deadline.remaining().as_millis());
+            seen.lock().unwrap().push(attempt.unwrap());
+            async { Ok::<_, BoxError>(Response::builder().status(503).body(()).unwrap()) }
+        });
+        let both = ServiceBuilder::new()
+            .layer(layer().max_attempts(1).attempt_timeout(2 * SECOND))
+            .layer(layer().max_attempts(2).attempt_timeout(inner_limit * MS));
+        both.service(inner).oneshot(get()).await.unwrap();
+        let seen = seen.into_inner().unwrap();
+        assert!(
+            seen.len() == 2 && seen.iter().zip(expected).all(|(seen, most)| (most - 3..=most).contains(seen)),
+            "{seen:?}"
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn rule_4_a_call_that_ends_before_its_attempt_gives_its_permit_back_at_once() {
     let limit = ConcurrencyLimitLayer::new(1);
