@@ -224,7 +224,8 @@ impl<C, K, N> RetryLayer<C, K, N> {
 
     /// Cuts an attempt that takes longer than this until its response. The cut is an error like any other
     /// ([`TimedOut`](super::TimedOut), transient), and is retried if the rules allow. The request may have been processed,
-    /// unless it still waited in a breaker for the client to become ready: then it was not sent, and even a POST is retried.
+    /// unless all that the attempt did was wait in a breaker for the client to become ready: then it was not sent, and even a
+    /// POST is retried. Layers in between have to call the breaker at once, not from a future of their own.
     /// A breaker inside counts the cut as a failure of the upstream.
     ///
     /// Waiting for the inner service itself to become ready is no part of an attempt: see [`deadline`](Self::deadline).

@@ -197,8 +197,16 @@ fn without_a_time_driver_nothing_is_sent_also_on_a_second_runtime() {
         with_time.join().unwrap().unwrap();
         let without = scope.spawn(|| call(&mut tokio::runtime::Builder::new_current_thread()));
         without.join().unwrap_err();
+        // Nor does another service on the same thread prove anything.
+        let both = scope.spawn(|| {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_time().build().unwrap().block_on(service.clone().oneshot(get())).unwrap();
+            let other = layer().layer(inner);
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(other.oneshot(get()))
+        });
+        both.join().unwrap_err();
     });
-    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
 }
 
 #[test]
