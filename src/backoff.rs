@@ -31,6 +31,7 @@ pub struct Backoff {
 ///
 /// The names and the comparison are those of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Jitter {
     /// Anything from nothing to the whole wait: spreads clients best.
     #[default]

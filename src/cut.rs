@@ -4,6 +4,10 @@
 //! this is not a caller who left; and the retry layer has to know whether the request was ever handed to the client. Both
 //! travel in a thread-local that is set only while the future is being dropped. A mark in the request would tell the
 //! former too, but only for HTTP, and could not tell the latter.
+//!
+//! A request that waits proves something only if it is the attempt itself. An attempt may make several requests: a client
+//! follows a redirect, a body is read from another upstream. Only what is called while the retry layer calls its inner
+//! service is the attempt itself: nothing of it can have been sent before.
 
 use std::cell::Cell;
 
@@ -31,6 +35,26 @@ enum Cut {
 thread_local! {
     // Constant and without a destructor, so that it can be read while a thread ends.
     static CUT: Cell<Cut> = const { Cell::new(Cut::None) };
+    // Whether the retry layer is calling its inner service and nothing has claimed the attempt yet.
+    static UNCLAIMED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls the inner service for an attempt.
+pub(crate) fn begin<F>(call: impl FnOnce() -> F) -> F {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            UNCLAIMED.set(self.0);
+        }
+    }
+    let _outer = Restore(UNCLAIMED.replace(true));
+    call()
+}
+
+/// Whether the caller, which is being called, is all that the attempt has begun so far. True for the first caller only.
+#[inline]
+pub(crate) fn claim_attempt() -> bool {
+    UNCLAIMED.replace(false)
 }
 
 /// Drops an attempt that a time limit cuts. Returns what the layers inside reported of its request.
@@ -90,5 +114,16 @@ mod tests {
 
         let panicked = std::panic::catch_unwind(|| cut(|| panic!("in a destructor")));
         assert!(panicked.is_err() && !is_cutting());
+    }
+
+    #[test]
+    fn an_attempt_is_claimed_once_and_only_while_it_begins() {
+        assert!(!claim_attempt());
+        begin(|| {
+            begin(|| assert!(claim_attempt()));
+            assert!(claim_attempt() && !claim_attempt());
+        });
+        let panicked = std::panic::catch_unwind(|| begin(|| panic!("in a service")));
+        assert!(panicked.is_err() && !claim_attempt());
     }
 }

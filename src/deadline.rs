@@ -119,6 +119,22 @@ mod tests {
         assert!(deadline.has_passed());
     }
 
+    #[test]
+    fn the_earlier_of_both_limits_cuts() {
+        let now = Instant::now();
+        let late = now + Duration::from_secs(1);
+        let cut = |limits: (Option<Instant>, Option<Instant>)| {
+            let mut extensions = Extensions::new();
+            limits.0.map(|moment| extensions.insert(Deadline(moment)));
+            limits.1.map(|moment| extensions.insert(AttemptDeadline(moment)));
+            earliest(&extensions).map(Deadline::instant)
+        };
+        assert_eq!(cut((None, None)), None);
+        for limits in [(Some(now), Some(late)), (Some(late), Some(now)), (Some(now), None), (None, Some(now))] {
+            assert_eq!(cut(limits), Some(now));
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_end_of_time_does_not_overflow() {
         assert!(Deadline::within(Duration::MAX).remaining() >= FAR);

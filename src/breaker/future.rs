@@ -54,6 +54,8 @@ struct Waiter {
     asking: Option<Asking>,
     /// Whether the inner service was asked and was not ready.
     has_waited: bool,
+    /// Whether this call is all there is to the attempt of a retry layer outside.
+    is_attempt: bool,
 }
 
 impl<S, C, Req, J> ResponseFuture<S, S::Future, C, Req, J>
@@ -116,7 +118,7 @@ where
     {
         let clone = service.clone();
         let service = mem::replace(service, clone);
-        let waiter = Waiter { asking: Some(asking), has_waited };
+        let waiter = Waiter { asking: Some(asking), has_waited, is_attempt: cut::claim_attempt() };
         Self { stage: Stage::Waiting { service, request: Some(request), waiter }, classifier, scope }
     }
 
@@ -218,7 +220,8 @@ where
     match poll_ready(service, &asking, classifier, cx)? {
         Poll::Ready(()) => {}
         Poll::Pending => {
-            *waiter = Waiter { asking: Some(asking), has_waited: true };
+            waiter.asking = Some(asking);
+            waiter.has_waited = true;
             return Poll::Pending;
         }
     }
@@ -238,7 +241,7 @@ where
 impl Drop for Waiter {
     fn drop(&mut self) {
         let Some(Asking { cell, attempt, deadline }) = self.asking.take() else { return };
-        cut::report(Sent::No);
+        cut::report(if self.is_attempt { Sent::No } else { Sent::Maybe });
         if !self.has_waited || !cell.is_cut(deadline) {
             return;
         }
@@ -357,7 +360,7 @@ mod tests {
 
     /// A call that is polled so often and then cut; what became of its request.
     fn cut_after(polls: u32, layer: &CircuitBreakerLayer, in_readiness: bool) -> Sent {
-        let mut call = Box::pin(layer.layer(Hangs { in_readiness }).call(Request::new(())));
+        let mut call = Box::pin(cut::begin(|| layer.layer(Hangs { in_readiness }).call(Request::new(()))));
         for _ in 0..polls {
             assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         }

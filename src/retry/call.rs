@@ -26,6 +26,8 @@ pub(super) struct Call<C, K, N> {
     pub(super) attempt: Attempt,
     /// When the present attempt began. Known only if a time limit asks for it.
     began: Option<Instant>,
+    /// When the attempt timeout of a layer further outside cuts the whole call. Known only if this layer has one too.
+    outer_ends: Option<Instant>,
     /// Boxed, because most calls succeed at once.
     past: Option<Box<Past>>,
 }
@@ -74,8 +76,8 @@ const OWN_BODY: Verdict =
     Verdict::terminal().with_processed(Processed::Maybe).with_health(Health::Neutral).with_reason(Reason::USER);
 
 impl<C, K, N> Call<C, K, N> {
-    pub(super) fn new(shared: Arc<Shared<C, K, N>>, deadline: Option<Deadline>) -> Self {
-        Self { shared, deadline, attempt: Attempt::FIRST, began: None, past: None }
+    pub(super) fn new(shared: Arc<Shared<C, K, N>>, deadline: Option<Deadline>, outer_ends: Option<Instant>) -> Self {
+        Self { shared, deadline, attempt: Attempt::FIRST, began: None, outer_ends, past: None }
     }
 
     /// Panics without a timer if this call may need one: after its first attempt that would be too late.
@@ -95,11 +97,12 @@ impl<C, K, N> Call<C, K, N> {
             Some(_) => self.attempt = self.attempt.next(),
         }
         self.began = self.is_timed().then(Instant::now);
-        AttemptPlan { attempt: self.attempt, more: self.has_more(), deadline: self.deadline, ends: self.attempt_ends() }
+        let ends = self.attempt_ends().map(|ends| self.outer_ends.map_or(ends, |outer| ends.min(outer)));
+        AttemptPlan { attempt: self.attempt, more: self.has_more(), deadline: self.deadline, ends }
     }
 
     /// Whether a time limit may cut an attempt.
-    fn is_timed(&self) -> bool {
+    pub(super) fn is_timed(&self) -> bool {
         self.deadline.is_some() || self.shared.settings.attempt_timeout.is_some()
     }
 
@@ -230,7 +233,8 @@ impl<C, K, N> Call<C, K, N> {
         K: Replay<Req>,
         N: OnRetry,
     {
-        let verdict = self.shared.classifier.classify(Err(&*error));
+        // Whatever the error would mean for a call: this one was not made.
+        let verdict = self.shared.classifier.classify(Err(&*error)).with_processed(Processed::No);
         let origin = kept.map_or(Origin::NONE.clone(), |kept| self.shared.replay.origin(kept));
         self.observe_give_up(GiveUp::NotReady, self.attempt.number(), &verdict, &origin);
         let report = self.finish_report(&verdict, Some(GiveUp::NotReady));
@@ -301,7 +305,11 @@ impl<C, K, N> Call<C, K, N> {
     {
         let error = RetryError::with_report(kind, report, verdict, error);
         #[cfg(feature = "tonic")]
-        let error = if self.shared.replay.is_grpc() { error.with_status() } else { error };
+        let error = if self.shared.replay.is_grpc() {
+            error.with_status(kind == GiveUp::Deadline && self.is_past_deadline())
+        } else {
+            error
+        };
         error.into()
     }
 

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,14 +15,21 @@ pub(super) struct Shared<C, K, N> {
     pub(super) classifier: C,
     pub(super) replay: K,
     pub(super) on_retry: N,
-    /// One for all clones, so that a storm is one storm.
+    /// One for all clones of the same name, so that a storm is one storm.
     pub(super) give_ups: Arc<GiveUpLog>,
     pub(super) timer_check: TimerCheck,
 }
 
 /// Whether a timer has been made already, so that it is known that one can be made.
+///
+/// Known of a service and a thread together: a service may be used on the threads of several runtimes, and a thread may run
+/// several runtimes one after the other.
 #[derive(Debug, Default)]
 pub(super) struct TimerCheck(AtomicBool);
+
+thread_local! {
+    static MADE_HERE: Cell<bool> = const { Cell::new(false) };
+}
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -37,9 +45,10 @@ impl TimerCheck {
     /// Panics without the time driver of tokio, whose message says how to enable it.
     #[inline]
     pub(super) fn run(&self) {
-        if !self.0.load(Ordering::Relaxed) {
+        if !(self.0.load(Ordering::Relaxed) && MADE_HERE.get()) {
             drop(tokio::time::sleep(Duration::ZERO));
             self.0.store(true, Ordering::Relaxed);
+            MADE_HERE.set(true);
         }
     }
 }

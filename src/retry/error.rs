@@ -78,18 +78,22 @@ impl RetryError {
     }
 
     /// The same with a status in its source chain that a generated gRPC client returns, unless there is one already.
+    /// `is_late` is whether the deadline has passed, whatever the last attempt failed of.
     #[cfg(feature = "tonic")]
-    pub(super) fn with_status(self) -> Self {
+    pub(super) fn with_status(self, is_late: bool) -> Self {
         use crate::classify::{Class, Reason};
 
-        let has_status = classify::find::<tonic::Status>(self.source_error()).is_some();
+        // As tonic looks for one: by the sources alone.
+        let mut sources = std::iter::successors(Some(self.source_error()), |&error| error.source());
+        let has_status = sources.any(|error| error.is::<tonic::Status>());
         let message = self.to_string();
         let Self { kind, report, verdict, source } = self;
         let source = match source {
             Source::Plain(error) if !has_status && verdict.class() == Class::Transient => {
-                let status = match verdict.reason() {
-                    Reason::TIMEOUT => tonic::Status::deadline_exceeded(message),
-                    _ => tonic::Status::unavailable(message),
+                let status = if is_late || verdict.reason() == Reason::TIMEOUT {
+                    tonic::Status::deadline_exceeded(message)
+                } else {
+                    tonic::Status::unavailable(message)
                 };
                 Source::Grpc(WithStatus::new(status, error))
             }
@@ -226,7 +230,7 @@ mod tests {
             (std::io::ErrorKind::ConnectionReset, tonic::Code::Unavailable),
             (std::io::ErrorKind::TimedOut, tonic::Code::DeadlineExceeded),
         ] {
-            let error = || RetryError::new(GiveUp::Exhausted, 3, std::io::Error::from(kind)).with_status();
+            let error = || RetryError::new(GiveUp::Exhausted, 3, std::io::Error::from(kind)).with_status(false);
             assert_eq!(Verdict::of_error(&error()), error().verdict());
             let source = error().into_source().downcast::<std::io::Error>().unwrap();
             assert_eq!(source.kind(), kind);
@@ -234,8 +238,19 @@ mod tests {
             assert_eq!(status.code(), code);
             assert!(status.message().starts_with("gave up after 3 attempts: no attempts left"), "{status}");
         }
+        // Where only an io error shows it, tonic does not find one.
+        let hidden = std::io::Error::other(tonic::Status::unavailable("gone"));
+        let hidden = RetryError::new(GiveUp::Exhausted, 3, hidden).with_status(false);
+        assert_eq!(tonic::Status::from_error(Box::new(hidden)).code(), tonic::Code::Unavailable);
         // One that the server sent stays.
-        let denied = RetryError::new(GiveUp::NotRetryable, 1, tonic::Status::permission_denied("no")).with_status();
+        let busy = RetryError::new(GiveUp::Exhausted, 3, tonic::Status::resource_exhausted("quota")).with_status(false);
+        assert_eq!(tonic::Status::from_error(Box::new(busy)).message(), "quota");
+        let denied =
+            RetryError::new(GiveUp::NotRetryable, 1, tonic::Status::permission_denied("no")).with_status(false);
         assert_eq!(tonic::Status::from_error(Box::new(denied)).code(), tonic::Code::PermissionDenied);
+        // One that would promise a better outcome next time is not made up.
+        let terminal = classify::Classified::new(Verdict::terminal());
+        let terminal = RetryError::new(GiveUp::NotRetryable, 1, terminal).with_status(false);
+        assert_eq!(tonic::Status::from_error(Box::new(terminal)).code(), tonic::Code::Unknown);
     }
 }

@@ -42,6 +42,8 @@ pin_project! {
         // Until the call has ended: a service that is ready may hold a permit that others wait for.
         service: Option<S>,
         call: Call<C, K, N>,
+        // Whether this call is all there is to the attempt of another retry layer outside.
+        is_attempt: bool,
     }
 
     impl<S, Req, C, K, N> PinnedDrop for ResponseFuture<S, Req, C, K, N>
@@ -90,9 +92,17 @@ where
     #[inline]
     pub(super) fn new(service: S, shared: Arc<Shared<C, K, N>>, request: Req) -> Self {
         let deadline = shared.replay.deadline(&request, shared.settings.deadline);
-        let call = Call::new(shared, deadline);
+        let outer_ends = shared.settings.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
+        let call = Call::new(shared, deadline, outer_ends);
         let kept = call.shared.replay.keep(request, call.has_more(), deadline);
-        Self { state: State::Ready, kept: Some(kept), timer: Timer { sleep: None }, service: Some(service), call }
+        Self {
+            state: State::Ready,
+            kept: Some(kept),
+            timer: Timer { sleep: None },
+            service: Some(service),
+            call,
+            is_attempt: cut::claim_attempt(),
+        }
     }
 }
 
@@ -119,7 +129,12 @@ where
                     let request = this.call.shared.replay.request(this.kept, plan);
                     // Enter `Done` first: if `call` panics, polling again must not resend the request.
                     this.state.set(State::Done);
-                    let future = ready_service(this.service).call(request);
+                    let service = ready_service(this.service);
+                    let future = match *this.is_attempt || this.call.is_timed() {
+                        true => cut::begin(|| service.call(request)),
+                        // Nothing can cut it that asks what was sent.
+                        false => service.call(request),
+                    };
                     this.state.set(State::Calling { future });
                     continue;
                 }
@@ -213,7 +228,7 @@ where
     /// Tells a retry layer further outside, which is cutting this call, whether the request was ever sent. While an attempt
     /// is in flight the layers inside know better, but not of the attempts before.
     fn report_to_outer_cut(self) {
-        if self.call.was_maybe_processed() {
+        if !*self.is_attempt || self.call.was_maybe_processed() {
             return cut::report(Sent::Maybe);
         }
         match self.state.project() {

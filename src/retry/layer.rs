@@ -184,6 +184,8 @@ impl<C, K, N> RetryLayer<C, K, N> {
     pub fn try_name(mut self, name: &str) -> Result<Self, InvalidSetting> {
         ensure!(!name.is_empty(), "RetryLayer: the name must not be empty");
         self.shared.settings.name = name.into();
+        // Layers of different names are logged and counted apart.
+        self.shared.give_ups = Arc::new(GiveUpLog::new());
         Ok(self)
     }
 
@@ -212,8 +214,8 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// How long to wait before a retry when the server does not say. A plain `Duration` is a fixed wait without jitter.
     ///
     /// When the server does say, its hint is waited for in full with some jitter on top, so that clients do not return
-    /// together: up to this backoff's [ceiling](Backoff::ceiling), and of a backoff without jitter also no more than a tenth
-    /// of the hint.
+    /// together: up to this backoff's [ceiling](Backoff::ceiling), or with a backoff without jitter up to a tenth of the hint
+    /// or of the ceiling, whichever is less.
     #[must_use]
     pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
         self.shared.settings.policy.backoff = backoff.into();
@@ -222,7 +224,8 @@ impl<C, K, N> RetryLayer<C, K, N> {
 
     /// Cuts an attempt that takes longer than this until its response. The cut is an error like any other
     /// ([`TimedOut`](super::TimedOut), transient), and is retried if the rules allow. The request may have been processed,
-    /// unless it still waited in a breaker for the client to become ready: then it was not sent, and even a POST is retried.
+    /// unless all that the attempt did was wait in a breaker for the client to become ready: then it was not sent, and even a
+    /// POST is retried. Layers in between have to call the breaker at once, not from a future of their own.
     /// A breaker inside counts the cut as a failure of the upstream.
     ///
     /// Waiting for the inner service itself to become ready is no part of an attempt: see [`deadline`](Self::deadline).

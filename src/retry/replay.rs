@@ -28,6 +28,10 @@ pub trait Replay<Req>: sealed::Sealed {
     /// The deadline of a call: the one that its request carries, or that of the layer.
     fn deadline(&self, request: &Req, of_layer: Option<Duration>) -> Option<Deadline>;
 
+    /// When another retry layer outside cuts the attempt of its own that the request is.
+    #[doc(hidden)]
+    fn outer_attempt_ends(&self, request: &Req) -> Option<Instant>;
+
     /// Keeps a request from before its first attempt. Nothing of its body is kept if there will be no other.
     fn keep(&self, request: Req, more: bool, deadline: Option<Deadline>) -> Self::Kept;
 
@@ -64,7 +68,7 @@ pub struct AttemptPlan {
     pub(super) more: bool,
     /// When the deadline of the call cuts it.
     pub(super) deadline: Option<Deadline>,
-    /// When the attempt timeout cuts it.
+    /// When the attempt timeout cuts it, or that of a layer further outside.
     pub(super) ends: Option<Instant>,
 }
 
@@ -213,6 +217,10 @@ where
         self.http.deadline(request, of_layer)
     }
 
+    fn outer_attempt_ends(&self, request: &Request<B>) -> Option<Instant> {
+        outer_attempt_ends(request)
+    }
+
     #[inline]
     fn keep(&self, request: Request<B>, more: bool, deadline: Option<Deadline>) -> Self::Kept {
         let (mut head, body) = request.into_parts();
@@ -291,6 +299,10 @@ where
         self.http.deadline(request, of_layer)
     }
 
+    fn outer_attempt_ends(&self, request: &Request<B>) -> Option<Instant> {
+        outer_attempt_ends(request)
+    }
+
     fn keep(&self, request: Request<B>, _: bool, deadline: Option<Deadline>) -> Self::Kept {
         let (mut head, body) = request.into_parts();
         Http::<I>::write_deadline(&mut head, deadline);
@@ -354,6 +366,10 @@ where
         of_layer.map(Deadline::within)
     }
 
+    fn outer_attempt_ends(&self, _: &Req) -> Option<Instant> {
+        None
+    }
+
     #[inline]
     fn keep(&self, request: Req, _: bool, _: Option<Deadline>) -> Req {
         request
@@ -403,6 +419,10 @@ impl<B, I> Report<Response<B>> for CloneBodies<I> {
 /// A response of any kind has no place for a report.
 impl<Res, I> Report<Res> for CloneRequests<I> {
     fn leave(&self, _: RetryReport, _: &mut Res) {}
+}
+
+fn outer_attempt_ends<B>(request: &Request<B>) -> Option<Instant> {
+    request.extensions().get().copied().map(AttemptDeadline::instant)
 }
 
 fn leave_in_extensions<B>(report: RetryReport, response: &mut Response<B>) {

@@ -110,7 +110,7 @@ impl AttemptReport {
     }
 
     /// How long the layer then waited before it sent the request again: zero for one that was sent again at once, `None`
-    /// for the last sending.
+    /// if the call ended with this sending.
     #[must_use]
     pub const fn wait(&self) -> Option<Duration> {
         self.wait

@@ -143,6 +143,51 @@ async fn rule_6_an_outer_layer_learns_of_the_attempts_that_an_inner_one_made() {
     assert_eq!(gave_up(&error).verdict().processed(), Processed::Maybe);
 }
 
+/// As a client that follows redirects does it: the POST was answered with 303, and the GET that follows waits.
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_second_request_of_an_attempt_that_waits_proves_nothing_of_the_first() {
+    // Also below another retry layer, whose own time limit asks what was sent.
+    for inner_retry in [false, true] {
+        let upstream = Upstream::new([answer(303)]);
+        let log = upstream.log();
+        let limit = GlobalConcurrencyLimitLayer::new(1);
+        let mut holder = limit.layer(upstream.clone());
+        let _place = ServiceExt::<Request<ReplayBody<Body>>>::ready(&mut holder).await.unwrap();
+        let breaker = CircuitBreakerLayer::new_for_http().layer(limit.layer(upstream.clone()));
+        let inner = service_fn(move |request: Request<ReplayBody<Body>>| {
+            let (upstream, breaker) = (upstream.clone(), breaker.clone());
+            async move {
+                upstream.oneshot(request).await?;
+                if inner_retry {
+                    layer().attempt_timeout(9 * SECOND).layer(breaker).oneshot(get()).await
+                } else {
+                    breaker.oneshot(get()).await
+                }
+            }
+        });
+        let error = layer().attempt_timeout(SECOND).layer(inner).oneshot(post("5 euros")).await.unwrap_err();
+        assert_eq!((gave_up(&error).kind(), log.calls()), (GiveUp::NotIdempotent, 1), "{inner_retry}");
+        assert_eq!(gave_up(&error).verdict().processed(), Processed::Maybe);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_post_that_waits_below_an_inner_retry_without_limits_is_unsent_too() {
+    let upstream = Upstream::new([answer(201)]);
+    let limit = GlobalConcurrencyLimitLayer::new(1);
+    let mut holder = limit.layer(upstream.clone());
+    let _place = ServiceExt::<Request<Body>>::ready(&mut holder).await.unwrap();
+    let stack = ServiceBuilder::new()
+        .layer(layer().max_attempts(2).attempt_timeout(SECOND))
+        .layer(layer())
+        .layer(CircuitBreakerLayer::new_for_http())
+        .layer(&limit)
+        .service(upstream);
+    let error = stack.oneshot(post("5 euros")).await.unwrap_err();
+    assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::Exhausted, 2));
+    assert_eq!(gave_up(&error).verdict().processed(), Processed::No);
+}
+
 #[derive(Clone)]
 struct Gated<S> {
     inner: S,
@@ -186,6 +231,28 @@ async fn rule_6_every_attempt_carries_the_limits_of_the_layer() {
     // 100 ms for each attempt, then 100 and 200 of waiting.
     for ((call, _), expected) in seen.iter().zip([10_000, 9_800, 9_500]) {
         assert!((expected - 3..=expected).contains(call), "{seen:?}");
+    }
+}
+
+/// The moment at which an attempt is cut is the earlier of those of all layers outside.
+#[tokio::test(start_paused = true)]
+async fn rule_6_an_inner_layer_leaves_the_attempt_timeout_of_an_outer_one_if_that_is_earlier() {
+    for (inner_limit, expected) in [(5_000, [2_000, 1_900]), (1_500, [1_500, 1_500])] {
+        let seen = std::sync::Mutex::new(Vec::new());
+        let inner = service_fn(|request: Request<ReplayBody<ReplayBody<Body>>>| {
+            let attempt = request.extensions().get().map(|deadline: &AttemptDeadline| deadline.remaining().as_millis());
+            seen.lock().unwrap().push(attempt.unwrap());
+            async { Ok::<_, BoxError>(Response::builder().status(503).body(()).unwrap()) }
+        });
+        let both = ServiceBuilder::new()
+            .layer(layer().max_attempts(1).attempt_timeout(2 * SECOND))
+            .layer(layer().max_attempts(2).attempt_timeout(inner_limit * MS));
+        both.service(inner).oneshot(get()).await.unwrap();
+        let seen = seen.into_inner().unwrap();
+        assert!(
+            seen.len() == 2 && seen.iter().zip(expected).all(|(seen, most)| (most - 3..=most).contains(seen)),
+            "{seen:?}"
+        );
     }
 }
 

@@ -107,3 +107,22 @@ async fn rule_5_a_retried_answer_keeps_its_grpc_verdict() {
     assert_eq!((report.gave_up(), report.processed()), (Some(GiveUp::NotRetryable), Processed::Maybe));
     assert_eq!(Verdict::of_grpc(&response).code(), Some(8));
 }
+
+/// What came of the attempt before is why the call is late, but the code is that of a deadline.
+#[cfg(feature = "tonic")]
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_passes_between_attempts_is_shown_as_one() {
+    let inner = service_fn(|_: Request<ReplayBody<Full<Bytes>>>| async {
+        Err::<Response<()>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+    });
+    for (advance, code) in
+        [(2 * SECOND, tonic::Code::DeadlineExceeded), (std::time::Duration::ZERO, tonic::Code::Unavailable)]
+    {
+        let mut call = std::pin::pin!(grpc_layer().max_attempts(99).layer(inner).oneshot(pull("1S")));
+        assert!(poll_once(call.as_mut()).is_pending());
+        tokio::time::advance(advance).await;
+        let error = call.await.unwrap_err();
+        assert_eq!(gave_up(&error).kind(), GiveUp::Deadline);
+        assert_eq!(tonic::Status::from_error(error).code(), code);
+    }
+}

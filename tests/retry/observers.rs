@@ -76,3 +76,29 @@ async fn a_storm_of_give_ups_is_one_line_a_second_for_each_kind_and_loses_no_cou
     assert_eq!((storm[0], storm.iter().sum::<u32>()), (1, 18_001));
     assert_eq!(counts("exhausted"), [1]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn layers_of_different_names_log_and_count_apart_though_one_was_made_from_the_other() {
+    let first = layer().name("made-first");
+    let second = first.clone().name("made-second");
+    let lines = lines_of(async {
+        for layer in [&first, &second, &second] {
+            send(layer, Upstream::new([answer(503)]), charge()).await.unwrap();
+        }
+    })
+    .await;
+    let counts = |name: &str| lines.iter().filter(|line| line.contains(name) && line.contains("count=1")).count();
+    assert_eq!((counts("made-first"), counts("made-second")), (1, 1), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_late_from_the_start_is_a_give_up_without_an_attempt() {
+    let events = Mutex::new(Vec::new());
+    let layer = layer().on_give_up(|event| events.lock().unwrap().push((event.kind(), event.attempts())));
+    let mut request = get();
+    request.extensions_mut().insert(tower_rampart::retry::Deadline::within(std::time::Duration::ZERO));
+    let outcome: Result<http::Response<Full<bytes::Bytes>>, _> =
+        send(layer, Upstream::new([answer(200)]), request).await;
+    assert_eq!(gave_up(&outcome.unwrap_err()).report().history(), []);
+    assert_eq!(*events.lock().unwrap(), [(GiveUp::Deadline, 0)]);
+}

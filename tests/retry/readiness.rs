@@ -12,7 +12,7 @@ use http::Request;
 use http_body_util::Full;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-use tower_rampart::classify::{Classifier, Processed, Verdict, classifier_fn};
+use tower_rampart::classify::{Classifier, Processed, Reason, Verdict, classifier_fn};
 use tower_rampart::retry::{Backoff, GiveUp, TimedOut};
 use tower_rampart::{BoxError, RetryLayer};
 
@@ -117,6 +117,28 @@ async fn rule_4_a_readiness_error_is_final() {
     assert_eq!(events(), [Event::Ready(0), Event::Called(0), Event::Ready(0)]);
     let source = std::error::Error::source(gave_up(&error)).unwrap();
     assert_eq!(source.downcast_ref::<io::Error>().unwrap().kind(), io::ErrorKind::NotConnected);
+}
+
+/// What the error of readiness means for a call in flight does not matter: this attempt was never made.
+#[tokio::test(start_paused = true)]
+async fn rule_5_a_service_that_is_not_ready_was_not_called() {
+    for (first, processed) in [(Processed::No, Processed::No), (Processed::Maybe, Processed::Maybe)] {
+        let classifier = classifier_fn(move |outcome: Result<&(), &(dyn std::error::Error + 'static)>| match outcome {
+            Err(error) if Verdict::of_error(error).reason() == Reason::RESET => {
+                Verdict::transient().with_processed(first)
+            }
+            _ => Verdict::transient(),
+        });
+        let inner =
+            Numbered::new(|asked| Poll::Ready(if asked == 1 { Ok(()) } else { Err(io::ErrorKind::NotConnected) }));
+        let layer = RetryLayer::new(classifier).backoff(Backoff::fixed(100 * MS)).no_budget();
+        let error = layer.layer(inner).oneshot(()).await.unwrap_err();
+        assert_eq!(gave_up(&error).kind(), GiveUp::NotReady);
+        assert_eq!(
+            (gave_up(&error).report().processed(), gave_up(&error).verdict().processed()),
+            (processed, processed)
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

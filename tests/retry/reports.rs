@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::classify::{HttpClassifier, Processed, Reason, Verdict, classifier_fn};
-use tower_rampart::retry::{Backoff, Budget, Deadline, GiveUp, RetryError, RetryReport};
+use tower_rampart::retry::{Backoff, Budget, Deadline, GiveUp, ReplayBody, RetryError, RetryReport};
 use tower_rampart::{BoxError, RetryLayer};
 
 use crate::support::*;
@@ -121,4 +121,24 @@ async fn a_failed_body_is_the_reason_also_in_the_last_or_only_attempt() {
     let error = send::<_, _, _, Response<Full<Bytes>>>(layer().max_attempts(2), upstream, failing()).await.unwrap_err();
     assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::BodyFailed, 2));
     assert_eq!(gave_up(&error).verdict().reason(), Reason::USER);
+}
+
+/// A server may answer without the whole body. The answer is what came of the call, whatever then became of the body.
+#[tokio::test(start_paused = true)]
+async fn rule_5_an_answer_is_judged_by_itself_also_if_the_body_failed() {
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    let inner = service_fn(|request: Request<ReplayBody<Chunks>>| {
+        let is_first = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+        async move {
+            if !is_first {
+                request.into_body().collect().await.map(drop).unwrap_err();
+            }
+            Ok::<_, BoxError>(Response::builder().status(if is_first { 429 } else { 404 }).body(()).unwrap())
+        }
+    });
+    let failing = Request::put("/").body(Chunks::of(["one"]).then(Chunk::Fail)).unwrap();
+    let response = layer().layer(inner).oneshot(failing).await.unwrap();
+    assert_eq!(report(&response), (2, Some(GiveUp::NotRetryable)));
+    let last = RetryReport::of(&response).unwrap().history()[1].verdict();
+    assert_eq!((last.code(), last.processed()), (Some(404), Processed::Yes));
 }

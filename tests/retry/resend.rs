@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use tower_rampart::classify::{Processed, Reason};
+use tower_rampart::classify::{HttpClassifier, Processed, Reason, Verdict};
 use tower_rampart::retry::{Backoff, Budget, GiveUp, RetryReport};
 
 use crate::support::*;
@@ -93,6 +93,20 @@ async fn rule_1_a_refused_connection_is_no_transparent_retry() {
         let upstream = Upstream::new([given_back(reason, Processed::No), answer(200)]);
         let log = upstream.log();
         let response = send(layer(), upstream, get()).await.unwrap();
+        assert_eq!(report(&response), (2, None), "{reason}");
+        assert!(matches!(log.gaps()[..], [100..=101]), "{reason}: {:?}", log.gaps());
+    }
+}
+
+/// Only what a connection gives back is unanswered. A verdict of the user's may give an answer any reason.
+#[tokio::test(start_paused = true)]
+async fn rule_1_an_answer_is_never_resent_for_free_whatever_its_reason() {
+    for reason in GIVEN_BACK {
+        let given_back = Verdict::transient().with_processed(Processed::No).with_reason(reason);
+        let classifier = HttpClassifier::new().status(503, given_back);
+        let upstream = Upstream::new([answer(503), answer(200)]);
+        let log = upstream.log();
+        let response = send(layer().classifier(classifier), upstream, get()).await.unwrap();
         assert_eq!(report(&response), (2, None), "{reason}");
         assert!(matches!(log.gaps()[..], [100..=101]), "{reason}: {:?}", log.gaps());
     }

@@ -183,6 +183,33 @@ fn without_a_time_driver_nothing_is_sent() {
 }
 
 #[test]
+fn without_a_time_driver_nothing_is_sent_also_on_a_second_runtime() {
+    let calls = AtomicU32::new(0);
+    let inner = service_fn(|_: Request<ReplayBody<Body>>| {
+        calls.fetch_add(1, Ordering::Relaxed);
+        ready(Ok::<_, BoxError>(Response::new(())))
+    });
+    let service = layer().layer(inner);
+    let call =
+        |runtime: &mut tokio::runtime::Builder| runtime.build().unwrap().block_on(service.clone().oneshot(get()));
+    std::thread::scope(|scope| {
+        let with_time = scope.spawn(|| call(tokio::runtime::Builder::new_current_thread().enable_time()));
+        with_time.join().unwrap().unwrap();
+        let without = scope.spawn(|| call(&mut tokio::runtime::Builder::new_current_thread()));
+        without.join().unwrap_err();
+        // Nor does another service on the same thread prove anything.
+        let both = scope.spawn(|| {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_time().build().unwrap().block_on(service.clone().oneshot(get())).unwrap();
+            let other = layer().layer(inner);
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(other.oneshot(get()))
+        });
+        both.join().unwrap_err();
+    });
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+}
+
+#[test]
 fn a_single_attempt_without_a_time_limit_needs_no_timer() {
     let mut call = pin!(layer().max_attempts(1).layer(pending_for(3)).oneshot(get()));
     for _ in 0..3 {
