@@ -150,7 +150,12 @@ impl Family {
 
 impl Membership {
     pub(super) fn new(outer: Arc<Cell>) -> Self {
-        Self { outer, opened_in: AtomicU64::new(NEVER), taken: AtomicU64::new(NEVER), is_removed: AtomicBool::new(false) }
+        Self {
+            outer,
+            opened_in: AtomicU64::new(NEVER),
+            taken: AtomicU64::new(NEVER),
+            is_removed: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn outer(&self) -> &Arc<Cell> {
