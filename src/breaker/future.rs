@@ -242,8 +242,10 @@ impl Drop for Waiter {
         if !self.has_waited || !cell.is_cut(deadline) {
             return;
         }
-        if let Ok(held) = cell.acquire(attempt) {
-            cell.settle_held(held, None, Ending::TimedOut);
+        match cell.acquire(attempt) {
+            Ok(held) => cell.settle_held(held, None, Ending::TimedOut),
+            // The caller has heard of the time limit and not of this.
+            Err(refusal) => cell.uncount_refusal(refusal.by_outer),
         }
     }
 }

@@ -11,7 +11,7 @@ use http::{Request, Response};
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service, ServiceExt};
 use tower_rampart::CircuitBreakerLayer;
-use tower_rampart::breaker::{Abandoned, State, Window};
+use tower_rampart::breaker::{Abandoned, State, Window, partition};
 use tower_rampart::classify::HttpClassifier;
 use tower_rampart::retry::Deadline;
 
@@ -92,6 +92,30 @@ async fn rule_3_a_probe_at_its_deadline_opens_again() {
             advance(30 * SECOND).await;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_3_calls_cut_in_readiness_after_the_opening_were_not_rejected() {
+    let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::header("x-tenant-id"));
+    let layer = layer.minimum_calls(1).within(partition::host(), 0.5);
+    let service = layer.layer(hangs(true));
+    let mut calls = Vec::new();
+    for tenant in ["1", "1", "2", "2", "3", "3"] {
+        let mut request = request(SECOND);
+        *request.uri_mut() = http::Uri::from_static("http://api.example/");
+        request.headers_mut().insert("x-tenant-id", http::HeaderValue::from_static(tenant));
+        let mut call = begin(service.clone().oneshot(request));
+        assert!(poll_once(call.as_mut()).await.is_pending());
+        calls.push(call);
+    }
+    advance(SECOND).await;
+    // Each first call opens its tenant, and those of three tenants the host.
+    drop(calls);
+    let breakers: Vec<_> = layer.handle().iter().map(|breaker| breaker.snapshot()).collect();
+    assert_eq!(
+        breakers.iter().map(|breaker| (breaker.state, breaker.rejected)).collect::<Vec<_>>(),
+        [(State::Open, 0); 4]
+    );
 }
 
 #[tokio::test(start_paused = true)]
