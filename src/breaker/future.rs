@@ -417,6 +417,15 @@ mod tests {
     }
 
     #[test]
+    fn rule_3_a_call_in_flight_outweighs_one_that_waits() {
+        let layer = CircuitBreakerLayer::new_for_http();
+        let call = |in_readiness| layer.layer(Hangs { in_readiness }).call(Request::new(()));
+        assert_eq!(cut(|| drop((call(false), call(true)))), Sent::Maybe);
+        assert_eq!(cut(|| drop((call(true), call(false)))), Sent::Maybe);
+        assert_eq!(cut(|| drop((call(true), call(true)))), Sent::No);
+    }
+
+    #[test]
     fn rule_3_a_permit_that_is_dropped_by_a_cut_is_a_failure() {
         let breaker = CircuitBreakerLayer::new_for_http().breaker();
         let permit = breaker.try_acquire();
