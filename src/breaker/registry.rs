@@ -359,7 +359,7 @@ mod tests {
         let registry = registry(10, Mode::Automatic);
         let (by, key) = key();
         assert!(for_call(&registry, &by, &key).retire(|| true));
-        assert!(registry.find(&key).is_none() && registry.cells().is_empty());
+        assert!(registry.find(&key).is_none() && registry.cells().is_empty() && registry.keyed_cells().is_empty());
     }
 
     #[test]
