@@ -102,7 +102,7 @@ async fn rule_3_calls_cut_in_readiness_after_the_opening_were_not_rejected() {
     let layer = layer.minimum_calls(1).within(partition::host(), 0.5);
     let service = layer.layer(hangs(true));
     let mut calls = Vec::new();
-    for tenant in ["1", "1", "2", "2", "3", "3"] {
+    for tenant in ["1", "1", "2", "2", "3", "3", "4"] {
         let mut request = request(SECOND);
         *request.uri_mut() = http::Uri::from_static("http://api.example/");
         request.headers_mut().insert("x-tenant-id", http::HeaderValue::from_static(tenant));
@@ -111,13 +111,11 @@ async fn rule_3_calls_cut_in_readiness_after_the_opening_were_not_rejected() {
         calls.push(call);
     }
     advance(SECOND).await;
-    // Each first call opens its tenant, and those of three tenants the host.
+    // Each first call opens its tenant, and those of three tenants the host, which would reject the fourth.
     drop(calls);
     let breakers: Vec<_> = layer.handle().iter().map(|breaker| breaker.snapshot()).collect();
-    assert_eq!(
-        breakers.iter().map(|breaker| (breaker.state, breaker.rejected)).collect::<Vec<_>>(),
-        [(State::Open, 0); 4]
-    );
+    assert_eq!(breakers.iter().filter(|breaker| breaker.state == State::Open).count(), 4);
+    assert_eq!(breakers.iter().map(|breaker| breaker.rejected).collect::<Vec<_>>(), [0; 5]);
 }
 
 #[tokio::test(start_paused = true)]
