@@ -176,7 +176,12 @@ impl Cell {
 
     /// Asked by whoever retires.
     pub(super) fn is_retired(&self) -> bool {
-        self.word().is_retired()
+        self.word().is_retired() || self.membership().is_some_and(Membership::is_removed)
+    }
+
+    /// The registry has removed it: what is around it can be forgotten, although this one still holds it.
+    pub(super) fn remove(&self) {
+        self.membership().into_iter().for_each(Membership::remove);
     }
 
     #[cold]

@@ -245,8 +245,10 @@ impl Drop for Waiter {
         if !self.has_waited || !cell.is_cut(deadline) {
             return;
         }
-        if let Ok(held) = cell.acquire(attempt) {
-            cell.settle_held(held, None, Ending::TimedOut);
+        match cell.acquire(attempt) {
+            Ok(held) => cell.settle_held(held, None, Ending::TimedOut),
+            // The caller has heard of the time limit and not of this.
+            Err(refusal) => cell.uncount_refusal(refusal.by_outer),
         }
     }
 }
@@ -415,6 +417,15 @@ mod tests {
         tokio::time::advance(Duration::from_secs(30)).await;
         assert_eq!(cut_after(0, &layer, true), Sent::No);
         assert_eq!(layer.breaker().snapshot().generation, 1, "no probe has begun");
+    }
+
+    #[test]
+    fn rule_3_a_call_in_flight_outweighs_one_that_waits() {
+        let layer = CircuitBreakerLayer::new_for_http();
+        let call = |in_readiness| layer.layer(Hangs { in_readiness }).call(Request::new(()));
+        assert_eq!(cut(|| drop((call(false), call(true)))), Sent::Maybe);
+        assert_eq!(cut(|| drop((call(true), call(false)))), Sent::Maybe);
+        assert_eq!(cut(|| drop((call(true), call(true)))), Sent::No);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Nothing is counted up and down, so that nothing can go astray when a breaker is reset, forced or forgotten: the outer
 //! one looks at the inner ones when one of them opens, but not more often than the share can have been reached.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
 use super::State;
@@ -56,6 +57,8 @@ pub(super) struct Membership {
     opened_in: AtomicU64,
     /// The place of a probe that it took last, if that has failed or has yet to end.
     taken: AtomicU64,
+    /// Whether a user has removed it from the registry.
+    is_removed: AtomicBool,
 }
 
 /// A place of a probe: cycle 12, generation 20, id 32. Cycles go round, which holds back for one turn at most.
@@ -147,11 +150,25 @@ impl Family {
 
 impl Membership {
     pub(super) fn new(outer: Arc<Cell>) -> Self {
-        Self { outer, opened_in: AtomicU64::new(NEVER), taken: AtomicU64::new(NEVER) }
+        Self {
+            outer,
+            opened_in: AtomicU64::new(NEVER),
+            taken: AtomicU64::new(NEVER),
+            is_removed: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn outer(&self) -> &Arc<Cell> {
         &self.outer
+    }
+
+    /// Written and read under the lock of the registry.
+    pub(super) fn remove(&self) {
+        self.is_removed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Relaxed)
     }
 
     /// Before the opening is published.

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::hash::{BuildHasher, RandomState};
 
@@ -27,17 +28,20 @@ impl Labels {
         }
         let bare = bare(&text);
         match bare.char_indices().nth(LONGEST) {
-            None => bare.into(),
+            None => bare.into_owned().into(),
             Some((end, _)) => format!("{}…", &bare[..end]).into(),
         }
     }
 }
 
-/// What `Debug` writes of a string, without the quotes. They stay where the text would pass for a label of our own.
-pub(super) fn bare(text: &str) -> &str {
+/// What `Debug` writes of a string, without the quotes. Text that would pass for a label of our own stands in quotes,
+/// also if `Debug` writes none, as that of a host does.
+pub(super) fn bare(text: &str) -> Cow<'_, str> {
     match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        Some(DEFAULT | OVERFLOW) | None => text,
-        Some(bare) => bare,
+        Some(DEFAULT | OVERFLOW) => text.into(),
+        Some(bare) => bare.into(),
+        None if matches!(text, DEFAULT | OVERFLOW) => format!("{text:?}").into(),
+        None => text.into(),
     }
 }
 
@@ -64,13 +68,19 @@ mod tests {
 
     #[test]
     fn a_key_that_spells_a_label_of_our_own_is_told_apart() {
-        use crate::breaker::partition::Nested;
+        use http::uri::Authority;
+
+        use crate::breaker::partition::{Host, Nested};
 
         let labels = Labels::new(false);
         assert_eq!(&*labels.of(&"(default)"), r#""(default)""#);
         assert_eq!(&*labels.of(&HeaderValue::from_static("(overflow)")), r#""(overflow)""#);
         assert_eq!(&*labels.of(&r#""(default)""#), r#"\"(default)\""#);
         assert_eq!(&*labels.of(&"(other)"), "(other)");
+        let host = || Host::from(Authority::from_static("(default)"));
+        assert_eq!(&*labels.of(&host()), r#""(default)""#);
+        assert_eq!(&*labels.of(&Nested::<_, &str>::Outer(host())), r#""(default)""#);
+        assert_eq!(&*labels.of(&Nested::Inner("host", Some(host()))), r#"host/"(default)""#);
         let inner = |key| labels.of(&Nested::Inner("host", key));
         assert_eq!((&*inner(None), &*inner(Some("(default)"))), ("host/(default)", r#"host/"(default)""#));
         assert_eq!(&*labels.of(&Nested::<_, &str>::Outer("(overflow)")), r#""(overflow)""#);

@@ -265,7 +265,7 @@ impl<Req, P: Partition<Req>, Q: Partition<Req>> Partition<Req> for Within<P, Q> 
 impl<O: Debug, I: Debug> Debug for Nested<O, I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Outer(outer) => f.write_str(bare(&format!("{outer:?}"))),
+            Self::Outer(outer) => f.write_str(&bare(&format!("{outer:?}"))),
             Self::Inner(outer, None) => write!(f, "{}/{DEFAULT}", bare(&format!("{outer:?}"))),
             Self::Inner(outer, Some(inner)) => {
                 write!(f, "{}/{}", bare(&format!("{outer:?}")), bare(&format!("{inner:?}")))

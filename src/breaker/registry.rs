@@ -179,6 +179,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         // The keys' own code, `Eq` and `Hash`, may panic: a poisoned lock is taken all the same.
         let _changes = self.changes();
         let Some(cell) = self.cells.remove(key, &guard) else { return Vec::new() };
+        cell.remove();
         let mut removed = vec![cell.clone()];
         if cell.family().is_some() {
             for (inner, cell) in self.cells.iter(&guard) {
@@ -358,7 +359,7 @@ mod tests {
         let registry = registry(10, Mode::Automatic);
         let (by, key) = key();
         assert!(for_call(&registry, &by, &key).retire(|| true));
-        assert!(registry.find(&key).is_none() && registry.cells().is_empty());
+        assert!(registry.find(&key).is_none() && registry.cells().is_empty() && registry.keyed_cells().is_empty());
     }
 
     #[test]

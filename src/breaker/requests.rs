@@ -54,3 +54,33 @@ mod sealed {
     impl Sealed for super::HttpRequests {}
     impl Sealed for super::AnyRequests {}
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::Request;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::retry::AttemptDeadline;
+
+    #[test]
+    fn rule_3_a_call_is_cut_at_the_earlier_of_its_limits() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        for (call, attempt, cut) in [
+            (None, None, None),
+            (Some(1), None, Some(1)),
+            (None, Some(2), Some(2)),
+            (Some(1), Some(2), Some(1)),
+            (Some(2), Some(1), Some(1)),
+        ] {
+            let mut request = Request::new(());
+            call.map(|seconds| request.extensions_mut().insert(Deadline::at(at(seconds))));
+            attempt.map(|seconds| request.extensions_mut().insert(AttemptDeadline::at(at(seconds))));
+            let deadline = HttpRequests.deadline(&request);
+            assert_eq!(deadline.map(Deadline::instant), cut.map(at), "{call:?}, {attempt:?}");
+        }
+    }
+}

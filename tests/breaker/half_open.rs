@@ -329,6 +329,19 @@ async fn an_open_breaker_without_calls_reads_as_half_open_when_it_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_breaker_that_opens_for_years_reads_as_half_open_after_them() {
+    let years = 50 * 365 * 24 * 3_600 * SECOND;
+    let layer = quick().open_for(years);
+    let (service, _) = over(&layer);
+    call(&service, Do::Fail).await;
+    let breaker = layer.breaker();
+    advance(years - MS).await;
+    assert_eq!((breaker.state(), breaker.snapshot().state), (State::Open, State::Open));
+    advance(MS).await;
+    assert_eq!((breaker.state(), breaker.snapshot().state), (State::HalfOpen, State::HalfOpen));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_breaker_that_was_forced_open_is_never_due() {
     let layer = quick();
     let (service, _) = over(&layer);

@@ -254,6 +254,19 @@ async fn forgotten_tenants_wedge_nothing_and_hosts_stay_within_the_cap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_host_whose_tenants_were_removed_makes_room() {
+    let layer = nested().max_partitions(2);
+    let (service, _) = over(&layer);
+    let breakers = layer.handle();
+    for host in 1..=100 {
+        call_for(&service, (host, 7), Do::Succeed).await;
+        assert!(breakers.remove(&Nested::Inner(host, Some(7))));
+        advance(60 * SECOND).await;
+    }
+    assert_eq!((breakers.overflowed(), breakers.len()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn modes_that_refuse_nothing_refuse_nothing_here_either() {
     let layer = nested().mode(Mode::ObserveOnly);
     let (service, upstream) = over(&layer);

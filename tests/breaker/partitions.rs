@@ -87,6 +87,41 @@ async fn a_removed_host_takes_its_tenants_along() {
     assert_eq!(breakers.get(&Nested::Inner(1, Some(7))).unwrap().snapshot().calls, 1);
 }
 
+#[test]
+fn removals_race_with_calls_and_evictions_and_lose_nothing() {
+    use partition::Nested;
+
+    let layer = crate::hierarchy::nested().max_partitions(16);
+    let (service, upstream) = over(&layer);
+    let breakers = layer.handle();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let service = &service;
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+                runtime.block_on(async {
+                    for call in 0..5_000 {
+                        let what = if call % 11 == 0 { Do::Fail } else { Do::Succeed };
+                        call_for(service, (call % 5, (call * 7 + thread) % 5), what).await;
+                    }
+                });
+            });
+        }
+        for call in 0..5_000 {
+            breakers.remove(&Nested::Inner(call % 5, Some(call % 3)));
+            if call % 7 == 0 {
+                breakers.remove(&Nested::Outer(call % 5));
+            }
+            assert!(breakers.len() <= 16);
+        }
+    });
+    assert_eq!(upstream.in_flight(), 0);
+    for (key, _) in breakers.iter_keyed() {
+        breakers.remove(&key);
+    }
+    assert!(breakers.is_empty());
+}
+
 fn keyed() -> Breakers<ById> {
     layer().window(Window::count(4)).open_for(10 * SECOND).partition_by(by_id())
 }

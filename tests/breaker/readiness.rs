@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_rampart::BoxError;
-use tower_rampart::breaker::{State, Window};
+use tower_rampart::breaker::{CircuitBreaker, State, Window};
 
 use crate::support::*;
 
@@ -118,6 +118,38 @@ async fn rule_6_a_call_that_has_ended_holds_nothing_of_the_inner_service() {
     assert!(poll_once(waiting.as_mut()).await.is_ready());
     drop(other);
     assert!(is_free(), "rejected while it waited");
+}
+
+/// Opens the breaker outside it while it is asked for readiness.
+#[derive(Clone)]
+struct Opens(CircuitBreaker);
+
+impl Service<((), Do)> for Opens {
+    type Response = Answer;
+    type Error = BoxError;
+    type Future = std::future::Pending<Result<Answer, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.force_open();
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: ((), Do)) -> Self::Future {
+        std::future::pending()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_breaker_that_opens_as_the_service_becomes_ready_gives_back_its_readiness() {
+    let layer = quick();
+    let inner = ConcurrencyLimitLayer::new(1).layer(Opens(layer.breaker()));
+    let mut service = layer.layer(inner.clone());
+    let mut rejected = begin(service.call(((), Do::Succeed)));
+    assert_eq!(
+        poll_once(rejected.as_mut()).await.map(outcome),
+        Poll::Ready(Outcome::Refused { state: State::Open, retry_after: None })
+    );
+    assert!(inner.clone().ready().now_or_never().is_some(), "although service and call are kept");
 }
 
 /// Fails before it takes a call, until told otherwise.

@@ -1,19 +1,21 @@
 //! A timeout further outside drops the call; the deadline in its extensions says that it was one.
 
 use std::convert::Infallible;
-use std::future::{Pending, pending};
+use std::future::{Pending, pending, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::uri::Authority;
 use http::{Request, Response};
 use tower::timeout::TimeoutLayer;
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_rampart::CircuitBreakerLayer;
-use tower_rampart::breaker::{Abandoned, State, Window};
+use tower_rampart::breaker::partition::{self, Nested};
+use tower_rampart::breaker::{Abandoned, Handle, State, Window};
 use tower_rampart::classify::HttpClassifier;
-use tower_rampart::retry::Deadline;
+use tower_rampart::retry::{Deadline, RetryLayer};
 
 use crate::support::{MS, SECOND, advance, begin, poll_once};
 
@@ -95,6 +97,28 @@ async fn rule_3_a_probe_at_its_deadline_opens_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rule_3_calls_cut_in_readiness_after_the_opening_were_not_rejected() {
+    let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::header("x-tenant-id"));
+    let layer = layer.minimum_calls(1).within(partition::host(), 0.5);
+    let service = layer.layer(hangs(true));
+    let mut calls = Vec::new();
+    for tenant in ["1", "1", "2", "2", "3", "3", "4"] {
+        let mut request = request(SECOND);
+        *request.uri_mut() = http::Uri::from_static("http://api.example/");
+        request.headers_mut().insert("x-tenant-id", http::HeaderValue::from_static(tenant));
+        let mut call = begin(service.clone().oneshot(request));
+        assert!(poll_once(call.as_mut()).await.is_pending());
+        calls.push(call);
+    }
+    advance(SECOND).await;
+    // Each first call opens its tenant, and those of three tenants the host, which would reject the fourth.
+    drop(calls);
+    let breakers: Vec<_> = layer.handle().iter().map(|breaker| breaker.snapshot()).collect();
+    assert_eq!(breakers.iter().filter(|breaker| breaker.state == State::Open).count(), 4);
+    assert_eq!(breakers.iter().map(|breaker| breaker.rejected).collect::<Vec<_>>(), [0; 5]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rule_3_a_deadline_counts_for_nothing_where_the_user_says_so() {
     let layer = CircuitBreakerLayer::new_for_http();
     let neutral = layer.clone().abandoned(Abandoned::Neutral);
@@ -110,4 +134,67 @@ async fn rule_3_a_deadline_that_lay_in_the_past_is_a_timeout() {
     advance(SECOND).await;
     dropped_after(layer.layer(hangs(false)), request, Duration::ZERO).await;
     assert_eq!(layer.breaker().snapshot().failures, 1);
+}
+
+/// Whatever is done by hand meanwhile, and however the probe ends.
+#[tokio::test(start_paused = true)]
+async fn rule_4_a_probe_that_is_cut_dropped_or_leaked_keeps_no_place() {
+    type Breakers = Handle<u8>;
+    let by_hand: [fn(&Breakers); 6] = [
+        |_| {},
+        |breakers| assert!(breakers.force_open(&7)),
+        |breakers| breakers.reset(&7),
+        |breakers| assert!(breakers.disable(&7)),
+        |breakers| assert!(breakers.remove(&7)),
+        |breakers| assert!(breakers.observe(&7)),
+    ];
+    for (hand, act) in by_hand.into_iter().enumerate() {
+        for end in ["cut", "dropped", "leaked"] {
+            let layer = CircuitBreakerLayer::new_for_http().window(Window::count(1)).half_open(1, 1);
+            let layer = layer.partition_by(partition::by(|_: &Request<()>| 7_u8));
+            let breakers = layer.handle();
+            dropped_after(layer.layer(hangs(false)), request(SECOND), SECOND).await;
+            advance(30 * SECOND).await;
+            let mut probe = begin(layer.layer(hangs(false)).oneshot(request(SECOND)));
+            assert!(poll_once(probe.as_mut()).await.is_pending());
+            act(&breakers);
+            match end {
+                "cut" => {
+                    advance(SECOND).await;
+                    drop(probe);
+                }
+                "dropped" => drop(probe),
+                _ => std::mem::forget(probe),
+            }
+            breakers.automatic(&7);
+            // An open time, or a lease.
+            advance(30 * SECOND).await;
+            let well = layer.layer(service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(())))));
+            assert!(well.oneshot(Request::new(())).await.is_ok(), "{hand}, {end}");
+            assert_eq!(breakers.state(&7), State::Closed, "{hand}, {end}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_3_attempt_timeouts_open_the_host_of_three_tenants_and_fail_its_probe() {
+    for in_readiness in [false, true] {
+        let layer = CircuitBreakerLayer::new_for_http().minimum_calls(1).half_open(1, 1);
+        let layer = layer.partition_by(partition::header("x-tenant-id")).within(partition::host(), 0.5);
+        let stack = RetryLayer::new_for_http().max_attempts(1).attempt_timeout(SECOND).clone_bodies();
+        let stack = stack.layer(layer.layer(hangs(in_readiness)));
+        let pull = |tenant| {
+            let request = Request::get("http://api.example/").header("x-tenant-id", tenant).body(()).unwrap();
+            stack.clone().oneshot(request)
+        };
+        for tenant in ["1", "2", "3"] {
+            assert!(pull(tenant).await.is_err());
+        }
+        let host = Nested::Outer(Authority::from_static("api.example").into());
+        let host = layer.handle().get(&host).unwrap();
+        assert_eq!(host.state(), State::Open);
+        advance(30 * SECOND).await;
+        assert!(pull("4").await.is_err());
+        assert_eq!((host.state(), host.snapshot().generation), (State::Open, 3), "in readiness: {in_readiness}");
+    }
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use http::Request;
 use http_body_util::BodyExt;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::breaker::Abandoned;
+use tower_rampart::retry::Deadline;
 
 use crate::script::{Script, Step, script};
-use crate::{Layered, MS, SECOND, call_after};
+use crate::{Answer, Layered, MS, SECOND, call_after, upstream};
 
 fn layer() -> Layered {
     crate::layer().slow_calls(SECOND, 1.0)
@@ -64,6 +67,19 @@ async fn a_body_dropped_late_is_neutral_whatever_is_said_of_calls_without_an_ans
         drop(response);
         assert_eq!(counts(&layer), (0, 0, 0));
     }
+}
+
+/// The limits of a retry layer end with the head.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_dropped_after_the_deadline_of_its_call_is_neutral() {
+    let layer = layer();
+    let mut request = Request::new(script([Step::Data("a"), Step::Data("b")]));
+    request.extensions_mut().insert(Answer { after: MS, status: 200 });
+    request.extensions_mut().insert(Deadline::within(SECOND));
+    let response = layer.layer(service_fn(upstream)).oneshot(request).await.unwrap();
+    tokio::time::advance(2 * SECOND).await;
+    drop(response);
+    assert_eq!(counts(&layer), (0, 0, 0));
 }
 
 /// Without an answer nothing is different from a breaker that looks at heads alone.

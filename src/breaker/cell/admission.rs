@@ -130,6 +130,13 @@ impl Cell {
         self.rejected.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Takes back one that no caller has heard of. A reset may have taken it back before.
+    pub(in crate::breaker) fn uncount_refusal(&self, by_outer: bool) {
+        let cell = self.outer().filter(|_| by_outer).map_or(self, |outer| outer);
+        let one_less = |rejected: u64| rejected.checked_sub(1);
+        let _ = cell.rejected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+    }
+
     #[cold]
     fn refusal_seldom(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
         match (word.mode(), word.phase(), attempt) {
