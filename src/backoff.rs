@@ -106,8 +106,9 @@ impl Backoff {
         if seconds < self.max.as_secs_f64() { Duration::from_secs_f64(seconds) } else { self.max }
     }
 
-    pub(crate) const fn jitter_kind(&self) -> Jitter {
-        self.jitter
+    /// Whether every wait is the same.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.factor == 1.0 && self.jitter == Jitter::None
     }
 
     /// The wait before retry number `retry`, counted from 0.

@@ -422,7 +422,7 @@ mod tests {
     #[test]
     fn rule_3_a_call_in_flight_outweighs_one_that_waits() {
         let layer = CircuitBreakerLayer::new_for_http();
-        let call = |in_readiness| layer.layer(Hangs { in_readiness }).call(Request::new(()));
+        let call = |in_readiness| cut::begin(|| layer.layer(Hangs { in_readiness }).call(Request::new(())));
         assert_eq!(cut(|| drop((call(false), call(true)))), Sent::Maybe);
         assert_eq!(cut(|| drop((call(true), call(false)))), Sent::Maybe);
         assert_eq!(cut(|| drop((call(true), call(true)))), Sent::No);

@@ -214,8 +214,8 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// How long to wait before a retry when the server does not say. A plain `Duration` is a fixed wait without jitter.
     ///
     /// When the server does say, its hint is waited for in full with some jitter on top, so that clients do not return
-    /// together: up to this backoff's [ceiling](Backoff::ceiling), or with a backoff without jitter up to a tenth of the hint
-    /// or of the ceiling, whichever is less.
+    /// together: up to this backoff's [ceiling](Backoff::ceiling), or with a fixed backoff without jitter up to a tenth of the
+    /// hint or of the ceiling, whichever is less.
     #[must_use]
     pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
         self.shared.settings.policy.backoff = backoff.into();

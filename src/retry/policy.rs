@@ -3,7 +3,7 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 
 use super::GiveUp;
-use crate::backoff::{Backoff, Jitter};
+use crate::backoff::Backoff;
 use crate::classify::{Class, Reason, Verdict};
 
 /// The part of the settings that decides on a retry. No clock, no state: what is known goes in, the decision comes out.
@@ -80,14 +80,11 @@ impl Policy {
         Ok(hint.saturating_add(rng.random_range(Duration::ZERO..=spread)))
     }
 
-    /// The most that is added to a hint. A backoff without jitter asks for steady waits, so it gets no more than it takes to
-    /// tell clients apart.
+    /// The most that is added to a hint. A fixed backoff without jitter asks for steady waits, so it gets no more than it takes
+    /// to tell clients apart.
     fn spread(&self, hint: Duration, retry: u32) -> Duration {
         let ceiling = self.backoff.ceiling(retry);
-        match self.backoff.jitter_kind() {
-            Jitter::Full | Jitter::Equal => ceiling,
-            Jitter::None => ceiling.min(hint) / 10,
-        }
+        if self.backoff.is_steady() { ceiling.min(hint) / 10 } else { ceiling }
     }
 }
 
@@ -110,6 +107,7 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
+    use crate::backoff::Jitter;
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -173,8 +173,8 @@ fn what_is_said_of_a_clone_changes_no_other() {
 
 #[test]
 fn a_setting_from_outside_that_makes_no_sense_is_an_error() {
-    let error = HttpClassifier::new().try_statuses(600..=99, Class::Success).unwrap_err();
-    assert_eq!(error.to_string(), "HttpClassifier: no status lies in 600..=99; statuses go from 100 to 999");
+    let error = HttpClassifier::new().try_statuses(99..=600, Class::Success).unwrap_err();
+    assert_eq!(error.to_string(), "HttpClassifier: no status lies in 99..=600; statuses go from 100 to 999");
     assert!(HttpClassifier::new().try_status(99, Class::Success).is_err());
     let error = GrpcClassifier::new().try_code(17, Class::Success).unwrap_err();
     assert_eq!(error.to_string(), "GrpcClassifier: there is no code 17; codes go from 0 to 16");
