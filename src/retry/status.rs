@@ -19,7 +19,6 @@ pub(super) struct WithStatus {
 }
 
 /// Shared with the status, whose source it is.
-#[derive(Debug)]
 struct Original(BoxError);
 
 impl LazyStatus {
@@ -57,6 +56,13 @@ struct Shared(Arc<Original>);
 impl fmt::Debug for LazyStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LazyStatus")
+    }
+}
+
+/// Without the error: the status shows this where it is displayed, and the error may hold a URL.
+impl fmt::Debug for Original {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Original(..)")
     }
 }
 
