@@ -102,48 +102,27 @@
 // The test of each row is named in tests/classify/docs.rs.
 
 pub mod body;
-mod chain;
-mod classified;
 mod classifier;
 mod classify_http;
-mod counters;
-mod distrust;
-mod facts;
+mod error;
 mod future;
 mod grpc;
-mod head;
-mod hint;
 mod http;
 mod layer;
 mod observe;
-mod reason;
-mod request_body_failed;
-mod retry_info;
-mod route;
-mod rule;
-mod scope;
-mod status;
-#[cfg(feature = "tower-http")]
-pub mod tower_http;
 mod verdict;
 
-pub use self::classified::Classified;
+pub use self::body::settle_at::{HeadOnly, Scope, Tell, WholeBody};
 pub use self::classifier::{Classifier, ClassifierFn, classifier_fn};
 pub use self::classify_http::{ClassifyHttp, GrpcEnding, HttpEnding};
-pub use self::counters::Counters;
-pub use self::distrust::DistrustRefusals;
+pub use self::error::{Classified, DistrustRefusals};
 pub use self::future::ResponseFuture;
 pub use self::grpc::GrpcClassifier;
-pub use self::head::Head;
-pub use self::http::HttpClassifier;
+#[cfg(feature = "tower-http")]
+pub use self::http::tower_http;
+pub use self::http::{Head, HttpClassifier, RequestHead, Route, Routes, Rule, When};
 pub use self::layer::{Classify, ClassifyLayer};
-pub use self::observe::OnVerdict;
-pub use self::reason::Reason;
-pub use self::route::{RequestHead, Route, Routes};
-pub use self::rule::{Rule, When};
-pub use self::scope::{HeadOnly, Scope, Tell, WholeBody};
-pub use self::verdict::{Class, Health, Processed, Verdict};
+pub use self::observe::{Counters, OnVerdict};
+pub use self::verdict::{Class, Health, Processed, Reason, Verdict};
 
-pub(crate) use self::chain::find;
-pub(crate) use self::facts::cause;
-pub(crate) use self::request_body_failed::RequestBodyFailed;
+pub(crate) use self::error::{RequestBodyFailed, cause, find};

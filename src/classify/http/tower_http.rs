@@ -28,9 +28,9 @@ use std::fmt;
 use http::{HeaderMap, Request, Response};
 use tower_http::classify::{ClassifiedResponse, ClassifyEos, ClassifyResponse, MakeClassifier, SharedClassifier};
 
-use super::body::{BodyEnd, JudgeEnd};
-use super::{Classified, Classifier, ClassifyHttp, ClassifyLayer, Route, Verdict};
 use crate::BoxError;
+use crate::classify::body::{BodyEnd, JudgeEnd};
+use crate::classify::{Classified, Classifier, ClassifyHttp, ClassifyLayer, HeadOnly, Route, Verdict};
 
 /// A classifier of tower-http, with what its failures mean.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ pub struct IntoTowerHttpEos<E> {
     ours: E,
 }
 
-impl<M, F> ClassifyLayer<(), (), super::HeadOnly, FromTowerHttp<M, F>> {
+impl<M, F> ClassifyLayer<(), (), HeadOnly, FromTowerHttp<M, F>> {
     /// Judges by a `MakeClassifier` of tower-http, which sees the request, and a word on what each of its failures means.
     ///
     /// Whatever it calls no failure is a success. With [`judge_body`](ClassifyLayer::judge_body) its `ClassifyEos` has its

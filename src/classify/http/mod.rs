@@ -1,11 +1,22 @@
+mod head;
+pub(super) mod hint;
+mod route;
+mod rule;
+pub(super) mod status;
+#[cfg(feature = "tower-http")]
+pub mod tower_http;
+
 use std::error::Error;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use http::Response;
 
-use super::distrust::distrusted;
-use super::{Classifier, Head, Rule, Verdict, When, chain, hint, status};
+pub use self::head::Head;
+pub use self::route::{RequestHead, Route, Routes};
+pub use self::rule::{Rule, When};
+use super::error::{distrusted, judge};
+use super::{Classifier, Verdict};
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 
 /// The default classifier for HTTP.
@@ -205,7 +216,7 @@ impl<R> HttpClassifier<R> {
     }
 
     fn classify_error(&self, error: &(dyn Error + 'static)) -> Verdict {
-        let verdict = chain::verdict(error);
+        let verdict = judge::verdict(error);
         if self.distrusts_refusals { distrusted(verdict) } else { verdict }
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{HeaderMap, HeaderName, RETRY_AFTER};
 
-use super::{Health, Verdict};
+use crate::classify::{Health, Verdict};
 
 /// Seconds since 1970 from here on, seconds from now below: nobody asks for a wait of 31 years, and nobody's clock
 /// stands before September 2001.
@@ -25,7 +25,7 @@ const RATE_LIMIT_RESET: [HeaderName; 2] =
     [HeaderName::from_static("ratelimit-reset"), HeaderName::from_static("x-ratelimit-reset")];
 
 /// Adds to a verdict what the server asks for in its headers. What the verdict says already stays.
-pub(super) fn apply(verdict: Verdict, headers: &HeaderMap) -> Verdict {
+pub(in crate::classify) fn apply(verdict: Verdict, headers: &HeaderMap) -> Verdict {
     let verdict = match (verdict.should_retry(), should_retry(headers)) {
         (None, Some(retry)) => verdict.with_should_retry(retry),
         _ => verdict,
@@ -34,12 +34,12 @@ pub(super) fn apply(verdict: Verdict, headers: &HeaderMap) -> Verdict {
 }
 
 /// Adds to a verdict only how long the server asks to wait.
-pub(super) fn apply_wait_hint(verdict: Verdict, headers: &HeaderMap) -> Verdict {
+pub(in crate::classify) fn apply_wait_hint(verdict: Verdict, headers: &HeaderMap) -> Verdict {
     apply_wait(verdict, || wait(headers, SystemTime::now))
 }
 
 /// Adds to the verdict on a throttled call when the quota fills up again, if no better hint was given.
-pub(super) fn apply_rate_limit(verdict: Verdict, headers: &HeaderMap) -> Verdict {
+pub(in crate::classify) fn apply_rate_limit(verdict: Verdict, headers: &HeaderMap) -> Verdict {
     match verdict.health() {
         // Servers send the header with every answer. It says when to come back only where the quota is what was missing.
         Health::Throttled => apply_wait(verdict, || rate_limit_reset(headers, SystemTime::now)),
@@ -49,7 +49,7 @@ pub(super) fn apply_rate_limit(verdict: Verdict, headers: &HeaderMap) -> Verdict
 
 /// Adds to a verdict what a gRPC server says by `grpc-retry-pushback-ms` (gRPC proposal A6): a wait, or, if the value is
 /// negative, unreadable or not the only one, that there must be no other attempt.
-pub(super) fn apply_pushback(verdict: Verdict, metadata: &HeaderMap) -> Verdict {
+pub(in crate::classify) fn apply_pushback(verdict: Verdict, metadata: &HeaderMap) -> Verdict {
     if verdict.retry_after().is_some() || verdict.should_retry().is_some() {
         return verdict;
     }

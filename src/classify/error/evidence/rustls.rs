@@ -18,7 +18,7 @@ pub(super) fn fact(link: Link<'_>, connecting: bool) -> Option<Fact> {
 }
 
 /// What went wrong, in words for people.
-pub(super) fn cause(link: Link<'_>) -> Option<&'static str> {
+pub(in crate::classify) fn cause(link: Link<'_>) -> Option<&'static str> {
     Some(match downcast::<Error>(link)? {
         Error::InvalidCertificate(error) => match error {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate expired",

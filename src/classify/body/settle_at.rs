@@ -1,9 +1,9 @@
 use http::Response;
 use http_body::Body;
 
-use super::body::{JudgedBody, Settle};
-use super::{ClassifyHttp, OnVerdict, Verdict};
+use super::{JudgedBody, Settle};
 use crate::BoxError;
+use crate::classify::{ClassifyHttp, OnVerdict, Verdict};
 
 /// How far a layer looks before it settles on a verdict, and what becomes of the response.
 ///
@@ -33,7 +33,7 @@ pub struct WholeBody;
 
 /// Tells an observer of the verdict.
 #[derive(Clone, Debug)]
-pub struct Tell<O>(pub(super) O);
+pub struct Tell<O>(pub(in crate::classify) O);
 
 impl<Res, C, T: Settle> Scope<Res, C, T> for HeadOnly {
     type Response = Res;

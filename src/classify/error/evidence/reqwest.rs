@@ -3,7 +3,7 @@ use reqwest::Error;
 use super::{
     Class, Fact, Health, Link, Processed, Reason, Verdict, Weight, downcast, in_flight, no_connection, own_fault,
 };
-use crate::classify::status;
+use crate::classify::http::status;
 
 pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
     let error = downcast::<Error>(link)?;

@@ -1,7 +1,7 @@
 use std::error::Error;
 
-use super::Verdict;
-use super::facts::{self, Fact, Link, Weight};
+use super::evidence::{self as facts, Fact, Link, Weight};
+use crate::classify::Verdict;
 
 /// How many errors of a chain are looked at. Real chains have fewer than ten; one that returns itself has no end.
 const DEPTH: usize = 64;
@@ -15,7 +15,7 @@ pub(crate) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> 
 ///
 /// The weightiest fact counts, and of facts as weighty the deepest: it is nearest to what happened. A chain that tells
 /// nothing may be anything, so the call may have been processed and may fare better next time.
-pub(super) fn verdict(error: &(dyn Error + 'static)) -> Verdict {
+pub(in crate::classify) fn verdict(error: &(dyn Error + 'static)) -> Verdict {
     let mut told: Option<(Weight, Verdict)> = None;
     for link in chain(error) {
         let connecting = told.is_some_and(|(weight, _)| weight == Weight::Connect);
@@ -31,7 +31,7 @@ pub(super) fn verdict(error: &(dyn Error + 'static)) -> Verdict {
 }
 
 /// The error and everything underneath it, as far as [`DEPTH`].
-pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = Link<'a>> {
+pub(in crate::classify) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = Link<'a>> {
     std::iter::successors(Some(error), |&link| facts::inside(link)).take(DEPTH)
 }
 

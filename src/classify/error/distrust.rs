@@ -1,4 +1,4 @@
-use super::{GrpcClassifier, HttpClassifier, Processed, Reason, Routes, Rule, Verdict};
+use crate::classify::{GrpcClassifier, HttpClassifier, Processed, Reason, Routes, Rule, Verdict};
 
 /// Classifiers that can be told not to believe a server that refuses a stream.
 ///
@@ -41,7 +41,7 @@ impl<C: DistrustRefusals + Clone> DistrustRefusals for Routes<C> {
 }
 
 /// The verdict on an error from a classifier that distrusts refusals.
-pub(super) fn distrusted(verdict: Verdict) -> Verdict {
+pub(in crate::classify) fn distrusted(verdict: Verdict) -> Verdict {
     if verdict.reason() == Reason::REFUSED_STREAM && verdict.is_unprocessed() {
         verdict.with_processed(Processed::Maybe)
     } else {

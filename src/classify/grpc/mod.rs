@@ -1,11 +1,14 @@
+mod retry_info;
+
 use std::error::Error;
 use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use http::{Response, StatusCode};
 
-use super::distrust::distrusted;
-use super::{Class, Classifier, Head, Health, Processed, Reason, Verdict, chain, hint, retry_info};
+use crate::classify::error::{distrusted, judge};
+use crate::classify::http::hint;
+use crate::classify::{Class, Classifier, Head, Health, Processed, Reason, Verdict};
 use crate::invalid_setting::{InvalidSetting, valid};
 
 /// The default classifier for gRPC.
@@ -100,7 +103,7 @@ impl GrpcClassifier {
     }
 
     /// The verdict on a response, whatever its body is.
-    pub(super) fn classify_head(&self, head: &Head<'_>) -> Verdict {
+    pub(in crate::classify) fn classify_head(&self, head: &Head<'_>) -> Verdict {
         let code = match code_in(head.headers()) {
             Some(code) => code,
             None if is_stream(head) => return head.annotation().unwrap_or(Verdict::success()),
@@ -113,12 +116,12 @@ impl GrpcClassifier {
     }
 
     /// Whether the head tells all: there are no trailers to wait for.
-    pub(super) fn is_complete(head: &Head<'_>) -> bool {
+    pub(in crate::classify) fn is_complete(head: &Head<'_>) -> bool {
         head.headers().contains_key(STATUS)
     }
 
     /// The verdict on an answer that came to its end with these trailers.
-    pub(super) fn classify_trailers(&self, trailers: Option<&HeaderMap>) -> Verdict {
+    pub(in crate::classify) fn classify_trailers(&self, trailers: Option<&HeaderMap>) -> Verdict {
         let none = HeaderMap::new();
         let trailers = trailers.unwrap_or(&none);
         let code = code_in(trailers).unwrap_or(UNKNOWN);
@@ -129,7 +132,7 @@ impl GrpcClassifier {
     }
 
     fn classify_error(&self, error: &(dyn Error + 'static)) -> Verdict {
-        let verdict = chain::verdict(error);
+        let verdict = judge::verdict(error);
         if self.distrusts_refusals { distrusted(verdict) } else { verdict }
     }
 }
@@ -148,7 +151,7 @@ impl<B> Classifier<Response<B>> for GrpcClassifier {
 }
 
 /// What a code means by itself.
-pub(super) const fn verdict(code: u16) -> Verdict {
+pub(in crate::classify) const fn verdict(code: u16) -> Verdict {
     let (class, processed, health) = match code {
         0 => (Class::Success, Processed::Yes, Health::Success),
         // DEADLINE_EXCEEDED, UNAVAILABLE
@@ -204,7 +207,7 @@ fn with_facts(
 }
 
 /// The code in the headers or trailers, `UNKNOWN` if it is none of gRPC's.
-pub(super) fn code_in(metadata: &HeaderMap) -> Option<u16> {
+pub(in crate::classify) fn code_in(metadata: &HeaderMap) -> Option<u16> {
     let text = metadata.get(STATUS)?.to_str().unwrap_or_default();
     Some(text.parse().ok().filter(|&code| usize::from(code) < CODES).unwrap_or(UNKNOWN))
 }

@@ -1,8 +1,13 @@
+mod reason;
+
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use super::{GrpcClassifier, Head, Reason, chain, status};
+pub use self::reason::Reason;
+use super::error::judge;
+use super::http::status;
+use super::{GrpcClassifier, Head};
 
 /// What kind of outcome an attempt had. There will be no other kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -163,7 +168,7 @@ impl Verdict {
     /// ```
     #[must_use]
     pub fn of_error(error: &(dyn Error + 'static)) -> Self {
-        chain::verdict(error)
+        judge::verdict(error)
     }
 
     /// The verdict that lies in the extensions of a response, if any.

@@ -2,7 +2,7 @@ use std::fmt;
 
 use http::{Extensions, HeaderMap, Response, StatusCode, Version};
 
-use super::Verdict;
+use crate::classify::Verdict;
 
 /// All of a response but its body, borrowed: what the HTTP classifiers look at, whatever the type of the body is.
 ///

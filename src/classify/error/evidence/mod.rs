@@ -1,7 +1,7 @@
 //! What the errors of each library tell about a call.
 //!
 //! A library has a file, a file has a `fact`, and [`LIBRARIES`] lists them. How the facts of a whole chain become one
-//! verdict is the business of [`chain`](super::chain).
+//! verdict is the business of [`judge`](super::judge).
 
 #[cfg(feature = "h2")]
 mod h2;
@@ -14,18 +14,15 @@ mod own;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 #[cfg(feature = "rustls")]
-mod rustls;
+pub(super) mod rustls;
 #[cfg(feature = "tonic")]
 mod tonic;
-mod tower;
-mod words;
+pub(super) mod tower;
 
 use std::error::Error;
 use std::sync::Arc;
 
-use super::{Class, Health, Processed, Reason, Verdict};
-
-pub(crate) use self::words::cause;
+use crate::classify::{Class, Health, Processed, Reason, Verdict};
 
 /// A link of a chain of errors.
 pub(super) type Link<'a> = &'a (dyn Error + 'static);

@@ -69,11 +69,11 @@ impl<B, C: Clone> Route<Request<B>, C> for Routes<C> {
 }
 
 impl<C: Clone> Routes<C> {
-    pub(super) fn new() -> Self {
+    pub(in crate::classify) fn new() -> Self {
         Self { routes: Arc::new([]) }
     }
 
-    pub(super) fn with<P>(&self, fits: P, classifier: C) -> Self
+    pub(in crate::classify) fn with<P>(&self, fits: P, classifier: C) -> Self
     where
         P: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
     {
@@ -82,7 +82,7 @@ impl<C: Clone> Routes<C> {
     }
 
     /// The same routes to changed classifiers.
-    pub(super) fn map(&self, change: impl Fn(C) -> C) -> Self {
+    pub(in crate::classify) fn map(&self, change: impl Fn(C) -> C) -> Self {
         Self { routes: self.routes.iter().cloned().map(|(fits, classifier)| (fits, change(classifier))).collect() }
     }
 }

@@ -2,7 +2,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::{Class, OnVerdict, Reason, Verdict};
+use super::OnVerdict;
+use crate::classify::{Class, Reason, Verdict};
 
 /// How many verdicts there were, by class and reason. A handle: clones count together.
 ///

@@ -1,6 +1,7 @@
 use std::fmt;
 
-use super::{Head, Verdict};
+use super::Head;
+use crate::classify::Verdict;
 
 /// A rule in front of the default, as [`HttpClassifier::when`](super::HttpClassifier::when) takes it.
 ///

@@ -1,3 +1,6 @@
+mod counters;
+
+pub use self::counters::Counters;
 use super::Verdict;
 
 /// Hears every verdict of a [`ClassifyLayer`](crate::ClassifyLayer).

@@ -16,6 +16,6 @@ pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
 }
 
 /// Whether it is the error of a timeout around a call or a connector.
-pub(super) fn is_timeout(link: Link<'_>) -> bool {
+pub(in crate::classify) fn is_timeout(link: Link<'_>) -> bool {
     downcast::<Elapsed>(link).is_some() || downcast::<tokio::time::error::Elapsed>(link).is_some()
 }

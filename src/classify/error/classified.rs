@@ -1,8 +1,9 @@
 use std::error::Error;
 use std::fmt;
 
-use super::{Verdict, find};
+use super::find;
 use crate::BoxError;
+use crate::classify::Verdict;
 
 /// A verdict in a chain of errors: what is underneath has been judged, and the default classifiers look no further.
 ///

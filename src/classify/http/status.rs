@@ -1,18 +1,19 @@
 use http::{HeaderMap, StatusCode};
 
-use super::{Class, Health, Processed, Reason, Verdict, hint};
+use super::hint;
+use crate::classify::{Class, Health, Processed, Reason, Verdict};
 
 /// What a status means when nobody said otherwise, with the hints that lie in the headers.
 ///
 /// RFC 9110 section 15 for the statuses, RFC 8470 for 425, RFC 6585 for 429. 520 to 530 are those of reverse proxies,
 /// which send them when the server behind them fails; 509 is a web host's "bandwidth limit exceeded".
-pub(super) fn default_verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
+pub(in crate::classify) fn default_verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
     with_facts(verdict(status), status, headers)
 }
 
 /// Whether it means success, whatever the headers say.
 #[inline(always)]
-pub(super) fn is_success(status: StatusCode) -> bool {
+pub(in crate::classify) fn is_success(status: StatusCode) -> bool {
     matches!(status.as_u16(), 100..=399)
 }
 
@@ -23,7 +24,11 @@ fn with_facts(verdict: Verdict, status: StatusCode, headers: &HeaderMap) -> Verd
 
 /// Adds the status and the wait that the server asks for to a verdict that the user set for this response. What the
 /// verdict sets already stays. The server's word on whether to retry does not overrule the user's.
-pub(super) fn with_facts_of_override(verdict: Verdict, status: StatusCode, headers: &HeaderMap) -> Verdict {
+pub(in crate::classify) fn with_facts_of_override(
+    verdict: Verdict,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Verdict {
     if verdict.is_success() { verdict } else { hint::apply_wait_hint(with_status(verdict, status), headers) }
 }
 

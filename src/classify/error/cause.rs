@@ -6,8 +6,8 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
-use super::{Link, downcast};
-use crate::classify::chain::{self, chain};
+use super::evidence::{self, Link, downcast};
+use super::judge::{self, chain};
 use crate::classify::{Classified, Reason};
 
 /// Names the cause of an error, if anything is known of it.
@@ -17,7 +17,7 @@ pub(crate) fn cause(error: &(dyn Error + 'static)) -> Option<&'static str> {
 }
 
 fn named(error: Link<'_>) -> Option<&'static str> {
-    let verdict = chain::verdict(error);
+    let verdict = judge::verdict(error);
     Some(match verdict.reason() {
         Reason::UNKNOWN => return None,
         Reason::CONNECT => no_connection(error),
@@ -67,7 +67,7 @@ fn connection_lost(error: Link<'_>) -> &'static str {
 
 fn tls(error: Link<'_>) -> &'static str {
     #[cfg(feature = "rustls")]
-    if let Some(cause) = chain(error).find_map(super::rustls::cause) {
+    if let Some(cause) = chain(error).find_map(evidence::rustls::cause) {
         return cause;
     }
     // Other libraries, and rustls without the feature, are known by their text alone.
@@ -103,7 +103,7 @@ fn timed_out(error: Link<'_>) -> bool {
         if downcast::<reqwest::Error>(link).is_some_and(reqwest::Error::is_timeout) {
             return true;
         }
-        super::tower::is_timeout(link)
+        evidence::tower::is_timeout(link)
     })
 }
 
