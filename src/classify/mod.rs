@@ -103,7 +103,6 @@
 
 pub mod body;
 mod classifier;
-mod classify_http;
 mod error;
 mod future;
 mod grpc;
@@ -113,14 +112,13 @@ mod observe;
 mod verdict;
 
 pub use self::body::settle_at::{HeadOnly, Scope, Tell, WholeBody};
-pub use self::classifier::{Classifier, ClassifierFn, classifier_fn};
-pub use self::classify_http::{ClassifyHttp, GrpcEnding, HttpEnding};
+pub use self::classifier::{Classifier, ClassifierFn, ClassifyHttp, classifier_fn};
 pub use self::error::{Classified, DistrustRefusals};
 pub use self::future::ResponseFuture;
-pub use self::grpc::GrpcClassifier;
+pub use self::grpc::{GrpcClassifier, GrpcEnding};
 #[cfg(feature = "tower-http")]
 pub use self::http::tower_http;
-pub use self::http::{Head, HttpClassifier, RequestHead, Route, Routes, Rule, When};
+pub use self::http::{Head, HttpClassifier, HttpEnding, RequestHead, Route, Routes, Rule, When};
 pub use self::layer::{Classify, ClassifyLayer};
 pub use self::observe::{Counters, OnVerdict};
 pub use self::verdict::{Class, Health, Processed, Reason, Verdict};

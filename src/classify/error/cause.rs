@@ -6,9 +6,9 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
-use super::evidence::{self, Link, downcast};
-use super::judge::{self, chain};
-use crate::classify::{Classified, Reason};
+use super::chain::{Link, chain, downcast};
+use super::evidence;
+use crate::classify::{Classified, Reason, Verdict};
 
 /// Names the cause of an error, if anything is known of it.
 pub(crate) fn cause(error: &(dyn Error + 'static)) -> Option<&'static str> {
@@ -17,7 +17,7 @@ pub(crate) fn cause(error: &(dyn Error + 'static)) -> Option<&'static str> {
 }
 
 fn named(error: Link<'_>) -> Option<&'static str> {
-    let verdict = judge::verdict(error);
+    let verdict = Verdict::of_error(error);
     Some(match verdict.reason() {
         Reason::UNKNOWN => return None,
         Reason::CONNECT => no_connection(error),
@@ -112,7 +112,7 @@ mod tests {
     use std::fmt;
 
     use super::*;
-    use crate::classify::{RequestBodyFailed, Verdict};
+    use crate::classify::RequestBodyFailed;
 
     /// Says something secret and wraps another error.
     #[derive(Debug)]

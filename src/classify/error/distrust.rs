@@ -1,4 +1,4 @@
-use crate::classify::{GrpcClassifier, HttpClassifier, Processed, Reason, Routes, Rule, Verdict};
+use crate::classify::{Processed, Reason, Verdict};
 
 /// Classifiers that can be told not to believe a server that refuses a stream.
 ///
@@ -20,24 +20,6 @@ pub trait DistrustRefusals {
 /// Of no use by itself: the routes of a layer that has none.
 impl DistrustRefusals for () {
     fn distrust_refusals(self) -> Self {}
-}
-
-impl<R: Rule> DistrustRefusals for HttpClassifier<R> {
-    fn distrust_refusals(self) -> Self {
-        HttpClassifier::distrust_refusals(self)
-    }
-}
-
-impl DistrustRefusals for GrpcClassifier {
-    fn distrust_refusals(self) -> Self {
-        GrpcClassifier::distrust_refusals(self)
-    }
-}
-
-impl<C: DistrustRefusals + Clone> DistrustRefusals for Routes<C> {
-    fn distrust_refusals(self) -> Self {
-        self.map(C::distrust_refusals)
-    }
 }
 
 /// The verdict on an error from a classifier that distrusts refusals.

@@ -1,38 +1,59 @@
 use std::error::Error;
 
-use super::evidence::{self as facts, Fact, Link, Weight};
+use super::chain::{Link, chain};
+use super::evidence::{self, Fact, Weight};
 use crate::classify::Verdict;
 
-/// How many errors of a chain are looked at. Real chains have fewer than ten; one that returns itself has no end.
-const DEPTH: usize = 64;
+/// A recogniser. It is told whether a link further out said that the connection was still being made.
+type Recognise = fn(Link<'_>, connecting: bool) -> Option<Fact>;
 
-/// The first error of this type in the chain, from the outside in, also if a `Box` or an `Arc` holds it.
-pub(crate) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    chain(error).find_map(facts::downcast)
-}
+const LIBRARIES: &[Recognise] = &[
+    evidence::own::fact,
+    evidence::io::fact,
+    evidence::tower::fact,
+    #[cfg(feature = "hyper")]
+    evidence::hyper::fact,
+    #[cfg(feature = "hyper")]
+    evidence::hyper_util::fact,
+    #[cfg(feature = "h2")]
+    evidence::h2::fact,
+    #[cfg(feature = "rustls")]
+    evidence::rustls::fact,
+    #[cfg(feature = "reqwest")]
+    evidence::reqwest::fact,
+    #[cfg(feature = "tonic")]
+    evidence::tonic::fact,
+];
 
-/// The verdict on an error: what was said of it, else what its chain tells.
-///
-/// The weightiest fact counts, and of facts as weighty the deepest: it is nearest to what happened. A chain that tells
-/// nothing may be anything, so the call may have been processed and may fare better next time.
-pub(in crate::classify) fn verdict(error: &(dyn Error + 'static)) -> Verdict {
-    let mut told: Option<(Weight, Verdict)> = None;
-    for link in chain(error) {
-        let connecting = told.is_some_and(|(weight, _)| weight == Weight::Connect);
-        match facts::of(link, connecting) {
-            Some(Fact::Final(verdict)) => return verdict,
-            Some(Fact::Known(weight, verdict)) if told.is_none_or(|(most, _)| weight >= most) => {
-                told = Some((weight, verdict));
+impl Verdict {
+    /// What an error means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) wrapped around it, else what the
+    /// chain of its sources tells.
+    ///
+    /// ```
+    /// use tower_rampart::classify::{Class, Verdict};
+    ///
+    /// let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    /// assert_eq!(Verdict::of_error(&reset).class(), Class::Transient);
+    /// ```
+    #[must_use]
+    pub fn of_error(error: &(dyn Error + 'static)) -> Self {
+        let mut told: Option<(Weight, Verdict)> = None;
+        for link in chain(error) {
+            let connecting = told.is_some_and(|(weight, _)| weight == Weight::Connect);
+            match fact(link, connecting) {
+                Some(Fact::Final(verdict)) => return verdict,
+                Some(Fact::Known(weight, verdict)) if told.is_none_or(|(most, _)| weight >= most) => {
+                    told = Some((weight, verdict));
+                }
+                Some(Fact::Known(..)) | None => {}
             }
-            Some(Fact::Known(..)) | None => {}
         }
+        told.map_or(Verdict::transient(), |(_, verdict)| verdict)
     }
-    told.map_or(Verdict::transient(), |(_, verdict)| verdict)
 }
 
-/// The error and everything underneath it, as far as [`DEPTH`].
-pub(in crate::classify) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = Link<'a>> {
-    std::iter::successors(Some(error), |&link| facts::inside(link)).take(DEPTH)
+fn fact(link: Link<'_>, connecting: bool) -> Option<Fact> {
+    LIBRARIES.iter().find_map(|recognise| recognise(link, connecting))
 }
 
 #[cfg(test)]
@@ -44,6 +65,7 @@ mod tests {
     use tower_layer::Layer;
     use tower_service::Service;
 
+    use super::super::chain::{DEPTH, find};
     use super::*;
     use crate::breaker::CircuitOpen;
     use crate::classify::{Class, Classified, Health, Processed, Reason, RequestBodyFailed};
@@ -92,6 +114,10 @@ mod tests {
 
     fn wrapped(error: impl Into<Box<dyn Error + Send + Sync>>, levels: usize) -> Link {
         (0..levels).fold(Link(Some(error.into())), |link, _| Link(Some(Box::new(link))))
+    }
+
+    fn verdict(error: &(dyn Error + 'static)) -> Verdict {
+        Verdict::of_error(error)
     }
 
     fn reset() -> io::Error {

@@ -1,14 +1,18 @@
+pub(super) mod code;
+mod eos;
 mod retry_info;
 
 use std::error::Error;
 use std::sync::Arc;
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
 
-use crate::classify::error::{distrusted, judge};
+use self::code::{CODES, STATUS, UNKNOWN, code_in, code_of_http};
+pub use self::eos::GrpcEnding;
+use crate::classify::error::distrusted;
 use crate::classify::http::hint;
-use crate::classify::{Class, Classifier, Head, Health, Processed, Reason, Verdict};
+use crate::classify::{Classifier, DistrustRefusals, Head, Reason, Verdict};
 use crate::invalid_setting::{InvalidSetting, valid};
 
 /// The default classifier for gRPC.
@@ -49,13 +53,6 @@ pub struct GrpcClassifier {
     overrides: Option<Arc<[Option<Verdict>; CODES]>>,
     distrusts_refusals: bool,
 }
-
-/// How many codes gRPC has, from `OK` to `UNAUTHENTICATED`.
-const CODES: usize = 17;
-
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
-
-const UNKNOWN: u16 = 2;
 
 impl GrpcClassifier {
     /// The defaults, without any override.
@@ -132,8 +129,30 @@ impl GrpcClassifier {
     }
 
     fn classify_error(&self, error: &(dyn Error + 'static)) -> Verdict {
-        let verdict = judge::verdict(error);
+        let verdict = Verdict::of_error(error);
         if self.distrusts_refusals { distrusted(verdict) } else { verdict }
+    }
+}
+
+impl Verdict {
+    /// What a gRPC response means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) left in its extensions, else
+    /// what [`GrpcClassifier::new`] says of its head.
+    ///
+    /// ```
+    /// use tower_rampart::classify::{Class, Verdict};
+    ///
+    /// let response = http::Response::builder().header("grpc-status", "14").body(()).unwrap();
+    /// assert_eq!(Verdict::of_grpc(&response).class(), Class::Transient);
+    /// ```
+    #[must_use]
+    pub fn of_grpc<B>(response: &Response<B>) -> Self {
+        GrpcClassifier::new().classify_head(&Head::of(response))
+    }
+}
+
+impl DistrustRefusals for GrpcClassifier {
+    fn distrust_refusals(self) -> Self {
+        GrpcClassifier::distrust_refusals(self)
     }
 }
 
@@ -150,30 +169,8 @@ impl<B> Classifier<Response<B>> for GrpcClassifier {
     }
 }
 
-/// What a code means by itself.
-pub(in crate::classify) const fn verdict(code: u16) -> Verdict {
-    let (class, processed, health) = match code {
-        0 => (Class::Success, Processed::Yes, Health::Success),
-        // DEADLINE_EXCEEDED, UNAVAILABLE
-        4 | 14 => (Class::Transient, Processed::Maybe, Health::Failure),
-        // RESOURCE_EXHAUSTED
-        8 => (Class::Transient, Processed::Maybe, Health::Throttled),
-        // ABORTED
-        10 => (Class::Ambiguous, Processed::Maybe, Health::Success),
-        // CANCELLED
-        1 => (Class::Terminal, Processed::Maybe, Health::Neutral),
-        // INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE,
-        // UNIMPLEMENTED, UNAUTHENTICATED
-        3 | 5 | 6 | 7 | 9 | 11 | 12 | 16 => (Class::Terminal, Processed::Yes, Health::Success),
-        // UNKNOWN, INTERNAL, DATA_LOSS, and what nobody knows
-        _ => (Class::Ambiguous, Processed::Maybe, Health::Failure),
-    };
-    let verdict = Verdict::new(class).with_processed(processed).with_health(health);
-    if code == 0 { verdict } else { verdict.with_reason(Reason::GRPC).with_code(code) }
-}
-
 fn default_verdict(code: u16, metadata: &HeaderMap) -> Verdict {
-    let verdict = with_facts(verdict(code), code, metadata, hint::apply);
+    let verdict = with_facts(code::verdict(code), code, metadata, hint::apply);
     match (code, verdict.retry_after(), verdict.should_retry()) {
         // The quota is gone, and trying again without being asked to only keeps it so.
         (8, None, None) => verdict.with_should_retry(false),
@@ -206,27 +203,9 @@ fn with_facts(
     }
 }
 
-/// The code in the headers or trailers, `UNKNOWN` if it is none of gRPC's.
-pub(in crate::classify) fn code_in(metadata: &HeaderMap) -> Option<u16> {
-    let text = metadata.get(STATUS)?.to_str().unwrap_or_default();
-    Some(text.parse().ok().filter(|&code| usize::from(code) < CODES).unwrap_or(UNKNOWN))
-}
-
 /// A head that is committed: what follows is gRPC, and its code comes with the trailers.
 fn is_stream(head: &Head<'_>) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     let media_type = head.headers().get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..GRPC.len()));
     head.status() == StatusCode::OK && media_type.is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
-}
-
-/// For answers that gRPC did not make: "HTTP to gRPC Status Code Mapping" of the gRPC documentation.
-fn code_of_http(status: StatusCode) -> u16 {
-    match status.as_u16() {
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502 | 503 | 504 => 14,
-        _ => UNKNOWN,
-    }
 }

@@ -1,3 +1,5 @@
+mod annotation;
+mod eos;
 mod head;
 pub(super) mod hint;
 mod route;
@@ -12,11 +14,12 @@ use std::sync::Arc;
 
 use http::Response;
 
+pub use self::eos::HttpEnding;
 pub use self::head::Head;
 pub use self::route::{RequestHead, Route, Routes};
 pub use self::rule::{Rule, When};
-use super::error::{distrusted, judge};
-use super::{Classifier, Verdict};
+use super::error::distrusted;
+use super::{Classifier, DistrustRefusals, Verdict};
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 
 /// The default classifier for HTTP.
@@ -216,8 +219,14 @@ impl<R> HttpClassifier<R> {
     }
 
     fn classify_error(&self, error: &(dyn Error + 'static)) -> Verdict {
-        let verdict = judge::verdict(error);
+        let verdict = Verdict::of_error(error);
         if self.distrusts_refusals { distrusted(verdict) } else { verdict }
+    }
+}
+
+impl<R: Rule> DistrustRefusals for HttpClassifier<R> {
+    fn distrust_refusals(self) -> Self {
+        HttpClassifier::distrust_refusals(self)
     }
 }
 

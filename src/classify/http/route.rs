@@ -4,6 +4,7 @@ use std::sync::Arc;
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 
 use super::head::HeaderNames;
+use crate::classify::DistrustRefusals;
 
 /// Chooses the classifier for a request, because a classifier sees only what came of it.
 ///
@@ -82,8 +83,14 @@ impl<C: Clone> Routes<C> {
     }
 
     /// The same routes to changed classifiers.
-    pub(in crate::classify) fn map(&self, change: impl Fn(C) -> C) -> Self {
+    fn map(&self, change: impl Fn(C) -> C) -> Self {
         Self { routes: self.routes.iter().cloned().map(|(fits, classifier)| (fits, change(classifier))).collect() }
+    }
+}
+
+impl<C: DistrustRefusals + Clone> DistrustRefusals for Routes<C> {
+    fn distrust_refusals(self) -> Self {
+        self.map(C::distrust_refusals)
     }
 }
 

@@ -1,13 +1,9 @@
 mod reason;
 
-use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
 pub use self::reason::Reason;
-use super::error::judge;
-use super::http::status;
-use super::{GrpcClassifier, Head};
 
 /// What kind of outcome an attempt had. There will be no other kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,67 +122,6 @@ impl Verdict {
     #[must_use]
     pub const fn neutral() -> Self {
         Self::success().with_health(Health::Neutral)
-    }
-
-    /// What a response means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) left in its extensions, else
-    /// what [`HttpClassifier::new`](super::HttpClassifier::new) says.
-    ///
-    /// ```
-    /// use tower_rampart::classify::{Class, Verdict};
-    ///
-    /// let response = http::Response::builder().status(503).body(()).unwrap();
-    /// assert_eq!(Verdict::of(&response).class(), Class::Transient);
-    /// ```
-    #[must_use]
-    pub fn of<B>(response: &http::Response<B>) -> Self {
-        Self::left_in(response.extensions())
-            .unwrap_or_else(|| status::default_verdict(response.status(), response.headers()))
-    }
-
-    /// What a gRPC response means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) left in its extensions, else
-    /// what [`GrpcClassifier::new`](super::GrpcClassifier::new) says of its head.
-    ///
-    /// ```
-    /// use tower_rampart::classify::{Class, Verdict};
-    ///
-    /// let response = http::Response::builder().header("grpc-status", "14").body(()).unwrap();
-    /// assert_eq!(Verdict::of_grpc(&response).class(), Class::Transient);
-    /// ```
-    #[must_use]
-    pub fn of_grpc<B>(response: &http::Response<B>) -> Self {
-        GrpcClassifier::new().classify_head(&Head::of(response))
-    }
-
-    /// What an error means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) wrapped around it, else what the
-    /// chain of its sources tells.
-    ///
-    /// ```
-    /// use tower_rampart::classify::{Class, Verdict};
-    ///
-    /// let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-    /// assert_eq!(Verdict::of_error(&reset).class(), Class::Transient);
-    /// ```
-    #[must_use]
-    pub fn of_error(error: &(dyn Error + 'static)) -> Self {
-        judge::verdict(error)
-    }
-
-    /// The verdict that lies in the extensions of a response, if any.
-    #[inline]
-    pub(crate) fn left_in(extensions: &http::Extensions) -> Option<Self> {
-        extensions.get::<Annotation>().map(|&Annotation(verdict)| verdict)
-    }
-
-    /// Leaves this verdict in the extensions of a response, for the layers outside and the caller, unless it is a
-    /// success and they would say the same without it.
-    pub(crate) fn leave_in<B>(self, response: &mut http::Response<B>) {
-        let known = match Self::left_in(response.extensions()) {
-            Some(left) => left == self,
-            None => self.is_success() && self == status::default_verdict(response.status(), response.headers()),
-        };
-        if !known {
-            response.extensions_mut().insert(Annotation(self));
-        }
     }
 
     /// The class.
@@ -316,7 +251,3 @@ impl fmt::Display for Class {
         })
     }
 }
-
-/// The place of a verdict in a response's extensions. Private, so that nothing but this crate can leave or clear one.
-#[derive(Clone, Copy, Debug)]
-struct Annotation(Verdict);

@@ -1,10 +1,10 @@
 use h2::{Error, Reason as Code};
 
-use super::{
-    Class, Fact, Health, Link, Processed, Reason, Verdict, Weight, downcast, in_flight, own_fault, unprocessed,
-};
+use super::{Fact, Weight, in_flight, own_fault, unprocessed};
+use crate::classify::error::chain::{Link, downcast};
+use crate::classify::{Class, Health, Processed, Reason, Verdict};
 
-pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
+pub(in crate::classify::error) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
     let error = downcast::<Error>(link)?;
     let calm = error.reason() == Some(Code::ENHANCE_YOUR_CALM);
     if error.is_library() {
@@ -31,9 +31,4 @@ pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
         (true, _, false) | (_, true, false) => Fact::Final(own_fault(Processed::Maybe)),
         (false, false, _) => return None,
     })
-}
-
-/// The io error underneath, which `source` does not show.
-pub(super) fn inside(link: Link<'_>) -> Option<Link<'_>> {
-    downcast::<Error>(link)?.get_io().map(|io| io as _)
 }

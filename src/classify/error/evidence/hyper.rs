@@ -1,11 +1,11 @@
 use hyper::Error;
 
-use super::{
-    Class, Fact, Health, Link, Processed, Reason, Verdict, Weight, downcast, in_flight, own_fault, unprocessed,
-};
-use crate::classify::{RequestBodyFailed, find};
+use super::{Fact, Weight, in_flight, own_fault, unprocessed};
+use crate::classify::error::RequestBodyFailed;
+use crate::classify::error::chain::{Link, downcast, find};
+use crate::classify::{Class, Health, Processed, Reason, Verdict};
 
-pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
+pub(in crate::classify::error) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
     let error = downcast::<Error>(link)?;
     Some(if error.is_user() {
         // Final: a request body may fail because of a call to another server, which was judged. That is not what became

@@ -2,9 +2,11 @@ use std::error::Error as _;
 
 use hyper_util::client::legacy::Error;
 
-use super::{Class, Fact, Health, Link, Processed, Reason, Weight, downcast, no_connection, own_fault, unprocessed};
+use super::{Fact, Weight, no_connection, own_fault, unprocessed};
+use crate::classify::error::chain::{Link, downcast};
+use crate::classify::{Class, Health, Processed, Reason};
 
-pub(super) fn fact(link: Link<'_>, connecting: bool) -> Option<Fact> {
+pub(in crate::classify::error) fn fact(link: Link<'_>, connecting: bool) -> Option<Fact> {
     match downcast::<Error>(link) {
         Some(error) => client_fact(error),
         None if connecting => connector_fact(link),

@@ -1,15 +1,12 @@
 use std::io::{Error, ErrorKind};
 
-use super::{Class, Fact, Health, Link, Reason, Weight, downcast, in_flight, no_connection, unprocessed};
+use super::{Fact, Weight, in_flight, no_connection, unprocessed};
+use crate::classify::error::chain::{Link, downcast};
+use crate::classify::{Class, Health, Reason};
 
-pub(super) fn fact(link: Link<'_>, connecting: bool) -> Option<Fact> {
+pub(in crate::classify::error) fn fact(link: Link<'_>, connecting: bool) -> Option<Fact> {
     let kind = downcast::<Error>(link)?.kind();
     if connecting { while_connecting(kind) } else { on_a_connection(kind) }
-}
-
-/// What an io error wraps: its `source` is the source of that, and skips it.
-pub(super) fn inside(link: Link<'_>) -> Option<Link<'_>> {
-    downcast::<Error>(link)?.get_ref().map(|inner| inner as _)
 }
 
 fn while_connecting(kind: ErrorKind) -> Option<Fact> {
@@ -44,8 +41,8 @@ fn on_a_connection(kind: ErrorKind) -> Option<Fact> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Processed, Verdict};
     use super::*;
+    use crate::classify::{Processed, Verdict};
 
     /// What a kind means on a connection, and while it is still being made.
     fn verdicts(kind: ErrorKind) -> [Option<(Class, Processed, &'static str)>; 2] {

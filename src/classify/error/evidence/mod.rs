@@ -1,31 +1,24 @@
 //! What the errors of each library tell about a call.
 //!
-//! A library has a file, a file has a `fact`, and [`LIBRARIES`] lists them. How the facts of a whole chain become one
-//! verdict is the business of [`judge`](super::judge).
+//! A library has a file, and a file has a `fact`. [`judge`](super::judge) makes one verdict of the facts of a whole chain.
 
 #[cfg(feature = "h2")]
-mod h2;
+pub(super) mod h2;
 #[cfg(feature = "hyper")]
-mod hyper;
+pub(super) mod hyper;
 #[cfg(feature = "hyper")]
-mod hyper_util;
-mod io;
-mod own;
+pub(super) mod hyper_util;
+pub(super) mod io;
+pub(super) mod own;
 #[cfg(feature = "reqwest")]
-mod reqwest;
+pub(super) mod reqwest;
 #[cfg(feature = "rustls")]
 pub(super) mod rustls;
 #[cfg(feature = "tonic")]
-mod tonic;
+pub(super) mod tonic;
 pub(super) mod tower;
 
-use std::error::Error;
-use std::sync::Arc;
-
 use crate::classify::{Class, Health, Processed, Reason, Verdict};
-
-/// A link of a chain of errors.
-pub(super) type Link<'a> = &'a (dyn Error + 'static);
 
 /// What one link tells.
 pub(super) enum Fact {
@@ -52,58 +45,6 @@ pub(super) enum Weight {
     Request,
     /// TLS failed for a reason that stays.
     Tls,
-}
-
-/// A recogniser. It is told whether a link further out said that the connection was still being made.
-type Recognise = fn(Link<'_>, connecting: bool) -> Option<Fact>;
-
-const LIBRARIES: &[Recognise] = &[
-    own::fact,
-    io::fact,
-    tower::fact,
-    #[cfg(feature = "hyper")]
-    hyper::fact,
-    #[cfg(feature = "hyper")]
-    hyper_util::fact,
-    #[cfg(feature = "h2")]
-    h2::fact,
-    #[cfg(feature = "rustls")]
-    rustls::fact,
-    #[cfg(feature = "reqwest")]
-    reqwest::fact,
-    #[cfg(feature = "tonic")]
-    tonic::fact,
-];
-
-/// How to reach what lies inside an error that its `source` does not show.
-type Inside = for<'a> fn(Link<'a>) -> Option<Link<'a>>;
-
-const INSIDES: &[Inside] = &[
-    io::inside,
-    shared,
-    #[cfg(feature = "h2")]
-    h2::inside,
-];
-
-pub(super) fn of(link: Link<'_>, connecting: bool) -> Option<Fact> {
-    LIBRARIES.iter().find_map(|recognise| recognise(link, connecting))
-}
-
-pub(super) fn inside(link: Link<'_>) -> Option<Link<'_>> {
-    INSIDES.iter().find_map(|inside| inside(link)).or_else(|| link.source())
-}
-
-/// The error of this type that a link is, or that it holds in a `Box` or an `Arc`. Those pass on what the error inside
-/// says, its source included, so the chain never shows the error itself.
-pub(super) fn downcast<'a, T: Error + 'static>(link: Link<'a>) -> Option<&'a T> {
-    link.downcast_ref()
-        .or_else(|| link.downcast_ref::<Box<T>>().map(|boxed| &**boxed))
-        .or_else(|| link.downcast_ref::<Arc<T>>().map(|shared| &**shared))
-}
-
-/// The error in an `Arc` that hides its type.
-fn shared(link: Link<'_>) -> Option<Link<'_>> {
-    link.downcast_ref::<Arc<dyn Error + Send + Sync>>().map(|shared| &**shared as _)
 }
 
 /// It may go away by itself, and the server may have seen it.

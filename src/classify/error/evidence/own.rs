@@ -1,11 +1,13 @@
 //! The errors of this crate. Each says all there is to know of a call, so the walk ends there.
 
-use super::{Class, Fact, Health, Link, Processed, Reason, Verdict, downcast, own_fault, unprocessed};
+use super::{Fact, own_fault, unprocessed};
 use crate::breaker::CircuitOpen;
+use crate::classify::error::chain::{Link, downcast};
+use crate::classify::{Class, Health, Processed, Reason, Verdict};
 use crate::classify::{Classified, RequestBodyFailed};
 use crate::retry::{RetryError, TimedOut};
 
-pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
+pub(in crate::classify::error) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
     let verdict = if let Some(classified) = downcast::<Classified>(link) {
         classified.verdict()
     } else if let Some(open) = downcast::<CircuitOpen>(link) {

@@ -1,11 +1,11 @@
 use reqwest::Error;
 
-use super::{
-    Class, Fact, Health, Link, Processed, Reason, Verdict, Weight, downcast, in_flight, no_connection, own_fault,
-};
+use super::{Fact, Weight, in_flight, no_connection, own_fault};
+use crate::classify::error::chain::{Link, downcast};
 use crate::classify::http::status;
+use crate::classify::{Class, Health, Processed, Reason, Verdict};
 
-pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
+pub(in crate::classify::error) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
     let error = downcast::<Error>(link)?;
     Some(if error.is_builder() {
         Fact::Known(Weight::Request, own_fault(Processed::No))

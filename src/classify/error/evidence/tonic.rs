@@ -2,10 +2,12 @@ use std::error::Error as _;
 
 use tonic::{ConnectError, Status, TimeoutExpired};
 
-use super::{Fact, Link, Reason, Weight, in_flight, no_connection};
-use crate::classify::grpc;
+use super::{Fact, Weight, in_flight, no_connection};
+use crate::classify::Reason;
+use crate::classify::error::chain::Link;
+use crate::classify::grpc::code;
 
-pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
+pub(in crate::classify::error) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
     if link.is::<ConnectError>() {
         Some(no_connection(Reason::CONNECT))
     } else if link.is::<TimeoutExpired>() {
@@ -13,6 +15,6 @@ pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
     } else {
         // A status that tonic made of a transport error has lost what happened: its source still knows.
         let status = link.downcast_ref::<Status>().filter(|status| status.source().is_none())?;
-        Some(Fact::Known(Weight::InFlight, grpc::verdict(status.code() as u16)))
+        Some(Fact::Known(Weight::InFlight, code::verdict(status.code() as u16)))
     }
 }

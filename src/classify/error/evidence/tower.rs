@@ -1,10 +1,12 @@
 use tower::load_shed::error::Overloaded;
 use tower::timeout::error::Elapsed;
 
-use super::{Class, Fact, Health, Link, Reason, Weight, downcast, in_flight, unprocessed};
+use super::{Fact, Weight, in_flight, unprocessed};
+use crate::classify::error::chain::{Link, downcast};
+use crate::classify::{Class, Health, Reason};
 
 /// Errors of tower's layers, and tokio's timeout. Around a connector, what the client says of it weighs more.
-pub(super) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
+pub(in crate::classify::error) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
     if is_timeout(link) {
         Some(in_flight(Reason::TIMEOUT))
     } else if downcast::<Overloaded>(link).is_some() {
