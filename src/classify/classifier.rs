@@ -4,7 +4,7 @@ use std::fmt;
 use http::Response;
 
 use super::Verdict;
-use super::body::JudgeEnd;
+use super::body::ClassifyEos;
 
 /// Says what the outcome of an attempt means.
 ///
@@ -44,14 +44,14 @@ pub trait Classifier<Res> {
 /// [`HttpClassifier`](super::HttpClassifier) and [`GrpcClassifier`](super::GrpcClassifier) are such. Judging [at the end of the body](super::body) needs one.
 pub trait ClassifyHttp {
     /// What judges the end of a body.
-    type Ending: JudgeEnd;
+    type Eos: ClassifyEos;
 
     /// The verdict on a head.
     fn classify_response<B>(&self, response: &Response<B>) -> Verdict;
 
     /// What is to judge the end of this response's body, whose head was judged so. `None` if the end cannot change the
     /// verdict any more.
-    fn ending<B>(&self, response: &Response<B>, head: Verdict) -> Option<Self::Ending>;
+    fn eos<B>(&self, response: &Response<B>, head: Verdict) -> Option<Self::Eos>;
 }
 
 impl<F, Res> Classifier<Res> for F

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::body::Settle;
-use super::{Classified, Classifier, HeadOnly, OnVerdict, Reason, Scope, Tell, Verdict};
+use super::{ClassifiedError, Classifier, HeadOnly, Notify, OnVerdict, Reason, SettleAt, Verdict};
 use crate::{BoxError, cut};
 
 pin_project! {
@@ -18,7 +18,7 @@ pin_project! {
         inner: F,
         classifier: C,
         // Gone when it has been told, or has gone with the body.
-        tell: Option<Tell<O>>,
+        tell: Option<Notify<O>>,
         scope: J,
     }
 
@@ -37,7 +37,7 @@ const TIMED_OUT: Verdict = Verdict::transient().with_reason(Reason::TIMEOUT);
 
 impl<F, C, O: OnVerdict, J> ResponseFuture<F, C, O, J> {
     pub(super) fn new(inner: F, classifier: C, observer: O, scope: J) -> Self {
-        Self { inner, classifier, tell: Some(Tell(observer)), scope }
+        Self { inner, classifier, tell: Some(Notify(observer)), scope }
     }
 }
 
@@ -47,7 +47,7 @@ where
     E: Into<BoxError>,
     C: Classifier<Res>,
     O: OnVerdict,
-    J: Scope<Res, C, Tell<O>>,
+    J: SettleAt<Res, C, Notify<O>>,
 {
     type Output = Result<J::Response, BoxError>;
 
@@ -66,7 +66,7 @@ where
                 let error = error.into();
                 let verdict = this.classifier.classify(Err(&*error));
                 tell.settle(&verdict);
-                Err(Classified::wrap(verdict, error))
+                Err(ClassifiedError::wrap(verdict, error))
             }
         })
     }

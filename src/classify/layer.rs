@@ -4,8 +4,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    Classified, Classifier, Counters, DistrustRefusals, GrpcClassifier, HeadOnly, HttpClassifier, OnVerdict, Processed,
-    RequestHead, ResponseFuture, Route, Routes, Scope, Tell, Verdict, WholeBody,
+    ClassifiedError, Classifier, Counters, DistrustRefusals, GrpcClassifier, HeadOnly, HttpClassifier, Notify,
+    OnVerdict, Processed, RequestHead, ResponseFuture, Route, Routes, SettleAt, Verdict, WholeBody,
 };
 use crate::BoxError;
 
@@ -28,7 +28,7 @@ use crate::BoxError;
 ///
 /// # Errors
 ///
-/// Every error of the inner service is wrapped in [`Classified`], which keeps it as its source. One that fails to become
+/// Every error of the inner service is wrapped in [`ClassifiedError`], which keeps it as its source. One that fails to become
 /// ready is judged in the same way, but as unprocessed: it was not called.
 #[derive(Clone, Debug)]
 pub struct ClassifyLayer<C = HttpClassifier, O = (), J = HeadOnly, R = ()> {
@@ -96,7 +96,7 @@ impl<C, O, J, R> ClassifyLayer<C, O, J, R> {
     /// Watches the body of a success to its end before [`on_verdict`](Self::on_verdict) and
     /// [`counters`](Self::counters) are told what it was: see [the table](super::body).
     ///
-    /// The response body becomes a [`JudgedBody`](super::body::JudgedBody), whose error is wrapped in [`Classified`]. For
+    /// The response body becomes a [`JudgedBody`](super::body::JudgedBody), whose error is wrapped in [`ClassifiedError`]. For
     /// HTTP and gRPC only.
     ///
     /// The head is passed on as soon as it comes, with the verdict that it deserves by itself.
@@ -187,7 +187,7 @@ where
     R: Route<Req, C>,
     R::Classifier: Classifier<S::Response>,
     O: OnVerdict + Clone,
-    J: Scope<S::Response, R::Classifier, Tell<O>> + Clone,
+    J: SettleAt<S::Response, R::Classifier, Notify<O>> + Clone,
 {
     type Response = J::Response;
     type Error = BoxError;
@@ -200,7 +200,7 @@ where
                 Some(classifier) => classifier.classify(Err(&*error)),
                 None => Verdict::of_error(&*error),
             };
-            Classified::wrap(verdict.with_processed(Processed::No), error)
+            ClassifiedError::wrap(verdict.with_processed(Processed::No), error)
         })
     }
 

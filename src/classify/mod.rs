@@ -10,7 +10,7 @@
 //! - A plain success leaves nothing behind and allocates nothing.
 //! - Any other verdict, and a success where the default would not say so, lies in the extensions of an
 //!   `http::Response`; [`Verdict::of`] reads it back.
-//! - An error is wrapped in [`Classified`], which keeps the original as its source; [`Verdict::of_error`] reads it back.
+//! - An error is wrapped in [`ClassifiedError`], which keeps the original as its source; [`Verdict::of_error`] reads it back.
 //! - What a body does after its head was passed on is told to [callbacks](ClassifyLayer::on_verdict) and
 //!   [`Counters`], and lies in the body's error: see [`body`].
 //!
@@ -35,7 +35,7 @@
 //!
 //! The chain of an error's sources is walked, also through what an `io::Error` wraps, for 64 links at most. The weightiest
 //! fact found counts: that TLS failed for good or that the request could not be sent at all, then that no connection was
-//! made, then that the request was never sent, then whatever happened in flight; of equals the deepest. A [`Classified`]
+//! made, then that the request was never sent, then whatever happened in flight; of equals the deepest. A [`ClassifiedError`]
 //! ends the walk, as do this crate's own errors and a failed request body: what lies underneath is not about this call.
 //! An error in a `Box` or an `Arc` is seen like any other.
 //!
@@ -81,7 +81,7 @@
 //! | body broken off, where it is watched | ambiguous | maybe | failure | `body` |
 //! | this crate's [`CircuitOpen`](crate::breaker::CircuitOpen) | terminal | no | neutral | `circuit_open` |
 //! | tower's `load_shed::Overloaded` | transient | no | neutral | `overloaded` |
-//! | an error with a [`Classified`] in its chain | as it says | | | |
+//! | an error with a [`ClassifiedError`] in its chain | as it says | | | |
 //! | anything else | transient | maybe | failure | `unknown` |
 //!
 //! What cannot be told apart:
@@ -111,14 +111,14 @@ mod layer;
 mod observe;
 mod verdict;
 
-pub use self::body::settle_at::{HeadOnly, Scope, Tell, WholeBody};
+pub use self::body::settle_at::{HeadOnly, Notify, SettleAt, WholeBody};
 pub use self::classifier::{Classifier, ClassifierFn, ClassifyHttp, classifier_fn};
-pub use self::error::{Classified, DistrustRefusals};
+pub use self::error::{ClassifiedError, DistrustRefusals};
 pub use self::future::ResponseFuture;
-pub use self::grpc::{GrpcClassifier, GrpcEnding};
+pub use self::grpc::{GrpcClassifier, GrpcEos};
 #[cfg(feature = "tower-http")]
 pub use self::http::tower_http;
-pub use self::http::{Head, HttpClassifier, HttpEnding, RequestHead, Route, Routes, Rule, When};
+pub use self::http::{HttpClassifier, HttpEos, RequestHead, ResponseHead, ResponseRule, Route, Routes, RuleOrElse};
 pub use self::layer::{Classify, ClassifyLayer};
 pub use self::observe::{Counters, OnVerdict};
 pub use self::verdict::{Class, Health, Processed, Reason, Verdict};

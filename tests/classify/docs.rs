@@ -103,7 +103,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ),
     ("this crate's [`CircuitOpen`](crate::breaker::CircuitOpen)", &["judge::an_open_circuit_was_not_called"]),
     ("tower's `load_shed::Overloaded`", &["judge::a_full_local_limit_sends_nothing_and_blames_nobody"]),
-    ("an error with a [`Classified`] in its chain", &["judge::the_outermost_classified_wins"]),
+    ("an error with a [`ClassifiedError`] in its chain", &["judge::the_outermost_classified_wins"]),
     ("anything else", &["judge::unknown_chain"]),
 ];
 

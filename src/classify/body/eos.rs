@@ -2,12 +2,12 @@ use std::error::Error;
 
 use http::HeaderMap;
 
-use crate::classify::{Class, Classified, Health, Reason, Verdict};
+use crate::classify::{Class, ClassifiedError, Health, Reason, Verdict};
 
 /// How a body ended.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum BodyEnd<'a> {
+pub enum Eos<'a> {
     /// As it should, with the trailers if there were any.
     Complete(Option<&'a HeaderMap>),
     /// In good order, but with fewer bytes than were announced.
@@ -24,12 +24,12 @@ pub enum BodyEnd<'a> {
 }
 
 /// Judges an answer by how its body ended.
-pub trait JudgeEnd {
+pub trait ClassifyEos {
     /// The verdict on the whole answer.
-    fn judge(self, end: BodyEnd<'_>) -> Verdict;
+    fn classify_eos(self, eos: Eos<'_>) -> Verdict;
 }
 
-impl BodyEnd<'_> {
+impl Eos<'_> {
     /// What this makes of an answer whose head was judged so: see [the table](super).
     #[must_use]
     pub fn after(&self, head: Verdict) -> Verdict {
@@ -37,7 +37,7 @@ impl BodyEnd<'_> {
             Self::Complete(_) | Self::Abandoned { all_read: true } => head,
             Self::Abandoned { all_read: false } => head.with_health(Health::Neutral).with_reason(Reason::ABANDONED),
             Self::Short => broken(Reason::BODY),
-            Self::Failed(error) => Classified::find(*error).map_or(broken(Reason::BODY), Classified::verdict),
+            Self::Failed(error) => ClassifiedError::find(*error).map_or(broken(Reason::BODY), ClassifiedError::verdict),
             Self::Panicked => broken(Reason::PANIC),
         }
     }

@@ -18,5 +18,5 @@ mod eos;
 mod judged;
 pub(super) mod settle_at;
 
-pub use self::eos::{BodyEnd, JudgeEnd};
+pub use self::eos::{ClassifyEos, Eos};
 pub use self::judged::{JudgedBody, Settle};

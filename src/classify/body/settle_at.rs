@@ -9,7 +9,7 @@ use crate::classify::{ClassifyHttp, OnVerdict, Verdict};
 ///
 /// Implemented by [`HeadOnly`] and [`WholeBody`], for [`ClassifyLayer`](crate::ClassifyLayer) and
 /// [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) alike.
-pub trait Scope<Res, C, T> {
+pub trait SettleAt<Res, C, T> {
     /// The response that the caller gets.
     type Response;
     /// What is left to be done when the head has been judged.
@@ -33,9 +33,9 @@ pub struct WholeBody;
 
 /// Tells an observer of the verdict.
 #[derive(Clone, Debug)]
-pub struct Tell<O>(pub(in crate::classify) O);
+pub struct Notify<O>(pub(in crate::classify) O);
 
-impl<Res, C, T: Settle> Scope<Res, C, T> for HeadOnly {
+impl<Res, C, T: Settle> SettleAt<Res, C, T> for HeadOnly {
     type Response = Res;
     type Pending = ();
 
@@ -50,14 +50,14 @@ impl<Res, C, T: Settle> Scope<Res, C, T> for HeadOnly {
     }
 }
 
-impl<B, C, T> Scope<Response<B>, C, T> for WholeBody
+impl<B, C, T> SettleAt<Response<B>, C, T> for WholeBody
 where
     B: Body,
     B::Error: Into<BoxError>,
     C: ClassifyHttp,
     T: Settle,
 {
-    type Response = Response<JudgedBody<B, C::Ending, T>>;
+    type Response = Response<JudgedBody<B, C::Eos, T>>;
     type Pending = (Verdict, T);
 
     fn judged(&self, verdict: Verdict, settle: T) -> Self::Pending {
@@ -69,7 +69,7 @@ where
     }
 }
 
-impl<O: OnVerdict> Settle for Tell<O> {
+impl<O: OnVerdict> Settle for Notify<O> {
     fn settle(self, verdict: &Verdict) {
         self.0.on_verdict(verdict);
     }

@@ -8,12 +8,12 @@ use std::io::{self, ErrorKind};
 
 use super::chain::{Link, chain, downcast};
 use super::evidence;
-use crate::classify::{Classified, Reason, Verdict};
+use crate::classify::{ClassifiedError, Reason, Verdict};
 
 /// Names the cause of an error, if anything is known of it.
 pub(crate) fn cause(error: &(dyn Error + 'static)) -> Option<&'static str> {
     // A classifier that gives no reason hides what the errors inside tell. Its verdict counts, their cause is named.
-    named(error).or_else(|| named(chain(error).filter_map(downcast::<Classified>).last()?.source()?))
+    named(error).or_else(|| named(chain(error).filter_map(downcast::<ClassifiedError>).last()?.source()?))
 }
 
 fn named(error: Link<'_>) -> Option<&'static str> {
@@ -130,8 +130,8 @@ mod tests {
         }
     }
 
-    fn judged(reason: Reason) -> Classified {
-        Classified::new(Verdict::transient().with_reason(reason))
+    fn judged(reason: Reason) -> ClassifiedError {
+        ClassifiedError::new(Verdict::transient().with_reason(reason))
     }
 
     #[test]
@@ -153,8 +153,8 @@ mod tests {
             assert_eq!(cause(&secret), Some(named), "{kind:?}");
             // A verdict around it hides nothing, with a reason or without.
             let verdict = Verdict::of_error(&secret);
-            assert_eq!(cause(&Classified::with_source(verdict, secret)), Some(named), "{kind:?}");
-            let unreasoned = Classified::with_source(Verdict::terminal(), Secret(kind.into()));
+            assert_eq!(cause(&ClassifiedError::with_source(verdict, secret)), Some(named), "{kind:?}");
+            let unreasoned = ClassifiedError::with_source(Verdict::terminal(), Secret(kind.into()));
             assert_eq!(cause(&unreasoned), Some(named), "{kind:?}");
         }
     }
@@ -179,7 +179,7 @@ mod tests {
         }
         assert_eq!(cause(&judged(Reason::UNKNOWN)), None);
         let invalid = Verdict::terminal().with_processed(crate::classify::Processed::No).with_reason(Reason::USER);
-        assert_eq!(cause(&Classified::new(invalid)), Some("invalid request"));
+        assert_eq!(cause(&ClassifiedError::new(invalid)), Some("invalid request"));
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_timeout_while_connecting_is_a_connect_timeout() {
-        let connecting = Classified::with_source(
+        let connecting = ClassifiedError::with_source(
             Verdict::transient().with_reason(Reason::CONNECT),
             tower::timeout::error::Elapsed::new(),
         );
@@ -201,7 +201,7 @@ mod tests {
     fn tls_libraries_are_understood_by_their_words() {
         let named = |text: &str| {
             let tls = Verdict::terminal().with_reason(Reason::TLS);
-            cause(&Classified::with_source(tls, io::Error::new(ErrorKind::InvalidData, text.to_owned()))).unwrap()
+            cause(&ClassifiedError::with_source(tls, io::Error::new(ErrorKind::InvalidData, text.to_owned()))).unwrap()
         };
         assert_eq!(named("invalid peer certificate: certificate expired: verification time 1"), "certificate expired");
         assert_eq!(named("certificate verify failed: certificate has expired"), "certificate expired");
@@ -221,7 +221,7 @@ mod tests {
 
         let named = |error: rustls::Error| {
             let tls = Verdict::terminal().with_reason(Reason::TLS);
-            cause(&Classified::with_source(tls, io::Error::new(ErrorKind::InvalidData, error))).unwrap()
+            cause(&ClassifiedError::with_source(tls, io::Error::new(ErrorKind::InvalidData, error))).unwrap()
         };
         let certificate = |error: CertificateError| named(rustls::Error::InvalidCertificate(error));
         assert_eq!(certificate(CertificateError::Expired), "certificate expired");

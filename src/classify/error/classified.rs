@@ -11,18 +11,18 @@ use crate::classify::Verdict;
 /// source to say what it means, as this crate's `CircuitOpen` does to say that the call was never made.
 ///
 /// ```
-/// use tower_rampart::classify::{Class, Classified, Processed, Verdict};
+/// use tower_rampart::classify::{Class, ClassifiedError, Processed, Verdict};
 ///
-/// let shed = Classified::new(Verdict::transient().with_processed(Processed::No));
+/// let shed = ClassifiedError::new(Verdict::transient().with_processed(Processed::No));
 /// assert!(Verdict::of_error(&shed).is_unprocessed());
 /// ```
 #[derive(Debug)]
-pub struct Classified {
+pub struct ClassifiedError {
     verdict: Verdict,
     source: Option<BoxError>,
 }
 
-impl Classified {
+impl ClassifiedError {
     /// A verdict alone, for the end of a chain.
     #[must_use]
     pub const fn new(verdict: Verdict) -> Self {
@@ -62,13 +62,13 @@ impl Classified {
     }
 }
 
-impl fmt::Display for Classified {
+impl fmt::Display for ClassifiedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.verdict, f)
     }
 }
 
-impl Error for Classified {
+impl Error for ClassifiedError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
     }

@@ -1,28 +1,28 @@
 use std::error::Error;
 
 use super::chain::{Link, chain};
-use super::evidence::{self, Fact, Weight};
+use super::evidence::{self, Evidence, Precedence};
 use crate::classify::Verdict;
 
 /// A recogniser. It is told whether a link further out said that the connection was still being made.
-type Recognise = fn(Link<'_>, connecting: bool) -> Option<Fact>;
+type Recognise = fn(Link<'_>, connecting: bool) -> Option<Evidence>;
 
 const LIBRARIES: &[Recognise] = &[
-    evidence::own::fact,
-    evidence::io::fact,
-    evidence::tower::fact,
+    evidence::own::evidence,
+    evidence::io::evidence,
+    evidence::tower::evidence,
     #[cfg(feature = "hyper")]
-    evidence::hyper::fact,
+    evidence::hyper::evidence,
     #[cfg(feature = "hyper")]
-    evidence::hyper_util::fact,
+    evidence::hyper_util::evidence,
     #[cfg(feature = "h2")]
-    evidence::h2::fact,
+    evidence::h2::evidence,
     #[cfg(feature = "rustls")]
-    evidence::rustls::fact,
+    evidence::rustls::evidence,
     #[cfg(feature = "reqwest")]
-    evidence::reqwest::fact,
+    evidence::reqwest::evidence,
     #[cfg(feature = "tonic")]
-    evidence::tonic::fact,
+    evidence::tonic::evidence,
 ];
 
 impl Verdict {
@@ -37,22 +37,22 @@ impl Verdict {
     /// ```
     #[must_use]
     pub fn of_error(error: &(dyn Error + 'static)) -> Self {
-        let mut told: Option<(Weight, Verdict)> = None;
+        let mut told: Option<(Precedence, Verdict)> = None;
         for link in chain(error) {
-            let connecting = told.is_some_and(|(weight, _)| weight == Weight::Connect);
-            match fact(link, connecting) {
-                Some(Fact::Final(verdict)) => return verdict,
-                Some(Fact::Known(weight, verdict)) if told.is_none_or(|(most, _)| weight >= most) => {
+            let connecting = told.is_some_and(|(weight, _)| weight == Precedence::Connect);
+            match evidence(link, connecting) {
+                Some(Evidence::Final(verdict)) => return verdict,
+                Some(Evidence::Known(weight, verdict)) if told.is_none_or(|(most, _)| weight >= most) => {
                     told = Some((weight, verdict));
                 }
-                Some(Fact::Known(..)) | None => {}
+                Some(Evidence::Known(..)) | None => {}
             }
         }
         told.map_or(Verdict::transient(), |(_, verdict)| verdict)
     }
 }
 
-fn fact(link: Link<'_>, connecting: bool) -> Option<Fact> {
+fn evidence(link: Link<'_>, connecting: bool) -> Option<Evidence> {
     LIBRARIES.iter().find_map(|recognise| recognise(link, connecting))
 }
 
@@ -68,7 +68,7 @@ mod tests {
     use super::super::chain::{DEPTH, find};
     use super::*;
     use crate::breaker::CircuitOpen;
-    use crate::classify::{Class, Classified, Health, Processed, Reason, RequestBodyFailed};
+    use crate::classify::{Class, ClassifiedError, Health, Processed, Reason, RequestBodyFailed};
 
     /// Returns itself as its own source.
     #[derive(Debug)]
@@ -161,17 +161,17 @@ mod tests {
 
     #[test]
     fn the_outermost_classified_wins() {
-        let inner = Classified::with_source(Verdict::terminal(), reset());
+        let inner = ClassifiedError::with_source(Verdict::terminal(), reset());
         assert_eq!(verdict(&wrapped(inner, 3)).class(), Class::Terminal);
 
-        let inner = Classified::with_source(Verdict::terminal(), reset());
-        let outer = Classified::with_source(Verdict::ambiguous(), wrapped(inner, 3));
+        let inner = ClassifiedError::with_source(Verdict::terminal(), reset());
+        let outer = ClassifiedError::with_source(Verdict::ambiguous(), wrapped(inner, 3));
         assert_eq!(verdict(&io::Error::other(outer)).class(), Class::Ambiguous);
     }
 
     #[test]
     fn a_box_or_an_arc_hides_nothing() {
-        let judged = || Classified::with_source(Verdict::terminal(), reset());
+        let judged = || ClassifiedError::with_source(Verdict::terminal(), reset());
         let held: [Box<dyn Error + Send + Sync>; 4] = [
             Box::new(Box::new(judged())),
             Box::new(Arc::new(judged())),
@@ -179,7 +179,11 @@ mod tests {
             Box::new(Arc::<dyn Error + Send + Sync>::from(Box::from(judged()))),
         ];
         for error in held {
-            assert_eq!(find::<Classified>(&*error).map(Classified::verdict), Some(Verdict::terminal()), "{error:?}");
+            assert_eq!(
+                find::<ClassifiedError>(&*error).map(ClassifiedError::verdict),
+                Some(Verdict::terminal()),
+                "{error:?}"
+            );
             assert_eq!(verdict(&*error), Verdict::terminal(), "{error:?}");
         }
         for error in
@@ -210,7 +214,7 @@ mod tests {
     #[test]
     fn a_failed_request_body_ends_the_walk() {
         let unprocessed = Verdict::transient().with_processed(Processed::No);
-        let body = RequestBodyFailed::new(Classified::with_source(unprocessed, reset()));
+        let body = RequestBodyFailed::new(ClassifiedError::with_source(unprocessed, reset()));
         let own_fault = Verdict::terminal().with_processed(Processed::Maybe).with_health(Health::Neutral);
         assert_eq!(verdict(&io::Error::other(wrapped(body, 3))), own_fault.with_reason(Reason::USER));
     }

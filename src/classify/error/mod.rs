@@ -10,7 +10,7 @@ mod request_body_failed;
 
 pub(crate) use self::cause::cause;
 pub(crate) use self::chain::find;
-pub use self::classified::Classified;
+pub use self::classified::ClassifiedError;
 pub use self::distrust::DistrustRefusals;
 pub(super) use self::distrust::distrusted;
 pub(crate) use self::request_body_failed::RequestBodyFailed;

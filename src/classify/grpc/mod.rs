@@ -9,10 +9,10 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
 
 use self::code::{CODES, STATUS, UNKNOWN, code_in, code_of_http};
-pub use self::eos::GrpcEnding;
+pub use self::eos::GrpcEos;
 use crate::classify::error::distrusted;
 use crate::classify::http::hint;
-use crate::classify::{Classifier, DistrustRefusals, Head, Reason, Verdict};
+use crate::classify::{Classifier, DistrustRefusals, Reason, ResponseHead, Verdict};
 use crate::invalid_setting::{InvalidSetting, valid};
 
 /// The default classifier for gRPC.
@@ -100,7 +100,7 @@ impl GrpcClassifier {
     }
 
     /// The verdict on a response, whatever its body is.
-    pub(in crate::classify) fn classify_head(&self, head: &Head<'_>) -> Verdict {
+    pub(in crate::classify) fn classify_head(&self, head: &ResponseHead<'_>) -> Verdict {
         let code = match code_in(head.headers()) {
             Some(code) => code,
             None if is_stream(head) => return head.annotation().unwrap_or(Verdict::success()),
@@ -113,7 +113,7 @@ impl GrpcClassifier {
     }
 
     /// Whether the head tells all: there are no trailers to wait for.
-    pub(in crate::classify) fn is_complete(head: &Head<'_>) -> bool {
+    pub(in crate::classify) fn is_complete(head: &ResponseHead<'_>) -> bool {
         head.headers().contains_key(STATUS)
     }
 
@@ -146,7 +146,7 @@ impl Verdict {
     /// ```
     #[must_use]
     pub fn of_grpc<B>(response: &Response<B>) -> Self {
-        GrpcClassifier::new().classify_head(&Head::of(response))
+        GrpcClassifier::new().classify_head(&ResponseHead::of(response))
     }
 }
 
@@ -159,7 +159,7 @@ impl DistrustRefusals for GrpcClassifier {
 impl<B> Classifier<Response<B>> for GrpcClassifier {
     fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
         match outcome {
-            Ok(response) => self.classify_head(&Head::of(response)),
+            Ok(response) => self.classify_head(&ResponseHead::of(response)),
             Err(error) => self.classify_error(error),
         }
     }
@@ -204,7 +204,7 @@ fn with_facts(
 }
 
 /// A head that is committed: what follows is gRPC, and its code comes with the trailers.
-fn is_stream(head: &Head<'_>) -> bool {
+fn is_stream(head: &ResponseHead<'_>) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     let media_type = head.headers().get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..GRPC.len()));
     head.status() == StatusCode::OK && media_type.is_some_and(|start| start.eq_ignore_ascii_case(GRPC))

@@ -1,29 +1,29 @@
 use http::Response;
 
-use super::{Head, HttpClassifier, Rule};
-use crate::classify::body::{BodyEnd, JudgeEnd};
+use super::{HttpClassifier, ResponseHead, ResponseRule};
+use crate::classify::body::{ClassifyEos, Eos};
 use crate::classify::{ClassifyHttp, Verdict};
 
 /// The end of a body whose head was a success: see [the table](crate::classify::body).
 #[derive(Clone, Copy, Debug)]
-pub struct HttpEnding {
+pub struct HttpEos {
     head: Verdict,
 }
 
-impl<R: Rule> ClassifyHttp for HttpClassifier<R> {
-    type Ending = HttpEnding;
+impl<R: ResponseRule> ClassifyHttp for HttpClassifier<R> {
+    type Eos = HttpEos;
 
     fn classify_response<B>(&self, response: &Response<B>) -> Verdict {
-        self.classify_head(&Head::of(response))
+        self.classify_head(&ResponseHead::of(response))
     }
 
-    fn ending<B>(&self, _: &Response<B>, head: Verdict) -> Option<HttpEnding> {
-        head.is_success().then_some(HttpEnding { head })
+    fn eos<B>(&self, _: &Response<B>, head: Verdict) -> Option<HttpEos> {
+        head.is_success().then_some(HttpEos { head })
     }
 }
 
-impl JudgeEnd for HttpEnding {
-    fn judge(self, end: BodyEnd<'_>) -> Verdict {
-        end.after(self.head)
+impl ClassifyEos for HttpEos {
+    fn classify_eos(self, eos: Eos<'_>) -> Verdict {
+        eos.after(self.head)
     }
 }

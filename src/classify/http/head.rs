@@ -7,16 +7,16 @@ use crate::classify::Verdict;
 /// All of a response but its body, borrowed: what the HTTP classifiers look at, whatever the type of the body is.
 ///
 /// ```
-/// use tower_rampart::classify::Head;
+/// use tower_rampart::classify::ResponseHead;
 ///
 /// let response = http::Response::builder().status(404).body("no such tenant").unwrap();
-/// assert_eq!(Head::of(&response).status(), 404);
+/// assert_eq!(ResponseHead::of(&response).status(), 404);
 /// ```
 ///
 /// `Debug` shows the status, the version and the names of the headers, but neither their values nor the extensions, which
 /// may be secret.
 #[derive(Clone, Copy)]
-pub struct Head<'a> {
+pub struct ResponseHead<'a> {
     status: StatusCode,
     version: Version,
     headers: &'a HeaderMap,
@@ -26,7 +26,7 @@ pub struct Head<'a> {
 /// Shows the names of headers and hides their values.
 pub(super) struct HeaderNames<'a>(pub(super) &'a HeaderMap);
 
-impl<'a> Head<'a> {
+impl<'a> ResponseHead<'a> {
     /// The head of a response.
     #[must_use]
     #[inline]
@@ -77,9 +77,9 @@ impl<'a> Head<'a> {
     }
 }
 
-impl fmt::Debug for Head<'_> {
+impl fmt::Debug for ResponseHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Head")
+        f.debug_struct("ResponseHead")
             .field("status", &self.status)
             .field("version", &self.version)
             .field("headers", &HeaderNames(self.headers))

@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use http::Response;
 
-pub use self::eos::HttpEnding;
-pub use self::head::Head;
+pub use self::eos::HttpEos;
+pub use self::head::ResponseHead;
 pub use self::route::{RequestHead, Route, Routes};
-pub use self::rule::{Rule, When};
+pub use self::rule::{ResponseRule, RuleOrElse};
 use super::error::distrusted;
 use super::{Classifier, DistrustRefusals, Verdict};
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
@@ -161,12 +161,12 @@ impl<R> HttpClassifier<R> {
     /// # let _ = classifier;
     /// ```
     #[must_use]
-    pub fn when<F>(self, rule: F) -> HttpClassifier<When<F, R>>
+    pub fn when<F>(self, rule: F) -> HttpClassifier<RuleOrElse<F, R>>
     where
-        F: Fn(&Head<'_>) -> Option<Verdict>,
+        F: Fn(&ResponseHead<'_>) -> Option<Verdict>,
     {
         let Self { said, distrusts_refusals, rule: otherwise } = self;
-        HttpClassifier { said, distrusts_refusals, rule: When::new(rule, otherwise) }
+        HttpClassifier { said, distrusts_refusals, rule: RuleOrElse::new(rule, otherwise) }
     }
 
     /// Takes `RateLimit-Reset` and `X-RateLimit-Reset` for a hint, where the call was throttled and no other hint given.
@@ -198,16 +198,16 @@ impl<R> HttpClassifier<R> {
     /// The verdict on a response, whatever its body is. A plain success is told apart inline: a few comparisons, and no
     /// verdict is moved about.
     #[inline(always)]
-    pub(super) fn classify_head(&self, head: &Head<'_>) -> Verdict
+    pub(super) fn classify_head(&self, head: &ResponseHead<'_>) -> Verdict
     where
-        R: Rule,
+        R: ResponseRule,
     {
         let ruled = self.rule.rule(head);
         let is_plain = ruled.is_none() && self.said.is_none() && head.extensions().is_empty();
         if is_plain && status::is_success(head.status()) { Verdict::success() } else { self.look_closer(head, ruled) }
     }
 
-    fn look_closer(&self, head: &Head<'_>, ruled: Option<Verdict>) -> Verdict {
+    fn look_closer(&self, head: &ResponseHead<'_>, ruled: Option<Verdict>) -> Verdict {
         let Said { overrides, rate_limit_reset } = self.said.as_deref().unwrap_or(&NOTHING);
         let status = head.status();
         let overridden = || overrides.iter().rfind(|rule| rule.statuses.contains(&status.as_u16()));
@@ -224,17 +224,17 @@ impl<R> HttpClassifier<R> {
     }
 }
 
-impl<R: Rule> DistrustRefusals for HttpClassifier<R> {
+impl<R: ResponseRule> DistrustRefusals for HttpClassifier<R> {
     fn distrust_refusals(self) -> Self {
         HttpClassifier::distrust_refusals(self)
     }
 }
 
-impl<B, R: Rule> Classifier<Response<B>> for HttpClassifier<R> {
+impl<B, R: ResponseRule> Classifier<Response<B>> for HttpClassifier<R> {
     #[inline(always)]
     fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
         match outcome {
-            Ok(response) => self.classify_head(&Head::of(response)),
+            Ok(response) => self.classify_head(&ResponseHead::of(response)),
             Err(error) => self.classify_error(error),
         }
     }
@@ -309,16 +309,16 @@ mod tests {
             if let Some(obey) = rate_limit_reset {
                 classifier = classifier.rate_limit_reset(obey);
             }
-            let head = Head::of(&response);
+            let head = ResponseHead::of(&response);
             prop_assert_eq!(classifier.classify_head(&head), classifier.look_closer(&head, None));
             prop_assert_eq!(classifier.classify(Ok(&response)), classifier.look_closer(&head, None));
 
-            let rule = move |head: &Head<'_>| head.headers().contains_key("x-rule").then_some(ruled).flatten();
+            let rule = move |head: &ResponseHead<'_>| head.headers().contains_key("x-rule").then_some(ruled).flatten();
             let said = rule(&head);
             let classifier = classifier.when(rule);
             prop_assert_eq!(classifier.classify_head(&head), classifier.look_closer(&head, said));
             // Nothing but a rule, which has its say on every response.
-            let classifier = HttpClassifier::new().when(move |_: &Head<'_>| ruled);
+            let classifier = HttpClassifier::new().when(move |_: &ResponseHead<'_>| ruled);
             prop_assert_eq!(classifier.classify_head(&head), classifier.look_closer(&head, ruled));
         }
     }

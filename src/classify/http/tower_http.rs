@@ -26,11 +26,13 @@ use std::error::Error;
 use std::fmt;
 
 use http::{HeaderMap, Request, Response};
-use tower_http::classify::{ClassifiedResponse, ClassifyEos, ClassifyResponse, MakeClassifier, SharedClassifier};
+use tower_http::classify::{
+    ClassifiedResponse, ClassifyEos as TheirClassifyEos, ClassifyResponse, MakeClassifier, SharedClassifier,
+};
 
 use crate::BoxError;
-use crate::classify::body::{BodyEnd, JudgeEnd};
-use crate::classify::{Classified, Classifier, ClassifyHttp, ClassifyLayer, HeadOnly, Route, Verdict};
+use crate::classify::body::{ClassifyEos, Eos};
+use crate::classify::{ClassifiedError, Classifier, ClassifyHttp, ClassifyLayer, HeadOnly, Route, Verdict};
 
 /// A classifier of tower-http, with what its failures mean.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +67,7 @@ impl<M, F> ClassifyLayer<(), (), HeadOnly, FromTowerHttp<M, F>> {
     ///
     /// Whatever it calls no failure is a success. With [`judge_body`](ClassifyLayer::judge_body) its `ClassifyEos` has its
     /// say, too. Of an error it sees only the words, as it always does; one that says its verdict itself (a
-    /// [`Classified`] in its chain) is not asked about.
+    /// [`ClassifiedError`] in its chain) is not asked about.
     #[must_use]
     pub fn from_tower_http(make: M, map: F) -> Self
     where
@@ -135,7 +137,7 @@ where
     fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
         match outcome {
             Ok(response) => Verdict::left_in(response.extensions()).unwrap_or_else(|| self.judge(response)),
-            Err(error) => match Classified::find(error) {
+            Err(error) => match ClassifiedError::find(error) {
                 Some(said) => said.verdict(),
                 None => (self.map)(self.theirs.clone().classify_error(&error.to_string())),
             },
@@ -152,13 +154,13 @@ where
     T: ClassifyResponse + Clone,
     F: Fn(T::FailureClass) -> Verdict + Clone,
 {
-    type Ending = FromTowerHttpEos<T::ClassifyEos, F>;
+    type Eos = FromTowerHttpEos<T::ClassifyEos, F>;
 
     fn classify_response<B>(&self, response: &Response<B>) -> Verdict {
         self.classify(Ok(response))
     }
 
-    fn ending<B>(&self, response: &Response<B>, head: Verdict) -> Option<Self::Ending> {
+    fn eos<B>(&self, response: &Response<B>, head: Verdict) -> Option<Self::Eos> {
         let theirs = match self.theirs.clone().classify_response(response) {
             ClassifiedResponse::RequiresEos(eos) => Some(eos),
             ClassifiedResponse::Ready(_) => None,
@@ -167,31 +169,31 @@ where
     }
 }
 
-impl<T, F> JudgeEnd for FromTowerHttpEos<T, F>
+impl<T, F> ClassifyEos for FromTowerHttpEos<T, F>
 where
-    T: ClassifyEos,
+    T: TheirClassifyEos,
     F: Fn(T::FailureClass) -> Verdict,
 {
-    fn judge(self, end: BodyEnd<'_>) -> Verdict {
+    fn classify_eos(self, eos: Eos<'_>) -> Verdict {
         let Self { head, theirs, map } = self;
-        match (theirs, end) {
-            (Some(theirs), BodyEnd::Complete(trailers)) => theirs.classify_eos(trailers).map_or_else(map, |()| head),
-            (Some(theirs), BodyEnd::Failed(error)) if Classified::find(error).is_none() => {
+        match (theirs, eos) {
+            (Some(theirs), Eos::Complete(trailers)) => theirs.classify_eos(trailers).map_or_else(map, |()| head),
+            (Some(theirs), Eos::Failed(error)) if ClassifiedError::find(error).is_none() => {
                 map(theirs.classify_error(&error.to_string()))
             }
             // They have no word for the other ends.
-            (_, end) => end.after(head),
+            (_, eos) => eos.after(head),
         }
     }
 }
 
 impl<C: ClassifyHttp> ClassifyResponse for IntoTowerHttp<C> {
     type FailureClass = Verdict;
-    type ClassifyEos = IntoTowerHttpEos<C::Ending>;
+    type ClassifyEos = IntoTowerHttpEos<C::Eos>;
 
     fn classify_response<B>(self, response: &Response<B>) -> ClassifiedResponse<Verdict, Self::ClassifyEos> {
         let verdict = self.ours.classify_response(response);
-        match self.ours.ending(response, verdict) {
+        match self.ours.eos(response, verdict) {
             Some(ours) => ClassifiedResponse::RequiresEos(IntoTowerHttpEos { ours }),
             None => ClassifiedResponse::Ready(failure(verdict)),
         }
@@ -204,15 +206,15 @@ impl<C: ClassifyHttp> ClassifyResponse for IntoTowerHttp<C> {
     }
 }
 
-impl<E: JudgeEnd> ClassifyEos for IntoTowerHttpEos<E> {
+impl<E: ClassifyEos> TheirClassifyEos for IntoTowerHttpEos<E> {
     type FailureClass = Verdict;
 
     fn classify_eos(self, trailers: Option<&HeaderMap>) -> Result<(), Verdict> {
-        failure(self.ours.judge(BodyEnd::Complete(trailers)))
+        failure(self.ours.classify_eos(Eos::Complete(trailers)))
     }
 
     fn classify_error<T: fmt::Display + 'static>(self, error: &T) -> Verdict {
-        self.ours.judge(BodyEnd::Failed(chain_of(error).unwrap_or(&fmt::Error)))
+        self.ours.classify_eos(Eos::Failed(chain_of(error).unwrap_or(&fmt::Error)))
     }
 }
 
@@ -233,7 +235,7 @@ type Known = fn(&dyn Any) -> Option<&(dyn Error + 'static)>;
 
 /// What clients fail with that is not boxed.
 const KNOWN: &[Known] = &[
-    known::<Classified>,
+    known::<ClassifiedError>,
     known::<std::io::Error>,
     #[cfg(feature = "hyper")]
     known::<hyper::Error>,

@@ -1,25 +1,25 @@
 use hyper::Error;
 
-use super::{Fact, Weight, in_flight, own_fault, unprocessed};
+use super::{Evidence, Precedence, in_flight, own_fault, unprocessed};
 use crate::classify::error::RequestBodyFailed;
 use crate::classify::error::chain::{Link, downcast, find};
 use crate::classify::{Class, Health, Processed, Reason, Verdict};
 
-pub(in crate::classify::error) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
+pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) -> Option<Evidence> {
     let error = downcast::<Error>(link)?;
     Some(if error.is_user() {
         // Final: a request body may fail because of a call to another server, which was judged. That is not what became
         // of this call.
-        Fact::Final(if own_body_failed(error) { own_fault(Processed::Maybe) } else { DISPATCH_GONE })
+        Evidence::Final(if own_body_failed(error) { own_fault(Processed::Maybe) } else { DISPATCH_GONE })
     } else if error.is_canceled() {
         // Hyper hands the request back unsent. What it wraps is why the connection ended before. Hyper-util repeats such
         // a request itself on a connection that was used before, so this one was fresh: the upstream accepts connections
         // and closes them, which is a failure.
-        Fact::Known(Weight::NeverSent, unprocessed(Class::Transient, Health::Failure, Reason::CANCELED))
+        Evidence::Known(Precedence::NeverSent, unprocessed(Class::Transient, Health::Failure, Reason::CANCELED))
     } else if error.is_closed() {
-        Fact::Known(Weight::NeverSent, unprocessed(Class::Transient, Health::Failure, Reason::CONNECT))
+        Evidence::Known(Precedence::NeverSent, unprocessed(Class::Transient, Health::Failure, Reason::CONNECT))
     } else if error.is_parse() {
-        Fact::Known(Weight::InFlight, Verdict::new(Class::Ambiguous).with_reason(Reason::PROTOCOL))
+        Evidence::Known(Precedence::InFlight, Verdict::new(Class::Ambiguous).with_reason(Reason::PROTOCOL))
     } else if error.is_incomplete_message() {
         in_flight(Reason::INCOMPLETE)
     } else if error.is_timeout() {

@@ -1,18 +1,20 @@
 use std::io::{Error, ErrorKind};
 
-use super::{Fact, Weight, in_flight, no_connection, unprocessed};
+use super::{Evidence, Precedence, in_flight, no_connection, unprocessed};
 use crate::classify::error::chain::{Link, downcast};
 use crate::classify::{Class, Health, Reason};
 
-pub(in crate::classify::error) fn fact(link: Link<'_>, connecting: bool) -> Option<Fact> {
+pub(in crate::classify::error) fn evidence(link: Link<'_>, connecting: bool) -> Option<Evidence> {
     let kind = downcast::<Error>(link)?.kind();
     if connecting { while_connecting(kind) } else { on_a_connection(kind) }
 }
 
-fn while_connecting(kind: ErrorKind) -> Option<Fact> {
+fn while_connecting(kind: ErrorKind) -> Option<Evidence> {
     Some(match kind {
         // What tokio-rustls makes of every error of rustls, whichever version of it is at work.
-        ErrorKind::InvalidData => Fact::Known(Weight::Tls, unprocessed(Class::Terminal, Health::Failure, Reason::TLS)),
+        ErrorKind::InvalidData => {
+            Evidence::Known(Precedence::Tls, unprocessed(Class::Terminal, Health::Failure, Reason::TLS))
+        }
         // TCP had connected, or there would be nothing to cut: it was the handshake.
         ErrorKind::UnexpectedEof
         | ErrorKind::ConnectionReset
@@ -23,7 +25,7 @@ fn while_connecting(kind: ErrorKind) -> Option<Fact> {
     })
 }
 
-fn on_a_connection(kind: ErrorKind) -> Option<Fact> {
+fn on_a_connection(kind: ErrorKind) -> Option<Evidence> {
     Some(match kind {
         ErrorKind::ConnectionReset
         | ErrorKind::ConnectionAborted
@@ -47,9 +49,9 @@ mod tests {
     /// What a kind means on a connection, and while it is still being made.
     fn verdicts(kind: ErrorKind) -> [Option<(Class, Processed, &'static str)>; 2] {
         let error = Error::from(kind);
-        [false, true].map(|connecting| match fact(&error, connecting)? {
-            Fact::Known(_, verdict) => Some((verdict.class(), verdict.processed(), verdict.reason().as_str())),
-            Fact::Final(_) => panic!("an io error is never the last word"),
+        [false, true].map(|connecting| match evidence(&error, connecting)? {
+            Evidence::Known(_, verdict) => Some((verdict.class(), verdict.processed(), verdict.reason().as_str())),
+            Evidence::Final(_) => panic!("an io error is never the last word"),
         })
     }
 

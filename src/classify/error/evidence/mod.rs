@@ -1,6 +1,6 @@
 //! What the errors of each library tell about a call.
 //!
-//! A library has a file, and a file has a `fact`. [`judge`](super::judge) makes one verdict of the facts of a whole chain.
+//! A library has a file, and a file has a `evidence`. [`judge`](super::judge) makes one verdict of the facts of a whole chain.
 
 #[cfg(feature = "h2")]
 pub(super) mod h2;
@@ -21,16 +21,16 @@ pub(super) mod tower;
 use crate::classify::{Class, Health, Processed, Reason, Verdict};
 
 /// What one link tells.
-pub(super) enum Fact {
+pub(super) enum Evidence {
     /// The last word: whatever lies underneath is about something else, or was judged already.
     Final(Verdict),
     /// A verdict that a weightier one, or one as weighty and deeper in the chain, replaces.
-    Known(Weight, Verdict),
+    Known(Precedence, Verdict),
 }
 
-/// Which fact of a chain counts, the last of these most.
+/// Which evidence of a chain counts, the last of these most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Weight {
+pub(super) enum Precedence {
     /// The call may have reached the server.
     InFlight,
     /// The answer had begun, and its body broke off.
@@ -48,13 +48,13 @@ pub(super) enum Weight {
 }
 
 /// It may go away by itself, and the server may have seen it.
-const fn in_flight(reason: Reason) -> Fact {
-    Fact::Known(Weight::InFlight, Verdict::new(Class::Transient).with_reason(reason))
+const fn in_flight(reason: Reason) -> Evidence {
+    Evidence::Known(Precedence::InFlight, Verdict::new(Class::Transient).with_reason(reason))
 }
 
 /// No connection was made, which says nothing good of the server.
-const fn no_connection(reason: Reason) -> Fact {
-    Fact::Known(Weight::Connect, unprocessed(Class::Transient, Health::Failure, reason))
+const fn no_connection(reason: Reason) -> Evidence {
+    Evidence::Known(Precedence::Connect, unprocessed(Class::Transient, Health::Failure, reason))
 }
 
 const fn unprocessed(class: Class, health: Health, reason: Reason) -> Verdict {

@@ -1,14 +1,14 @@
 //! The errors of this crate. Each says all there is to know of a call, so the walk ends there.
 
-use super::{Fact, own_fault, unprocessed};
+use super::{Evidence, own_fault, unprocessed};
 use crate::breaker::CircuitOpen;
 use crate::classify::error::chain::{Link, downcast};
 use crate::classify::{Class, Health, Processed, Reason, Verdict};
-use crate::classify::{Classified, RequestBodyFailed};
+use crate::classify::{ClassifiedError, RequestBodyFailed};
 use crate::retry::{RetryError, TimedOut};
 
-pub(in crate::classify::error) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
-    let verdict = if let Some(classified) = downcast::<Classified>(link) {
+pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) -> Option<Evidence> {
+    let verdict = if let Some(classified) = downcast::<ClassifiedError>(link) {
         classified.verdict()
     } else if let Some(open) = downcast::<CircuitOpen>(link) {
         circuit_open(open)
@@ -22,7 +22,7 @@ pub(in crate::classify::error) fn fact(link: Link<'_>, _connecting: bool) -> Opt
     } else {
         return None;
     };
-    Some(Fact::Final(verdict))
+    Some(Evidence::Final(verdict))
 }
 
 fn circuit_open(open: &CircuitOpen) -> Verdict {

@@ -1,19 +1,19 @@
 use rustls::{AlertDescription, CertificateError, Error};
 
-use super::{Fact, Weight, in_flight, unprocessed};
+use super::{Evidence, Precedence, in_flight, unprocessed};
 use crate::classify::error::chain::{Link, downcast};
 use crate::classify::{Class, Health, Processed, Reason, Verdict};
 
-pub(in crate::classify::error) fn fact(link: Link<'_>, connecting: bool) -> Option<Fact> {
+pub(in crate::classify::error) fn evidence(link: Link<'_>, connecting: bool) -> Option<Evidence> {
     let error = downcast::<Error>(link)?;
     Some(match error {
         error if connecting || only_in_a_handshake(error) => {
-            Fact::Known(Weight::Tls, unprocessed(Class::Terminal, Health::Failure, Reason::TLS))
+            Evidence::Known(Precedence::Tls, unprocessed(Class::Terminal, Health::Failure, Reason::TLS))
         }
         // With TLS 1.3 a server refuses our certificate when the handshake is over for us and the request may be sent.
         Error::AlertReceived(alert) if refuses_us(*alert) => {
             let refused = Verdict::new(Class::Terminal).with_processed(Processed::Maybe);
-            Fact::Known(Weight::InFlight, refused.with_health(Health::Failure).with_reason(Reason::TLS))
+            Evidence::Known(Precedence::InFlight, refused.with_health(Health::Failure).with_reason(Reason::TLS))
         }
         _ => in_flight(Reason::TLS),
     })

@@ -2,12 +2,12 @@ use std::error::Error as _;
 
 use tonic::{ConnectError, Status, TimeoutExpired};
 
-use super::{Fact, Weight, in_flight, no_connection};
+use super::{Evidence, Precedence, in_flight, no_connection};
 use crate::classify::Reason;
 use crate::classify::error::chain::Link;
 use crate::classify::grpc::code;
 
-pub(in crate::classify::error) fn fact(link: Link<'_>, _connecting: bool) -> Option<Fact> {
+pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) -> Option<Evidence> {
     if link.is::<ConnectError>() {
         Some(no_connection(Reason::CONNECT))
     } else if link.is::<TimeoutExpired>() {
@@ -15,6 +15,6 @@ pub(in crate::classify::error) fn fact(link: Link<'_>, _connecting: bool) -> Opt
     } else {
         // A status that tonic made of a transport error has lost what happened: its source still knows.
         let status = link.downcast_ref::<Status>().filter(|status| status.source().is_none())?;
-        Some(Fact::Known(Weight::InFlight, code::verdict(status.code() as u16)))
+        Some(Evidence::Known(Precedence::InFlight, code::verdict(status.code() as u16)))
     }
 }
