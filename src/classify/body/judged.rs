@@ -53,15 +53,15 @@ pin_project! {
     /// # });
     /// ```
     // The bounds stand on the struct because dropping it settles.
-    pub struct JudgedBody<B, E: ClassifyEos, S: Settle> {
+    pub struct JudgedBody<B, ClassifyEosT: ClassifyEos, SettleT: Settle> {
         #[pin]
         inner: B,
-        pending: Option<Pending<E, S>>,
+        pending: Option<Pending<ClassifyEosT, SettleT>>,
         // Set while the body inside is asked for a frame, so that a drop tells whether that panicked.
         polling: bool,
     }
 
-    impl<B, E: ClassifyEos, S: Settle> PinnedDrop for JudgedBody<B, E, S> {
+    impl<B, ClassifyEosT: ClassifyEos, SettleT: Settle> PinnedDrop for JudgedBody<B, ClassifyEosT, SettleT> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if let Some(pending) = this.pending.take() {
@@ -77,20 +77,25 @@ pin_project! {
 
 /// What there is to do when the body ends.
 #[derive(Debug)]
-struct Pending<E, S> {
-    classifier: E,
-    settle: S,
+struct Pending<ClassifyEosT, SettleT> {
+    classifier: ClassifyEosT,
+    settle: SettleT,
     // How many bytes are still to come, if it was announced.
     missing: Option<u64>,
 }
 
-impl<B: Body, E: ClassifyEos, S: Settle> JudgedBody<B, E, S> {
+impl<B: Body, ClassifyEosT: ClassifyEos, SettleT: Settle> JudgedBody<B, ClassifyEosT, SettleT> {
     /// Watches the body of a response whose head was judged so by this classifier.
     ///
     /// Settles at once if nothing that the body does can change the verdict: the head is no success, or there is no body.
-    pub fn wrap<C>(response: Response<B>, head: Verdict, classifier: &C, settle: S) -> Response<Self>
+    pub fn wrap<Classifier>(
+        response: Response<B>,
+        head: Verdict,
+        classifier: &Classifier,
+        settle: SettleT,
+    ) -> Response<Self>
     where
-        C: ClassifyHttp<Eos = E>,
+        Classifier: ClassifyHttp<Eos = ClassifyEosT>,
     {
         let eos_classifier = classifier.eos(&response, head);
         let (parts, inner) = response.into_parts();
@@ -113,12 +118,12 @@ impl<B: Body, E: ClassifyEos, S: Settle> JudgedBody<B, E, S> {
     }
 }
 
-impl<B, E, S> Body for JudgedBody<B, E, S>
+impl<B, ClassifyEosT, SettleT> Body for JudgedBody<B, ClassifyEosT, SettleT>
 where
     B: Body,
     B::Error: Into<BoxError>,
-    E: ClassifyEos,
-    S: Settle,
+    ClassifyEosT: ClassifyEos,
+    SettleT: Settle,
 {
     type Data = B::Data;
     type Error = BoxError;
@@ -156,7 +161,7 @@ where
     }
 }
 
-impl<E: ClassifyEos, S: Settle> Pending<E, S> {
+impl<ClassifyEosT: ClassifyEos, SettleT: Settle> Pending<ClassifyEosT, SettleT> {
     fn read(&mut self, bytes: usize) {
         // No platform has more than 64 bits; and more bytes than were announced are not fewer.
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -170,14 +175,20 @@ impl<E: ClassifyEos, S: Settle> Pending<E, S> {
     }
 }
 
-fn finish<E: ClassifyEos, S: Settle>(pending: &mut Option<Pending<E, S>>, trailers: Option<&HeaderMap>) {
+fn finish<ClassifyEosT: ClassifyEos, SettleT: Settle>(
+    pending: &mut Option<Pending<ClassifyEosT, SettleT>>,
+    trailers: Option<&HeaderMap>,
+) {
     if let Some(pending) = pending.take() {
         let short = pending.missing.is_some_and(|missing| missing > 0);
         pending.settle(if short { Eos::Short } else { Eos::Complete(trailers) });
     }
 }
 
-fn fail<E: ClassifyEos, S: Settle>(pending: &mut Option<Pending<E, S>>, error: BoxError) -> BoxError {
+fn fail<ClassifyEosT: ClassifyEos, SettleT: Settle>(
+    pending: &mut Option<Pending<ClassifyEosT, SettleT>>,
+    error: BoxError,
+) -> BoxError {
     match pending.take() {
         Some(pending) => {
             let verdict = pending.settle(Eos::Failed(&*error as &(dyn Error + 'static)));
@@ -195,7 +206,7 @@ fn announced<B: Body>(body: &B, headers: &HeaderMap) -> Option<u64> {
     body.size_hint().exact().or_else(|| headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok())
 }
 
-impl<B: fmt::Debug, E: ClassifyEos, S: Settle> fmt::Debug for JudgedBody<B, E, S> {
+impl<B: fmt::Debug, ClassifyEosT: ClassifyEos, SettleT: Settle> fmt::Debug for JudgedBody<B, ClassifyEosT, SettleT> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JudgedBody").field("inner", &self.inner).field("settled", &self.pending.is_none()).finish()
     }

@@ -9,17 +9,17 @@ use crate::classify::{ClassifyHttp, OnVerdict, Verdict};
 ///
 /// Implemented by [`HeadOnly`] and [`WholeBody`], for [`ClassifyLayer`](crate::ClassifyLayer) and
 /// [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) alike.
-pub trait SettleAt<Res, C, T> {
+pub trait SettleAt<Res, Classifier, Settle> {
     /// The response that the caller gets.
     type Response;
     /// What is left to be done when the head has been judged.
     type Pending;
 
     /// Settles with the verdict on the head, or leaves that for later.
-    fn judged(&self, verdict: Verdict, settle: T) -> Self::Pending;
+    fn judged(&self, verdict: Verdict, settle: Settle) -> Self::Pending;
 
     /// The response on its way out. A step of its own, so that a response which is passed on as it is moves once.
-    fn respond(&self, response: Res, classifier: &C, pending: Self::Pending) -> Self::Response;
+    fn respond(&self, response: Res, classifier: &Classifier, pending: Self::Pending) -> Self::Response;
 }
 
 /// The response as it comes from the inner service is enough, and is passed on as it is. The default.
@@ -33,43 +33,48 @@ pub struct WholeBody;
 
 /// Tells an observer of the verdict.
 #[derive(Clone, Debug)]
-pub struct Notify<O>(pub(in crate::classify) O);
+pub struct Notify<OnVerdict>(pub(in crate::classify) OnVerdict);
 
-impl<Res, C, T: Settle> SettleAt<Res, C, T> for HeadOnly {
+impl<Res, Classifier, SettleT: Settle> SettleAt<Res, Classifier, SettleT> for HeadOnly {
     type Response = Res;
     type Pending = ();
 
     #[inline(always)]
-    fn judged(&self, verdict: Verdict, settle: T) {
+    fn judged(&self, verdict: Verdict, settle: SettleT) {
         settle.settle(&verdict);
     }
 
     #[inline(always)]
-    fn respond(&self, response: Res, _: &C, (): ()) -> Res {
+    fn respond(&self, response: Res, _: &Classifier, (): ()) -> Res {
         response
     }
 }
 
-impl<B, C, T> SettleAt<Response<B>, C, T> for WholeBody
+impl<B, Classifier, SettleT> SettleAt<Response<B>, Classifier, SettleT> for WholeBody
 where
     B: Body,
     B::Error: Into<BoxError>,
-    C: ClassifyHttp,
-    T: Settle,
+    Classifier: ClassifyHttp,
+    SettleT: Settle,
 {
-    type Response = Response<JudgedBody<B, C::Eos, T>>;
-    type Pending = (Verdict, T);
+    type Response = Response<JudgedBody<B, Classifier::Eos, SettleT>>;
+    type Pending = (Verdict, SettleT);
 
-    fn judged(&self, verdict: Verdict, settle: T) -> Self::Pending {
+    fn judged(&self, verdict: Verdict, settle: SettleT) -> Self::Pending {
         (verdict, settle)
     }
 
-    fn respond(&self, response: Response<B>, classifier: &C, (verdict, settle): Self::Pending) -> Self::Response {
+    fn respond(
+        &self,
+        response: Response<B>,
+        classifier: &Classifier,
+        (verdict, settle): Self::Pending,
+    ) -> Self::Response {
         JudgedBody::wrap(response, verdict, classifier, settle)
     }
 }
 
-impl<O: OnVerdict> Settle for Notify<O> {
+impl<OnVerdictT: OnVerdict> Settle for Notify<OnVerdictT> {
     fn settle(self, verdict: &Verdict) {
         self.0.on_verdict(verdict);
     }

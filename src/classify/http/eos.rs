@@ -10,7 +10,7 @@ pub struct HttpEos {
     head: Verdict,
 }
 
-impl<R: ResponseRule> ClassifyHttp for HttpClassifier<R> {
+impl<Rule: ResponseRule> ClassifyHttp for HttpClassifier<Rule> {
     type Eos = HttpEos;
 
     fn classify_response<B>(&self, response: &Response<B>) -> Verdict {

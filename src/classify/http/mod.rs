@@ -63,11 +63,11 @@ use crate::invalid_setting::{InvalidSetting, ensure, valid};
 /// Junk is no hint. If a header comes several times, the longest wait counts, so that none is disobeyed; a server that
 /// says both `true` and `false` is not believed. No wait is longer than [`Verdict::LONGEST_RETRY_AFTER`].
 #[derive(Clone, Debug, Default)]
-pub struct HttpClassifier<R = ()> {
+pub struct HttpClassifier<Rule = ()> {
     // Shared, because a classifier is cloned with every call.
     said: Option<Arc<Said>>,
     distrusts_refusals: bool,
-    rule: R,
+    rule: Rule,
 }
 
 /// What differs from the defaults.
@@ -93,7 +93,7 @@ impl HttpClassifier {
     }
 }
 
-impl<R> HttpClassifier<R> {
+impl<Rule> HttpClassifier<Rule> {
     /// Says what this status means. A class alone stands for what is usual for it, whatever the status: see
     /// [`Verdict::new`]. So `Class::Terminal` also tells a breaker that the upstream is alive. To end only the retrying,
     /// say the rest too:
@@ -161,9 +161,9 @@ impl<R> HttpClassifier<R> {
     /// # let _ = classifier;
     /// ```
     #[must_use]
-    pub fn when<F>(self, rule: F) -> HttpClassifier<RuleOrElse<F, R>>
+    pub fn when<NewRule>(self, rule: NewRule) -> HttpClassifier<RuleOrElse<NewRule, Rule>>
     where
-        F: Fn(&ResponseHead<'_>) -> Option<Verdict>,
+        NewRule: Fn(&ResponseHead<'_>) -> Option<Verdict>,
     {
         let Self { said, distrusts_refusals, rule: otherwise } = self;
         HttpClassifier { said, distrusts_refusals, rule: RuleOrElse::new(rule, otherwise) }
@@ -200,7 +200,7 @@ impl<R> HttpClassifier<R> {
     #[inline(always)]
     pub(super) fn classify_head(&self, head: &ResponseHead<'_>) -> Verdict
     where
-        R: ResponseRule,
+        Rule: ResponseRule,
     {
         let ruled = self.rule.rule(head);
         let is_plain = ruled.is_none() && self.said.is_none() && head.extensions().is_empty();
@@ -224,13 +224,13 @@ impl<R> HttpClassifier<R> {
     }
 }
 
-impl<R: ResponseRule> DistrustRefusals for HttpClassifier<R> {
+impl<Rule: ResponseRule> DistrustRefusals for HttpClassifier<Rule> {
     fn distrust_refusals(self) -> Self {
         HttpClassifier::distrust_refusals(self)
     }
 }
 
-impl<B, R: ResponseRule> Classifier<Response<B>> for HttpClassifier<R> {
+impl<B, Rule: ResponseRule> Classifier<Response<B>> for HttpClassifier<Rule> {
     #[inline(always)]
     fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
         match outcome {

@@ -9,23 +9,23 @@ use crate::classify::DistrustRefusals;
 /// Chooses the classifier for a request, because a classifier sees only what came of it.
 ///
 /// `()` takes the classifier of the layer for every request; [`Routes`] look at the request first.
-pub trait Route<Req, C> {
+pub trait Route<Req, Classifier> {
     /// The classifier that judges what comes of a request.
     type Classifier;
 
     /// The classifier for this request.
-    fn route(&self, default: &C, request: &Req) -> Self::Classifier;
+    fn route(&self, default: &Classifier, request: &Req) -> Self::Classifier;
 
     /// The classifier for when there is no request yet: the inner service fails to become ready. With none, the chain of
     /// the error's sources decides.
-    fn without_request(&self, default: &C) -> Option<Self::Classifier>;
+    fn without_request(&self, default: &Classifier) -> Option<Self::Classifier>;
 }
 
 /// Classifiers for requests of a certain kind: see [`ClassifyLayer::route`](crate::ClassifyLayer::route).
 #[derive(Clone)]
-pub struct Routes<C> {
+pub struct Routes<Classifier> {
     // Shared, because they are cloned with every service.
-    routes: Arc<[(Predicate, C)]>,
+    routes: Arc<[(Predicate, Classifier)]>,
 }
 
 type Predicate = Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
@@ -43,54 +43,54 @@ pub struct RequestHead<'a> {
     extensions: &'a Extensions,
 }
 
-impl<Req, C: Clone> Route<Req, C> for () {
-    type Classifier = C;
+impl<Req, Classifier: Clone> Route<Req, Classifier> for () {
+    type Classifier = Classifier;
 
-    fn route(&self, default: &C, _: &Req) -> C {
+    fn route(&self, default: &Classifier, _: &Req) -> Classifier {
         default.clone()
     }
 
-    fn without_request(&self, default: &C) -> Option<C> {
+    fn without_request(&self, default: &Classifier) -> Option<Classifier> {
         Some(default.clone())
     }
 }
 
-impl<B, C: Clone> Route<Request<B>, C> for Routes<C> {
-    type Classifier = C;
+impl<B, Classifier: Clone> Route<Request<B>, Classifier> for Routes<Classifier> {
+    type Classifier = Classifier;
 
-    fn route(&self, default: &C, request: &Request<B>) -> C {
+    fn route(&self, default: &Classifier, request: &Request<B>) -> Classifier {
         let head = RequestHead::of(request);
         let route = self.routes.iter().rfind(|(fits, _)| fits(&head));
         route.map_or(default, |(_, classifier)| classifier).clone()
     }
 
-    fn without_request(&self, default: &C) -> Option<C> {
+    fn without_request(&self, default: &Classifier) -> Option<Classifier> {
         Some(default.clone())
     }
 }
 
-impl<C: Clone> Routes<C> {
+impl<Classifier: Clone> Routes<Classifier> {
     pub(in crate::classify) fn new() -> Self {
         Self { routes: Arc::new([]) }
     }
 
-    pub(in crate::classify) fn with<P>(&self, fits: P, classifier: C) -> Self
+    pub(in crate::classify) fn with<P>(&self, fits: P, classifier: Classifier) -> Self
     where
         P: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
     {
-        let added: (Predicate, C) = (Arc::new(fits), classifier);
+        let added: (Predicate, Classifier) = (Arc::new(fits), classifier);
         Self { routes: self.routes.iter().cloned().chain([added]).collect() }
     }
 
     /// The same routes to changed classifiers.
-    fn map(&self, change: impl Fn(C) -> C) -> Self {
+    fn map(&self, change: impl Fn(Classifier) -> Classifier) -> Self {
         Self { routes: self.routes.iter().cloned().map(|(fits, classifier)| (fits, change(classifier))).collect() }
     }
 }
 
-impl<C: DistrustRefusals + Clone> DistrustRefusals for Routes<C> {
+impl<Classifier: DistrustRefusals + Clone> DistrustRefusals for Routes<Classifier> {
     fn distrust_refusals(self) -> Self {
-        self.map(C::distrust_refusals)
+        self.map(Classifier::distrust_refusals)
     }
 }
 
@@ -156,7 +156,7 @@ impl fmt::Debug for RequestHead<'_> {
 }
 
 /// Closures have nothing to show.
-impl<C: fmt::Debug> fmt::Debug for Routes<C> {
+impl<Classifier: fmt::Debug> fmt::Debug for Routes<Classifier> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.routes.iter().map(|(_, classifier)| classifier)).finish()
     }

@@ -13,13 +13,13 @@ pub trait ResponseRule {
 
 /// A rule, and one to ask where it has nothing to say. Made by [`HttpClassifier::when`](super::HttpClassifier::when).
 #[derive(Clone)]
-pub struct RuleOrElse<F, R> {
-    rule: F,
-    otherwise: R,
+pub struct RuleOrElse<Rule, Otherwise> {
+    rule: Rule,
+    otherwise: Otherwise,
 }
 
-impl<F, R> RuleOrElse<F, R> {
-    pub(super) const fn new(rule: F, otherwise: R) -> Self {
+impl<Rule, Otherwise> RuleOrElse<Rule, Otherwise> {
+    pub(super) const fn new(rule: Rule, otherwise: Otherwise) -> Self {
         Self { rule, otherwise }
     }
 }
@@ -31,23 +31,23 @@ impl ResponseRule for () {
     }
 }
 
-impl<F> ResponseRule for F
+impl<Rule> ResponseRule for Rule
 where
-    F: Fn(&ResponseHead<'_>) -> Option<Verdict>,
+    Rule: Fn(&ResponseHead<'_>) -> Option<Verdict>,
 {
     fn rule(&self, head: &ResponseHead<'_>) -> Option<Verdict> {
         self(head)
     }
 }
 
-impl<F: ResponseRule, R: ResponseRule> ResponseRule for RuleOrElse<F, R> {
+impl<Rule: ResponseRule, Otherwise: ResponseRule> ResponseRule for RuleOrElse<Rule, Otherwise> {
     fn rule(&self, head: &ResponseHead<'_>) -> Option<Verdict> {
         self.rule.rule(head).or_else(|| self.otherwise.rule(head))
     }
 }
 
 /// A closure has nothing to show.
-impl<F, R: fmt::Debug> fmt::Debug for RuleOrElse<F, R> {
+impl<Rule, Otherwise: fmt::Debug> fmt::Debug for RuleOrElse<Rule, Otherwise> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RuleOrElse").field("otherwise", &self.otherwise).finish_non_exhaustive()
     }

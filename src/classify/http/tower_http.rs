@@ -36,90 +36,90 @@ use crate::classify::{ClassifiedError, Classifier, ClassifyHttp, ClassifyLayer, 
 
 /// A classifier of tower-http, with what its failures mean.
 #[derive(Clone, Copy, Debug)]
-pub struct FromTowerHttp<T, F> {
-    theirs: T,
-    map: F,
+pub struct FromTowerHttp<Theirs, Map> {
+    theirs: Theirs,
+    map: Map,
 }
 
 /// What judges the end of a body by a classifier of tower-http.
 #[derive(Clone, Copy, Debug)]
-pub struct FromTowerHttpEos<T, F> {
+pub struct FromTowerHttpEos<Theirs, Map> {
     head: Verdict,
     // None if the head was enough for them; the body can still break off.
-    theirs: Option<T>,
-    map: F,
+    theirs: Option<Theirs>,
+    map: Map,
 }
 
 /// A classifier of ours for `TraceLayer` and whatever else takes one of tower-http. Its failure class is a [`Verdict`].
 #[derive(Clone, Copy, Debug)]
-pub struct IntoTowerHttp<C> {
-    ours: C,
+pub struct IntoTowerHttp<Ours> {
+    ours: Ours,
 }
 
 /// What judges the end of a body for tower-http.
 #[derive(Clone, Copy, Debug)]
-pub struct IntoTowerHttpEos<E> {
-    ours: E,
+pub struct IntoTowerHttpEos<Ours> {
+    ours: Ours,
 }
 
-impl<M, F> ClassifyLayer<(), (), HeadOnly, FromTowerHttp<M, F>> {
+impl<MakeTheirs, Map> ClassifyLayer<(), (), HeadOnly, FromTowerHttp<MakeTheirs, Map>> {
     /// Judges by a `MakeClassifier` of tower-http, which sees the request, and a word on what each of its failures means.
     ///
     /// Whatever it calls no failure is a success. With [`judge_body`](ClassifyLayer::judge_body) its `ClassifyEos` has its
     /// say, too. Of an error it sees only the words, as it always does; one that says its verdict itself (a
     /// [`ClassifiedError`] in its chain) is not asked about.
     #[must_use]
-    pub fn from_tower_http(make: M, map: F) -> Self
+    pub fn from_tower_http(make: MakeTheirs, map: Map) -> Self
     where
-        M: MakeClassifier,
-        F: Fn(M::FailureClass) -> Verdict,
+        MakeTheirs: MakeClassifier,
+        Map: Fn(MakeTheirs::FailureClass) -> Verdict,
     {
         ClassifyLayer::new(()).routed_by(FromTowerHttp::new(make, map))
     }
 }
 
-impl<T, F> FromTowerHttp<T, F> {
+impl<Theirs, Map> FromTowerHttp<Theirs, Map> {
     /// A classifier of ours from a `ClassifyResponse` of theirs (or a way to make such from a `MakeClassifier`).
-    pub const fn new(theirs: T, map: F) -> Self {
+    pub const fn new(theirs: Theirs, map: Map) -> Self {
         Self { theirs, map }
     }
 }
 
-impl<C> IntoTowerHttp<C> {
+impl<Ours> IntoTowerHttp<Ours> {
     /// A `ClassifyResponse`.
-    pub const fn new(ours: C) -> Self {
+    pub const fn new(ours: Ours) -> Self {
         Self { ours }
     }
 
     /// A `MakeClassifier`, as `TraceLayer::new` takes it.
-    pub fn make_classifier(ours: C) -> SharedClassifier<Self>
+    pub fn make_classifier(ours: Ours) -> SharedClassifier<Self>
     where
-        C: ClassifyHttp + Clone,
+        Ours: ClassifyHttp + Clone,
     {
         SharedClassifier::new(Self::new(ours))
     }
 }
 
-impl<M, F, B, C> Route<Request<B>, C> for FromTowerHttp<M, F>
+impl<MakeTheirs, Map, B, Default> Route<Request<B>, Default> for FromTowerHttp<MakeTheirs, Map>
 where
-    M: MakeClassifier,
-    F: Clone,
+    MakeTheirs: MakeClassifier,
+    Map: Clone,
 {
-    type Classifier = FromTowerHttp<M::Classifier, F>;
+    type Classifier = FromTowerHttp<MakeTheirs::Classifier, Map>;
 
-    fn route(&self, _: &C, request: &Request<B>) -> Self::Classifier {
+    fn route(&self, _: &Default, request: &Request<B>) -> Self::Classifier {
         FromTowerHttp::new(self.theirs.make_classifier(request), self.map.clone())
     }
 
-    fn without_request(&self, _: &C) -> Option<Self::Classifier> {
+    fn without_request(&self, _: &Default) -> Option<Self::Classifier> {
         None
     }
 }
 
-impl<T, F> FromTowerHttp<T, F>
+impl<Theirs, Map> FromTowerHttp<Theirs, Map>
 where
-    T: ClassifyResponse + Clone,
-    F: Fn(T::FailureClass) -> Verdict,
+    Theirs: ClassifyResponse + Clone,
+    Map: Fn(Theirs::FailureClass) -> Verdict,
 {
     fn judge<B>(&self, response: &Response<B>) -> Verdict {
         match self.theirs.clone().classify_response(response) {
@@ -129,10 +129,10 @@ where
     }
 }
 
-impl<T, F, B> Classifier<Response<B>> for FromTowerHttp<T, F>
+impl<Theirs, Map, B> Classifier<Response<B>> for FromTowerHttp<Theirs, Map>
 where
-    T: ClassifyResponse + Clone,
-    F: Fn(T::FailureClass) -> Verdict,
+    Theirs: ClassifyResponse + Clone,
+    Map: Fn(Theirs::FailureClass) -> Verdict,
 {
     fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
         match outcome {
@@ -149,12 +149,12 @@ where
     }
 }
 
-impl<T, F> ClassifyHttp for FromTowerHttp<T, F>
+impl<Theirs, Map> ClassifyHttp for FromTowerHttp<Theirs, Map>
 where
-    T: ClassifyResponse + Clone,
-    F: Fn(T::FailureClass) -> Verdict + Clone,
+    Theirs: ClassifyResponse + Clone,
+    Map: Fn(Theirs::FailureClass) -> Verdict + Clone,
 {
-    type Eos = FromTowerHttpEos<T::ClassifyEos, F>;
+    type Eos = FromTowerHttpEos<Theirs::ClassifyEos, Map>;
 
     fn classify_response<B>(&self, response: &Response<B>) -> Verdict {
         self.classify(Ok(response))
@@ -169,10 +169,10 @@ where
     }
 }
 
-impl<T, F> ClassifyEos for FromTowerHttpEos<T, F>
+impl<Theirs, Map> ClassifyEos for FromTowerHttpEos<Theirs, Map>
 where
-    T: TheirClassifyEos,
-    F: Fn(T::FailureClass) -> Verdict,
+    Theirs: TheirClassifyEos,
+    Map: Fn(Theirs::FailureClass) -> Verdict,
 {
     fn classify_eos(self, eos: Eos<'_>) -> Verdict {
         let Self { head, theirs, map } = self;
@@ -187,9 +187,9 @@ where
     }
 }
 
-impl<C: ClassifyHttp> ClassifyResponse for IntoTowerHttp<C> {
+impl<Ours: ClassifyHttp> ClassifyResponse for IntoTowerHttp<Ours> {
     type FailureClass = Verdict;
-    type ClassifyEos = IntoTowerHttpEos<C::Eos>;
+    type ClassifyEos = IntoTowerHttpEos<Ours::Eos>;
 
     fn classify_response<B>(self, response: &Response<B>) -> ClassifiedResponse<Verdict, Self::ClassifyEos> {
         let verdict = self.ours.classify_response(response);
@@ -206,14 +206,14 @@ impl<C: ClassifyHttp> ClassifyResponse for IntoTowerHttp<C> {
     }
 }
 
-impl<E: ClassifyEos> TheirClassifyEos for IntoTowerHttpEos<E> {
+impl<Ours: ClassifyEos> TheirClassifyEos for IntoTowerHttpEos<Ours> {
     type FailureClass = Verdict;
 
     fn classify_eos(self, trailers: Option<&HeaderMap>) -> Result<(), Verdict> {
         failure(self.ours.classify_eos(Eos::Complete(trailers)))
     }
 
-    fn classify_error<T: fmt::Display + 'static>(self, error: &T) -> Verdict {
+    fn classify_error<E: fmt::Display + 'static>(self, error: &E) -> Verdict {
         self.ours.classify_eos(Eos::Failed(chain_of(error).unwrap_or(&fmt::Error)))
     }
 }
