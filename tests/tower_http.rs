@@ -18,7 +18,7 @@ use tower_http::classify::{
 use tower_http::trace::TraceLayer;
 use tower_rampart::classify::tower_http::IntoTowerHttp;
 use tower_rampart::classify::{
-    Class, Classified, Counters, GrpcClassifier, HttpClassifier, Processed, Reason, Verdict,
+    Class, ClassifiedError, Counters, GrpcClassifier, HttpClassifier, Processed, Reason, Verdict,
 };
 use tower_rampart::{BoxError, ClassifyLayer};
 
@@ -59,8 +59,8 @@ async fn theirs_as_ours_by_an_explicit_mapping() {
 async fn an_error_that_says_its_verdict_is_not_theirs_to_judge() {
     let layer = ClassifyLayer::from_tower_http(ServerErrorsAsFailures::make_classifier(), server_errors);
     let said = Verdict::transient().with_processed(Processed::No);
-    let service =
-        layer.layer(service_fn(move |_: Request<()>| async move { Err::<Response<()>, _>(Classified::new(said)) }));
+    let service = layer
+        .layer(service_fn(move |_: Request<()>| async move { Err::<Response<()>, _>(ClassifiedError::new(said)) }));
     let error = service.oneshot(Request::new(())).await.unwrap_err();
     assert_eq!(Verdict::of_error(&*error), said);
 }
@@ -149,7 +149,7 @@ fn ours_as_theirs_head_error_and_end() {
     for verdict in [
         http().classify_error(&refused()),
         http().classify_error::<BoxError>(&refused().into()),
-        http().classify_error(&Classified::new(Verdict::of_error(&refused()))),
+        http().classify_error(&ClassifiedError::new(Verdict::of_error(&refused()))),
     ] {
         assert_eq!((verdict.processed(), verdict.reason()), (Processed::Maybe, Reason::CONNECT));
     }

@@ -15,7 +15,7 @@ use super::engine::Attempt;
 use super::permit::{Ticket, panicked, rejected};
 use crate::BoxError;
 use crate::classify::body::Settle;
-use crate::classify::{Classifier, HeadOnly, Scope, Verdict};
+use crate::classify::{Classifier, HeadOnly, SettleAt, Verdict};
 use crate::cut::{self, Sent};
 
 pin_project! {
@@ -144,7 +144,7 @@ where
     S: Service<Req>,
     S::Error: Into<BoxError>,
     C: Classifier<S::Response>,
-    J: Scope<S::Response, C, Ticket>,
+    J: SettleAt<S::Response, C, Ticket>,
 {
     type Output = Result<J::Response, BoxError>;
 

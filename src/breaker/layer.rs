@@ -258,7 +258,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// gRPC the trailers decide.
     ///
     /// The body of the response becomes a [`JudgedBody`](crate::classify::body::JudgedBody), whose error is wrapped in
-    /// [`Classified`](crate::classify::Classified). The head is passed on as soon as it comes, and one that is no success
+    /// [`ClassifiedError`](crate::classify::ClassifiedError). The head is passed on as soon as it comes, and one that is no success
     /// counts at once. For HTTP and gRPC only: the classifier must be a [`ClassifyHttp`](crate::classify::ClassifyHttp).
     ///
     /// - A call is as slow as its head: who reads a body slowly does not make a slow upstream.

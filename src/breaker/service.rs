@@ -11,7 +11,7 @@ use super::permit::{Ticket, rejected};
 use super::registry::{ForCall, Registry};
 use super::requests::{HttpRequests, Requests};
 use crate::BoxError;
-use crate::classify::{Classifier, HeadOnly, HttpClassifier, Scope};
+use crate::classify::{Classifier, HeadOnly, HttpClassifier, SettleAt};
 
 /// The service that [`CircuitBreakerLayer`](super::CircuitBreakerLayer) makes.
 ///
@@ -46,7 +46,7 @@ where
     S::Error: Into<BoxError>,
     C: Classifier<S::Response> + Clone,
     P: Partition<Req>,
-    J: Scope<S::Response, C, Ticket> + Clone,
+    J: SettleAt<S::Response, C, Ticket> + Clone,
     R: Requests<Req>,
 {
     type Response = J::Response;

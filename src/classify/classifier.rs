@@ -1,7 +1,10 @@
 use std::error::Error;
 use std::fmt;
 
+use http::Response;
+
 use super::Verdict;
+use super::body::ClassifyEos;
 
 /// Says what the outcome of an attempt means.
 ///
@@ -34,6 +37,21 @@ pub trait Classifier<Res> {
     fn annotate(&self, response: &mut Res, verdict: Verdict) {
         let _ = (response, verdict);
     }
+}
+
+/// A classifier of HTTP answers that does not ask what type their body is, and that can judge how the body ends.
+///
+/// [`HttpClassifier`](super::HttpClassifier) and [`GrpcClassifier`](super::GrpcClassifier) are such. Judging [at the end of the body](super::body) needs one.
+pub trait ClassifyHttp {
+    /// What judges the end of a body.
+    type Eos: ClassifyEos;
+
+    /// The verdict on a head.
+    fn classify_response<B>(&self, response: &Response<B>) -> Verdict;
+
+    /// What is to judge the end of this response's body, whose head was judged so. `None` if the end cannot change the
+    /// verdict any more.
+    fn eos<B>(&self, response: &Response<B>, head: Verdict) -> Option<Self::Eos>;
 }
 
 impl<F, Res> Classifier<Res> for F

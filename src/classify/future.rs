@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::body::Settle;
-use super::{Classified, Classifier, HeadOnly, OnVerdict, Reason, Scope, Tell, Verdict};
+use super::{ClassifiedError, Classifier, HeadOnly, Notify, OnVerdict, Reason, SettleAt, Verdict};
 use crate::{BoxError, cut};
 
 pin_project! {
@@ -13,20 +13,20 @@ pin_project! {
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     // The bound stands on the struct because dropping it can be a timeout, which is reported.
-    pub struct ResponseFuture<F, C, O: OnVerdict = (), J = HeadOnly> {
+    pub struct ResponseFuture<F, Classifier, OnVerdictT: OnVerdict = (), SettleAt = HeadOnly> {
         #[pin]
         inner: F,
-        classifier: C,
+        classifier: Classifier,
         // Gone when it has been told, or has gone with the body.
-        tell: Option<Tell<O>>,
-        scope: J,
+        notify: Option<Notify<OnVerdictT>>,
+        settle_at: SettleAt,
     }
 
-    impl<F, C, O: OnVerdict, J> PinnedDrop for ResponseFuture<F, C, O, J> {
+    impl<F, Classifier, OnVerdictT: OnVerdict, SettleAt> PinnedDrop for ResponseFuture<F, Classifier, OnVerdictT, SettleAt> {
         fn drop(this: Pin<&mut Self>) {
             // A call that is dropped otherwise was left by its caller, which says nothing.
-            if let Some(tell) = this.project().tell.take().filter(|_| cut::is_cutting()) {
-                tell.settle(&TIMED_OUT);
+            if let Some(notify) = this.project().notify.take().filter(|_| cut::is_cutting()) {
+                notify.settle(&TIMED_OUT);
             }
         }
     }
@@ -35,38 +35,38 @@ pin_project! {
 /// What a call means that a time limit of the retry layer cuts. No classifier is asked: there is no error yet.
 const TIMED_OUT: Verdict = Verdict::transient().with_reason(Reason::TIMEOUT);
 
-impl<F, C, O: OnVerdict, J> ResponseFuture<F, C, O, J> {
-    pub(super) fn new(inner: F, classifier: C, observer: O, scope: J) -> Self {
-        Self { inner, classifier, tell: Some(Tell(observer)), scope }
+impl<F, Classifier, OnVerdictT: OnVerdict, SettleAt> ResponseFuture<F, Classifier, OnVerdictT, SettleAt> {
+    pub(super) fn new(inner: F, classifier: Classifier, observer: OnVerdictT, settle_at: SettleAt) -> Self {
+        Self { inner, classifier, notify: Some(Notify(observer)), settle_at }
     }
 }
 
-impl<F, C, O, J, Res, E> Future for ResponseFuture<F, C, O, J>
+impl<F, ClassifierT, OnVerdictT, SettleAtT, Res, E> Future for ResponseFuture<F, ClassifierT, OnVerdictT, SettleAtT>
 where
     F: Future<Output = Result<Res, E>>,
     E: Into<BoxError>,
-    C: Classifier<Res>,
-    O: OnVerdict,
-    J: Scope<Res, C, Tell<O>>,
+    ClassifierT: Classifier<Res>,
+    OnVerdictT: OnVerdict,
+    SettleAtT: SettleAt<Res, ClassifierT, Notify<OnVerdictT>>,
 {
-    type Output = Result<J::Response, BoxError>;
+    type Output = Result<SettleAtT::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let outcome = ready!(this.inner.poll(cx));
-        let Some(tell) = this.tell.take() else { panic!("ResponseFuture polled after it was ready") };
+        let Some(notify) = this.notify.take() else { panic!("ResponseFuture polled after it was ready") };
         Poll::Ready(match outcome {
             Ok(mut response) => {
                 let verdict = this.classifier.classify(Ok(&response));
                 this.classifier.annotate(&mut response, verdict);
-                let pending = this.scope.judged(verdict, tell);
-                Ok(this.scope.respond(response, this.classifier, pending))
+                let pending = this.settle_at.judged(verdict, notify);
+                Ok(this.settle_at.respond(response, this.classifier, pending))
             }
             Err(error) => {
                 let error = error.into();
                 let verdict = this.classifier.classify(Err(&*error));
-                tell.settle(&verdict);
-                Err(Classified::wrap(verdict, error))
+                notify.settle(&verdict);
+                Err(ClassifiedError::wrap(verdict, error))
             }
         })
     }

@@ -4,8 +4,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    Classified, Classifier, Counters, DistrustRefusals, GrpcClassifier, HeadOnly, HttpClassifier, OnVerdict, Processed,
-    RequestHead, ResponseFuture, Route, Routes, Scope, Tell, Verdict, WholeBody,
+    ClassifiedError, Classifier, Counters, DistrustRefusals, GrpcClassifier, HeadOnly, HttpClassifier, Notify,
+    OnVerdict, Processed, RequestHead, ResponseFuture, Route, Routes, SettleAt, Verdict, WholeBody,
 };
 use crate::BoxError;
 
@@ -28,21 +28,21 @@ use crate::BoxError;
 ///
 /// # Errors
 ///
-/// Every error of the inner service is wrapped in [`Classified`], which keeps it as its source. One that fails to become
+/// Every error of the inner service is wrapped in [`ClassifiedError`], which keeps it as its source. One that fails to become
 /// ready is judged in the same way, but as unprocessed: it was not called.
 #[derive(Clone, Debug)]
-pub struct ClassifyLayer<C = HttpClassifier, O = (), J = HeadOnly, R = ()> {
-    classifier: C,
-    observer: O,
-    scope: J,
-    routes: R,
+pub struct ClassifyLayer<Classifier = HttpClassifier, OnVerdict = (), SettleAt = HeadOnly, Route = ()> {
+    classifier: Classifier,
+    observer: OnVerdict,
+    settle_at: SettleAt,
+    routes: Route,
 }
 
 /// The service that [`ClassifyLayer`] makes.
 #[derive(Clone, Debug)]
-pub struct Classify<S, C = HttpClassifier, O = (), J = HeadOnly, R = ()> {
+pub struct Classify<S, Classifier = HttpClassifier, OnVerdict = (), SettleAt = HeadOnly, Route = ()> {
     inner: S,
-    layer: ClassifyLayer<C, O, J, R>,
+    layer: ClassifyLayer<Classifier, OnVerdict, SettleAt, Route>,
 }
 
 impl ClassifyLayer<HttpClassifier> {
@@ -63,14 +63,14 @@ impl ClassifyLayer<GrpcClassifier> {
     }
 }
 
-impl<C> ClassifyLayer<C> {
+impl<Classifier> ClassifyLayer<Classifier> {
     /// Judges by a classifier of your own, which need not be about HTTP.
-    pub fn new(classifier: C) -> Self {
-        Self { classifier, observer: (), scope: HeadOnly, routes: () }
+    pub fn new(classifier: Classifier) -> Self {
+        Self { classifier, observer: (), settle_at: HeadOnly, routes: () }
     }
 }
 
-impl<C, O, J, R> ClassifyLayer<C, O, J, R> {
+impl<Classifier, OnVerdict, SettleAt, Route> ClassifyLayer<Classifier, OnVerdict, SettleAt, Route> {
     /// Calls this for every verdict, after those that were set before.
     ///
     /// ```
@@ -80,7 +80,7 @@ impl<C, O, J, R> ClassifyLayer<C, O, J, R> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn on_verdict<F>(self, callback: F) -> ClassifyLayer<C, (O, F), J, R>
+    pub fn on_verdict<F>(self, callback: F) -> ClassifyLayer<Classifier, (OnVerdict, F), SettleAt, Route>
     where
         F: Fn(&Verdict),
     {
@@ -89,21 +89,21 @@ impl<C, O, J, R> ClassifyLayer<C, O, J, R> {
 
     /// Counts every verdict.
     #[must_use]
-    pub fn counters(self, counters: &Counters) -> ClassifyLayer<C, (O, Counters), J, R> {
+    pub fn counters(self, counters: &Counters) -> ClassifyLayer<Classifier, (OnVerdict, Counters), SettleAt, Route> {
         self.observed_by(counters.clone())
     }
 
     /// Watches the body of a success to its end before [`on_verdict`](Self::on_verdict) and
     /// [`counters`](Self::counters) are told what it was: see [the table](super::body).
     ///
-    /// The response body becomes a [`JudgedBody`](super::body::JudgedBody), whose error is wrapped in [`Classified`]. For
+    /// The response body becomes a [`JudgedBody`](super::body::JudgedBody), whose error is wrapped in [`ClassifiedError`]. For
     /// HTTP and gRPC only.
     ///
     /// The head is passed on as soon as it comes, with the verdict that it deserves by itself.
     #[must_use]
-    pub fn judge_body(self) -> ClassifyLayer<C, O, WholeBody, R> {
-        let Self { classifier, observer, scope: _, routes } = self;
-        ClassifyLayer { classifier, observer, scope: WholeBody, routes }
+    pub fn judge_body(self) -> ClassifyLayer<Classifier, OnVerdict, WholeBody, Route> {
+        let Self { classifier, observer, settle_at: _, routes } = self;
+        ClassifyLayer { classifier, observer, settle_at: WholeBody, routes }
     }
 
     /// Takes a request whose stream was refused (`REFUSED_STREAM`) for one that may have been processed: see
@@ -114,26 +114,32 @@ impl<C, O, J, R> ClassifyLayer<C, O, J, R> {
     #[must_use]
     pub fn distrust_refusals(self) -> Self
     where
-        C: DistrustRefusals,
-        R: DistrustRefusals,
+        Classifier: DistrustRefusals,
+        Route: DistrustRefusals,
     {
-        let Self { classifier, observer, scope, routes } = self;
+        let Self { classifier, observer, settle_at, routes } = self;
         let (classifier, routes) = (classifier.distrust_refusals(), routes.distrust_refusals());
-        Self { classifier, observer, scope, routes }
+        Self { classifier, observer, settle_at, routes }
     }
 
-    fn observed_by<P: OnVerdict>(self, observer: P) -> ClassifyLayer<C, (O, P), J, R> {
-        let Self { classifier, observer: earlier, scope, routes } = self;
-        ClassifyLayer { classifier, observer: (earlier, observer), scope, routes }
+    fn observed_by<Observer>(
+        self,
+        observer: Observer,
+    ) -> ClassifyLayer<Classifier, (OnVerdict, Observer), SettleAt, Route> {
+        let Self { classifier, observer: earlier, settle_at, routes } = self;
+        ClassifyLayer { classifier, observer: (earlier, observer), settle_at, routes }
     }
 
-    pub(super) fn routed_by<P>(self, routes: P) -> ClassifyLayer<C, O, J, P> {
-        let Self { classifier, observer, scope, routes: _ } = self;
-        ClassifyLayer { classifier, observer, scope, routes }
+    pub(super) fn routed_by<NewRoute>(
+        self,
+        routes: NewRoute,
+    ) -> ClassifyLayer<Classifier, OnVerdict, SettleAt, NewRoute> {
+        let Self { classifier, observer, settle_at, routes: _ } = self;
+        ClassifyLayer { classifier, observer, settle_at, routes }
     }
 }
 
-impl<C: Clone, O, J> ClassifyLayer<C, O, J> {
+impl<Classifier: Clone, OnVerdict, SettleAt> ClassifyLayer<Classifier, OnVerdict, SettleAt> {
     /// Judges what comes of certain requests by another classifier of the same type. If several fit a request, the last
     /// one counts.
     ///
@@ -149,7 +155,11 @@ impl<C: Clone, O, J> ClassifyLayer<C, O, J> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn route<P>(self, fits: P, classifier: C) -> ClassifyLayer<C, O, J, Routes<C>>
+    pub fn route<P>(
+        self,
+        fits: P,
+        classifier: Classifier,
+    ) -> ClassifyLayer<Classifier, OnVerdict, SettleAt, Routes<Classifier>>
     where
         P: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
     {
@@ -157,10 +167,10 @@ impl<C: Clone, O, J> ClassifyLayer<C, O, J> {
     }
 }
 
-impl<C: Clone, O, J> ClassifyLayer<C, O, J, Routes<C>> {
+impl<Classifier: Clone, OnVerdict, SettleAt> ClassifyLayer<Classifier, OnVerdict, SettleAt, Routes<Classifier>> {
     /// Another one: see [`route`](ClassifyLayer::route).
     #[must_use]
-    pub fn route<P>(self, fits: P, classifier: C) -> Self
+    pub fn route<P>(self, fits: P, classifier: Classifier) -> Self
     where
         P: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
     {
@@ -169,29 +179,30 @@ impl<C: Clone, O, J> ClassifyLayer<C, O, J, Routes<C>> {
     }
 }
 
-impl<S, C, O, J, R> Layer<S> for ClassifyLayer<C, O, J, R>
+impl<S, Classifier, OnVerdict, SettleAt, Route> Layer<S> for ClassifyLayer<Classifier, OnVerdict, SettleAt, Route>
 where
     Self: Clone,
 {
-    type Service = Classify<S, C, O, J, R>;
+    type Service = Classify<S, Classifier, OnVerdict, SettleAt, Route>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Classify { inner, layer: self.clone() }
     }
 }
 
-impl<S, C, O, J, R, Req> Service<Req> for Classify<S, C, O, J, R>
+impl<S, ClassifierT, OnVerdictT, SettleAtT, RouteT, Req> Service<Req>
+    for Classify<S, ClassifierT, OnVerdictT, SettleAtT, RouteT>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    R: Route<Req, C>,
-    R::Classifier: Classifier<S::Response>,
-    O: OnVerdict + Clone,
-    J: Scope<S::Response, R::Classifier, Tell<O>> + Clone,
+    RouteT: Route<Req, ClassifierT>,
+    RouteT::Classifier: Classifier<S::Response>,
+    OnVerdictT: OnVerdict + Clone,
+    SettleAtT: SettleAt<S::Response, RouteT::Classifier, Notify<OnVerdictT>> + Clone,
 {
-    type Response = J::Response;
+    type Response = SettleAtT::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S::Future, R::Classifier, O, J>;
+    type Future = ResponseFuture<S::Future, RouteT::Classifier, OnVerdictT, SettleAtT>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(|error| {
@@ -200,13 +211,13 @@ where
                 Some(classifier) => classifier.classify(Err(&*error)),
                 None => Verdict::of_error(&*error),
             };
-            Classified::wrap(verdict.with_processed(Processed::No), error)
+            ClassifiedError::wrap(verdict.with_processed(Processed::No), error)
         })
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let ClassifyLayer { classifier, observer, scope, routes } = &self.layer;
+        let ClassifyLayer { classifier, observer, settle_at, routes } = &self.layer;
         let classifier = routes.route(classifier, &request);
-        ResponseFuture::new(self.inner.call(request), classifier, observer.clone(), scope.clone())
+        ResponseFuture::new(self.inner.call(request), classifier, observer.clone(), settle_at.clone())
     }
 }

@@ -10,7 +10,7 @@
 //! - A plain success leaves nothing behind and allocates nothing.
 //! - Any other verdict, and a success where the default would not say so, lies in the extensions of an
 //!   `http::Response`; [`Verdict::of`] reads it back.
-//! - An error is wrapped in [`Classified`], which keeps the original as its source; [`Verdict::of_error`] reads it back.
+//! - An error is wrapped in [`ClassifiedError`], which keeps the original as its source; [`Verdict::of_error`] reads it back.
 //! - What a body does after its head was passed on is told to [callbacks](ClassifyLayer::on_verdict) and
 //!   [`Counters`], and lies in the body's error: see [`body`].
 //!
@@ -35,7 +35,7 @@
 //!
 //! The chain of an error's sources is walked, also through what an `io::Error` wraps, for 64 links at most. The weightiest
 //! fact found counts: that TLS failed for good or that the request could not be sent at all, then that no connection was
-//! made, then that the request was never sent, then whatever happened in flight; of equals the deepest. A [`Classified`]
+//! made, then that the request was never sent, then whatever happened in flight; of equals the deepest. A [`ClassifiedError`]
 //! ends the walk, as do this crate's own errors and a failed request body: what lies underneath is not about this call.
 //! An error in a `Box` or an `Arc` is seen like any other.
 //!
@@ -81,7 +81,7 @@
 //! | body broken off, where it is watched | ambiguous | maybe | failure | `body` |
 //! | this crate's [`CircuitOpen`](crate::breaker::CircuitOpen) | terminal | no | neutral | `circuit_open` |
 //! | tower's `load_shed::Overloaded` | transient | no | neutral | `overloaded` |
-//! | an error with a [`Classified`] in its chain | as it says | | | |
+//! | an error with a [`ClassifiedError`] in its chain | as it says | | | |
 //! | anything else | transient | maybe | failure | `unknown` |
 //!
 //! What cannot be told apart:
@@ -102,48 +102,25 @@
 // The test of each row is named in tests/classify/docs.rs.
 
 pub mod body;
-mod chain;
-mod classified;
 mod classifier;
-mod classify_http;
-mod counters;
-mod distrust;
-mod facts;
+mod error;
 mod future;
 mod grpc;
-mod head;
-mod hint;
 mod http;
 mod layer;
 mod observe;
-mod reason;
-mod request_body_failed;
-mod retry_info;
-mod route;
-mod rule;
-mod scope;
-mod status;
-#[cfg(feature = "tower-http")]
-pub mod tower_http;
 mod verdict;
 
-pub use self::classified::Classified;
-pub use self::classifier::{Classifier, ClassifierFn, classifier_fn};
-pub use self::classify_http::{ClassifyHttp, GrpcEnding, HttpEnding};
-pub use self::counters::Counters;
-pub use self::distrust::DistrustRefusals;
+pub use self::body::settle_at::{HeadOnly, Notify, SettleAt, WholeBody};
+pub use self::classifier::{Classifier, ClassifierFn, ClassifyHttp, classifier_fn};
+pub use self::error::{ClassifiedError, DistrustRefusals};
 pub use self::future::ResponseFuture;
-pub use self::grpc::GrpcClassifier;
-pub use self::head::Head;
-pub use self::http::HttpClassifier;
+pub use self::grpc::{GrpcClassifier, GrpcEos};
+#[cfg(feature = "tower-http")]
+pub use self::http::tower_http;
+pub use self::http::{HttpClassifier, HttpEos, RequestHead, ResponseHead, ResponseRule, Route, Routes, RuleOrElse};
 pub use self::layer::{Classify, ClassifyLayer};
-pub use self::observe::OnVerdict;
-pub use self::reason::Reason;
-pub use self::route::{RequestHead, Route, Routes};
-pub use self::rule::{Rule, When};
-pub use self::scope::{HeadOnly, Scope, Tell, WholeBody};
-pub use self::verdict::{Class, Health, Processed, Verdict};
+pub use self::observe::{Counters, OnVerdict};
+pub use self::verdict::{Class, Health, Processed, Reason, Verdict};
 
-pub(crate) use self::chain::find;
-pub(crate) use self::facts::cause;
-pub(crate) use self::request_body_failed::RequestBodyFailed;
+pub(crate) use self::error::{RequestBodyFailed, cause, find};

@@ -259,7 +259,7 @@ mod tests {
             RetryError::new(GiveUp::NotRetryable, 1, tonic::Status::permission_denied("no")).with_status(false);
         assert_eq!(tonic::Status::from_error(Box::new(denied)).code(), tonic::Code::PermissionDenied);
         // One that would promise a better outcome next time is not made up.
-        let terminal = classify::Classified::new(Verdict::terminal());
+        let terminal = classify::ClassifiedError::new(Verdict::terminal());
         let terminal = RetryError::new(GiveUp::NotRetryable, 1, terminal).with_status(false);
         assert_eq!(tonic::Status::from_error(Box::new(terminal)).code(), tonic::Code::Unknown);
     }

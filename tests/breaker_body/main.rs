@@ -22,7 +22,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::breaker::partition::Unpartitioned;
 use tower_rampart::breaker::{CircuitBreaker, Ticket};
 use tower_rampart::classify::body::JudgedBody;
-use tower_rampart::classify::{HttpClassifier, HttpEnding, WholeBody};
+use tower_rampart::classify::{HttpClassifier, HttpEos, WholeBody};
 use tower_rampart::{BoxError, CircuitBreakerLayer};
 
 use self::script::Script;
@@ -31,7 +31,7 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 type Layered = CircuitBreakerLayer<HttpClassifier, Unpartitioned, WholeBody>;
-type Judged = JudgedBody<Script, HttpEnding, Ticket>;
+type Judged = JudgedBody<Script, HttpEos, Ticket>;
 
 fn layer() -> Layered {
     CircuitBreakerLayer::new_for_http().judge_body()

@@ -15,7 +15,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_rampart::CircuitBreakerLayer;
 use tower_rampart::breaker::{CircuitBreakerService, Ticket, partition};
 use tower_rampart::classify::body::JudgedBody;
-use tower_rampart::classify::{GrpcClassifier, GrpcEnding, HttpClassifier, HttpEnding};
+use tower_rampart::classify::{GrpcClassifier, GrpcEos, HttpClassifier, HttpEos};
 
 fn all<T: Send + Sync + Unpin + 'static>(_: &T) {}
 
@@ -23,8 +23,8 @@ fn all<T: Send + Sync + Unpin + 'static>(_: &T) {}
 fn send_and_sync_where_the_inner_types_are() {
     fn body<T: Send + Sync + Unpin + 'static>() {}
     body::<Ticket>();
-    body::<JudgedBody<Full<Bytes>, HttpEnding, Ticket>>();
-    body::<JudgedBody<Full<Bytes>, GrpcEnding, Ticket>>();
+    body::<JudgedBody<Full<Bytes>, HttpEos, Ticket>>();
+    body::<JudgedBody<Full<Bytes>, GrpcEos, Ticket>>();
 
     let layer = CircuitBreakerLayer::new_for_grpc().partition_by(partition::host()).judge_body();
     all(&layer.clone());

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::ClassifyLayer;
 use tower_rampart::classify::{
-    Class, Classified, Classifier, GrpcClassifier, Health, HttpClassifier, Processed, Reason, Verdict,
+    Class, ClassifiedError, Classifier, GrpcClassifier, Health, HttpClassifier, Processed, Reason, Verdict,
 };
 
 use super::response;
@@ -64,7 +64,7 @@ async fn an_error_is_wrapped_once_and_keeps_its_source() {
     let inner = service_fn(|(): ()| async { Err::<Response<()>, _>(std::io::Error::other("lost")) });
     let service = ClassifyLayer::new_for_http().layer(ClassifyLayer::new_for_http().layer(inner));
     let error = service.oneshot(()).await.unwrap_err();
-    let classified = error.downcast_ref::<Classified>().unwrap();
+    let classified = error.downcast_ref::<ClassifiedError>().unwrap();
     assert_eq!(classified.verdict(), Verdict::transient());
     assert_eq!(classified.source().unwrap().to_string(), "lost");
 }
@@ -96,7 +96,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let retry_after = retry_after.to_string();
         let answer = || response(status, &[("retry-after", &retry_after)]);
-        let judge = move |_: &tower_rampart::classify::Head<'_>| Some(verdict);
+        let judge = move |_: &tower_rampart::classify::ResponseHead<'_>| Some(verdict);
 
         let annotated = runtime.block_on(through(HttpClassifier::new().when(judge), answer()));
         let said = HttpClassifier::new().when(judge).classify(Ok(&answer()));

@@ -12,7 +12,8 @@ use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::classify::body::JudgedBody;
 use tower_rampart::classify::{
-    Class, Classified, Classifier, ClassifyHttp, GrpcClassifier, Health, HttpClassifier, Processed, Reason, Verdict,
+    Class, ClassifiedError, Classifier, ClassifyHttp, GrpcClassifier, Health, HttpClassifier, Processed, Reason,
+    Verdict,
 };
 use tower_rampart::{BoxError, ClassifyLayer};
 
@@ -46,7 +47,7 @@ impl Told {
     }
 }
 
-type Judged<B, C> = JudgedBody<B, <C as ClassifyHttp>::Ending, Box<dyn FnOnce(&Verdict)>>;
+type Judged<B, C> = JudgedBody<B, <C as ClassifyHttp>::Eos, Box<dyn FnOnce(&Verdict)>>;
 
 fn judge<B, C>(head: Response<()>, body: B, classifier: C) -> (Judged<B, C>, Told)
 where
@@ -116,7 +117,7 @@ async fn a_body_that_fails_is_ambiguous_and_its_error_says_so() {
     let error = body.collect().await.unwrap_err();
     assert_eq!((told.once(), told.verdict().reason()), (Some(BROKEN), Reason::BODY));
     assert_eq!(Verdict::of_error(&*error), told.verdict());
-    let classified = error.downcast::<Classified>().unwrap();
+    let classified = error.downcast::<ClassifiedError>().unwrap();
     assert_eq!(classified.into_source().unwrap().downcast::<io::Error>().unwrap().kind(), io::ErrorKind::UnexpectedEof);
 }
 

@@ -1,7 +1,7 @@
 //! What `Debug` shows of heads: nothing that may be secret.
 
 use http::{Request, Response};
-use tower_rampart::classify::{Head, RequestHead};
+use tower_rampart::classify::{RequestHead, ResponseHead};
 
 #[test]
 fn a_request_head_hides_values_userinfo_path_and_query() {
@@ -28,7 +28,7 @@ fn a_response_head_hides_values() {
         .body("secret-4")
         .unwrap();
     assert_eq!(
-        format!("{:?}", Head::of(&response)),
-        "Head { status: 401, version: HTTP/1.1, headers: {\"set-cookie\"}, .. }"
+        format!("{:?}", ResponseHead::of(&response)),
+        "ResponseHead { status: 401, version: HTTP/1.1, headers: {\"set-cookie\"}, .. }"
     );
 }

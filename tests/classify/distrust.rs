@@ -6,7 +6,8 @@ use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::ClassifyLayer;
 use tower_rampart::classify::{
-    Class, Classified, Classifier, DistrustRefusals, GrpcClassifier, Health, HttpClassifier, Processed, Reason, Verdict,
+    Class, ClassifiedError, Classifier, DistrustRefusals, GrpcClassifier, Health, HttpClassifier, Processed, Reason,
+    Verdict,
 };
 
 use super::facts;
@@ -14,7 +15,7 @@ use super::facts;
 /// As a layer further inside judged it.
 fn judged(reason: Reason) -> io::Error {
     let unprocessed = Verdict::transient().with_processed(Processed::No).with_health(Health::Neutral);
-    io::Error::other(Classified::new(unprocessed.with_reason(reason)))
+    io::Error::other(ClassifiedError::new(unprocessed.with_reason(reason)))
 }
 
 fn processed(classifier: &impl Classifier<Response<()>>, reason: Reason) -> Processed {

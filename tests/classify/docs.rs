@@ -4,11 +4,11 @@ const DOCS: &str = include_str!("../../src/classify/mod.rs");
 
 const FILES: [(&str, &str); 9] = [
     ("body", include_str!("../wire/body.rs")),
-    ("chain", include_str!("../../src/classify/chain.rs")),
     ("connect", include_str!("../wire/connect.rs")),
     ("goaway", include_str!("../wire/goaway.rs")),
     ("http1", include_str!("../wire/http1.rs")),
     ("http2", include_str!("../wire/http2.rs")),
+    ("judge", include_str!("../../src/classify/error/judge.rs")),
     ("reqwest", include_str!("../wire/reqwest.rs")),
     ("tls", include_str!("../wire/tls.rs")),
     ("tonic", include_str!("../wire/tonic.rs")),
@@ -101,10 +101,10 @@ const ROWS: &[(&str, &[&str])] = &[
             "reqwest::fin_inside_the_body",
         ],
     ),
-    ("this crate's [`CircuitOpen`](crate::breaker::CircuitOpen)", &["chain::an_open_circuit_was_not_called"]),
-    ("tower's `load_shed::Overloaded`", &["chain::a_full_local_limit_sends_nothing_and_blames_nobody"]),
-    ("an error with a [`Classified`] in its chain", &["chain::the_outermost_classified_wins"]),
-    ("anything else", &["chain::unknown_chain"]),
+    ("this crate's [`CircuitOpen`](crate::breaker::CircuitOpen)", &["judge::an_open_circuit_was_not_called"]),
+    ("tower's `load_shed::Overloaded`", &["judge::a_full_local_limit_sends_nothing_and_blames_nobody"]),
+    ("an error with a [`ClassifiedError`] in its chain", &["judge::the_outermost_classified_wins"]),
+    ("anything else", &["judge::unknown_chain"]),
 ];
 
 #[test]

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use http::{Method, Request, Response};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_rampart::classify::{
-    Class, Classified, Counters, GrpcClassifier, Health, HttpClassifier, Processed, Reason, Verdict, classifier_fn,
+    Class, ClassifiedError, Counters, GrpcClassifier, Health, HttpClassifier, Processed, Reason, Verdict, classifier_fn,
 };
 use tower_rampart::{BoxError, ClassifyLayer};
 
@@ -144,7 +144,7 @@ async fn a_readiness_error_is_judged_as_never_called() {
     let counters = Counters::new();
     let layer = ClassifyLayer::new_for_http().counters(&counters);
     let error = layer.layer(Closed).ready().await.map(|_| ()).unwrap_err();
-    let classified = error.downcast_ref::<Classified>().unwrap();
+    let classified = error.downcast_ref::<ClassifiedError>().unwrap();
     assert_eq!(facts(classified.verdict()), (Class::Transient, Processed::No, Health::Failure));
     assert_eq!(classified.verdict().reason(), Reason::RESET);
     assert!(classified.source().unwrap().is::<io::Error>());

@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
-use tower_rampart::classify::{Classified, Reason, Verdict};
+use tower_rampart::classify::{ClassifiedError, Reason, Verdict};
 use tower_rampart::retry::{Attempt, Deadline, RetryError, RetryReport};
 use tower_rampart::{BoxError, RetryLayer};
 
@@ -279,7 +279,7 @@ where
             Ok(response.body(Full::from(format!("answer {}", number + 1))).unwrap())
         }
         Then::Fail(kind) => Err(io::Error::from(kind).into()),
-        Then::Refuse(verdict) => Err(Box::new(Classified::new(verdict))),
+        Then::Refuse(verdict) => Err(Box::new(ClassifiedError::new(verdict))),
         Then::Hang => std::future::pending().await,
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{Empty, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_rampart::classify::{Classified, HttpClassifier, Verdict, classifier_fn};
+use tower_rampart::classify::{ClassifiedError, HttpClassifier, Verdict, classifier_fn};
 use tower_rampart::retry::{
     Attempt, Budget, CloneRequests, Deadline, GiveUp, ReplayBodies, ReplayBody, ResponseFuture, Retry, RetryError,
     RetryEvent, RetryReport, TimedOut,
@@ -103,7 +103,7 @@ async fn everything_may_borrow_from_the_stack_and_stay_on_its_thread() {
         let text = &text;
         async move {
             seen.lock().unwrap().push(Attempt::of(&request).number());
-            Ok::<_, Classified>(Response::new(Borrowed(text)))
+            Ok::<_, ClassifiedError>(Response::new(Borrowed(text)))
         }
     }));
     let response = service.clone().oneshot(Request::post("/").body(Empty::<&[u8]>::new()).unwrap()).await.unwrap();
@@ -123,7 +123,7 @@ async fn plain_requests_may_borrow_too() {
     let service = layer.layer(service_fn(|query: &str| {
         let mut calls = calls.lock().unwrap();
         *calls += 1;
-        let outcome = if *calls < 3 { Err(Classified::new(Verdict::transient())) } else { Ok(query.len()) };
+        let outcome = if *calls < 3 { Err(ClassifiedError::new(Verdict::transient())) } else { Ok(query.len()) };
         async { outcome }
     }));
     assert_eq!(service.oneshot(&text).await.unwrap(), 5);

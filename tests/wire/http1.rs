@@ -10,7 +10,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 use tower_rampart::ClassifyLayer;
-use tower_rampart::classify::{Class, Classified, Health, Processed, Reason, Verdict};
+use tower_rampart::classify::{Class, ClassifiedError, Health, Processed, Reason, Verdict};
 
 use crate::kit::client::{self, failure, get, post_body_failing_with, post_failing_body, send};
 use crate::kit::server::{Server, fin, read_head, rst, say, stall};
@@ -162,7 +162,7 @@ async fn own_request_body_failed() {
 #[tokio::test]
 async fn own_request_body_failed_for_reasons_that_were_judged() {
     let server = Server::start(stall).await;
-    let other = Classified::new(Verdict::transient().with_processed(Processed::No).with_reason(Reason::GOAWAY));
+    let other = ClassifiedError::new(Verdict::transient().with_processed(Processed::No).with_reason(Reason::GOAWAY));
     let error = failure(&client::http1(), post_body_failing_with(server.uri(), io::Error::other(other))).await;
     assert_eq!(facts_of(&*error), (Class::Terminal, Processed::Maybe, Health::Neutral, "user"));
 }

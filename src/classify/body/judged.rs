@@ -9,9 +9,9 @@ use http::header::{CONTENT_LENGTH, HeaderMap};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::{BodyEnd, JudgeEnd};
+use super::{ClassifyEos, Eos};
 use crate::BoxError;
-use crate::classify::{Classified, ClassifyHttp, Verdict};
+use crate::classify::{ClassifiedError, ClassifyHttp, Verdict};
 
 /// Takes the verdict on an answer, once.
 ///
@@ -21,7 +21,7 @@ pub trait Settle {
     fn settle(self, verdict: &Verdict);
 
     /// Hears that the head is here and that the verdict will come when the body has ended. Does nothing by default.
-    fn await_end(&mut self) {}
+    fn await_eos(&mut self) {}
 }
 
 impl<F: FnOnce(&Verdict)> Settle for F {
@@ -34,7 +34,7 @@ pin_project! {
     /// A body that is judged when it has ended.
     ///
     /// Frames, trailers, `size_hint` and `is_end_stream` are those of the body inside; nothing is allocated or copied. An
-    /// error that ends the body is wrapped in [`Classified`].
+    /// error that ends the body is wrapped in [`ClassifiedError`].
     ///
     /// ```
     /// use std::cell::Cell;
@@ -53,23 +53,23 @@ pin_project! {
     /// # });
     /// ```
     // The bounds stand on the struct because dropping it settles.
-    pub struct JudgedBody<B, E: JudgeEnd, S: Settle> {
+    pub struct JudgedBody<B, ClassifyEosT: ClassifyEos, SettleT: Settle> {
         #[pin]
         inner: B,
-        pending: Option<Pending<E, S>>,
+        pending: Option<Pending<ClassifyEosT, SettleT>>,
         // Set while the body inside is asked for a frame, so that a drop tells whether that panicked.
         polling: bool,
     }
 
-    impl<B, E: JudgeEnd, S: Settle> PinnedDrop for JudgedBody<B, E, S> {
+    impl<B, ClassifyEosT: ClassifyEos, SettleT: Settle> PinnedDrop for JudgedBody<B, ClassifyEosT, SettleT> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if let Some(pending) = this.pending.take() {
-                let end = match *this.polling {
-                    true => BodyEnd::Panicked,
-                    false => BodyEnd::Abandoned { all_read: pending.missing == Some(0) },
+                let eos = match *this.polling {
+                    true => Eos::Panicked,
+                    false => Eos::Abandoned { all_read: pending.missing == Some(0) },
                 };
-                pending.settle(end);
+                pending.settle(eos);
             }
         }
     }
@@ -77,48 +77,53 @@ pin_project! {
 
 /// What there is to do when the body ends.
 #[derive(Debug)]
-struct Pending<E, S> {
-    ending: E,
-    settle: S,
+struct Pending<ClassifyEosT, SettleT> {
+    classifier: ClassifyEosT,
+    settle: SettleT,
     // How many bytes are still to come, if it was announced.
     missing: Option<u64>,
 }
 
-impl<B: Body, E: JudgeEnd, S: Settle> JudgedBody<B, E, S> {
+impl<B: Body, ClassifyEosT: ClassifyEos, SettleT: Settle> JudgedBody<B, ClassifyEosT, SettleT> {
     /// Watches the body of a response whose head was judged so by this classifier.
     ///
     /// Settles at once if nothing that the body does can change the verdict: the head is no success, or there is no body.
-    pub fn wrap<C>(response: Response<B>, head: Verdict, classifier: &C, settle: S) -> Response<Self>
+    pub fn wrap<Classifier>(
+        response: Response<B>,
+        head: Verdict,
+        classifier: &Classifier,
+        settle: SettleT,
+    ) -> Response<Self>
     where
-        C: ClassifyHttp<Ending = E>,
+        Classifier: ClassifyHttp<Eos = ClassifyEosT>,
     {
-        let ending = classifier.ending(&response, head);
+        let eos_classifier = classifier.eos(&response, head);
         let (parts, inner) = response.into_parts();
-        let pending = match ending {
+        let pending = match eos_classifier {
             None => {
                 settle.settle(&head);
                 None
             }
-            Some(ending) => Some(Pending { missing: announced(&inner, &parts.headers), ending, settle }),
+            Some(classifier) => Some(Pending { missing: announced(&inner, &parts.headers), classifier, settle }),
         };
         let mut judged = Self { inner, pending, polling: false };
         if judged.inner.is_end_stream() {
             if let Some(pending) = judged.pending.take() {
-                pending.settle(BodyEnd::Complete(None));
+                pending.settle(Eos::Complete(None));
             }
         } else if let Some(pending) = &mut judged.pending {
-            pending.settle.await_end();
+            pending.settle.await_eos();
         }
         Response::from_parts(parts, judged)
     }
 }
 
-impl<B, E, S> Body for JudgedBody<B, E, S>
+impl<B, ClassifyEosT, SettleT> Body for JudgedBody<B, ClassifyEosT, SettleT>
 where
     B: Body,
     B::Error: Into<BoxError>,
-    E: JudgeEnd,
-    S: Settle,
+    ClassifyEosT: ClassifyEos,
+    SettleT: Settle,
 {
     type Data = B::Data;
     type Error = BoxError;
@@ -156,32 +161,38 @@ where
     }
 }
 
-impl<E: JudgeEnd, S: Settle> Pending<E, S> {
+impl<ClassifyEosT: ClassifyEos, SettleT: Settle> Pending<ClassifyEosT, SettleT> {
     fn read(&mut self, bytes: usize) {
         // No platform has more than 64 bits; and more bytes than were announced are not fewer.
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.missing = self.missing.map(|missing| missing.saturating_sub(bytes));
     }
 
-    fn settle(self, end: BodyEnd<'_>) -> Verdict {
-        let verdict = self.ending.judge(end);
+    fn settle(self, eos: Eos<'_>) -> Verdict {
+        let verdict = self.classifier.classify_eos(eos);
         self.settle.settle(&verdict);
         verdict
     }
 }
 
-fn finish<E: JudgeEnd, S: Settle>(pending: &mut Option<Pending<E, S>>, trailers: Option<&HeaderMap>) {
+fn finish<ClassifyEosT: ClassifyEos, SettleT: Settle>(
+    pending: &mut Option<Pending<ClassifyEosT, SettleT>>,
+    trailers: Option<&HeaderMap>,
+) {
     if let Some(pending) = pending.take() {
         let short = pending.missing.is_some_and(|missing| missing > 0);
-        pending.settle(if short { BodyEnd::Short } else { BodyEnd::Complete(trailers) });
+        pending.settle(if short { Eos::Short } else { Eos::Complete(trailers) });
     }
 }
 
-fn fail<E: JudgeEnd, S: Settle>(pending: &mut Option<Pending<E, S>>, error: BoxError) -> BoxError {
+fn fail<ClassifyEosT: ClassifyEos, SettleT: Settle>(
+    pending: &mut Option<Pending<ClassifyEosT, SettleT>>,
+    error: BoxError,
+) -> BoxError {
     match pending.take() {
         Some(pending) => {
-            let verdict = pending.settle(BodyEnd::Failed(&*error as &(dyn Error + 'static)));
-            Classified::wrap(verdict, error)
+            let verdict = pending.settle(Eos::Failed(&*error as &(dyn Error + 'static)));
+            ClassifiedError::wrap(verdict, error)
         }
         None => error,
     }
@@ -195,7 +206,7 @@ fn announced<B: Body>(body: &B, headers: &HeaderMap) -> Option<u64> {
     body.size_hint().exact().or_else(|| headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok())
 }
 
-impl<B: fmt::Debug, E: JudgeEnd, S: Settle> fmt::Debug for JudgedBody<B, E, S> {
+impl<B: fmt::Debug, ClassifyEosT: ClassifyEos, SettleT: Settle> fmt::Debug for JudgedBody<B, ClassifyEosT, SettleT> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JudgedBody").field("inner", &self.inner).field("settled", &self.pending.is_none()).finish()
     }

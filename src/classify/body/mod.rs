@@ -14,8 +14,9 @@
 //! For gRPC the trailers decide: see [`GrpcClassifier`](super::GrpcClassifier). A head that is no success settles at once,
 //! and its body is passed through unwatched.
 
-mod end;
+mod eos;
 mod judged;
+pub(super) mod settle_at;
 
-pub use self::end::{BodyEnd, JudgeEnd};
+pub use self::eos::{ClassifyEos, Eos};
 pub use self::judged::{JudgedBody, Settle};

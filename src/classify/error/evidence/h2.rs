@@ -1,0 +1,35 @@
+use h2::{Error, Reason as Code};
+
+use super::{Evidence, Precedence, in_flight, own_fault, unprocessed};
+use crate::classify::error::chain::{Link, downcast};
+use crate::classify::{Class, Health, Processed, Reason, Verdict};
+
+pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) -> Option<Evidence> {
+    let error = downcast::<Error>(link)?;
+    let calm = error.reason() == Some(Code::ENHANCE_YOUR_CALM);
+    if error.is_library() {
+        return Some(in_flight(Reason::PROTOCOL));
+    }
+    Some(match (error.is_go_away(), error.is_reset(), error.is_remote()) {
+        // No proof. RFC 9113 section 6.8 gives back only the streams beyond the last one that the server took, but hyper
+        // also hands the connection's GOAWAY to a stream that it has just opened and that will be answered.
+        (true, _, true) => {
+            let health = if calm { Health::Throttled } else { Health::Neutral };
+            let verdict = Verdict::new(Class::Transient).with_health(health).with_reason(Reason::GOAWAY);
+            Evidence::Known(Precedence::InFlight, verdict)
+        }
+        // RFC 9113 section 8.7.
+        (_, true, true) if error.reason() == Some(Code::REFUSED_STREAM) => Evidence::Known(
+            Precedence::NeverSent,
+            unprocessed(Class::Transient, Health::Neutral, Reason::REFUSED_STREAM),
+        ),
+        (_, true, true) if calm => {
+            let throttled = Verdict::new(Class::Transient).with_health(Health::Throttled);
+            Evidence::Known(Precedence::InFlight, throttled.with_reason(Reason::RESET))
+        }
+        (_, true, true) => in_flight(Reason::RESET),
+        // Neither the peer nor the library: our side gave the stream up, which is what a failed request body does.
+        (true, _, false) | (_, true, false) => Evidence::Final(own_fault(Processed::Maybe)),
+        (false, false, _) => return None,
+    })
+}

@@ -1,0 +1,75 @@
+use std::io::{Error, ErrorKind};
+
+use super::{Evidence, Precedence, in_flight, no_connection, unprocessed};
+use crate::classify::error::chain::{Link, downcast};
+use crate::classify::{Class, Health, Reason};
+
+pub(in crate::classify::error) fn evidence(link: Link<'_>, connecting: bool) -> Option<Evidence> {
+    let kind = downcast::<Error>(link)?.kind();
+    if connecting { while_connecting(kind) } else { on_a_connection(kind) }
+}
+
+fn while_connecting(kind: ErrorKind) -> Option<Evidence> {
+    Some(match kind {
+        // What tokio-rustls makes of every error of rustls, whichever version of it is at work.
+        ErrorKind::InvalidData => {
+            Evidence::Known(Precedence::Tls, unprocessed(Class::Terminal, Health::Failure, Reason::TLS))
+        }
+        // TCP had connected, or there would be nothing to cut: it was the handshake.
+        ErrorKind::UnexpectedEof
+        | ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe => no_connection(Reason::TLS),
+        // Nothing that whoever was connecting did not say already.
+        _ => return None,
+    })
+}
+
+fn on_a_connection(kind: ErrorKind) -> Option<Evidence> {
+    Some(match kind {
+        ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe
+        | ErrorKind::UnexpectedEof => in_flight(Reason::RESET),
+        // An ICMP message can end a connection that stood (a firewall that begins to reject answers with "port
+        // unreachable", which Linux calls refused), so this does not prove that nothing was sent.
+        ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+            in_flight(Reason::CONNECT)
+        }
+        ErrorKind::TimedOut => in_flight(Reason::TIMEOUT),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::{Processed, Verdict};
+
+    /// What a kind means on a connection, and while it is still being made.
+    fn verdicts(kind: ErrorKind) -> [Option<(Class, Processed, &'static str)>; 2] {
+        let error = Error::from(kind);
+        [false, true].map(|connecting| match evidence(&error, connecting)? {
+            Evidence::Known(_, verdict) => Some((verdict.class(), verdict.processed(), verdict.reason().as_str())),
+            Evidence::Final(_) => panic!("an io error is never the last word"),
+        })
+    }
+
+    #[test]
+    fn kinds() {
+        let maybe = |reason| Some((Class::Transient, Processed::Maybe, reason));
+        let no = |reason| Some((Class::Transient, Processed::No, reason));
+        for kind in
+            [ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted, ErrorKind::BrokenPipe, ErrorKind::UnexpectedEof]
+        {
+            assert_eq!(verdicts(kind), [maybe("reset"), no("tls")], "{kind:?}");
+        }
+        for kind in [ErrorKind::ConnectionRefused, ErrorKind::HostUnreachable, ErrorKind::NetworkUnreachable] {
+            assert_eq!(verdicts(kind), [maybe("connect"), None], "{kind:?}");
+        }
+        assert_eq!(verdicts(ErrorKind::TimedOut), [maybe("timeout"), None]);
+        assert_eq!(verdicts(ErrorKind::InvalidData), [None, Some((Class::Terminal, Processed::No, "tls"))]);
+        assert_eq!(verdicts(ErrorKind::Other), [None, None]);
+        assert_eq!(Verdict::of_error(&Error::other("?")), Verdict::transient());
+    }
+}

@@ -1,0 +1,234 @@
+use std::error::Error;
+
+use super::chain::{Link, chain};
+use super::evidence::{self, Evidence, Precedence};
+use crate::classify::Verdict;
+
+/// A recogniser. It is told whether a link further out said that the connection was still being made.
+type Recognise = fn(Link<'_>, connecting: bool) -> Option<Evidence>;
+
+const LIBRARIES: &[Recognise] = &[
+    evidence::own::evidence,
+    evidence::io::evidence,
+    evidence::tower::evidence,
+    #[cfg(feature = "hyper")]
+    evidence::hyper::evidence,
+    #[cfg(feature = "hyper")]
+    evidence::hyper_util::evidence,
+    #[cfg(feature = "h2")]
+    evidence::h2::evidence,
+    #[cfg(feature = "rustls")]
+    evidence::rustls::evidence,
+    #[cfg(feature = "reqwest")]
+    evidence::reqwest::evidence,
+    #[cfg(feature = "tonic")]
+    evidence::tonic::evidence,
+];
+
+impl Verdict {
+    /// What an error means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) wrapped around it, else what the
+    /// chain of its sources tells.
+    ///
+    /// ```
+    /// use tower_rampart::classify::{Class, Verdict};
+    ///
+    /// let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    /// assert_eq!(Verdict::of_error(&reset).class(), Class::Transient);
+    /// ```
+    #[must_use]
+    pub fn of_error(error: &(dyn Error + 'static)) -> Self {
+        let mut told: Option<(Precedence, Verdict)> = None;
+        for link in chain(error) {
+            let connecting = told.is_some_and(|(weight, _)| weight == Precedence::Connect);
+            match evidence(link, connecting) {
+                Some(Evidence::Final(verdict)) => return verdict,
+                Some(Evidence::Known(weight, verdict)) if told.is_none_or(|(most, _)| weight >= most) => {
+                    told = Some((weight, verdict));
+                }
+                Some(Evidence::Known(..)) | None => {}
+            }
+        }
+        told.map_or(Verdict::transient(), |(_, verdict)| verdict)
+    }
+}
+
+fn evidence(link: Link<'_>, connecting: bool) -> Option<Evidence> {
+    LIBRARIES.iter().find_map(|recognise| recognise(link, connecting))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+    use std::io;
+    use std::sync::Arc;
+
+    use tower_layer::Layer;
+    use tower_service::Service;
+
+    use super::super::chain::{DEPTH, find};
+    use super::*;
+    use crate::breaker::CircuitOpen;
+    use crate::classify::{Class, ClassifiedError, Health, Processed, Reason, RequestBodyFailed};
+
+    /// Returns itself as its own source.
+    #[derive(Debug)]
+    struct Ouroboros;
+
+    /// A link of a chain of any length.
+    #[derive(Debug)]
+    struct Link(Option<Box<dyn Error + Send + Sync>>);
+
+    macro_rules! display {
+        ($($error:ty)*) => {$(
+            impl fmt::Display for $error {
+                fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str(stringify!($error))
+                }
+            }
+        )*};
+    }
+
+    display!(Ouroboros Link);
+
+    impl Error for Ouroboros {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(self)
+        }
+    }
+
+    impl Error for Link {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.0.as_deref().map(|source| source as _)
+        }
+    }
+
+    /// Lets go of a long chain one link at a time: dropping it whole would need as much stack as it has links.
+    impl Drop for Link {
+        fn drop(&mut self) {
+            let mut next = self.0.take();
+            while let Some(error) = next {
+                next = error.downcast::<Link>().ok().and_then(|mut link| link.0.take());
+            }
+        }
+    }
+
+    fn wrapped(error: impl Into<Box<dyn Error + Send + Sync>>, levels: usize) -> Link {
+        (0..levels).fold(Link(Some(error.into())), |link, _| Link(Some(Box::new(link))))
+    }
+
+    fn verdict(error: &(dyn Error + 'static)) -> Verdict {
+        Verdict::of_error(error)
+    }
+
+    fn reset() -> io::Error {
+        io::ErrorKind::ConnectionReset.into()
+    }
+
+    #[test]
+    fn unknown_chain() {
+        let verdict = verdict(&Link(None));
+        assert_eq!(verdict, Verdict::transient());
+        assert_eq!((verdict.processed(), verdict.reason()), (Processed::Maybe, Reason::UNKNOWN));
+    }
+
+    #[test]
+    fn an_error_that_is_its_own_source_is_unknown() {
+        assert_eq!(verdict(&Ouroboros), Verdict::transient());
+        assert!(find::<io::Error>(&Ouroboros).is_none());
+    }
+
+    #[test]
+    fn the_walk_ends_after_64_links() {
+        // The outermost link and those around it, then the error itself.
+        assert_eq!(verdict(&wrapped(reset(), DEPTH - 2)).reason(), Reason::RESET);
+        assert_eq!(verdict(&wrapped(reset(), DEPTH - 1)).reason(), Reason::UNKNOWN);
+        assert_eq!(verdict(&wrapped(reset(), 10_000)), Verdict::transient());
+    }
+
+    #[test]
+    fn what_an_io_error_wraps_is_seen() {
+        let nested = io::Error::other(io::Error::other(wrapped(reset(), 3)));
+        assert_eq!(verdict(&nested).reason(), Reason::RESET);
+    }
+
+    #[test]
+    fn of_facts_as_weighty_the_deepest_counts() {
+        let nested = io::Error::new(io::ErrorKind::TimedOut, wrapped(reset(), 3));
+        assert_eq!(verdict(&nested).reason(), Reason::RESET);
+        let nested = io::Error::new(io::ErrorKind::ConnectionReset, io::Error::from(io::ErrorKind::TimedOut));
+        assert_eq!(verdict(&nested).reason(), Reason::TIMEOUT);
+    }
+
+    #[test]
+    fn the_outermost_classified_wins() {
+        let inner = ClassifiedError::with_source(Verdict::terminal(), reset());
+        assert_eq!(verdict(&wrapped(inner, 3)).class(), Class::Terminal);
+
+        let inner = ClassifiedError::with_source(Verdict::terminal(), reset());
+        let outer = ClassifiedError::with_source(Verdict::ambiguous(), wrapped(inner, 3));
+        assert_eq!(verdict(&io::Error::other(outer)).class(), Class::Ambiguous);
+    }
+
+    #[test]
+    fn a_box_or_an_arc_hides_nothing() {
+        let judged = || ClassifiedError::with_source(Verdict::terminal(), reset());
+        let held: [Box<dyn Error + Send + Sync>; 4] = [
+            Box::new(Box::new(judged())),
+            Box::new(Arc::new(judged())),
+            Box::new(wrapped(Box::new(judged()), 3)),
+            Box::new(Arc::<dyn Error + Send + Sync>::from(Box::from(judged()))),
+        ];
+        for error in held {
+            assert_eq!(
+                find::<ClassifiedError>(&*error).map(ClassifiedError::verdict),
+                Some(Verdict::terminal()),
+                "{error:?}"
+            );
+            assert_eq!(verdict(&*error), Verdict::terminal(), "{error:?}");
+        }
+        for error in
+            [&Box::new(reset()) as &(dyn Error + 'static), &Arc::new(reset()), &Box::new(io::Error::other(reset()))]
+        {
+            assert_eq!(verdict(error).reason(), Reason::RESET, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_open_circuit_was_not_called() {
+        let breaker = crate::CircuitBreakerLayer::new_for_http();
+        breaker.breaker().force_open();
+        let mut service = breaker.layer(tower::service_fn(|_: http::Request<()>| async {
+            Ok::<_, std::convert::Infallible>(http::Response::new(()))
+        }));
+        let call = service.call(http::Request::new(()));
+        let error = futures_executor::block_on(call).unwrap_err();
+        let open = Verdict::terminal().with_processed(Processed::No).with_health(Health::Neutral);
+        let open = open.with_reason(Reason::CIRCUIT_OPEN);
+        assert_eq!(verdict(&*error), open);
+        // As `?` makes it of a boxed error.
+        let boxed: Box<dyn Error> = Box::new(error.downcast::<CircuitOpen>().unwrap());
+        assert_eq!(verdict(&*boxed), open);
+        assert!(CircuitOpen::find(&*boxed).is_some());
+    }
+
+    #[test]
+    fn a_failed_request_body_ends_the_walk() {
+        let unprocessed = Verdict::transient().with_processed(Processed::No);
+        let body = RequestBodyFailed::new(ClassifiedError::with_source(unprocessed, reset()));
+        let own_fault = Verdict::terminal().with_processed(Processed::Maybe).with_health(Health::Neutral);
+        assert_eq!(verdict(&io::Error::other(wrapped(body, 3))), own_fault.with_reason(Reason::USER));
+    }
+
+    #[test]
+    fn a_full_local_limit_sends_nothing_and_blames_nobody() {
+        let shed = verdict(&wrapped(tower::load_shed::error::Overloaded::new(), 2));
+        let unsent = Verdict::transient().with_processed(Processed::No).with_health(Health::Neutral);
+        assert_eq!(shed, unsent.with_reason(Reason::OVERLOADED));
+    }
+
+    #[test]
+    fn timeouts_of_tower_and_tokio() {
+        let elapsed = tower::timeout::error::Elapsed::new();
+        assert_eq!(verdict(&wrapped(elapsed, 2)), Verdict::transient().with_reason(Reason::TIMEOUT));
+    }
+}

@@ -1,0 +1,211 @@
+pub(super) mod code;
+mod eos;
+mod retry_info;
+
+use std::error::Error;
+use std::sync::Arc;
+
+use http::header::{CONTENT_TYPE, HeaderMap};
+use http::{Response, StatusCode};
+
+use self::code::{CODES, STATUS, UNKNOWN, code_in, code_of_http};
+pub use self::eos::GrpcEos;
+use crate::classify::error::distrusted;
+use crate::classify::http::hint;
+use crate::classify::{Classifier, DistrustRefusals, Reason, ResponseHead, Verdict};
+use crate::invalid_setting::{InvalidSetting, valid};
+
+/// The default classifier for gRPC.
+///
+/// The code decides, wherever the server put it: in the headers of an answer that has nothing else (trailers-only), or in
+/// the trailers, which only those see who [judge the body](crate::ClassifyLayer::judge_body). A head without a code is the
+/// beginning of a stream: it is a success so far and never held back. An answer that is no gRPC at all is judged by the
+/// code that its HTTP status stands for.
+///
+/// | code | class | processed | health |
+/// |---|---|---|---|
+/// | `OK` | success | yes | success |
+/// | `UNAVAILABLE`, `DEADLINE_EXCEEDED` | transient | maybe | failure |
+/// | `RESOURCE_EXHAUSTED` | transient, to be retried only if the server says when | maybe | throttled |
+/// | `ABORTED` | ambiguous | maybe | success |
+/// | `UNKNOWN`, `INTERNAL`, `DATA_LOSS` | ambiguous | maybe | failure |
+/// | `CANCELLED` | terminal | maybe | neutral |
+/// | all others | terminal | yes | success |
+///
+/// A code that is none of gRPC's 17 counts as `UNKNOWN`, and so does a code that is missing.
+///
+/// `grpc-retry-pushback-ms` (gRPC proposal A6) becomes [`retry_after`](Verdict::retry_after); one that is negative,
+/// unreadable or repeated forbids another attempt, as [`should_retry`](Verdict::should_retry) then says. Without one, the
+/// hints of [`HttpClassifier`](super::HttpClassifier) are read (of an overridden code only the waits), and then the
+/// `google.rpc.RetryInfo` among the details of the status.
+///
+/// ```
+/// use tower_rampart::classify::{Class, Classifier, GrpcClassifier};
+///
+/// // The service promises that an aborted call changed nothing.
+/// let classifier = GrpcClassifier::new().code(10, Class::Transient);
+/// let aborted = http::Response::builder().header("grpc-status", "10").body(()).unwrap();
+/// assert_eq!(classifier.classify(Ok(&aborted)).class(), Class::Transient);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct GrpcClassifier {
+    // Shared, because a classifier is cloned with every call.
+    overrides: Option<Arc<[Option<Verdict>; CODES]>>,
+    distrusts_refusals: bool,
+}
+
+impl GrpcClassifier {
+    /// The defaults, without any override.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says what this code means. A class alone stands for what is usual for it: see [`Verdict::new`].
+    ///
+    /// # Panics
+    ///
+    /// If the code is above 16.
+    #[must_use]
+    #[track_caller]
+    pub fn code(self, code: u16, verdict: impl Into<Verdict>) -> Self {
+        valid(self.try_code(code, verdict))
+    }
+
+    /// [`code`](Self::code), with an error in place of a panic.
+    pub fn try_code(mut self, code: u16, verdict: impl Into<Verdict>) -> Result<Self, InvalidSetting> {
+        let mut overrides = self.overrides.as_deref().copied().unwrap_or_default();
+        let Some(place) = overrides.get_mut(usize::from(code)) else {
+            let message = format!("GrpcClassifier: there is no code {code}; codes go from 0 to 16");
+            return Err(InvalidSetting::new(message));
+        };
+        *place = Some(verdict.into());
+        self.overrides = Some(Arc::new(overrides));
+        Ok(self)
+    }
+
+    /// Takes a request whose stream was refused (`REFUSED_STREAM`) for one that may have been processed.
+    ///
+    /// For servers behind a proxy that refuses streams which its backend has processed, as HAProxy does: see
+    /// [`DistrustRefusals`](super::DistrustRefusals). Applies to every error, also to one that a
+    /// [`ClassifyLayer`](crate::ClassifyLayer) further inside has judged.
+    #[must_use]
+    pub fn distrust_refusals(mut self) -> Self {
+        self.distrusts_refusals = true;
+        self
+    }
+
+    fn overridden(&self, code: u16) -> Option<Verdict> {
+        *self.overrides.as_deref()?.get(usize::from(code))?
+    }
+
+    /// The verdict on a response, whatever its body is.
+    pub(in crate::classify) fn classify_head(&self, head: &ResponseHead<'_>) -> Verdict {
+        let code = match code_in(head.headers()) {
+            Some(code) => code,
+            None if is_stream(head) => return head.annotation().unwrap_or(Verdict::success()),
+            None => code_of_http(head.status()),
+        };
+        match self.overridden(code) {
+            Some(verdict) => with_facts(verdict, code, head.headers(), hint::apply_wait_hint),
+            None => head.annotation().unwrap_or_else(|| default_verdict(code, head.headers())),
+        }
+    }
+
+    /// Whether the head tells all: there are no trailers to wait for.
+    pub(in crate::classify) fn is_complete(head: &ResponseHead<'_>) -> bool {
+        head.headers().contains_key(STATUS)
+    }
+
+    /// The verdict on an answer that came to its end with these trailers.
+    pub(in crate::classify) fn classify_trailers(&self, trailers: Option<&HeaderMap>) -> Verdict {
+        let none = HeaderMap::new();
+        let trailers = trailers.unwrap_or(&none);
+        let code = code_in(trailers).unwrap_or(UNKNOWN);
+        match self.overridden(code) {
+            Some(verdict) => with_facts(verdict, code, trailers, hint::apply_wait_hint),
+            None => default_verdict(code, trailers),
+        }
+    }
+
+    fn classify_error(&self, error: &(dyn Error + 'static)) -> Verdict {
+        let verdict = Verdict::of_error(error);
+        if self.distrusts_refusals { distrusted(verdict) } else { verdict }
+    }
+}
+
+impl Verdict {
+    /// What a gRPC response means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) left in its extensions, else
+    /// what [`GrpcClassifier::new`] says of its head.
+    ///
+    /// ```
+    /// use tower_rampart::classify::{Class, Verdict};
+    ///
+    /// let response = http::Response::builder().header("grpc-status", "14").body(()).unwrap();
+    /// assert_eq!(Verdict::of_grpc(&response).class(), Class::Transient);
+    /// ```
+    #[must_use]
+    pub fn of_grpc<B>(response: &Response<B>) -> Self {
+        GrpcClassifier::new().classify_head(&ResponseHead::of(response))
+    }
+}
+
+impl DistrustRefusals for GrpcClassifier {
+    fn distrust_refusals(self) -> Self {
+        GrpcClassifier::distrust_refusals(self)
+    }
+}
+
+impl<B> Classifier<Response<B>> for GrpcClassifier {
+    fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
+        match outcome {
+            Ok(response) => self.classify_head(&ResponseHead::of(response)),
+            Err(error) => self.classify_error(error),
+        }
+    }
+
+    fn annotate(&self, response: &mut Response<B>, verdict: Verdict) {
+        verdict.leave_in(response);
+    }
+}
+
+fn default_verdict(code: u16, metadata: &HeaderMap) -> Verdict {
+    let verdict = with_facts(code::verdict(code), code, metadata, hint::apply);
+    match (code, verdict.retry_after(), verdict.should_retry()) {
+        // The quota is gone, and trying again without being asked to only keeps it so.
+        (8, None, None) => verdict.with_should_retry(false),
+        _ => verdict,
+    }
+}
+
+/// Adds the code and the hints of the answer, as far as `apply_hints` reads them. What the verdict sets already stays.
+fn with_facts(
+    verdict: Verdict,
+    code: u16,
+    metadata: &HeaderMap,
+    apply_hints: fn(Verdict, &HeaderMap) -> Verdict,
+) -> Verdict {
+    if verdict.is_success() {
+        return verdict;
+    }
+    let verdict = match verdict.reason() {
+        Reason::UNKNOWN => verdict.with_reason(Reason::GRPC),
+        _ => verdict,
+    };
+    let verdict = match verdict.code() {
+        None => verdict.with_code(code),
+        Some(_) => verdict,
+    };
+    let verdict = apply_hints(hint::apply_pushback(verdict, metadata), metadata);
+    match (verdict.retry_after(), verdict.should_retry()) {
+        (None, None) => retry_info::delay(metadata).map_or(verdict, |delay| verdict.with_retry_after(delay)),
+        _ => verdict,
+    }
+}
+
+/// A head that is committed: what follows is gRPC, and its code comes with the trailers.
+fn is_stream(head: &ResponseHead<'_>) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let media_type = head.headers().get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..GRPC.len()));
+    head.status() == StatusCode::OK && media_type.is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+}

@@ -1,0 +1,325 @@
+mod annotation;
+mod eos;
+mod head;
+pub(super) mod hint;
+mod route;
+mod rule;
+pub(super) mod status;
+#[cfg(feature = "tower-http")]
+pub mod tower_http;
+
+use std::error::Error;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use http::Response;
+
+pub use self::eos::HttpEos;
+pub use self::head::ResponseHead;
+pub use self::route::{RequestHead, Route, Routes};
+pub use self::rule::{ResponseRule, RuleOrElse};
+use super::error::distrusted;
+use super::{Classifier, DistrustRefusals, Verdict};
+use crate::invalid_setting::{InvalidSetting, ensure, valid};
+
+/// The default classifier for HTTP.
+///
+/// A response is judged by the first of these that has something to say:
+///
+/// 1. the rules of [`when`](Self::when), the last one added first;
+/// 2. the overrides of [`status`](Self::status) and [`statuses`](Self::statuses), the last one that fits;
+/// 3. the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) further inside left in the response;
+/// 4. the table in [the module](super).
+///
+/// An error is judged by the chain of its sources.
+///
+/// ```
+/// use tower_rampart::classify::{Class, Classifier, HttpClassifier, Verdict};
+///
+/// let classifier = HttpClassifier::new()
+///     .status(409, Class::Transient)
+///     .statuses(520..=529, Class::Terminal)
+///     .when(|head| (head.header("x-cache") == Some("stale")).then(Verdict::ambiguous));
+///
+/// let conflict = http::Response::builder().status(409).body(()).unwrap();
+/// assert_eq!(classifier.classify(Ok(&conflict)).class(), Class::Transient);
+/// let stale = http::Response::builder().header("x-cache", "stale").body(()).unwrap();
+/// assert_eq!(classifier.classify(Ok(&stale)).class(), Class::Ambiguous);
+/// ```
+///
+/// # Hints
+///
+/// For every verdict but a success the classifier reads what the server asks for. What a rule or an override sets itself
+/// (a wait, a reason, whether to retry) stays. A rule or an override also beats `x-should-retry`, whatever it sets: you
+/// know better than a header what a status means to you.
+///
+/// | header | becomes |
+/// |---|---|
+/// | `retry-after-ms`, else `x-ms-retry-after-ms` | [`retry_after`](Verdict::retry_after), in milliseconds |
+/// | else `Retry-After` (RFC 9110 section 10.2.3) | `retry_after`, in seconds or until a date in any of the three forms; a date in the past is no wait |
+/// | else `RateLimit-Reset`, `X-RateLimit-Reset` | the same, if [asked for](Self::rate_limit_reset) |
+/// | `x-should-retry: true`, `false` | [`should_retry`](Verdict::should_retry), unless a rule or an override decided |
+///
+/// Junk is no hint. If a header comes several times, the longest wait counts, so that none is disobeyed; a server that
+/// says both `true` and `false` is not believed. No wait is longer than [`Verdict::LONGEST_RETRY_AFTER`].
+#[derive(Clone, Debug, Default)]
+pub struct HttpClassifier<Rule = ()> {
+    // Shared, because a classifier is cloned with every call.
+    said: Option<Arc<Said>>,
+    distrusts_refusals: bool,
+    rule: Rule,
+}
+
+/// What differs from the defaults.
+#[derive(Clone, Debug, Default)]
+struct Said {
+    overrides: Vec<Override>,
+    rate_limit_reset: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Override {
+    statuses: RangeInclusive<u16>,
+    verdict: Verdict,
+}
+
+static NOTHING: Said = Said { overrides: Vec::new(), rate_limit_reset: false };
+
+impl HttpClassifier {
+    /// The defaults, without any override.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl<Rule> HttpClassifier<Rule> {
+    /// Says what this status means. A class alone stands for what is usual for it, whatever the status: see
+    /// [`Verdict::new`]. So `Class::Terminal` also tells a breaker that the upstream is alive. To end only the retrying,
+    /// say the rest too:
+    ///
+    /// ```
+    /// use tower_rampart::classify::{Health, HttpClassifier, Verdict};
+    ///
+    /// let classifier = HttpClassifier::new().status(500, Verdict::terminal().with_health(Health::Failure));
+    /// # let _ = classifier;
+    /// ```
+    ///
+    /// The last word on a status counts.
+    ///
+    /// # Panics
+    ///
+    /// If the status is outside 100 to 999.
+    #[must_use]
+    #[track_caller]
+    pub fn status(self, status: u16, verdict: impl Into<Verdict>) -> Self {
+        valid(self.try_status(status, verdict))
+    }
+
+    /// [`status`](Self::status), with an error in place of a panic.
+    pub fn try_status(self, status: u16, verdict: impl Into<Verdict>) -> Result<Self, InvalidSetting> {
+        self.try_statuses(status..=status, verdict)
+    }
+
+    /// Says what every status of a range means.
+    ///
+    /// # Panics
+    ///
+    /// If the range is empty or reaches outside 100 to 999.
+    #[must_use]
+    #[track_caller]
+    pub fn statuses(self, statuses: RangeInclusive<u16>, verdict: impl Into<Verdict>) -> Self {
+        valid(self.try_statuses(statuses, verdict))
+    }
+
+    /// [`statuses`](Self::statuses), with an error in place of a panic.
+    pub fn try_statuses(
+        mut self,
+        statuses: RangeInclusive<u16>,
+        verdict: impl Into<Verdict>,
+    ) -> Result<Self, InvalidSetting> {
+        let (first, last) = (*statuses.start(), *statuses.end());
+        ensure!(
+            100 <= first && first <= last && last <= 999,
+            "HttpClassifier: no status lies in {first}..={last}; statuses go from 100 to 999"
+        );
+        let verdict = verdict.into();
+        self.say(|said| said.overrides.push(Override { statuses, verdict }));
+        Ok(self)
+    }
+
+    /// Puts a rule in front of everything else. Where it has nothing to say, what was set before decides.
+    ///
+    /// The rule sees all of a response but the body, and runs for every response: do no more in it than look.
+    ///
+    /// ```
+    /// use tower_rampart::classify::{Class, HttpClassifier, Verdict};
+    ///
+    /// // A search that finds nothing is no failure; so say the owners of this API by a header.
+    /// let classifier = HttpClassifier::new()
+    ///     .when(|head| (head.status() == 404 && head.headers().contains_key("x-no-hits")).then(Verdict::success));
+    /// # let _ = classifier;
+    /// ```
+    #[must_use]
+    pub fn when<NewRule>(self, rule: NewRule) -> HttpClassifier<RuleOrElse<NewRule, Rule>>
+    where
+        NewRule: Fn(&ResponseHead<'_>) -> Option<Verdict>,
+    {
+        let Self { said, distrusts_refusals, rule: otherwise } = self;
+        HttpClassifier { said, distrusts_refusals, rule: RuleOrElse::new(rule, otherwise) }
+    }
+
+    /// Takes `RateLimit-Reset` and `X-RateLimit-Reset` for a hint, where the call was throttled and no other hint given.
+    /// Off by default.
+    ///
+    /// The headers never became a standard: numbers below a billion are taken for seconds from now, others for seconds
+    /// since 1970, and what would lie beyond the year 5138 (milliseconds) for junk.
+    #[must_use]
+    pub fn rate_limit_reset(mut self, obey: bool) -> Self {
+        self.say(|said| said.rate_limit_reset = obey);
+        self
+    }
+
+    /// Takes a request whose stream was refused (`REFUSED_STREAM`) for one that may have been processed.
+    ///
+    /// For servers behind a proxy that refuses streams which its backend has processed, as HAProxy does: see
+    /// [`DistrustRefusals`](super::DistrustRefusals). Applies to every error, also to one that a
+    /// [`ClassifyLayer`](crate::ClassifyLayer) further inside has judged.
+    #[must_use]
+    pub fn distrust_refusals(mut self) -> Self {
+        self.distrusts_refusals = true;
+        self
+    }
+
+    fn say(&mut self, say: impl FnOnce(&mut Said)) {
+        say(Arc::make_mut(self.said.get_or_insert_default()));
+    }
+
+    /// The verdict on a response, whatever its body is. A plain success is told apart inline: a few comparisons, and no
+    /// verdict is moved about.
+    #[inline(always)]
+    pub(super) fn classify_head(&self, head: &ResponseHead<'_>) -> Verdict
+    where
+        Rule: ResponseRule,
+    {
+        let ruled = self.rule.rule(head);
+        let is_plain = ruled.is_none() && self.said.is_none() && head.extensions().is_empty();
+        if is_plain && status::is_success(head.status()) { Verdict::success() } else { self.look_closer(head, ruled) }
+    }
+
+    fn look_closer(&self, head: &ResponseHead<'_>, ruled: Option<Verdict>) -> Verdict {
+        let Said { overrides, rate_limit_reset } = self.said.as_deref().unwrap_or(&NOTHING);
+        let status = head.status();
+        let overridden = || overrides.iter().rfind(|rule| rule.statuses.contains(&status.as_u16()));
+        let verdict = match ruled.or_else(|| overridden().map(|rule| rule.verdict)) {
+            Some(verdict) => status::with_facts_of_override(verdict, status, head.headers()),
+            None => head.annotation().unwrap_or_else(|| status::default_verdict(status, head.headers())),
+        };
+        if *rate_limit_reset { hint::apply_rate_limit(verdict, head.headers()) } else { verdict }
+    }
+
+    fn classify_error(&self, error: &(dyn Error + 'static)) -> Verdict {
+        let verdict = Verdict::of_error(error);
+        if self.distrusts_refusals { distrusted(verdict) } else { verdict }
+    }
+}
+
+impl<Rule: ResponseRule> DistrustRefusals for HttpClassifier<Rule> {
+    fn distrust_refusals(self) -> Self {
+        HttpClassifier::distrust_refusals(self)
+    }
+}
+
+impl<B, Rule: ResponseRule> Classifier<Response<B>> for HttpClassifier<Rule> {
+    #[inline(always)]
+    fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
+        match outcome {
+            Ok(response) => self.classify_head(&ResponseHead::of(response)),
+            Err(error) => self.classify_error(error),
+        }
+    }
+
+    fn annotate(&self, response: &mut Response<B>, verdict: Verdict) {
+        verdict.leave_in(response);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::classify::{Class, Health, Processed};
+
+    fn verdicts() -> impl Strategy<Value = Verdict> {
+        let class = prop::sample::select(vec![Class::Success, Class::Transient, Class::Terminal, Class::Ambiguous]);
+        let health = prop::sample::select(vec![Health::Success, Health::Failure, Health::Throttled, Health::Neutral]);
+        (class, health, any::<bool>(), prop::option::of(any::<bool>())).prop_map(
+            |(class, health, unprocessed, retry)| {
+                let verdict = Verdict::new(class).with_health(health);
+                let verdict = if unprocessed { verdict.with_processed(Processed::No) } else { verdict };
+                retry.map_or(verdict, |retry| verdict.with_should_retry(retry))
+            },
+        )
+    }
+
+    /// The response that a classifier has to judge: any status, and hints, extensions and a verdict from further inside.
+    fn responses() -> impl Strategy<Value = Response<()>> {
+        let status = prop_oneof![100..=999_u16, Just(200), Just(399), Just(400), Just(429)];
+        let header = prop::sample::select(vec![
+            ("retry-after", "7"),
+            ("retry-after-ms", "70"),
+            ("x-should-retry", "false"),
+            ("x-should-retry", "true"),
+            ("ratelimit-reset", "9"),
+            ("x-rule", "1"),
+        ]);
+        let headers = prop::collection::vec(header, 0..3);
+        (status, headers, any::<bool>(), prop::option::weighted(0.3, verdicts())).prop_map(
+            |(status, headers, extension, left)| {
+                let mut response = Response::new(());
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                for (name, value) in headers {
+                    response.headers_mut().append(name, http::HeaderValue::from_static(value));
+                }
+                if extension {
+                    response.extensions_mut().insert(7_u8);
+                }
+                if let Some(verdict) = left {
+                    verdict.leave_in(&mut response);
+                }
+                response
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_told_apart_at_once_is_what_a_closer_look_says(
+            response in responses(),
+            overrides in prop::collection::vec((100..=999_u16, 0..900_u16, verdicts()), 0..3),
+            rate_limit_reset in prop::option::of(any::<bool>()),
+            ruled in prop::option::of(verdicts()),
+        ) {
+            let mut classifier = HttpClassifier::new();
+            for (first, more, verdict) in overrides {
+                classifier = classifier.statuses(first..=(first + more).min(999), verdict);
+            }
+            if let Some(obey) = rate_limit_reset {
+                classifier = classifier.rate_limit_reset(obey);
+            }
+            let head = ResponseHead::of(&response);
+            prop_assert_eq!(classifier.classify_head(&head), classifier.look_closer(&head, None));
+            prop_assert_eq!(classifier.classify(Ok(&response)), classifier.look_closer(&head, None));
+
+            let rule = move |head: &ResponseHead<'_>| head.headers().contains_key("x-rule").then_some(ruled).flatten();
+            let said = rule(&head);
+            let classifier = classifier.when(rule);
+            prop_assert_eq!(classifier.classify_head(&head), classifier.look_closer(&head, said));
+            // Nothing but a rule, which has its say on every response.
+            let classifier = HttpClassifier::new().when(move |_: &ResponseHead<'_>| ruled);
+            prop_assert_eq!(classifier.classify_head(&head), classifier.look_closer(&head, ruled));
+        }
+    }
+}
