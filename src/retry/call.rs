@@ -4,20 +4,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::config::Shared;
-use super::origin::Origin;
-use super::policy::{TimeLeft, was_given_back};
-use super::replay::AttemptPlan;
-use super::report::History;
-use super::telemetry::trace_retry;
-use super::{
-    AttemptReport, Deadline, GiveUp, GiveUpEvent, OnRetry, Replay, Report, RetryError, RetryEvent, RetryReport,
-    TimedOut,
-};
+use super::error::{RetryError, TimedOut};
+use super::observe::{GiveUpEvent, OnRetry, Origin, RetryEvent, trace_retry};
+use super::policy::{GiveUp, TimeLeft, was_given_back};
+use super::replay::{AttemptPlan, Replay};
+use super::report::{AttemptReport, History, Report, RetryReport};
 use crate::BoxError;
 use crate::attempt::Attempt;
 use crate::classify::{Classifier, Health, Processed, Reason, Verdict};
 use crate::cut::Sent;
-use crate::deadline::after;
+use crate::deadline::{Deadline, after};
 
 /// What one call knows, and what it decides between its attempts.
 pub(super) struct Call<C, K, N> {

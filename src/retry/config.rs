@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::Budget;
-use super::policy::Policy;
-use super::telemetry::GiveUpLog;
+use super::observe::GiveUpLog;
+use super::policy::{Budget, Policy};
 
 /// What the services that were made together, and their futures, have in common.
 #[derive(Clone, Debug)]

@@ -11,10 +11,14 @@ use tower_service::Service;
 
 use super::call::{Action, AttemptOutcome, Call};
 use super::config::Shared;
-use super::{Deadline, OnRetry, Replay, Report, TimedOut};
+use super::error::TimedOut;
+use super::observe::OnRetry;
+use super::replay::Replay;
+use super::report::Report;
 use crate::BoxError;
 use crate::classify::Classifier;
 use crate::cut::{self, Sent};
+use crate::deadline::Deadline;
 
 pin_project! {
     /// The future of [`Retry`](super::Retry).

@@ -10,14 +10,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::config::{Settings, Shared, TimerCheck};
-use super::origin::PartitionLabel;
-use super::policy::Policy;
-use super::replay::Http;
-use super::telemetry::GiveUpLog;
-use super::{
-    AlwaysIdempotent, Budget, CloneBodies, CloneRequests, GiveUpEvent, GrpcIdempotency, HttpIdempotency, OnGiveUp,
-    OnRetry, Replay, ReplayBodies, Report, ResponseFuture, RetryEvent,
-};
+use super::future::ResponseFuture;
+use super::observe::{GiveUpEvent, GiveUpLog, OnGiveUp, OnRetry, PartitionLabel, RetryEvent};
+use super::policy::{AlwaysIdempotent, Budget, GrpcIdempotency, HttpIdempotency, Policy};
+use super::replay::{CloneBodies, CloneRequests, Http, Replay, ReplayBodies};
+use super::report::Report;
 use crate::BoxError;
 use crate::backoff::Backoff;
 use crate::classify::{Classifier, DistrustRefusals, GrpcClassifier, HttpClassifier};

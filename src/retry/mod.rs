@@ -70,38 +70,23 @@
 //! Waits and limits need tokio's time driver (`enable_time`). Without it a call panics before it sends anything, with
 //! tokio's message that says so; only a layer with a single attempt and no limit needs no timer.
 
-mod budget;
 mod call;
 mod config;
 mod error;
-mod event;
 mod future;
-mod give_up;
-mod grpc_timeout;
-mod idempotency;
 mod layer;
-mod origin;
+mod observe;
 mod policy;
-mod recording;
 mod replay;
-mod replay_body;
 mod report;
-#[cfg(feature = "tonic")]
-mod status;
-mod telemetry;
-mod timed_out;
 
-pub use self::budget::Budget;
-pub use self::error::RetryError;
-pub use self::event::{GiveUpEvent, OnGiveUp, OnRetry, RetryEvent};
+pub use self::error::{RetryError, TimedOut};
 pub use self::future::ResponseFuture;
-pub use self::give_up::GiveUp;
-pub use self::idempotency::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency, Idempotency};
 pub use self::layer::{Retry, RetryLayer};
-pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies};
-pub use self::replay_body::ReplayBody;
+pub use self::observe::{GiveUpEvent, OnGiveUp, OnRetry, RetryEvent};
+pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpIdempotency, Idempotency};
+pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody};
 pub use self::report::{AttemptReport, Report, RetryReport};
-pub use self::timed_out::TimedOut;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter};
 pub use crate::deadline::{AttemptDeadline, Deadline};

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::Response;
 
-use super::GiveUp;
+use super::policy::GiveUp;
 use crate::classify::{Processed, Reason, Verdict};
 
 /// What was done for a call, left in the extensions of its response if another attempt was made or wanted.

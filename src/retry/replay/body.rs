@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::recording::Reader;
+use super::buffer::Reader;
 use crate::BoxError;
 use crate::classify::RequestBodyFailed;
 

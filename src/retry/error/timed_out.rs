@@ -7,7 +7,7 @@ use crate::cut::Sent;
 
 /// An attempt that a time limit of the retry layer cut short, or that was never made because of one.
 ///
-/// Found in the chain under a [`RetryError`](super::RetryError). The classifiers know what it means.
+/// Found in the chain under a [`RetryError`](crate::retry::RetryError). The classifiers know what it means.
 #[derive(Debug)]
 pub struct TimedOut {
     // None is the deadline, which is a moment and has no length.
@@ -24,17 +24,17 @@ const NEVER_BEGUN: Verdict = CUT_UNSENT.with_health(Health::Neutral);
 
 impl TimedOut {
     /// An attempt took too long.
-    pub(super) fn attempt(limit: Duration, sent: Sent) -> Self {
+    pub(in crate::retry) fn attempt(limit: Duration, sent: Sent) -> Self {
         Self::new(Some(limit), verdict_of_cut(sent))
     }
 
     /// The deadline came while an attempt was in flight.
-    pub(super) fn deadline(sent: Sent) -> Self {
+    pub(in crate::retry) fn deadline(sent: Sent) -> Self {
         Self::new(None, verdict_of_cut(sent))
     }
 
     /// The deadline came while nothing was in flight, after attempts that ended in this verdict, or before the first.
-    pub(super) fn before_attempt(last: Option<Verdict>) -> Self {
+    pub(in crate::retry) fn before_attempt(last: Option<Verdict>) -> Self {
         Self::new(None, last.unwrap_or(NEVER_BEGUN))
     }
 

@@ -11,9 +11,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::GiveUp;
 use crate::BoxError;
 use crate::classify::RequestBodyFailed;
+use crate::retry::policy::GiveUp;
 
 /// The body of a request and a copy of what was read from it so far, shared by the attempts that read it in turn.
 ///

@@ -22,15 +22,15 @@ enum HostText {
 
 /// Names the partition of a request.
 #[derive(Clone)]
-pub(super) struct PartitionLabel(Arc<Labeler>);
+pub(in crate::retry) struct PartitionLabel(Arc<Labeler>);
 
 type Labeler = dyn Fn(&Parts) -> Option<String> + Send + Sync;
 
 impl Origin {
     /// Of a request that tells nothing.
-    pub(super) const NONE: &Self = &Self { method: None, host: None, partition: None };
+    pub(in crate::retry) const NONE: &Self = &Self { method: None, host: None, partition: None };
 
-    pub(super) fn of(head: &Parts, label: Option<&PartitionLabel>) -> Self {
+    pub(in crate::retry) fn of(head: &Parts, label: Option<&PartitionLabel>) -> Self {
         let host = match head.uri.authority() {
             Some(authority) => Some(HostText::Authority(authority.clone())),
             None => head.headers.get(HOST).cloned().map(HostText::Header),
@@ -39,11 +39,11 @@ impl Origin {
         Self { method: Some(head.method.clone()), host, partition }
     }
 
-    pub(super) const fn method(&self) -> Option<&Method> {
+    pub(in crate::retry) const fn method(&self) -> Option<&Method> {
         self.method.as_ref()
     }
 
-    pub(super) fn host(&self) -> Option<&str> {
+    pub(in crate::retry) fn host(&self) -> Option<&str> {
         let text = match self.host.as_ref()? {
             HostText::Authority(authority) => authority.as_str(),
             HostText::Header(value) => value.to_str().ok()?,
@@ -52,13 +52,13 @@ impl Origin {
         text.rsplit('@').next()
     }
 
-    pub(super) fn partition(&self) -> Option<&str> {
+    pub(in crate::retry) fn partition(&self) -> Option<&str> {
         self.partition.as_deref()
     }
 }
 
 impl PartitionLabel {
-    pub(super) fn new(label: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
+    pub(in crate::retry) fn new(label: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(label))
     }
 }

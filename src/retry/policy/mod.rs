@@ -1,27 +1,34 @@
+mod budget;
+mod give_up;
+mod idempotency;
+
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-use super::GiveUp;
 use crate::backoff::Backoff;
 use crate::classify::{Class, Reason, Verdict};
 
+pub use self::budget::Budget;
+pub use self::give_up::GiveUp;
+pub use self::idempotency::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency, Idempotency};
+
 /// The part of the settings that decides on a retry. No clock, no state: what is known goes in, the decision comes out.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Policy {
-    pub(super) backoff: Backoff,
-    pub(super) max_retry_after: Duration,
-    pub(super) retry_circuit_open: bool,
+pub(in crate::retry) struct Policy {
+    pub(in crate::retry) backoff: Backoff,
+    pub(in crate::retry) max_retry_after: Duration,
+    pub(in crate::retry) retry_circuit_open: bool,
 }
 
 /// How much time a call has left, and how much of it another attempt needs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TimeLeft {
+pub(in crate::retry) struct TimeLeft {
     /// Until the deadline.
-    pub(super) remaining: Duration,
+    pub(in crate::retry) remaining: Duration,
     /// What the last answer took. Giving an answer up for an attempt that has less time than that would most likely lose
     /// both.
-    pub(super) needed: Duration,
+    pub(in crate::retry) needed: Duration,
 }
 
 /// A timer can ring a millisecond late, and an attempt that begins at the deadline is none.
@@ -33,7 +40,7 @@ impl Policy {
     /// # Errors
     ///
     /// Why it could not.
-    pub(super) fn wants(&self, verdict: &Verdict) -> Result<(), GiveUp> {
+    pub(in crate::retry) fn wants(&self, verdict: &Verdict) -> Result<(), GiveUp> {
         let wanted = match (verdict.should_retry(), verdict.reason() == Reason::CIRCUIT_OPEN) {
             (Some(wanted), _) => wanted,
             (None, true) if !self.retry_circuit_open => return Err(GiveUp::CircuitOpen),
@@ -51,7 +58,7 @@ impl Policy {
     /// # Errors
     ///
     /// If the wait does not fit.
-    pub(super) fn wait(
+    pub(in crate::retry) fn wait(
         &self,
         verdict: &Verdict,
         retry: u32,
@@ -97,7 +104,7 @@ impl TimeLeft {
 
 /// Whether an established connection gave the request back instead of answering it (gRPC proposal A6, "transparent
 /// retries"). A connection that could not be made is no such thing: that is news about the server.
-pub(super) fn was_given_back(verdict: &Verdict) -> bool {
+pub(in crate::retry) fn was_given_back(verdict: &Verdict) -> bool {
     [Reason::REFUSED_STREAM, Reason::GOAWAY, Reason::CANCELED, Reason::DISPATCH_GONE].contains(&verdict.reason())
 }
 

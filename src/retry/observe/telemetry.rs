@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
-use super::{GiveUp, GiveUpEvent, RetryEvent};
+use super::{GiveUpEvent, RetryEvent};
+use crate::retry::policy::GiveUp;
 
 const TARGET: &str = "tower_rampart::retry";
 
@@ -13,7 +14,7 @@ const TARGET: &str = "tower_rampart::retry";
 /// The first give-up of a kind is logged at once. Those of the following second are counted, and the next line after it
 /// gives their number.
 #[derive(Debug)]
-pub(super) struct GiveUpLog {
+pub(in crate::retry) struct GiveUpLog {
     start: Instant,
     kinds: [Kind; GiveUp::ALL.len()],
 }
@@ -29,11 +30,11 @@ struct Kind {
 const LINE_EVERY_MILLIS: u64 = 1_000;
 
 impl GiveUpLog {
-    pub(super) fn new() -> Self {
+    pub(in crate::retry) fn new() -> Self {
         Self { start: Instant::now(), kinds: Default::default() }
     }
 
-    pub(super) fn log(&self, name: &str, event: &GiveUpEvent<'_>) {
+    pub(in crate::retry) fn log(&self, name: &str, event: &GiveUpEvent<'_>) {
         let kind = &self.kinds[event.kind as usize];
         // Counted before the line is claimed, so that none is lost between two lines.
         kind.unlogged.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +60,7 @@ impl Kind {
     }
 }
 
-pub(super) fn trace_retry(name: &str, event: &RetryEvent<'_>) {
+pub(in crate::retry) fn trace_retry(name: &str, event: &RetryEvent<'_>) {
     let RetryEvent { attempt, wait, is_resend: _, verdict, origin } = event;
     tracing::debug!(
         target: TARGET,

@@ -1,12 +1,19 @@
+#[cfg(feature = "tonic")]
+mod status;
+mod timed_out;
+
 use std::error::Error;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 #[cfg(feature = "tonic")]
-use super::status::WithStatus;
-use super::{GiveUp, RetryReport};
+use self::status::WithStatus;
+use super::policy::GiveUp;
+use super::report::{History, RetryReport};
 use crate::BoxError;
 use crate::classify::{self, Processed, Verdict};
+
+pub use self::timed_out::TimedOut;
 
 /// A call that ended in an error, with what was done about it.
 ///
@@ -59,17 +66,13 @@ impl RetryError {
     pub fn new(kind: GiveUp, attempts: u32, source: impl Into<BoxError>) -> Self {
         let source = source.into();
         let verdict = Verdict::of_error(&*source);
-        let report = RetryReport {
-            attempts,
-            gave_up: Some(kind),
-            processed: verdict.processed(),
-            history: super::report::History::default(),
-        };
+        let report =
+            RetryReport { attempts, gave_up: Some(kind), processed: verdict.processed(), history: History::default() };
         Self::with_report(kind, report, verdict, source)
     }
 
     /// The processing that the report tells of is that of all attempts: it outweighs the verdict on the last one.
-    pub(super) fn with_report(kind: GiveUp, report: RetryReport, verdict: Verdict, source: BoxError) -> Self {
+    pub(in crate::retry) fn with_report(kind: GiveUp, report: RetryReport, verdict: Verdict, source: BoxError) -> Self {
         let verdict = match verdict.processed() {
             Processed::No => verdict.with_processed(report.processed),
             Processed::Yes | Processed::Maybe => verdict,
@@ -80,7 +83,7 @@ impl RetryError {
     /// The same with a status in its source chain that a generated gRPC client returns, unless there is one already.
     /// `is_late` is whether the deadline has passed, whatever the last attempt failed of.
     #[cfg(feature = "tonic")]
-    pub(super) fn with_status(self, is_late: bool) -> Self {
+    pub(in crate::retry) fn with_status(self, is_late: bool) -> Self {
         use crate::classify::{Class, Reason};
 
         // As tonic looks for one: by the sources alone.
@@ -192,7 +195,6 @@ impl RefUnwindSafe for RetryError {}
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::History;
     use super::*;
 
     fn error(processed: Processed) -> RetryError {

@@ -117,14 +117,14 @@ impl Budget {
     }
 
     /// A call begins.
-    pub(super) fn deposit(&self) {
+    pub(in crate::retry) fn deposit(&self) {
         if let Some(bucket) = &self.bucket {
             bucket.deposit();
         }
     }
 
     /// A call wants to be retried: whether it may.
-    pub(super) fn withdraw(&self) -> bool {
+    pub(in crate::retry) fn withdraw(&self) -> bool {
         self.bucket.as_ref().is_none_or(|bucket| bucket.withdraw())
     }
 

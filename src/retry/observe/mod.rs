@@ -1,29 +1,34 @@
+mod origin;
+mod telemetry;
+
 use std::fmt;
 use std::time::Duration;
 
 use http::Method;
 
-use super::GiveUp;
-use super::origin::Origin;
+use super::policy::GiveUp;
 use crate::classify::Verdict;
+
+pub(in crate::retry) use self::origin::{Origin, PartitionLabel};
+pub(in crate::retry) use self::telemetry::{GiveUpLog, trace_retry};
 
 /// A retry that the layer is about to wait for. See [`RetryLayer::on_retry`](crate::RetryLayer::on_retry).
 #[derive(Clone, Copy, Debug)]
 pub struct RetryEvent<'a> {
-    pub(super) attempt: u32,
-    pub(super) wait: Duration,
-    pub(super) is_resend: bool,
-    pub(super) verdict: Verdict,
-    pub(super) origin: &'a Origin,
+    pub(in crate::retry) attempt: u32,
+    pub(in crate::retry) wait: Duration,
+    pub(in crate::retry) is_resend: bool,
+    pub(in crate::retry) verdict: Verdict,
+    pub(in crate::retry) origin: &'a Origin,
 }
 
 /// A retry that was wanted and not made. See [`RetryLayer::on_give_up`](crate::RetryLayer::on_give_up).
 #[derive(Clone, Copy, Debug)]
 pub struct GiveUpEvent<'a> {
-    pub(super) kind: GiveUp,
-    pub(super) attempts: u32,
-    pub(super) verdict: Verdict,
-    pub(super) origin: &'a Origin,
+    pub(in crate::retry) kind: GiveUp,
+    pub(in crate::retry) attempts: u32,
+    pub(in crate::retry) verdict: Verdict,
+    pub(in crate::retry) origin: &'a Origin,
 }
 
 impl RetryEvent<'_> {
@@ -142,7 +147,7 @@ impl<First: OnRetry, Second: OnRetry> OnRetry for (First, Second) {
 
 /// A closure that observes give-ups alone: see [`RetryLayer::on_give_up`](crate::RetryLayer::on_give_up).
 #[derive(Clone, Copy)]
-pub struct OnGiveUp<F>(pub(super) F);
+pub struct OnGiveUp<F>(pub(in crate::retry) F);
 
 impl<F> OnRetry for OnGiveUp<F>
 where

@@ -1,3 +1,7 @@
+mod body;
+mod buffer;
+mod grpc_timeout;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,14 +11,15 @@ use http::{Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::origin::{Origin, PartitionLabel};
-use super::recording::Recording;
-use super::{
-    AlwaysIdempotent, AttemptDeadline, Deadline, GiveUp, HttpIdempotency, Idempotency, ReplayBody, Report, RetryReport,
-    grpc_timeout,
-};
+use self::buffer::Recording;
+use super::observe::{Origin, PartitionLabel};
+use super::policy::{AlwaysIdempotent, GiveUp, HttpIdempotency, Idempotency};
+use super::report::{Report, RetryReport};
 use crate::attempt::Attempt;
 use crate::classify::{Health, Processed, Reason, Verdict};
+use crate::deadline::{AttemptDeadline, Deadline};
+
+pub use self::body::ReplayBody;
 
 /// How a request is kept for its attempts: chosen by the constructor of the layer.
 ///
@@ -63,13 +68,13 @@ pub trait Replay<Req>: sealed::Sealed {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptPlan {
-    pub(super) attempt: Attempt,
+    pub(in crate::retry) attempt: Attempt,
     /// Whether another may follow.
-    pub(super) more: bool,
+    pub(in crate::retry) more: bool,
     /// When the deadline of the call cuts it.
-    pub(super) deadline: Option<Deadline>,
+    pub(in crate::retry) deadline: Option<Deadline>,
     /// When the attempt timeout cuts it, or that of a layer further outside.
-    pub(super) ends: Option<Instant>,
+    pub(in crate::retry) ends: Option<Instant>,
 }
 
 /// Keeps an HTTP request by its head and by a copy of its body that is made while the body is sent.
@@ -77,29 +82,29 @@ pub struct AttemptPlan {
 /// The inner service sees a `Request<ReplayBody<B>>`; see [`ReplayBody`]. The default of the layer.
 #[derive(Clone, Debug)]
 pub struct ReplayBodies<I = HttpIdempotency> {
-    pub(super) max_bytes: usize,
-    pub(super) http: Http<I>,
+    pub(in crate::retry) max_bytes: usize,
+    pub(in crate::retry) http: Http<I>,
 }
 
 /// Keeps an HTTP request by cloning it, body included: see
 /// [`RetryLayer::clone_bodies`](crate::RetryLayer::clone_bodies).
 #[derive(Clone, Debug)]
 pub struct CloneBodies<I = HttpIdempotency> {
-    pub(super) http: Http<I>,
+    pub(in crate::retry) http: Http<I>,
 }
 
 /// What the layer knows of HTTP, however bodies are kept.
 #[derive(Clone, Debug)]
-pub(super) struct Http<I> {
-    pub(super) idempotency: I,
-    pub(super) is_grpc: bool,
-    pub(super) partition_label: Option<PartitionLabel>,
+pub(in crate::retry) struct Http<I> {
+    pub(in crate::retry) idempotency: I,
+    pub(in crate::retry) is_grpc: bool,
+    pub(in crate::retry) partition_label: Option<PartitionLabel>,
 }
 
 /// Keeps a request by cloning it.
 #[derive(Clone, Debug)]
 pub struct CloneRequests<I = AlwaysIdempotent> {
-    pub(super) idempotency: I,
+    pub(in crate::retry) idempotency: I,
 }
 
 /// An HTTP request that is yet to be sent, or may be sent again.
@@ -146,11 +151,11 @@ enum CloneState<B> {
 }
 
 impl<I> Http<I> {
-    pub(super) const fn new(idempotency: I, is_grpc: bool) -> Self {
+    pub(in crate::retry) const fn new(idempotency: I, is_grpc: bool) -> Self {
         Self { idempotency, is_grpc, partition_label: None }
     }
 
-    pub(super) fn idempotency<P>(self, idempotency: P) -> Http<P> {
+    pub(in crate::retry) fn idempotency<P>(self, idempotency: P) -> Http<P> {
         let Self { idempotency: _, is_grpc, partition_label } = self;
         Http { idempotency, is_grpc, partition_label }
     }
@@ -200,7 +205,7 @@ impl<I> Http<I> {
 }
 
 impl<I> ReplayBodies<I> {
-    pub(super) const fn new(http: Http<I>) -> Self {
+    pub(in crate::retry) const fn new(http: Http<I>) -> Self {
         Self { max_bytes: 64 * 1024, http }
     }
 }

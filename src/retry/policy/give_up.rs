@@ -29,7 +29,7 @@ pub enum GiveUp {
 
 impl GiveUp {
     /// Every reason there is, in the order in which they are declared.
-    pub(super) const ALL: [Self; 10] = [
+    pub(in crate::retry) const ALL: [Self; 10] = [
         Self::Exhausted,
         Self::Deadline,
         Self::Budget,
@@ -60,7 +60,7 @@ impl GiveUp {
     }
 
     /// Whether another attempt was wanted and something else forbade it. That is news; what is not worth a retry is not.
-    pub(super) const fn forbids_a_wanted_retry(self) -> bool {
+    pub(in crate::retry) const fn forbids_a_wanted_retry(self) -> bool {
         match self {
             Self::NotRetryable | Self::BodyFailed | Self::CircuitOpen => false,
             Self::Exhausted
@@ -73,7 +73,7 @@ impl GiveUp {
         }
     }
 
-    pub(super) const fn explained(self) -> &'static str {
+    pub(in crate::retry) const fn explained(self) -> &'static str {
         match self {
             Self::Exhausted => "no attempts left",
             Self::Deadline => "the deadline leaves no time",
