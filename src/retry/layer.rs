@@ -1,23 +1,17 @@
-use std::fmt;
-use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::request::Parts;
 use tower_layer::Layer;
-use tower_service::Service;
 
 use super::config::{Settings, Shared, TimerCheck};
-use super::future::ResponseFuture;
-use super::observe::{GiveUpEvent, GiveUpLog, OnGiveUp, OnRetry, PartitionLabel, RetryEvent};
+use super::observe::{GiveUpEvent, GiveUpLog, OnGiveUp, PartitionLabel, RetryEvent};
 use super::policy::{AlwaysIdempotent, Budget, GrpcIdempotency, HttpIdempotency, Policy};
-use super::replay::{CloneBodies, CloneRequests, Http, Replay, ReplayBodies};
-use super::report::Report;
-use crate::BoxError;
+use super::replay::{CloneBodies, CloneRequests, Http, ReplayBodies};
+use super::service::Retry;
 use crate::backoff::Backoff;
-use crate::classify::{Classifier, DistrustRefusals, GrpcClassifier, HttpClassifier};
+use crate::classify::{DistrustRefusals, GrpcClassifier, HttpClassifier};
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 
 /// Tries a failed call again, where that can help and does no harm.
@@ -68,12 +62,6 @@ use crate::invalid_setting::{InvalidSetting, ensure, valid};
 #[derive(Clone, Debug)]
 pub struct RetryLayer<C = HttpClassifier, K = ReplayBodies, N = ()> {
     shared: Shared<C, K, N>,
-}
-
-/// The service that [`RetryLayer`] makes.
-pub struct Retry<S, C = HttpClassifier, K = ReplayBodies, N = ()> {
-    inner: S,
-    shared: Arc<Shared<C, K, N>>,
 }
 
 impl RetryLayer {
@@ -466,45 +454,6 @@ where
     type Service = Retry<S, C, K, N>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Retry { inner, shared: Arc::new(self.shared.clone()) }
-    }
-}
-
-impl<S, Req, C, K, N> Service<Req> for Retry<S, C, K, N>
-where
-    S: Service<K::Request> + Clone,
-    S::Error: Into<BoxError>,
-    C: Classifier<S::Response>,
-    K: Replay<Req> + Report<S::Response>,
-    N: OnRetry,
-{
-    type Response = S::Response;
-    type Error = BoxError;
-    type Future = ResponseFuture<S, Req, C, K, N>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    /// Makes the future of a call, which sends nothing before its first poll.
-    fn call(&mut self, request: Req) -> Self::Future {
-        // The instance that was polled ready goes with the call; a clone of it need not be ready.
-        let clone = self.inner.clone();
-        let service = mem::replace(&mut self.inner, clone);
-        ResponseFuture::new(service, Arc::clone(&self.shared), request)
-    }
-}
-
-// By hand, because sharing asks nothing of what is shared.
-impl<S: Clone, C, K, N> Clone for Retry<S, C, K, N> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
-    }
-}
-
-impl<S: fmt::Debug, C, K, N> fmt::Debug for Retry<S, C, K, N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { inner, shared } = self;
-        f.debug_struct("Retry").field("inner", inner).field("settings", &shared.settings).finish_non_exhaustive()
+        Retry::new(inner, Arc::new(self.shared.clone()))
     }
 }

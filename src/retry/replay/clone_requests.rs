@@ -1,0 +1,74 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::sealed::Sealed;
+use super::{AttemptPlan, Replay, taken};
+use crate::classify::Verdict;
+use crate::deadline::Deadline;
+use crate::retry::observe::Origin;
+use crate::retry::policy::{AlwaysIdempotent, GiveUp, Idempotency};
+use crate::retry::report::{Report, RetryReport};
+
+/// Keeps a request by cloning it.
+#[derive(Clone, Debug)]
+pub struct CloneRequests<I = AlwaysIdempotent> {
+    pub(in crate::retry) idempotency: I,
+}
+
+impl<I> Sealed for CloneRequests<I> {}
+
+impl<Req, I> Replay<Req> for CloneRequests<I>
+where
+    Req: Clone,
+    I: Idempotency<Req>,
+{
+    type Request = Req;
+    type Kept = Req;
+
+    fn deadline(&self, _: &Req, of_layer: Option<Duration>) -> Option<Deadline> {
+        of_layer.map(Deadline::within)
+    }
+
+    fn outer_attempt_ends(&self, _: &Req) -> Option<Instant> {
+        None
+    }
+
+    #[inline]
+    fn keep(&self, request: Req, _: bool, _: Option<Deadline>) -> Req {
+        request
+    }
+
+    #[inline]
+    fn request(&self, kept: &mut Option<Req>, plan: AttemptPlan) -> Req {
+        match kept {
+            Some(request) if plan.more => request.clone(),
+            _ => taken(kept),
+        }
+    }
+
+    fn is_idempotent(&self, kept: &Req) -> bool {
+        self.idempotency.is_idempotent(kept)
+    }
+
+    fn has_failed(&self, _: &Req, _: &Verdict) -> bool {
+        false
+    }
+
+    fn rewind(&self, _: &Req, _: bool) -> Result<(), GiveUp> {
+        Ok(())
+    }
+
+    fn origin(&self, _: &Req) -> Origin {
+        Origin::default()
+    }
+
+    fn is_grpc(&self) -> bool {
+        false
+    }
+}
+
+/// A response of any kind has no place for a report.
+impl<Res, I> Report<Res> for CloneRequests<I> {
+    fn leave(&self, _: RetryReport, _: &mut Res) {}
+}
