@@ -9,11 +9,11 @@ use super::policy::{Budget, Policy};
 
 /// What the services that were made together, and their futures, have in common.
 #[derive(Clone, Debug)]
-pub(super) struct Shared<C, K, N> {
-    pub(super) settings: Settings,
-    pub(super) classifier: C,
-    pub(super) replay: K,
-    pub(super) on_retry: N,
+pub(super) struct SharedConfig<Classifier, Replay, OnRetry> {
+    pub(super) config: Config,
+    pub(super) classifier: Classifier,
+    pub(super) replay: Replay,
+    pub(super) on_retry: OnRetry,
     /// One for all clones of the same name, so that a storm is one storm.
     pub(super) give_ups: Arc<GiveUpLog>,
     pub(super) timer_check: TimerCheck,
@@ -31,7 +31,7 @@ thread_local! {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
+pub(super) struct Config {
     pub(super) name: Arc<str>,
     pub(super) max_attempts: NonZeroU32,
     pub(super) attempt_timeout: Option<Duration>,

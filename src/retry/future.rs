@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
 use super::call::{Action, AttemptOutcome, Call};
-use super::config::Shared;
+use super::config::SharedConfig;
 use super::error::TimedOut;
 use super::observe::OnRetry;
 use super::replay::Replay;
@@ -31,29 +31,29 @@ pin_project! {
     // The bounds are here because the parts of a call are what the two traits say they are.
     #[project = Projection]
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, Req, C, K, N>
+    pub struct ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
     where
-        S: Service<K::Request>,
-        K: Replay<Req>,
+        S: Service<ReplayT::Request>,
+        ReplayT: Replay<Req>,
     {
         #[pin]
         state: State<S::Future>,
         // What the attempts are made of, until the call has ended. Not in the states, because it is large: it stays in its
         // place from one to the next.
-        kept: Option<K::Kept>,
+        kept: Option<ReplayT::Kept>,
         #[pin]
         timer: Timer,
         // Until the call has ended: a service that is ready may hold a permit that others wait for.
         service: Option<S>,
-        call: Call<C, K, N>,
+        call: Call<ClassifierT, ReplayT, OnRetryT>,
         // Whether this call is all there is to the attempt of another retry layer outside.
         is_attempt: bool,
     }
 
-    impl<S, Req, C, K, N> PinnedDrop for ResponseFuture<S, Req, C, K, N>
+    impl<S, Req, ClassifierT, ReplayT, OnRetryT> PinnedDrop for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
     where
-        S: Service<K::Request>,
-        K: Replay<Req>,
+        S: Service<ReplayT::Request>,
+        ReplayT: Replay<Req>,
     {
         fn drop(this: Pin<&mut Self>) {
             if cut::is_cutting() {
@@ -86,17 +86,17 @@ pin_project! {
     }
 }
 
-impl<S, Req, C, K, N> ResponseFuture<S, Req, C, K, N>
+impl<S, Req, ClassifierT, ReplayT, OnRetryT> ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
 where
-    S: Service<K::Request>,
-    K: Replay<Req>,
+    S: Service<ReplayT::Request>,
+    ReplayT: Replay<Req>,
 {
     /// Of a service that is ready. It is called when this is first polled: the request then stays in its place, and what
     /// is dropped before was never sent.
     #[inline]
-    pub(super) fn new(service: S, shared: Arc<Shared<C, K, N>>, request: Req) -> Self {
-        let deadline = shared.replay.deadline(&request, shared.settings.deadline);
-        let outer_ends = shared.settings.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
+    pub(super) fn new(service: S, shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT>>, request: Req) -> Self {
+        let deadline = shared.replay.deadline(&request, shared.config.deadline);
+        let outer_ends = shared.config.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
         let call = Call::new(shared, deadline, outer_ends);
         let kept = call.shared.replay.keep(request, call.has_more(), deadline);
         Self {
@@ -110,13 +110,13 @@ where
     }
 }
 
-impl<S, Req, C, K, N> Future for ResponseFuture<S, Req, C, K, N>
+impl<S, Req, ClassifierT, ReplayT, OnRetryT> Future for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
 where
-    S: Service<K::Request>,
+    S: Service<ReplayT::Request>,
     S::Error: Into<BoxError>,
-    C: Classifier<S::Response>,
-    K: Replay<Req> + Report<S::Response>,
-    N: OnRetry,
+    ClassifierT: Classifier<S::Response>,
+    ReplayT: Replay<Req> + Report<S::Response>,
+    OnRetryT: OnRetry,
 {
     type Output = Result<S::Response, BoxError>;
 
@@ -224,10 +224,10 @@ enum Limit {
     Deadline,
 }
 
-impl<S, Req, C, K, N> Projection<'_, S, Req, C, K, N>
+impl<S, Req, ClassifierT, ReplayT, OnRetryT> Projection<'_, S, Req, ClassifierT, ReplayT, OnRetryT>
 where
-    S: Service<K::Request>,
-    K: Replay<Req>,
+    S: Service<ReplayT::Request>,
+    ReplayT: Replay<Req>,
 {
     /// Tells a retry layer further outside, which is cutting this call, whether the request was ever sent. While an attempt
     /// is in flight the layers inside know better, but not of the attempts before.
@@ -248,11 +248,15 @@ fn ready_service<S>(service: &mut Option<S>) -> &mut S {
 }
 
 /// The attempt is not ready: whether a time limit has come.
-fn poll_limits<C, K, N>(timer: Pin<&mut Timer>, call: &Call<C, K, N>, cx: &mut Context<'_>) -> Poll<Limit> {
+fn poll_limits<ClassifierT, ReplayT, OnRetryT>(
+    timer: Pin<&mut Timer>,
+    call: &Call<ClassifierT, ReplayT, OnRetryT>,
+    cx: &mut Context<'_>,
+) -> Poll<Limit> {
     let attempt_ends = call.attempt_ends();
     let deadline = call.deadline.map(Deadline::instant);
     let moment = || attempt_ends.into_iter().chain(deadline).min();
-    timer.poll_until(moment, cx).map(|moment| match call.shared.settings.attempt_timeout {
+    timer.poll_until(moment, cx).map(|moment| match call.shared.config.attempt_timeout {
         Some(limit) if deadline.is_none_or(|deadline| moment < deadline) => Limit::Attempt(limit),
         _ => Limit::Deadline,
     })
@@ -299,10 +303,10 @@ impl Timer {
     }
 }
 
-impl<S, Req, C, K, N> fmt::Debug for ResponseFuture<S, Req, C, K, N>
+impl<S, Req, ClassifierT, ReplayT, OnRetryT> fmt::Debug for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
 where
-    S: Service<K::Request>,
-    K: Replay<Req>,
+    S: Service<ReplayT::Request>,
+    ReplayT: Replay<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").field("attempt", &self.call.attempt).finish_non_exhaustive()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::request::Parts;
 use tower_layer::Layer;
 
-use super::config::{Settings, Shared, TimerCheck};
+use super::config::{Config, SharedConfig, TimerCheck};
 use super::observe::{GiveUpEvent, GiveUpLog, OnGiveUp, PartitionLabel, RetryEvent};
 use super::policy::{AlwaysIdempotent, Budget, GrpcIdempotency, HttpIdempotency, Policy};
 use super::replay::{CloneBodies, CloneRequests, Http, ReplayBodies};
@@ -60,8 +60,8 @@ use crate::invalid_setting::{InvalidSetting, ensure, valid};
 /// # let _ = service;
 /// ```
 #[derive(Clone, Debug)]
-pub struct RetryLayer<C = HttpClassifier, K = ReplayBodies, N = ()> {
-    shared: Shared<C, K, N>,
+pub struct RetryLayer<Classifier = HttpClassifier, Replay = ReplayBodies, OnRetry = ()> {
+    shared: SharedConfig<Classifier, Replay, OnRetry>,
 }
 
 impl RetryLayer {
@@ -104,7 +104,7 @@ impl RetryLayer<GrpcClassifier, ReplayBodies<GrpcIdempotency>> {
     }
 }
 
-impl<C> RetryLayer<C, CloneRequests> {
+impl<Classifier> RetryLayer<Classifier, CloneRequests> {
     /// Retries requests of any kind that are `Clone`, with outcomes judged by a classifier of your own.
     ///
     /// **Every request counts as idempotent**: whatever the classifier calls transient is sent again. Have it say
@@ -122,14 +122,14 @@ impl<C> RetryLayer<C, CloneRequests> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn new(classifier: C) -> Self {
+    pub fn new(classifier: Classifier) -> Self {
         Self::with(classifier, CloneRequests { idempotency: AlwaysIdempotent })
     }
 }
 
-impl<C, K> RetryLayer<C, K> {
-    fn with(classifier: C, replay: K) -> Self {
-        let settings = Settings {
+impl<Classifier, Replay> RetryLayer<Classifier, Replay> {
+    fn with(classifier: Classifier, replay: Replay) -> Self {
+        let config = Config {
             name: "default".into(),
             max_attempts: NonZeroU32::MIN.saturating_add(2),
             attempt_timeout: None,
@@ -141,8 +141,8 @@ impl<C, K> RetryLayer<C, K> {
                 retry_circuit_open: false,
             },
         };
-        let shared = Shared {
-            settings,
+        let shared = SharedConfig {
+            config,
             classifier,
             replay,
             on_retry: (),
@@ -153,7 +153,7 @@ impl<C, K> RetryLayer<C, K> {
     }
 }
 
-impl<C, K, N> RetryLayer<C, K, N> {
+impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     /// Sets the name reported in telemetry; `"default"` if not set.
     ///
     /// # Panics
@@ -168,7 +168,7 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// [`name`](Self::name), with an error in place of a panic.
     pub fn try_name(mut self, name: &str) -> Result<Self, InvalidSetting> {
         ensure!(!name.is_empty(), "RetryLayer: the name must not be empty");
-        self.shared.settings.name = name.into();
+        self.shared.config.name = name.into();
         // Layers of different names are logged and counted apart.
         self.shared.give_ups = Arc::new(GiveUpLog::new());
         Ok(self)
@@ -192,7 +192,7 @@ impl<C, K, N> RetryLayer<C, K, N> {
             let message = "RetryLayer: max_attempts includes the first try and must be at least 1, but is 0";
             return Err(InvalidSetting::new(message.to_owned()));
         };
-        self.shared.settings.max_attempts = attempts;
+        self.shared.config.max_attempts = attempts;
         Ok(self)
     }
 
@@ -203,7 +203,7 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// hint or of the ceiling, whichever is less.
     #[must_use]
     pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
-        self.shared.settings.policy.backoff = backoff.into();
+        self.shared.config.policy.backoff = backoff.into();
         self
     }
 
@@ -227,7 +227,7 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// [`attempt_timeout`](Self::attempt_timeout), with an error in place of a panic.
     pub fn try_attempt_timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
         ensure!(!timeout.is_zero(), "RetryLayer: attempt_timeout must not be zero");
-        self.shared.settings.attempt_timeout = Some(timeout);
+        self.shared.config.attempt_timeout = Some(timeout);
         Ok(self)
     }
 
@@ -246,14 +246,14 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// [`deadline`](Self::deadline), with an error in place of a panic.
     pub fn try_deadline(mut self, time: Duration) -> Result<Self, InvalidSetting> {
         ensure!(!time.is_zero(), "RetryLayer: deadline must not be zero");
-        self.shared.settings.deadline = Some(time);
+        self.shared.config.deadline = Some(time);
         Ok(self)
     }
 
     /// How many retries there may be for so many calls. Shared by all clones of the layer and of the budget.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
-        self.shared.settings.budget = budget;
+        self.shared.config.budget = budget;
         self
     }
 
@@ -267,7 +267,7 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// to come back earlier than asked would help nobody.
     #[must_use]
     pub fn max_retry_after(mut self, wait: Duration) -> Self {
-        self.shared.settings.policy.max_retry_after = wait;
+        self.shared.config.policy.max_retry_after = wait;
         self
     }
 
@@ -275,15 +275,15 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// the caller has something better to do than to wait.
     #[must_use]
     pub fn retry_circuit_open(mut self, retry: bool) -> Self {
-        self.shared.settings.policy.retry_circuit_open = retry;
+        self.shared.config.policy.retry_circuit_open = retry;
         self
     }
 
     /// Judges outcomes by another classifier.
     #[must_use]
-    pub fn classifier<D>(self, classifier: D) -> RetryLayer<D, K, N> {
-        let Shared { settings, classifier: _, replay, on_retry, give_ups, timer_check } = self.shared;
-        RetryLayer { shared: Shared { settings, classifier, replay, on_retry, give_ups, timer_check } }
+    pub fn classifier<NewClassifier>(self, classifier: NewClassifier) -> RetryLayer<NewClassifier, Replay, OnRetry> {
+        let SharedConfig { config, classifier: _, replay, on_retry, give_ups, timer_check } = self.shared;
+        RetryLayer { shared: SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } }
     }
 
     /// Takes a request whose stream was refused for one that may have been processed: only idempotent requests are then sent
@@ -298,21 +298,24 @@ impl<C, K, N> RetryLayer<C, K, N> {
     #[must_use]
     pub fn distrust_refusals(mut self) -> Self
     where
-        C: DistrustRefusals,
+        Classifier: DistrustRefusals,
     {
         self.shared.classifier = self.shared.classifier.distrust_refusals();
         self
     }
 
-    fn map_replay<L>(self, map: impl FnOnce(K) -> L) -> RetryLayer<C, L, N> {
-        let Shared { settings, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
-        RetryLayer { shared: Shared { settings, classifier, replay: map(replay), on_retry, give_ups, timer_check } }
+    fn map_replay<NewReplay>(
+        self,
+        map: impl FnOnce(Replay) -> NewReplay,
+    ) -> RetryLayer<Classifier, NewReplay, OnRetry> {
+        let SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
+        RetryLayer { shared: SharedConfig { config, classifier, replay: map(replay), on_retry, give_ups, timer_check } }
     }
 
-    fn observed_by<O>(self, observer: O) -> RetryLayer<C, K, (N, O)> {
-        let Shared { settings, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
+    fn observed_by<Observer>(self, observer: Observer) -> RetryLayer<Classifier, Replay, (OnRetry, Observer)> {
+        let SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
         let on_retry = (on_retry, observer);
-        RetryLayer { shared: Shared { settings, classifier, replay, on_retry, give_ups, timer_check } }
+        RetryLayer { shared: SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } }
     }
 
     /// Calls this before the wait for every retry, after what was set before. The same goes to `tracing`, as a DEBUG event
@@ -327,7 +330,7 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn on_retry<F>(self, on_retry: F) -> RetryLayer<C, K, (N, F)>
+    pub fn on_retry<F>(self, on_retry: F) -> RetryLayer<Classifier, Replay, (OnRetry, F)>
     where
         F: Fn(&RetryEvent<'_>),
     {
@@ -346,7 +349,7 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn on_give_up<F>(self, on_give_up: F) -> RetryLayer<C, K, (N, OnGiveUp<F>)>
+    pub fn on_give_up<F>(self, on_give_up: F) -> RetryLayer<Classifier, Replay, (OnRetry, OnGiveUp<F>)>
     where
         F: Fn(&GiveUpEvent<'_>),
     {
@@ -354,7 +357,7 @@ impl<C, K, N> RetryLayer<C, K, N> {
     }
 }
 
-impl<C, I, N> RetryLayer<C, ReplayBodies<I>, N> {
+impl<Classifier, Idempotency, OnRetry> RetryLayer<Classifier, ReplayBodies<Idempotency>, OnRetry> {
     /// Which requests may be sent again although the server may have acted on them, by their heads.
     ///
     /// ```
@@ -366,7 +369,10 @@ impl<C, I, N> RetryLayer<C, ReplayBodies<I>, N> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn idempotent<P: Fn(&Parts) -> bool>(self, predicate: P) -> RetryLayer<C, ReplayBodies<P>, N> {
+    pub fn idempotent<Predicate: Fn(&Parts) -> bool>(
+        self,
+        predicate: Predicate,
+    ) -> RetryLayer<Classifier, ReplayBodies<Predicate>, OnRetry> {
         self.map_replay(|ReplayBodies { max_bytes, http }| ReplayBodies {
             max_bytes,
             http: http.idempotency(predicate),
@@ -420,12 +426,12 @@ impl<C, I, N> RetryLayer<C, ReplayBodies<I>, N> {
     /// # let _ = service;
     /// ```
     #[must_use]
-    pub fn clone_bodies(self) -> RetryLayer<C, CloneBodies<I>, N> {
+    pub fn clone_bodies(self) -> RetryLayer<Classifier, CloneBodies<Idempotency>, OnRetry> {
         self.map_replay(|ReplayBodies { max_bytes: _, http }| CloneBodies { http })
     }
 }
 
-impl<C, I, N> RetryLayer<C, CloneRequests<I>, N> {
+impl<Classifier, Idempotency, OnRetry> RetryLayer<Classifier, CloneRequests<Idempotency>, OnRetry> {
     /// Which requests may be sent again although the service may have acted on them. By default all.
     ///
     /// ```
@@ -440,18 +446,21 @@ impl<C, I, N> RetryLayer<C, CloneRequests<I>, N> {
     /// # let _ = (layer, Query::Write(String::new()));
     /// ```
     #[must_use]
-    pub fn idempotent<Req, P: Fn(&Req) -> bool>(self, predicate: P) -> RetryLayer<C, CloneRequests<P>, N> {
+    pub fn idempotent<Req, Predicate: Fn(&Req) -> bool>(
+        self,
+        predicate: Predicate,
+    ) -> RetryLayer<Classifier, CloneRequests<Predicate>, OnRetry> {
         self.map_replay(|CloneRequests { idempotency: _ }| CloneRequests { idempotency: predicate })
     }
 }
 
-impl<S, C, K, N> Layer<S> for RetryLayer<C, K, N>
+impl<S, Classifier, Replay, OnRetry> Layer<S> for RetryLayer<Classifier, Replay, OnRetry>
 where
-    C: Clone,
-    K: Clone,
-    N: Clone,
+    Classifier: Clone,
+    Replay: Clone,
+    OnRetry: Clone,
 {
-    type Service = Retry<S, C, K, N>;
+    type Service = Retry<S, Classifier, Replay, OnRetry>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Retry::new(inner, Arc::new(self.shared.clone()))

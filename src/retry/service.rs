@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::config::Shared;
+use super::config::SharedConfig;
 use super::future::ResponseFuture;
 use super::observe::OnRetry;
 use super::replay::{Replay, ReplayBodies};
@@ -14,28 +14,28 @@ use crate::BoxError;
 use crate::classify::{Classifier, HttpClassifier};
 
 /// The service that [`RetryLayer`](crate::RetryLayer) makes.
-pub struct Retry<S, C = HttpClassifier, K = ReplayBodies, N = ()> {
+pub struct Retry<S, Classifier = HttpClassifier, Replay = ReplayBodies, OnRetry = ()> {
     inner: S,
-    shared: Arc<Shared<C, K, N>>,
+    shared: Arc<SharedConfig<Classifier, Replay, OnRetry>>,
 }
 
-impl<S, C, K, N> Retry<S, C, K, N> {
-    pub(super) fn new(inner: S, shared: Arc<Shared<C, K, N>>) -> Self {
+impl<S, Classifier, Replay, OnRetry> Retry<S, Classifier, Replay, OnRetry> {
+    pub(super) fn new(inner: S, shared: Arc<SharedConfig<Classifier, Replay, OnRetry>>) -> Self {
         Self { inner, shared }
     }
 }
 
-impl<S, Req, C, K, N> Service<Req> for Retry<S, C, K, N>
+impl<S, Req, ClassifierT, ReplayT, OnRetryT> Service<Req> for Retry<S, ClassifierT, ReplayT, OnRetryT>
 where
-    S: Service<K::Request> + Clone,
+    S: Service<ReplayT::Request> + Clone,
     S::Error: Into<BoxError>,
-    C: Classifier<S::Response>,
-    K: Replay<Req> + Report<S::Response>,
-    N: OnRetry,
+    ClassifierT: Classifier<S::Response>,
+    ReplayT: Replay<Req> + Report<S::Response>,
+    OnRetryT: OnRetry,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S, Req, C, K, N>;
+    type Future = ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -51,15 +51,15 @@ where
 }
 
 // By hand, because sharing asks nothing of what is shared.
-impl<S: Clone, C, K, N> Clone for Retry<S, C, K, N> {
+impl<S: Clone, Classifier, Replay, OnRetry> Clone for Retry<S, Classifier, Replay, OnRetry> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
     }
 }
 
-impl<S: fmt::Debug, C, K, N> fmt::Debug for Retry<S, C, K, N> {
+impl<S: fmt::Debug, Classifier, Replay, OnRetry> fmt::Debug for Retry<S, Classifier, Replay, OnRetry> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { inner, shared } = self;
-        f.debug_struct("Retry").field("inner", inner).field("settings", &shared.settings).finish_non_exhaustive()
+        f.debug_struct("Retry").field("inner", inner).field("config", &shared.config).finish_non_exhaustive()
     }
 }

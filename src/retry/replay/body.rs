@@ -39,7 +39,7 @@ pin_project! {
     enum Kind<B> {
         Empty,
         Direct { #[pin] body: B },
-        Recorded { reader: Reader<B> },
+        Buffered { reader: Reader<B> },
     }
 }
 
@@ -53,8 +53,8 @@ impl<B> ReplayBody<B> {
         Self { kind: Kind::Direct { body } }
     }
 
-    pub(super) fn recorded(reader: Reader<B>) -> Self {
-        Self { kind: Kind::Recorded { reader } }
+    pub(super) fn buffered(reader: Reader<B>) -> Self {
+        Self { kind: Kind::Buffered { reader } }
     }
 }
 
@@ -75,7 +75,7 @@ where
                     Err(error) => Err(RequestBodyFailed::new(error).into()),
                 })
             }),
-            KindProj::Recorded { reader } => reader.poll_frame(cx),
+            KindProj::Buffered { reader } => reader.poll_frame(cx),
         }
     }
 
@@ -83,7 +83,7 @@ where
         match &self.kind {
             Kind::Empty => true,
             Kind::Direct { body } => body.is_end_stream(),
-            Kind::Recorded { reader } => reader.is_end_stream(),
+            Kind::Buffered { reader } => reader.is_end_stream(),
         }
     }
 
@@ -91,7 +91,7 @@ where
         match &self.kind {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Direct { body } => body.size_hint(),
-            Kind::Recorded { reader } => reader.size_hint(),
+            Kind::Buffered { reader } => reader.size_hint(),
         }
     }
 }

@@ -19,23 +19,23 @@ use crate::retry::policy::GiveUp;
 ///
 /// The body has to outlive the attempt that began to read it, so it stays in here and is polled under the lock. Nobody
 /// waits for that lock in practice: only the reader whose turn it is takes it, and the retry layer between attempts.
-pub(super) struct Recording<B> {
+pub(super) struct ReplayBuffer<B> {
     /// The turn of the reader that has not been dropped yet, or 0. Outside the lock, so that no drop has to take it.
     alive: AtomicU32,
     /// Whether the body told its length when nothing was read of it.
-    exact: bool,
-    tape: Mutex<Tape<B>>,
+    has_exact_length: bool,
+    shared: Mutex<Shared<B>>,
 }
 
 /// The end of a recording from which one attempt reads.
 pub(super) struct Reader<B> {
-    recording: Arc<Recording<B>>,
+    buffer: Arc<ReplayBuffer<B>>,
     turn: u32,
     // The end was seen. It stays the end even when a later attempt starts over.
     ended: bool,
 }
 
-struct Tape<B> {
+struct Shared<B> {
     /// Whose turn it is to read; readers of earlier turns get nothing but an error.
     turn: u32,
     source: Source<B>,
@@ -53,7 +53,7 @@ enum Source<B> {
 
 /// What was read from the source, and how far the reader has come.
 struct FrameCopy {
-    frames: VecDeque<Kept>,
+    frames: VecDeque<KeptFrame>,
     /// Small chunks that arrived after the last of `frames`, copied into one. The reader whose turn it is has seen them.
     tail: BytesMut,
     /// How many of `frames` the reader has seen; those that were seen are gone when nothing is recorded.
@@ -62,37 +62,48 @@ struct FrameCopy {
     len: usize,
     cap: usize,
     /// Whether what comes next is kept.
-    recording: bool,
+    is_keeping: bool,
     /// Something was read and not kept, so that nobody can read from the start again.
-    lost: bool,
+    is_lost: bool,
 }
 
-enum Kept {
+enum KeptFrame {
     Data(Bytes),
     Trailers(HeaderMap),
 }
 
-impl<B: Body> Recording<B> {
+impl<B: Body> ReplayBuffer<B> {
     pub(super) fn new(body: B, cap: usize) -> Arc<Self> {
         // Known to be too large: not kept, but as long as nothing was read nothing is lost either.
         let size = body.size_hint();
-        let recording = size.lower() <= cap as u64;
-        let copy =
-            FrameCopy { frames: VecDeque::new(), tail: BytesMut::new(), seen: 0, len: 0, cap, recording, lost: false };
-        let tape = Tape { turn: 1, source: Source::Open(Box::pin(body)), copy, waiting: None };
-        Arc::new(Self { alive: AtomicU32::new(0), exact: size.exact().is_some(), tape: Mutex::new(tape) })
+        let is_keeping = size.lower() <= cap as u64;
+        let copy = FrameCopy {
+            frames: VecDeque::new(),
+            tail: BytesMut::new(),
+            seen: 0,
+            len: 0,
+            cap,
+            is_keeping,
+            is_lost: false,
+        };
+        let shared = Shared { turn: 1, source: Source::Open(Box::pin(body)), copy, waiting: None };
+        Arc::new(Self {
+            alive: AtomicU32::new(0),
+            has_exact_length: size.exact().is_some(),
+            shared: Mutex::new(shared),
+        })
     }
 
     /// The reader for the attempt whose turn it is. Nothing more is kept if no other attempt will follow.
-    pub(super) fn read(recording: &Arc<Self>, more: bool) -> Reader<B> {
-        let mut tape = recording.lock();
+    pub(super) fn reader(buffer: &Arc<Self>, more: bool) -> Reader<B> {
+        let mut shared = buffer.lock();
         if !more {
-            tape.copy.let_go();
+            shared.copy.stop_keeping();
         }
-        let turn = tape.turn;
-        recording.alive.store(turn, Ordering::Release);
-        drop(tape);
-        Reader { recording: Arc::clone(recording), turn, ended: false }
+        let turn = shared.turn;
+        buffer.alive.store(turn, Ordering::Release);
+        drop(shared);
+        Reader { buffer: Arc::clone(buffer), turn, ended: false }
     }
 
     /// Whether the body itself failed.
@@ -105,30 +116,30 @@ impl<B: Body> Recording<B> {
     ///
     /// Checks and takes in one step, since that reader may go on reading in between.
     pub(super) fn rewind(&self, answered: bool) -> Result<(), GiveUp> {
-        let mut tape = self.lock();
-        if matches!(tape.source, Source::Failed) {
+        let mut shared = self.lock();
+        if matches!(shared.source, Source::Failed) {
             return Err(GiveUp::BodyFailed);
         }
-        let sending = self.alive.load(Ordering::Acquire) == tape.turn && !tape.is_at_end();
-        if tape.copy.lost || (answered && sending) {
+        let sending = self.alive.load(Ordering::Acquire) == shared.turn && !shared.is_at_end();
+        if shared.copy.is_lost || (answered && sending) {
             return Err(GiveUp::BodyNotReplayable);
         }
-        tape.turn += 1;
-        tape.copy.rewind();
-        let waiting = tape.waiting.take();
-        drop(tape);
+        shared.turn += 1;
+        shared.copy.rewind();
+        let waiting = shared.waiting.take();
+        drop(shared);
         if let Some(waker) = waiting {
             waker.wake();
         }
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Tape<B>> {
-        self.tape.lock().unwrap_or_else(|poisoned| {
+    fn lock(&self) -> MutexGuard<'_, Shared<B>> {
+        self.shared.lock().unwrap_or_else(|poisoned| {
             // The body panicked while it was polled. Nobody may poll it again.
-            let mut tape = poisoned.into_inner();
-            tape.source = Source::Failed;
-            tape
+            let mut shared = poisoned.into_inner();
+            shared.source = Source::Failed;
+            shared
         })
     }
 }
@@ -142,7 +153,7 @@ where
         if self.ended {
             return Poll::Ready(None);
         }
-        let frame = ready!(self.poll_tape(cx));
+        let frame = ready!(self.poll_shared(cx));
         // Known as soon as the last frame is out, so that a later attempt takes nothing from this one.
         self.ended = match &frame {
             Some(Ok(_)) => self.is_end_stream(),
@@ -152,16 +163,16 @@ where
         Poll::Ready(frame)
     }
 
-    fn poll_tape(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_shared(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         // With the call over, nobody is left who could start another attempt.
-        let more = Arc::strong_count(&self.recording) > 1;
-        let mut tape = self.recording.lock();
-        if tape.turn != self.turn {
-            return Poll::Ready(Some(Err(BodyError::TakenBack.into())));
+        let more = Arc::strong_count(&self.buffer) > 1;
+        let mut shared = self.buffer.lock();
+        if shared.turn != self.turn {
+            return Poll::Ready(Some(Err(BodyError::Superseded.into())));
         }
-        let Tape { turn: _, source, copy, waiting } = &mut *tape;
+        let Shared { turn: _, source, copy, waiting } = &mut *shared;
         if !more {
-            copy.let_go();
+            copy.stop_keeping();
         }
         if let Some(frame) = copy.next() {
             return Poll::Ready(Some(Ok(frame)));
@@ -186,12 +197,12 @@ where
             }
             Poll::Ready(Some(Err(error))) => {
                 let failed = mem::replace(source, Source::Failed);
-                drop((tape, failed));
+                drop((shared, failed));
                 Poll::Ready(Some(Err(RequestBodyFailed::new(error).into())))
             }
             Poll::Ready(None) => {
                 let ended = mem::replace(source, Source::Ended);
-                drop((tape, ended));
+                drop((shared, ended));
                 Poll::Ready(None)
             }
         }
@@ -199,8 +210,8 @@ where
 
     pub(super) fn is_end_stream(&self) -> bool {
         self.ended || {
-            let tape = self.recording.lock();
-            tape.turn == self.turn && tape.is_at_end()
+            let shared = self.buffer.lock();
+            shared.turn == self.turn && shared.is_at_end()
         }
     }
 
@@ -208,18 +219,18 @@ where
         if self.ended {
             return SizeHint::with_exact(0);
         }
-        let tape = self.recording.lock();
-        if tape.turn == self.turn { tape.size_hint(self.recording.exact) } else { SizeHint::default() }
+        let shared = self.buffer.lock();
+        if shared.turn == self.turn { shared.size_hint(self.buffer.has_exact_length) } else { SizeHint::default() }
     }
 }
 
 impl<B> Drop for Reader<B> {
     fn drop(&mut self) {
-        let _ = self.recording.alive.compare_exchange(self.turn, 0, Ordering::AcqRel, Ordering::Relaxed);
+        let _ = self.buffer.alive.compare_exchange(self.turn, 0, Ordering::AcqRel, Ordering::Relaxed);
     }
 }
 
-impl<B: Body> Tape<B> {
+impl<B: Body> Shared<B> {
     fn is_at_end(&self) -> bool {
         self.copy.is_seen()
             && match &self.source {
@@ -250,7 +261,7 @@ impl<B: Body> Tape<B> {
 impl FrameCopy {
     /// The next frame that was kept and not seen in this turn.
     fn next(&mut self) -> Option<Frame<Bytes>> {
-        if !self.recording {
+        if !self.is_keeping {
             return self.frames.pop_front().map(Frame::from);
         }
         let frame = self.frames.get(self.seen)?.to_frame();
@@ -259,9 +270,9 @@ impl FrameCopy {
     }
 
     /// Nobody will start over: what was seen need not stay, and what comes need not be kept.
-    fn let_go(&mut self) {
-        self.recording = false;
-        self.lost = true;
+    fn stop_keeping(&mut self) {
+        self.is_keeping = false;
+        self.is_lost = true;
         self.frames.drain(..self.seen);
         self.seen = 0;
         self.tail = BytesMut::new();
@@ -274,13 +285,13 @@ impl FrameCopy {
         }
         let fits = match (frame.data_ref(), frame.trailers_ref()) {
             // Nothing comes after trailers in HTTP. What does is passed on, but cannot be kept without bound.
-            _ if self.frames.back().is_some_and(|last| matches!(last, Kept::Trailers(_))) => false,
+            _ if self.frames.back().is_some_and(|last| matches!(last, KeptFrame::Trailers(_))) => false,
             (Some(data), _) => data.len() <= self.cap - self.len,
             (None, Some(_)) => true,
             (None, None) => false,
         };
-        if !(self.recording && fits) {
-            self.forget();
+        if !(self.is_keeping && fits) {
+            self.discard();
         } else if let Some(data) = frame.data_ref() {
             self.len += data.len();
             // A reference to a chunk keeps alive the whole buffer that the chunk was cut from, and nobody can tell how
@@ -289,14 +300,14 @@ impl FrameCopy {
             if data.len() < (self.cap / 8).max(4 * 1024) {
                 self.tail.extend_from_slice(data);
             } else {
-                self.push(Kept::Data(data.clone()));
+                self.push(KeptFrame::Data(data.clone()));
             }
         } else if let Some(trailers) = frame.trailers_ref() {
-            self.push(Kept::Trailers(trailers.clone()));
+            self.push(KeptFrame::Trailers(trailers.clone()));
         }
     }
 
-    fn push(&mut self, kept: Kept) {
+    fn push(&mut self, kept: KeptFrame) {
         self.seal_tail();
         self.frames.push_back(kept);
         self.seen = self.frames.len();
@@ -304,13 +315,13 @@ impl FrameCopy {
 
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
-            self.frames.push_back(Kept::Data(self.tail.split().freeze()));
+            self.frames.push_back(KeptFrame::Data(self.tail.split().freeze()));
         }
     }
 
-    fn forget(&mut self) {
-        self.recording = false;
-        self.lost = true;
+    fn discard(&mut self) {
+        self.is_keeping = false;
+        self.is_lost = true;
         self.frames = VecDeque::new();
         self.tail = BytesMut::new();
         self.seen = 0;
@@ -328,11 +339,11 @@ impl FrameCopy {
     }
 
     fn unseen_len(&self) -> u64 {
-        self.frames.iter().skip(self.seen).map(Kept::len).sum()
+        self.frames.iter().skip(self.seen).map(KeptFrame::len).sum()
     }
 }
 
-impl Kept {
+impl KeptFrame {
     fn to_frame(&self) -> Frame<Bytes> {
         match self {
             Self::Data(data) => Frame::data(data.clone()),
@@ -348,32 +359,32 @@ impl Kept {
     }
 }
 
-impl From<Kept> for Frame<Bytes> {
-    fn from(kept: Kept) -> Self {
+impl From<KeptFrame> for Frame<Bytes> {
+    fn from(kept: KeptFrame) -> Self {
         match kept {
-            Kept::Data(data) => Frame::data(data),
-            Kept::Trailers(trailers) => Frame::trailers(trailers),
+            KeptFrame::Data(data) => Frame::data(data),
+            KeptFrame::Trailers(trailers) => Frame::trailers(trailers),
         }
     }
 }
 
-impl<B> fmt::Debug for Recording<B> {
+impl<B> fmt::Debug for ReplayBuffer<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recording").finish_non_exhaustive()
+        f.debug_struct("ReplayBuffer").finish_non_exhaustive()
     }
 }
 
 /// Why a body that is sent more than once has nothing more to give.
 #[derive(Clone, Copy, Debug)]
 enum BodyError {
-    TakenBack,
+    Superseded,
     Failed,
 }
 
 impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TakenBack => "another attempt has taken the request body over",
+            Self::Superseded => "another attempt has taken the request body over",
             Self::Failed => "the request body has failed before",
         })
     }
@@ -397,13 +408,13 @@ mod tests {
     #[test]
     fn the_last_attempt_leaves_no_copy_behind_even_while_a_connection_holds_an_earlier_reader() {
         for size in [1_000, 60_000] {
-            let recording = Recording::new(Full::new(Bytes::from(vec![7; size])), 64 * 1024);
-            let mut first = Recording::read(&recording, true);
+            let buffer = ReplayBuffer::new(Full::new(Bytes::from(vec![7; size])), 64 * 1024);
+            let mut first = ReplayBuffer::reader(&buffer, true);
             assert_eq!(next(&mut first).unwrap().len(), size);
-            recording.rewind(false).unwrap();
-            let mut last = Recording::read(&recording, false);
+            buffer.rewind(false).unwrap();
+            let mut last = ReplayBuffer::reader(&buffer, false);
             assert_eq!(next(&mut last).unwrap().len(), size);
-            let copy = &recording.lock().copy;
+            let copy = &buffer.lock().copy;
             assert!(copy.frames.is_empty() && copy.tail.is_empty(), "{size} bytes");
             drop(first);
         }

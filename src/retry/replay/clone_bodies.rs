@@ -5,9 +5,9 @@ use http::request::Parts;
 use http::{Request, Response};
 use tokio::time::Instant;
 
-use super::http::{Http, leave_in_extensions, outer_attempt_ends, says_own_body_failed};
+use super::http::{Http, is_own_body_failure, leave_report, outer_attempt_ends};
 use super::sealed::Sealed;
-use super::{AttemptPlan, Replay, taken};
+use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
 use crate::deadline::Deadline;
 use crate::retry::observe::Origin;
@@ -17,8 +17,8 @@ use crate::retry::report::{Report, RetryReport};
 /// Keeps an HTTP request by cloning it, body included: see
 /// [`RetryLayer::clone_bodies`](crate::RetryLayer::clone_bodies).
 #[derive(Clone, Debug)]
-pub struct CloneBodies<I = HttpIdempotency> {
-    pub(in crate::retry) http: Http<I>,
+pub struct CloneBodies<Idempotency = HttpIdempotency> {
+    pub(in crate::retry) http: Http<Idempotency>,
 }
 
 /// An HTTP request that is kept as it is.
@@ -38,12 +38,12 @@ enum CloneState<B> {
     },
 }
 
-impl<I> Sealed for CloneBodies<I> {}
+impl<Idempotency> Sealed for CloneBodies<Idempotency> {}
 
-impl<B, I> Replay<Request<B>> for CloneBodies<I>
+impl<B, IdempotencyT> Replay<Request<B>> for CloneBodies<IdempotencyT>
 where
     B: Clone,
-    I: Idempotency<Parts>,
+    IdempotencyT: Idempotency<Parts>,
 {
     type Request = Request<B>;
     type Kept = KeptClone<B>;
@@ -58,7 +58,7 @@ where
 
     fn keep(&self, request: Request<B>, _: bool, deadline: Option<Deadline>) -> Self::Kept {
         let (mut head, body) = request.into_parts();
-        Http::<I>::write_deadline(&mut head, deadline);
+        Http::<IdempotencyT>::write_deadline(&mut head, deadline);
         KeptClone { state: CloneState::Whole { head, body } }
     }
 
@@ -69,7 +69,7 @@ where
                 Request::from_parts(head.clone(), body.clone())
             }
             _ => {
-                let CloneState::Whole { mut head, body } = taken(kept).state else {
+                let CloneState::Whole { mut head, body } = take_kept(kept).state else {
                     unreachable!("nothing follows the last attempt")
                 };
                 let origin = self.http.last_origin(&head, plan.attempt);
@@ -88,7 +88,7 @@ where
     }
 
     fn has_failed(&self, _: &Self::Kept, verdict: &Verdict) -> bool {
-        says_own_body_failed(verdict)
+        is_own_body_failure(verdict)
     }
 
     fn rewind(&self, _: &Self::Kept, _: bool) -> Result<(), GiveUp> {
@@ -107,9 +107,9 @@ where
     }
 }
 
-impl<B, I> Report<Response<B>> for CloneBodies<I> {
+impl<B, Idempotency> Report<Response<B>> for CloneBodies<Idempotency> {
     fn leave(&self, report: RetryReport, response: &mut Response<B>) {
-        leave_in_extensions(report, response);
+        leave_report(report, response);
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::sealed::Sealed;
-use super::{AttemptPlan, Replay, taken};
+use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
 use crate::deadline::Deadline;
 use crate::retry::observe::Origin;
@@ -12,16 +12,16 @@ use crate::retry::report::{Report, RetryReport};
 
 /// Keeps a request by cloning it.
 #[derive(Clone, Debug)]
-pub struct CloneRequests<I = AlwaysIdempotent> {
-    pub(in crate::retry) idempotency: I,
+pub struct CloneRequests<Idempotency = AlwaysIdempotent> {
+    pub(in crate::retry) idempotency: Idempotency,
 }
 
-impl<I> Sealed for CloneRequests<I> {}
+impl<Idempotency> Sealed for CloneRequests<Idempotency> {}
 
-impl<Req, I> Replay<Req> for CloneRequests<I>
+impl<Req, IdempotencyT> Replay<Req> for CloneRequests<IdempotencyT>
 where
     Req: Clone,
-    I: Idempotency<Req>,
+    IdempotencyT: Idempotency<Req>,
 {
     type Request = Req;
     type Kept = Req;
@@ -43,7 +43,7 @@ where
     fn request(&self, kept: &mut Option<Req>, plan: AttemptPlan) -> Req {
         match kept {
             Some(request) if plan.more => request.clone(),
-            _ => taken(kept),
+            _ => take_kept(kept),
         }
     }
 
@@ -69,6 +69,6 @@ where
 }
 
 /// A response of any kind has no place for a report.
-impl<Res, I> Report<Res> for CloneRequests<I> {
+impl<Res, Idempotency> Report<Res> for CloneRequests<Idempotency> {
     fn leave(&self, _: RetryReport, _: &mut Res) {}
 }

@@ -13,18 +13,18 @@ use crate::retry::report::RetryReport;
 
 /// What the layer knows of HTTP, however bodies are kept.
 #[derive(Clone, Debug)]
-pub(in crate::retry) struct Http<I> {
-    pub(in crate::retry) idempotency: I,
+pub(in crate::retry) struct Http<Idempotency> {
+    pub(in crate::retry) idempotency: Idempotency,
     pub(in crate::retry) is_grpc: bool,
     pub(in crate::retry) partition_label: Option<PartitionLabel>,
 }
 
-impl<I> Http<I> {
-    pub(in crate::retry) const fn new(idempotency: I, is_grpc: bool) -> Self {
+impl<Idempotency> Http<Idempotency> {
+    pub(in crate::retry) const fn new(idempotency: Idempotency, is_grpc: bool) -> Self {
         Self { idempotency, is_grpc, partition_label: None }
     }
 
-    pub(in crate::retry) fn idempotency<P>(self, idempotency: P) -> Http<P> {
+    pub(in crate::retry) fn idempotency<Other>(self, idempotency: Other) -> Http<Other> {
         let Self { idempotency: _, is_grpc, partition_label } = self;
         Http { idempotency, is_grpc, partition_label }
     }
@@ -77,7 +77,7 @@ pub(super) fn outer_attempt_ends<B>(request: &Request<B>) -> Option<Instant> {
     request.extensions().get().copied().map(AttemptDeadline::instant)
 }
 
-pub(super) fn leave_in_extensions<B>(report: RetryReport, response: &mut Response<B>) {
+pub(super) fn leave_report<B>(report: RetryReport, response: &mut Response<B>) {
     // A layer further outside must not take the word of the last attempt for that of the call.
     if let Some(last) = report.history().last().map(|last| last.verdict()) {
         if last.is_unprocessed() && report.processed() != Processed::No {
@@ -88,6 +88,6 @@ pub(super) fn leave_in_extensions<B>(report: RetryReport, response: &mut Respons
 }
 
 /// Whether an error was judged to be the failure of the caller's own body, where nothing watched the body.
-pub(super) fn says_own_body_failed(verdict: &Verdict) -> bool {
+pub(super) fn is_own_body_failure(verdict: &Verdict) -> bool {
     (verdict.reason(), verdict.processed(), verdict.health()) == (Reason::USER, Processed::Maybe, Health::Neutral)
 }

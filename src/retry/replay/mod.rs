@@ -79,7 +79,7 @@ pub struct AttemptPlan {
 }
 
 #[cold]
-fn taken<T>(kept: &mut Option<T>) -> T {
+fn take_kept<T>(kept: &mut Option<T>) -> T {
     let Some(kept) = kept.take() else { unreachable!("what an attempt is made of stays until the last one") };
     kept
 }

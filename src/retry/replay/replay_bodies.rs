@@ -8,10 +8,10 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use super::body::ReplayBody;
-use super::buffer::Recording;
-use super::http::{Http, leave_in_extensions, outer_attempt_ends, says_own_body_failed};
+use super::buffer::ReplayBuffer;
+use super::http::{Http, is_own_body_failure, leave_report, outer_attempt_ends};
 use super::sealed::Sealed;
-use super::{AttemptPlan, Replay, taken};
+use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
 use crate::deadline::Deadline;
 use crate::retry::observe::Origin;
@@ -22,9 +22,9 @@ use crate::retry::report::{Report, RetryReport};
 ///
 /// The inner service sees a `Request<ReplayBody<B>>`; see [`ReplayBody`]. The default of the layer.
 #[derive(Clone, Debug)]
-pub struct ReplayBodies<I = HttpIdempotency> {
+pub struct ReplayBodies<Idempotency = HttpIdempotency> {
     pub(in crate::retry) max_bytes: usize,
-    pub(in crate::retry) http: Http<I>,
+    pub(in crate::retry) http: Http<Idempotency>,
 }
 
 /// An HTTP request that is yet to be sent, or may be sent again.
@@ -42,7 +42,7 @@ enum KeptState<B> {
     /// The last attempt has it.
     Sent {
         origin: Option<Origin>,
-        recording: Option<Arc<Recording<B>>>,
+        buffer: Option<Arc<ReplayBuffer<B>>>,
     },
 }
 
@@ -50,19 +50,19 @@ enum KeptBody<B> {
     Empty,
     /// For the only attempt there will be. Never locked, but a call is to be `Sync` whatever the body is.
     Once(Mutex<B>),
-    Recorded(Arc<Recording<B>>),
+    Buffered(Arc<ReplayBuffer<B>>),
 }
 
-impl<I> ReplayBodies<I> {
-    pub(in crate::retry) const fn new(http: Http<I>) -> Self {
+impl<Idempotency> ReplayBodies<Idempotency> {
+    pub(in crate::retry) const fn new(http: Http<Idempotency>) -> Self {
         Self { max_bytes: 64 * 1024, http }
     }
 }
 
-impl<B, I> Replay<Request<B>> for ReplayBodies<I>
+impl<B, IdempotencyT> Replay<Request<B>> for ReplayBodies<IdempotencyT>
 where
     B: Body,
-    I: Idempotency<Parts>,
+    IdempotencyT: Idempotency<Parts>,
 {
     type Request = Request<ReplayBody<B>>;
     type Kept = KeptRequest<B>;
@@ -78,10 +78,10 @@ where
     #[inline]
     fn keep(&self, request: Request<B>, more: bool, deadline: Option<Deadline>) -> Self::Kept {
         let (mut head, body) = request.into_parts();
-        Http::<I>::write_deadline(&mut head, deadline);
+        Http::<IdempotencyT>::write_deadline(&mut head, deadline);
         let body = match more {
             _ if body.is_end_stream() => KeptBody::Empty,
-            true => KeptBody::Recorded(Recording::new(body, self.max_bytes)),
+            true => KeptBody::Buffered(ReplayBuffer::new(body, self.max_bytes)),
             false => KeptBody::Once(Mutex::new(body)),
         };
         KeptRequest { state: KeptState::Whole { head, body } }
@@ -98,8 +98,8 @@ where
             Some(KeptRequest { state: KeptState::Whole { head, body: KeptBody::Empty } }) if more => {
                 Request::from_parts(head.clone(), ReplayBody::empty())
             }
-            Some(KeptRequest { state: KeptState::Whole { head, body: KeptBody::Recorded(body) } }) if more => {
-                Request::from_parts(head.clone(), ReplayBody::recorded(Recording::read(body, more)))
+            Some(KeptRequest { state: KeptState::Whole { head, body: KeptBody::Buffered(body) } }) if more => {
+                Request::from_parts(head.clone(), ReplayBody::buffered(ReplayBuffer::reader(body, more)))
             }
             _ => last(kept, |head| self.http.last_origin(head, plan.attempt)),
         }
@@ -113,17 +113,17 @@ where
     }
 
     fn has_failed(&self, kept: &Self::Kept, verdict: &Verdict) -> bool {
-        let recording = match &kept.state {
-            KeptState::Whole { head: _, body: KeptBody::Recorded(recording) } => Some(recording),
+        let buffer = match &kept.state {
+            KeptState::Whole { head: _, body: KeptBody::Buffered(buffer) } => Some(buffer),
             KeptState::Whole { head: _, body: KeptBody::Empty | KeptBody::Once(_) } => None,
-            KeptState::Sent { origin: _, recording } => recording.as_ref(),
+            KeptState::Sent { origin: _, buffer } => buffer.as_ref(),
         };
-        recording.map_or_else(|| says_own_body_failed(verdict), |recording| recording.has_failed())
+        buffer.map_or_else(|| is_own_body_failure(verdict), |buffer| buffer.has_failed())
     }
 
     fn rewind(&self, kept: &Self::Kept, answered: bool) -> Result<(), GiveUp> {
         match &kept.state {
-            KeptState::Whole { head: _, body: KeptBody::Recorded(body) } => body.rewind(answered),
+            KeptState::Whole { head: _, body: KeptBody::Buffered(body) } => body.rewind(answered),
             KeptState::Whole { head: _, body: KeptBody::Empty | KeptBody::Once(_) } => Ok(()),
             KeptState::Sent { .. } => Err(GiveUp::Exhausted),
         }
@@ -132,7 +132,7 @@ where
     fn origin(&self, kept: &Self::Kept) -> Origin {
         match &kept.state {
             KeptState::Whole { head, body: _ } => self.http.origin(head),
-            KeptState::Sent { origin, recording: _ } => origin.clone().unwrap_or_default(),
+            KeptState::Sent { origin, buffer: _ } => origin.clone().unwrap_or_default(),
         }
     }
 
@@ -141,11 +141,11 @@ where
     }
 }
 
-impl<I> Sealed for ReplayBodies<I> {}
+impl<Idempotency> Sealed for ReplayBodies<Idempotency> {}
 
-impl<B, I> Report<Response<B>> for ReplayBodies<I> {
+impl<B, Idempotency> Report<Response<B>> for ReplayBodies<Idempotency> {
     fn leave(&self, report: RetryReport, response: &mut Response<B>) {
-        leave_in_extensions(report, response);
+        leave_report(report, response);
     }
 }
 
@@ -162,13 +162,15 @@ fn last<B: Body>(
     kept: &mut Option<KeptRequest<B>>,
     origin: impl FnOnce(&Parts) -> Option<Origin>,
 ) -> Request<ReplayBody<B>> {
-    let KeptState::Whole { head, body } = taken(kept).state else { unreachable!("nothing follows the last attempt") };
+    let KeptState::Whole { head, body } = take_kept(kept).state else {
+        unreachable!("nothing follows the last attempt")
+    };
     let origin = origin(&head);
-    let (body, recording) = match body {
+    let (body, buffer) = match body {
         KeptBody::Empty => (ReplayBody::empty(), None),
         KeptBody::Once(body) => (ReplayBody::direct(body.into_inner().unwrap_or_else(PoisonError::into_inner)), None),
-        KeptBody::Recorded(body) => (ReplayBody::recorded(Recording::read(&body, false)), Some(body)),
+        KeptBody::Buffered(body) => (ReplayBody::buffered(ReplayBuffer::reader(&body, false)), Some(body)),
     };
-    *kept = Some(KeptRequest { state: KeptState::Sent { origin, recording } });
+    *kept = Some(KeptRequest { state: KeptState::Sent { origin, buffer } });
     Request::from_parts(head, body)
 }
