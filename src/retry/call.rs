@@ -15,14 +15,14 @@ use crate::classify::{Classifier, Health, Processed, Reason, Verdict};
 use crate::cut::Sent;
 use crate::deadline::{Deadline, after};
 
-/// What one call knows, and what it decides between its attempts.
+/// The state of one call, and the decisions between its attempts.
 pub(super) struct Call<Classifier, Replay, OnRetry> {
     pub(super) shared: Arc<SharedConfig<Classifier, Replay, OnRetry>>,
     pub(super) deadline: Option<Deadline>,
     pub(super) attempt: Attempt,
-    /// When the present attempt began. Known only if a time limit asks for it.
+    /// When the current attempt began. `None` without a time limit, so that no clock is read.
     began: Option<Instant>,
-    /// When the attempt timeout of a layer further outside cuts the whole call. Known only if this layer has one too.
+    /// When the attempt timeout of an outer retry layer cuts this call. Read only if this layer has an attempt timeout.
     outer_ends: Option<Instant>,
     /// Boxed because most calls succeed at once.
     failures: Option<Box<Failures>>,
@@ -32,21 +32,21 @@ pub(super) struct Call<Classifier, Replay, OnRetry> {
 pub(super) enum AttemptOutcome<Res> {
     Answered(Res, Verdict),
     Failed(BoxError),
-    /// The deadline of the call cut it.
+    /// The deadline cut it.
     Cut(Sent),
 }
 
-/// What comes after an attempt.
+/// What the future does after an attempt.
 pub(super) enum Action<Res> {
     Return(Result<Res, BoxError>),
-    /// The same attempt at once, because the connection gave the request back.
+    /// A transparent retry: send the same attempt again at once.
     Resend,
     Retry {
         wait: Duration,
     },
 }
 
-/// Why and how the request goes out again.
+/// How the request is sent again.
 enum NextSend {
     Resend,
     After(Duration),
@@ -70,7 +70,7 @@ struct LastFailure {
     error: Option<BoxError>,
 }
 
-/// The caller's own fault, which says nothing about the server.
+/// The caller's own body failed, which proves nothing about the server.
 const OWN_BODY: Verdict =
     Verdict::terminal().with_processed(Processed::Maybe).with_health(Health::Neutral).with_reason(Reason::USER);
 
@@ -83,7 +83,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         Self { shared, deadline, attempt: Attempt::FIRST, began: None, outer_ends, failures: None }
     }
 
-    /// Panics without a timer if this call may need one: after its first attempt that would be too late.
+    /// Panics if this call may need a timer and there is none. Without this check it would panic after the first attempt.
     #[inline]
     pub(super) fn check_timer(&self) {
         if self.retries() || self.is_timed() {
@@ -91,7 +91,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         }
     }
 
-    /// The first attempt pays for the retries of others, and each later one has been paid for.
+    /// The first attempt deposits its share of a token. A retry has withdrawn its token already.
     #[inline]
     pub(super) fn begin_attempt(&mut self) -> AttemptPlan {
         match &mut self.failures {
@@ -109,12 +109,12 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         self.deadline.is_some() || self.shared.config.attempt_timeout.is_some()
     }
 
-    /// When the attempt timeout cuts the present attempt.
+    /// When the attempt timeout cuts the current attempt.
     pub(super) fn attempt_ends(&self) -> Option<Instant> {
         Some(after(self.began?, self.shared.config.attempt_timeout?))
     }
 
-    /// Whether the present attempt may be followed by another.
+    /// Whether attempts are left after the current one.
     pub(super) fn has_more(&self) -> bool {
         self.attempt.number() < self.shared.config.max_attempts.get()
     }
@@ -123,12 +123,12 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         self.deadline.is_some_and(Deadline::has_passed)
     }
 
-    /// Whether the server may have acted on an attempt that is over.
+    /// Whether the server may have acted on an earlier attempt.
     pub(super) fn was_maybe_processed(&self) -> bool {
         self.failures.as_ref().is_some_and(|failures| failures.maybe_processed)
     }
 
-    /// What a response means.
+    /// Returns the verdict on a response.
     pub(super) fn judge<Res>(&self, response: &Res) -> Verdict
     where
         ClassifierT: Classifier<Res>,
@@ -136,12 +136,12 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         self.shared.classifier.classify(Ok(response))
     }
 
-    /// Whether a response of this verdict is what the caller hoped for.
+    /// Returns true for a success that the server does not ask to retry.
     pub(super) fn is_success(&self, verdict: &Verdict) -> bool {
         verdict.is_success() && verdict.should_retry() != Some(true)
     }
 
-    /// Leaves a report of what was done to get this response, if it was retried for.
+    /// Leaves a report in the response if it took a retry.
     #[inline]
     pub(super) fn succeed<Res>(&mut self, response: &mut Res, verdict: &Verdict)
     where
@@ -153,7 +153,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         }
     }
 
-    /// The present attempt has ended, and not in a success.
+    /// Decides what follows an attempt that was not a success.
     pub(super) fn settle<Req, Res>(&mut self, outcome: AttemptOutcome<Res>, kept: Option<&ReplayT::Kept>) -> Action<Res>
     where
         ClassifierT: Classifier<Res>,
@@ -175,7 +175,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         };
         let body_failed = outcome.is_err() && kept.is_some_and(|kept| self.shared.replay.has_failed(kept, &verdict));
         let decision = if body_failed {
-            // The transport may have turned it into a reset that looks like the server's.
+            // The transport may report it as a reset that looks like one from the server.
             verdict = OWN_BODY;
             Err(GiveUp::BodyFailed)
         } else if is_cut {
@@ -207,7 +207,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         }
     }
 
-    /// The deadline has come while no attempt was in flight.
+    /// The error of a call whose deadline passed while no attempt was in flight.
     pub(super) fn too_late<Req>(&mut self, kept: Option<&ReplayT::Kept>) -> BoxError
     where
         ReplayT: Replay<Req>,
@@ -229,14 +229,14 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         self.error(GiveUp::Deadline, report, verdict, error)
     }
 
-    /// The service could not be made ready for a further attempt.
+    /// The error of a call whose service failed to become ready for a further attempt.
     pub(super) fn not_ready<Req, Res>(&mut self, error: BoxError, kept: Option<&ReplayT::Kept>) -> BoxError
     where
         ClassifierT: Classifier<Res>,
         ReplayT: Replay<Req>,
         OnRetryT: OnRetry,
     {
-        // Whatever the error would mean for a call: this one was not made.
+        // Whatever the error proves about a call, this attempt was not sent.
         let verdict = self.shared.classifier.classify(Err(&*error)).with_processed(Processed::No);
         let origin = kept.map_or(Origin::NONE.clone(), |kept| self.shared.replay.origin(kept));
         self.observe_give_up(GiveUp::NotReady, self.attempt.number(), &verdict, &origin);
@@ -244,15 +244,15 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         self.error(GiveUp::NotReady, report, verdict, error)
     }
 
-    /// Whether, how and after what wait the request goes out again. The budget is asked last, so that nothing else wastes
-    /// a token.
+    /// Decides whether, how and after what wait the request is sent again. The budget comes last, so that no token is
+    /// spent on a retry that another condition forbids.
     fn decide<Req>(&self, verdict: &Verdict, kept: Option<&ReplayT::Kept>, answered: bool) -> Result<NextSend, GiveUp>
     where
         ReplayT: Replay<Req>,
     {
         let config = &self.shared.config;
         config.policy.wants(verdict)?;
-        // Only the last attempt keeps nothing to send again.
+        // The last attempt takes the request with it.
         let Some(kept) = kept.filter(|_| self.has_more()) else { return Err(GiveUp::Exhausted) };
         if !verdict.is_unprocessed() && !self.shared.replay.is_idempotent(kept) {
             return Err(GiveUp::NotIdempotent);
@@ -270,7 +270,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         if config.budget.withdraw() { Ok(NextSend::After(wait)) } else { Err(GiveUp::Budget) }
     }
 
-    /// Remembers the attempt that has failed, and reports the next.
+    /// Records the failed attempt and reports the next one.
     fn go_on(&mut self, next: &NextSend, verdict: Verdict, error: Option<BoxError>, origin: &Origin)
     where
         OnRetryT: OnRetry,
@@ -315,7 +315,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         error.into()
     }
 
-    /// The report of a call whose present attempt ended so.
+    /// The report of a call that ends with the current attempt.
     fn take_report(&mut self, verdict: &Verdict, gave_up: Option<GiveUp>) -> RetryReport {
         let (attempt, verdict) = (self.attempt.number(), *verdict);
         let failures = self.failures.get_or_insert_with(|| Box::new(Failures::new(verdict)));
@@ -323,7 +323,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         self.finish_report(&verdict, gave_up)
     }
 
-    /// The report of a call that ended while no attempt was in flight.
+    /// The report of a call that ends while no attempt is in flight.
     fn finish_report(&mut self, verdict: &Verdict, gave_up: Option<GiveUp>) -> RetryReport {
         let failures = self.failures.take();
         let attempts = if failures.is_some() { self.attempt.number() } else { 0 };
@@ -343,7 +343,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     where
         OnRetryT: OnRetry,
     {
-        // With a single attempt there was no retry to want.
+        // With a single attempt no retry was wanted.
         if self.retries() && kind.forbids_a_wanted_retry() {
             let event = GiveUpEvent { kind, attempts, verdict: *verdict, origin };
             self.shared.give_ups.log(&self.shared.config.name, &event);

@@ -13,7 +13,7 @@ use super::report::Report;
 use crate::BoxError;
 use crate::classify::{Classifier, HttpClassifier};
 
-/// The service that [`RetryLayer`](crate::RetryLayer) makes.
+/// The service created by [`RetryLayer`](crate::RetryLayer).
 pub struct Retry<S, Classifier = HttpClassifier, Replay = ReplayBodies, OnRetry = ()> {
     inner: S,
     shared: Arc<SharedConfig<Classifier, Replay, OnRetry>>,
@@ -41,16 +41,16 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    /// Makes the future of a call, which sends nothing before its first poll.
+    /// Returns the future of a call, which sends nothing before its first poll.
     fn call(&mut self, request: Req) -> Self::Future {
-        // The instance that was polled ready goes with the call; a clone of it need not be ready.
+        // Move the instance that was polled ready into the call: a clone of it need not be ready.
         let clone = self.inner.clone();
         let service = mem::replace(&mut self.inner, clone);
         ResponseFuture::new(service, Arc::clone(&self.shared), request)
     }
 }
 
-// By hand, because sharing asks nothing of what is shared.
+// Not derived: a derive would require the shared types to be `Clone`.
 impl<S: Clone, Classifier, Replay, OnRetry> Clone for Retry<S, Classifier, Replay, OnRetry> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
