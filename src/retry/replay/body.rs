@@ -13,21 +13,21 @@ use crate::classify::RequestBodyFailed;
 pin_project! {
     /// The body that the inner service sees: the caller's body, read from the start in every attempt.
     ///
-    /// - The first attempt streams with no delay. What passes is kept, up to
-    ///   [`max_replay_bytes`](crate::RetryLayer::max_replay_bytes); one byte more, and this attempt goes on while the copy
-    ///   is dropped and there will be no other. A body that is known to be larger is never copied.
-    /// - A further attempt gets the copy, then the rest of the caller's body from where the earlier attempt stopped,
-    ///   then the trailers: byte by byte the same, though perhaps in other chunks.
-    /// - `size_hint` and `is_end_stream` tell what remains, exactly if the caller's body did from the start: every attempt
-    ///   is framed as the first, with a `Content-Length` or without.
-    /// - An empty body allocates nothing, and with [`max_attempts(1)`](crate::RetryLayer::max_attempts) nothing is kept.
-    /// - Frames after the trailers, which HTTP does not know, are passed on and end the replaying.
+    /// - The first attempt streams without delay. Its frames are copied up to
+    ///   [`max_replay_bytes`](crate::RetryLayer::max_replay_bytes). One byte more drops the copy; the attempt continues, and
+    ///   no other can follow. A body that is known to be larger is never copied.
+    /// - A further attempt reads the copy, then the rest of the caller's body, then the trailers. The bytes are the same,
+    ///   the chunks may differ.
+    /// - `size_hint` and `is_end_stream` describe what remains. The length is exact if the caller's body knew it from the
+    ///   start, so that every attempt is framed like the first, with or without a `Content-Length`.
+    /// - An empty body allocates nothing. With [`max_attempts(1)`](crate::RetryLayer::max_attempts) nothing is copied.
+    /// - Frames after the trailers, which HTTP does not allow, are passed on, and no other attempt can follow.
     ///
     /// # Errors
     ///
-    /// An error of the caller's body comes through with its own text, as the source of an error by which classifiers tell it
-    /// from one of the client, and ends the retrying. An attempt that has been given up
-    /// gets an error instead of more frames, so that nothing it sent can pass for a complete body.
+    /// An error of the caller's body ends the retrying. It is the source of an error that classifiers distinguish from one
+    /// of the client, and that has the same text. An attempt that was replaced by another one gets an error instead of more
+    /// frames, so that the server cannot mistake a truncated body for a complete one.
     pub struct ReplayBody<B> {
         #[pin]
         kind: Kind<B>,
@@ -48,7 +48,7 @@ impl<B> ReplayBody<B> {
         Self { kind: Kind::Empty }
     }
 
-    /// The only reader the body will ever have.
+    /// For a single attempt: reads the body directly.
     pub(super) fn direct(body: B) -> Self {
         Self { kind: Kind::Direct { body } }
     }

@@ -1,3 +1,5 @@
+//! The copy of a request body that lets an attempt read it again from the start.
+
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
@@ -15,55 +17,55 @@ use crate::BoxError;
 use crate::classify::RequestBodyFailed;
 use crate::retry::policy::GiveUp;
 
-/// The body of a request and a copy of what was read from it so far, shared by the attempts that read it in turn.
+/// The body of a request and a copy of what was read from it so far. The attempts read it in turn.
 ///
-/// The body has to outlive the attempt that began to read it, so it stays in here and is polled under the lock. Nobody
-/// waits for that lock in practice: only the reader whose turn it is takes it, and the retry layer between attempts.
+/// The body must outlive the attempt that started to read it, so it stays here and is polled under the lock. The lock is
+/// uncontended in practice: only the current reader takes it, and the retry layer between attempts.
 pub(super) struct ReplayBuffer<B> {
-    /// The turn of the reader that has not been dropped yet, or 0. Outside the lock, so that no drop has to take it.
+    /// The turn of the reader that is alive, or 0. Outside the lock, so that dropping a reader does not take it.
     alive: AtomicU32,
-    /// Whether the body told its length when nothing was read of it.
+    /// Whether the body knew its length before anything was read.
     has_exact_length: bool,
     shared: Mutex<Shared<B>>,
 }
 
-/// The end of a recording from which one attempt reads.
+/// One attempt's view of the buffer.
 pub(super) struct Reader<B> {
     buffer: Arc<ReplayBuffer<B>>,
     turn: u32,
-    // The end was seen. It stays the end even when a later attempt starts over.
+    // Set at the end of the body. Stays set when a later attempt rewinds the buffer.
     ended: bool,
 }
 
 struct Shared<B> {
-    /// Whose turn it is to read; readers of earlier turns get nothing but an error.
+    /// The turn of the current reader. Readers of earlier turns get an error.
     turn: u32,
     source: Source<B>,
     copy: FrameCopy,
-    /// The reader that waits for the source.
+    /// The waker of the reader that waits for the source.
     waiting: Option<Waker>,
 }
 
 enum Source<B> {
-    // Boxed, because a body may not be moved once it was polled, and a mutex moves what it holds.
+    // Boxed because a body must not move once it was polled, and the mutex does not pin its content.
     Open(Pin<Box<B>>),
     Ended,
     Failed,
 }
 
-/// What was read from the source, and how far the reader has come.
+/// The frames that were read from the source, and the position of the reader.
 struct FrameCopy {
     frames: VecDeque<KeptFrame>,
-    /// Small chunks that arrived after the last of `frames`, copied into one. The reader whose turn it is has seen them.
+    /// Small chunks that arrived after the last of `frames`, copied into one. The current reader has seen them.
     tail: BytesMut,
-    /// How many of `frames` the reader has seen; those that were seen are gone when nothing is recorded.
+    /// How many of `frames` the reader has seen. Always 0 once nothing is kept, because frames are then dropped when read.
     seen: usize,
-    /// Bytes of data kept, in `frames` and `tail`.
+    /// The bytes of data in `frames` and `tail`.
     len: usize,
     cap: usize,
-    /// Whether what comes next is kept.
+    /// Whether further frames are kept.
     is_keeping: bool,
-    /// Something was read and not kept, so that nobody can read from the start again.
+    /// Whether a frame was dropped, so that the body can no longer be read from the start.
     is_lost: bool,
 }
 
@@ -74,7 +76,7 @@ enum KeptFrame {
 
 impl<B: Body> ReplayBuffer<B> {
     pub(super) fn new(body: B, cap: usize) -> Arc<Self> {
-        // Known to be too large: not kept, but as long as nothing was read nothing is lost either.
+        // A body that is known to be too large is not kept. It can be sent again as long as nothing was read.
         let size = body.size_hint();
         let is_keeping = size.lower() <= cap as u64;
         let copy = FrameCopy {
@@ -94,7 +96,7 @@ impl<B: Body> ReplayBuffer<B> {
         })
     }
 
-    /// The reader for the attempt whose turn it is. Nothing more is kept if no other attempt will follow.
+    /// Returns the reader for the current turn. Stops keeping frames if no other attempt can follow.
     pub(super) fn reader(buffer: &Arc<Self>, more: bool) -> Reader<B> {
         let mut shared = buffer.lock();
         if !more {
@@ -106,15 +108,15 @@ impl<B: Body> ReplayBuffer<B> {
         Reader { buffer: Arc::clone(buffer), turn, ended: false }
     }
 
-    /// Whether the body itself failed.
+    /// Returns true if the body itself failed.
     pub(super) fn has_failed(&self) -> bool {
         matches!(self.lock().source, Source::Failed)
     }
 
-    /// Ends the turn of the current reader. If it still exists, in a connection that nobody told to stop, it gets an
-    /// error from now on: an end would make what it sent look complete.
+    /// Ends the turn of the current reader. If a connection still holds that reader, it gets an error from now on, because
+    /// an end of stream would make a truncated body look complete.
     ///
-    /// Checks and takes in one step, since that reader may go on reading in between.
+    /// Checks and rewinds under one lock, because that reader may continue to read in between.
     pub(super) fn rewind(&self, answered: bool) -> Result<(), GiveUp> {
         let mut shared = self.lock();
         if matches!(shared.source, Source::Failed) {
@@ -136,7 +138,7 @@ impl<B: Body> ReplayBuffer<B> {
 
     fn lock(&self) -> MutexGuard<'_, Shared<B>> {
         self.shared.lock().unwrap_or_else(|poisoned| {
-            // The body panicked while it was polled. Nobody may poll it again.
+            // The body panicked in a poll and must not be polled again.
             let mut shared = poisoned.into_inner();
             shared.source = Source::Failed;
             shared
@@ -154,7 +156,7 @@ where
             return Poll::Ready(None);
         }
         let frame = ready!(self.poll_shared(cx));
-        // Known as soon as the last frame is out, so that a later attempt takes nothing from this one.
+        // Checked with the last frame, so that a later rewind cannot turn this reader's end into an error.
         self.ended = match &frame {
             Some(Ok(_)) => self.is_end_stream(),
             Some(Err(_)) => false,
@@ -164,7 +166,7 @@ where
     }
 
     fn poll_shared(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        // With the call over, nobody is left who could start another attempt.
+        // With the only reference here, the call has ended and no attempt can follow.
         let more = Arc::strong_count(&self.buffer) > 1;
         let mut shared = self.buffer.lock();
         if shared.turn != self.turn {
@@ -240,8 +242,8 @@ impl<B: Body> Shared<B> {
             }
     }
 
-    /// A length that became known only by reading to the end is not told: with a length HTTP/1 frames a body otherwise
-    /// than without, so that a replay would look different and lose its trailers.
+    /// Omits a length that became known only by reading to the end. With a length HTTP/1 frames a body differently, so that
+    /// a replay would lose its trailers.
     fn size_hint(&self, exact: bool) -> SizeHint {
         let copied = self.copy.unseen_len();
         let rest = match &self.source {
@@ -259,7 +261,7 @@ impl<B: Body> Shared<B> {
 }
 
 impl FrameCopy {
-    /// The next frame that was kept and not seen in this turn.
+    /// Returns the next kept frame that this turn has not seen.
     fn next(&mut self) -> Option<Frame<Bytes>> {
         if !self.is_keeping {
             return self.frames.pop_front().map(Frame::from);
@@ -269,7 +271,7 @@ impl FrameCopy {
         Some(frame)
     }
 
-    /// Nobody will start over: what was seen need not stay, and what comes need not be kept.
+    /// Drops the frames that were seen and keeps no further ones, because no attempt will read from the start again.
     fn stop_keeping(&mut self) {
         self.is_keeping = false;
         self.is_lost = true;
@@ -278,13 +280,13 @@ impl FrameCopy {
         self.tail = BytesMut::new();
     }
 
-    /// Keeps a frame that comes from the source and is handed out right now.
+    /// Keeps a frame from the source that the current reader is about to return.
     fn keep(&mut self, frame: &Frame<Bytes>) {
         if frame.data_ref().is_some_and(Bytes::is_empty) {
             return;
         }
         let fits = match (frame.data_ref(), frame.trailers_ref()) {
-            // Nothing comes after trailers in HTTP. What does is passed on, but cannot be kept without bound.
+            // HTTP allows no frame after the trailers. Such frames are passed on; keeping them would be unbounded.
             _ if self.frames.back().is_some_and(|last| matches!(last, KeptFrame::Trailers(_))) => false,
             (Some(data), _) => data.len() <= self.cap - self.len,
             (None, Some(_)) => true,
@@ -294,9 +296,8 @@ impl FrameCopy {
             self.discard();
         } else if let Some(data) = frame.data_ref() {
             self.len += data.len();
-            // A reference to a chunk keeps alive the whole buffer that the chunk was cut from, and nobody can tell how
-            // large that is. With only large chunks kept by reference there are at most eight such buffers, and small
-            // chunks copied into one cost no more than their bytes.
+            // A `Bytes` keeps the whole allocation alive that it was sliced from, of unknown size. Only large chunks are
+            // kept by reference, so there are at most eight such allocations; small chunks are copied.
             if data.len() < (self.cap / 8).max(4 * 1024) {
                 self.tail.extend_from_slice(data);
             } else {
@@ -327,13 +328,13 @@ impl FrameCopy {
         self.seen = 0;
     }
 
-    /// Starts over for the next reader.
+    /// Moves to the start for the next reader.
     fn rewind(&mut self) {
         self.seal_tail();
         self.seen = 0;
     }
 
-    /// Whether the reader has come to where the source goes on.
+    /// Returns true if the reader has seen every kept frame, so that the source comes next.
     fn is_seen(&self) -> bool {
         self.seen == self.frames.len()
     }
@@ -374,7 +375,7 @@ impl<B> fmt::Debug for ReplayBuffer<B> {
     }
 }
 
-/// Why a body that is sent more than once has nothing more to give.
+/// Why a replayed body returns no more frames.
 #[derive(Clone, Copy, Debug)]
 enum BodyError {
     Superseded,
@@ -406,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_attempt_leaves_no_copy_behind_even_while_a_connection_holds_an_earlier_reader() {
+    fn the_last_attempt_drops_the_copy_even_while_a_connection_holds_an_earlier_reader() {
         for size in [1_000, 60_000] {
             let buffer = ReplayBuffer::new(Full::new(Bytes::from(vec![7; size])), 64 * 1024);
             let mut first = ReplayBuffer::reader(&buffer, true);

@@ -21,7 +21,7 @@ pub struct CloneBodies<Idempotency = HttpIdempotency> {
     pub(in crate::retry) http: Http<Idempotency>,
 }
 
-/// An HTTP request that is kept as it is.
+/// An HTTP request that is kept unchanged.
 pub struct KeptClone<B> {
     state: CloneState<B>,
 }
@@ -32,7 +32,7 @@ enum CloneState<B> {
         head: Parts,
         body: B,
     },
-    /// The last attempt has it.
+    /// The last attempt took it.
     Sent {
         origin: Option<Origin>,
     },
@@ -70,7 +70,7 @@ where
             }
             _ => {
                 let CloneState::Whole { mut head, body } = take_kept(kept).state else {
-                    unreachable!("nothing follows the last attempt")
+                    unreachable!("no attempt follows the last one")
                 };
                 let origin = self.http.last_origin(&head, plan.attempt);
                 *kept = Some(KeptClone { state: CloneState::Sent { origin } });

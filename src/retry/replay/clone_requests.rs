@@ -68,7 +68,7 @@ where
     }
 }
 
-/// A response of any kind has no place for a report.
+/// Drops the report: a response of any type has no place for one.
 impl<Res, Idempotency> Report<Res> for CloneRequests<Idempotency> {
     fn leave(&self, _: RetryReport, _: &mut Res) {}
 }

@@ -11,7 +11,7 @@ use crate::deadline::{AttemptDeadline, Deadline};
 use crate::retry::observe::{Origin, PartitionLabel};
 use crate::retry::report::RetryReport;
 
-/// What the layer knows of HTTP, however bodies are kept.
+/// What is the same for all HTTP requests, however their bodies are kept.
 #[derive(Clone, Debug)]
 pub(in crate::retry) struct Http<Idempotency> {
     pub(in crate::retry) idempotency: Idempotency,
@@ -39,7 +39,7 @@ impl<Idempotency> Http<Idempotency> {
         deadline.into_iter().chain(asked).min()
     }
 
-    /// Writes into a request until when its call has to end.
+    /// Writes the deadline of the call into its request.
     #[inline]
     pub(super) fn write_deadline(head: &mut Parts, deadline: Option<Deadline>) {
         if let Some(deadline) = deadline {
@@ -47,7 +47,7 @@ impl<Idempotency> Http<Idempotency> {
         }
     }
 
-    /// Writes into a request which attempt it is, and what is left of its time.
+    /// Writes the number and the time limits of an attempt into its request.
     #[inline]
     pub(super) fn write_attempt(&self, head: &mut Parts, plan: AttemptPlan) {
         let AttemptPlan { attempt, more: _, deadline, ends } = plan;
@@ -66,8 +66,8 @@ impl<Idempotency> Http<Idempotency> {
         Origin::of(head, self.partition_label.as_ref())
     }
 
-    /// The origin of a request that is sent for the last time, if it can still be of interest: with a single attempt
-    /// nothing is reported.
+    /// Returns the origin of a request that is sent for the last time. A first attempt that is also the last one is never
+    /// reported, so it needs none.
     pub(super) fn last_origin(&self, head: &Parts, attempt: Attempt) -> Option<Origin> {
         attempt.is_retry().then(|| self.origin(head))
     }
@@ -78,7 +78,7 @@ pub(super) fn outer_attempt_ends<B>(request: &Request<B>) -> Option<Instant> {
 }
 
 pub(super) fn leave_report<B>(report: RetryReport, response: &mut Response<B>) {
-    // A layer further outside must not take the word of the last attempt for that of the call.
+    // An outer layer must not treat the verdict on the last attempt as that on the whole call.
     if let Some(last) = report.history().last().map(|last| last.verdict()) {
         if last.is_unprocessed() && report.processed() != Processed::No {
             last.with_processed(report.processed()).leave_in(response);
@@ -87,7 +87,7 @@ pub(super) fn leave_report<B>(report: RetryReport, response: &mut Response<B>) {
     response.extensions_mut().insert(report);
 }
 
-/// Whether an error was judged to be the failure of the caller's own body, where nothing watched the body.
+/// Returns true if the classifier recognised the error as a failure of the caller's own body.
 pub(super) fn is_own_body_failure(verdict: &Verdict) -> bool {
     (verdict.reason(), verdict.processed(), verdict.health()) == (Reason::USER, Processed::Maybe, Health::Neutral)
 }

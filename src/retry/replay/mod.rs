@@ -1,3 +1,8 @@
+//! How a request is kept, so that it can be sent again.
+//!
+//! The constructor of the layer chooses one of three ways: [`ReplayBodies`] copies an HTTP body while the first attempt sends
+//! it, [`CloneBodies`] clones an HTTP request, and [`CloneRequests`] clones a request of any type.
+
 mod body;
 mod buffer;
 mod clone_bodies;
@@ -22,65 +27,65 @@ pub use self::clone_requests::CloneRequests;
 pub(in crate::retry) use self::http::Http;
 pub use self::replay_bodies::{KeptRequest, ReplayBodies};
 
-/// How a request is kept for its attempts: chosen by the constructor of the layer.
+/// Keeps a request for its attempts. The constructor of the layer chooses the implementation.
 ///
-/// Sealed: [`ReplayBodies`], [`CloneBodies`] and [`CloneRequests`] are the ways there are.
+/// Sealed; implemented by [`ReplayBodies`], [`CloneBodies`] and [`CloneRequests`].
 pub trait Replay<Req>: sealed::Sealed {
-    /// What the inner service is called with.
+    /// The request type of the inner service.
     type Request;
-    /// What the attempts are made of. Of the last one only what a report needs is kept.
+    /// The kept request. The last attempt takes it, except for what a report needs.
     type Kept;
 
-    /// The deadline of a call: the one that its request carries, or that of the layer.
+    /// Returns the deadline of a call: the one that its request carries, or that of the layer.
     fn deadline(&self, request: &Req, of_layer: Option<Duration>) -> Option<Deadline>;
 
-    /// When another retry layer outside cuts the attempt of its own that the request is.
+    /// Returns when the attempt timeout of an outer retry layer cuts the request.
     #[doc(hidden)]
     fn outer_attempt_ends(&self, request: &Req) -> Option<Instant>;
 
-    /// Keeps a request from before its first attempt. Nothing of its body is kept if there will be no other.
+    /// Keeps a request before its first attempt. Its body is not copied if no other attempt can follow.
     fn keep(&self, request: Req, more: bool, deadline: Option<Deadline>) -> Self::Kept;
 
-    /// The request for an attempt: a copy of what is kept if there may be another attempt, else what is kept itself.
+    /// Returns the request for an attempt: a copy if another attempt can follow, else the kept request itself.
     #[doc(hidden)]
     fn request(&self, kept: &mut Option<Self::Kept>, plan: AttemptPlan) -> Self::Request;
 
-    /// Whether the request may be sent again although the server may have acted on it.
+    /// Returns true if the request may be sent again although the server may have acted on it.
     fn is_idempotent(&self, kept: &Self::Kept) -> bool;
 
-    /// Whether the body of the request has failed, as far as it was watched or the verdict on the error tells.
+    /// Returns true if the body of the request failed. Where the body is not watched, the verdict on the error decides.
     fn has_failed(&self, kept: &Self::Kept, verdict: &Verdict) -> bool;
 
-    /// Takes the body from the attempt that had it, so that the next one can read it from the start.
+    /// Rewinds the body, so that the next attempt reads it from the start and the last one can no longer read it.
     ///
     /// # Errors
     ///
-    /// If the body cannot be read from the start, or is still being sent although the answer is there.
+    /// Returns an error if the start of the body is lost, or if the body is still being sent although the answer has come.
     fn rewind(&self, kept: &Self::Kept, answered: bool) -> Result<(), GiveUp>;
 
     #[doc(hidden)]
     fn origin(&self, kept: &Self::Kept) -> Origin;
 
-    /// Whether the calls are those of gRPC.
+    /// Returns true for gRPC.
     fn is_grpc(&self) -> bool;
 }
 
-/// What the next attempt of a call is like.
+/// The parameters of the next attempt.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptPlan {
     pub(in crate::retry) attempt: Attempt,
-    /// Whether another may follow.
+    /// Whether another attempt can follow.
     pub(in crate::retry) more: bool,
-    /// When the deadline of the call cuts it.
+    /// The deadline of the call.
     pub(in crate::retry) deadline: Option<Deadline>,
-    /// When the attempt timeout cuts it, or that of a layer further outside.
+    /// When the attempt timeout cuts it, or that of an outer retry layer.
     pub(in crate::retry) ends: Option<Instant>,
 }
 
 #[cold]
 fn take_kept<T>(kept: &mut Option<T>) -> T {
-    let Some(kept) = kept.take() else { unreachable!("what an attempt is made of stays until the last one") };
+    let Some(kept) = kept.take() else { unreachable!("the request is kept until the last attempt") };
     kept
 }
 

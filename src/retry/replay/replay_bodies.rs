@@ -18,7 +18,7 @@ use crate::retry::observe::Origin;
 use crate::retry::policy::{GiveUp, HttpIdempotency, Idempotency};
 use crate::retry::report::{Report, RetryReport};
 
-/// Keeps an HTTP request by its head and by a copy of its body that is made while the body is sent.
+/// Keeps the head of an HTTP request and copies its body while it is sent.
 ///
 /// The inner service sees a `Request<ReplayBody<B>>`; see [`ReplayBody`]. The default of the layer.
 #[derive(Clone, Debug)]
@@ -27,19 +27,19 @@ pub struct ReplayBodies<Idempotency = HttpIdempotency> {
     pub(in crate::retry) http: Http<Idempotency>,
 }
 
-/// An HTTP request that is yet to be sent, or may be sent again.
+/// An HTTP request that will be sent, or may be sent again.
 pub struct KeptRequest<B> {
     state: KeptState<B>,
 }
 
-// The small variant is the rare one: the last attempt of a call that failed before.
+// The small variant is the rare one: it exists during the last attempt alone.
 #[allow(clippy::large_enum_variant)]
 enum KeptState<B> {
     Whole {
         head: Parts,
         body: KeptBody<B>,
     },
-    /// The last attempt has it.
+    /// The last attempt took it.
     Sent {
         origin: Option<Origin>,
         buffer: Option<Arc<ReplayBuffer<B>>>,
@@ -48,7 +48,7 @@ enum KeptState<B> {
 
 enum KeptBody<B> {
     Empty,
-    /// For the only attempt there will be. Never locked, but a call is to be `Sync` whatever the body is.
+    /// For a single attempt. The mutex is never locked; it makes the call `Sync` for every body.
     Once(Mutex<B>),
     Buffered(Arc<ReplayBuffer<B>>),
 }
@@ -87,7 +87,7 @@ where
         KeptRequest { state: KeptState::Whole { head, body } }
     }
 
-    // Each way out makes its own request: they are large, and every move of them shows.
+    // Each branch constructs its own request, because every move of one costs.
     #[inline(always)]
     fn request(&self, kept: &mut Option<Self::Kept>, plan: AttemptPlan) -> Self::Request {
         let more = plan.more;
@@ -149,21 +149,21 @@ impl<B, Idempotency> Report<Response<B>> for ReplayBodies<Idempotency> {
     }
 }
 
-/// The head may hold credentials, and the body is the caller's.
+/// Omits the head, which may contain credentials, and the body.
 impl<B> fmt::Debug for KeptRequest<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeptRequest").finish_non_exhaustive()
     }
 }
 
-/// The request of the last attempt. What a report needs stays behind.
+/// Takes the request for the last attempt and leaves what a report needs.
 #[cold]
 fn last<B: Body>(
     kept: &mut Option<KeptRequest<B>>,
     origin: impl FnOnce(&Parts) -> Option<Origin>,
 ) -> Request<ReplayBody<B>> {
     let KeptState::Whole { head, body } = take_kept(kept).state else {
-        unreachable!("nothing follows the last attempt")
+        unreachable!("no attempt follows the last one")
     };
     let origin = origin(&head);
     let (body, buffer) = match body {
