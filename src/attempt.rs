@@ -1,6 +1,6 @@
-/// Which attempt of a call a request is, left in the extensions of every HTTP request that is a retry.
+/// The number of an attempt, in the extensions of every HTTP request that is a retry.
 ///
-/// A first attempt carries none, so that the common case costs nothing.
+/// A first attempt does not carry it, so that the common case costs nothing.
 ///
 /// ```
 /// use tower_rampart::retry::Attempt;
@@ -20,19 +20,19 @@ impl Attempt {
         Self(self.0.saturating_add(1))
     }
 
-    /// Which attempt this request is: the first if nothing says otherwise.
+    /// Returns the attempt of a request: the first one if its extensions contain none.
     #[must_use]
     pub fn of<B>(request: &http::Request<B>) -> Self {
         request.extensions().get().copied().unwrap_or(Self::FIRST)
     }
 
-    /// The number of the attempt, counted from 1.
+    /// Returns the number of the attempt, counted from 1.
     #[must_use]
     pub const fn number(self) -> u32 {
         self.0
     }
 
-    /// Whether an earlier attempt of the same call failed.
+    /// Returns true if an earlier attempt of the same call failed.
     #[must_use]
     pub const fn is_retry(self) -> bool {
         self.0 > 1

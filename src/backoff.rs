@@ -4,7 +4,7 @@ use rand::{Rng, RngExt};
 
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 
-/// How long to wait before the next attempt, or before an open circuit is probed again.
+/// The wait before the next attempt, or before an open circuit is probed again.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,18 +27,18 @@ pub struct Backoff {
     jitter: Jitter,
 }
 
-/// How much of a wait is left to chance, so that clients that failed together do not return together.
+/// How much of a wait is random, so that clients that failed together do not return together.
 ///
-/// The names and the comparison are those of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+/// The names are those of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Jitter {
-    /// Anything from nothing to the whole wait: spreads clients best.
+    /// Between zero and the whole wait: spreads clients best.
     #[default]
     Full,
-    /// At least half of the wait.
+    /// Between half of the wait and the whole wait.
     Equal,
-    /// The whole wait, always.
+    /// Always the whole wait.
     None,
 }
 
@@ -91,32 +91,32 @@ impl Backoff {
         Ok(self)
     }
 
-    /// How much of each wait is left to chance.
+    /// Sets how much of each wait is random.
     #[must_use]
     pub const fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
         self
     }
 
-    /// The longest wait before retry number `retry`, counted from 0.
+    /// Returns the longest wait before retry number `retry`, counted from 0.
     #[must_use]
     pub fn ceiling(&self, retry: u32) -> Duration {
-        // A power that overflows is infinite, and so is over `max`; no exponent makes it NaN, as the factor is at least 1.
+        // A power that overflows is infinite and thus above `max`. It is never NaN, because the factor is at least 1.
         let seconds = self.first.as_secs_f64() * self.factor.powf(f64::from(retry));
         if seconds < self.max.as_secs_f64() { Duration::from_secs_f64(seconds) } else { self.max }
     }
 
-    /// Whether every wait is the same.
+    /// Returns true if every wait is the same.
     pub(crate) fn is_steady(&self) -> bool {
         self.factor == 1.0 && self.jitter == Jitter::None
     }
 
-    /// The wait before retry number `retry`, counted from 0.
+    /// Returns the wait before retry number `retry`, counted from 0.
     pub(crate) fn wait(&self, retry: u32, rng: &mut impl Rng) -> Duration {
         jittered(self.ceiling(retry), self.jitter, rng)
     }
 
-    /// As [`wait`](Self::wait), but never less than half: an open circuit that is probed at once protects nobody.
+    /// As [`wait`](Self::wait), but at least half of the ceiling: a circuit that is probed at once protects no one.
     pub(crate) fn wait_at_least_half(&self, retry: u32, rng: &mut impl Rng) -> Duration {
         let jitter = match self.jitter {
             Jitter::Full | Jitter::Equal => Jitter::Equal,
@@ -127,7 +127,7 @@ impl Backoff {
 }
 
 impl Default for Backoff {
-    /// From 100 ms doubling up to 5 s, with full jitter.
+    /// Doubles from 100 ms up to 5 s, with full jitter.
     fn default() -> Self {
         Self::exponential(Duration::from_millis(100), Duration::from_secs(5))
     }
@@ -139,7 +139,7 @@ impl From<Duration> for Backoff {
     }
 }
 
-/// Chosen below the ceiling after the ceiling was capped, so that waits stay spread out at the cap.
+/// Applies jitter to the capped ceiling, so that waits stay spread out at the cap.
 fn jittered(ceiling: Duration, jitter: Jitter, rng: &mut impl Rng) -> Duration {
     match jitter {
         Jitter::Full => rng.random_range(Duration::ZERO..=ceiling),

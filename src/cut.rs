@@ -1,20 +1,21 @@
-//! What passes between the retry layer and the layers inside it while a time limit cuts an attempt.
+//! The exchange between the retry layer and the layers inside it while a time limit cuts an attempt.
 //!
-//! Cutting an attempt means dropping its future. The layers inside then have to know that a time limit ran out and that
-//! this is not a caller who left; and the retry layer has to know whether the request was ever handed to the client. Both
-//! travel in a thread-local that is set only while the future is being dropped. A mark in the request would tell the
-//! former too, but only for HTTP, and could not tell the latter.
+//! Cutting an attempt means dropping its future. The layers inside must then distinguish an expired time limit from a caller
+//! who left, and the retry layer must learn whether the request was handed to the client. A thread-local carries both. It
+//! is set only while the future is being dropped, so it works for requests of every type; a mark in the extensions would
+//! serve HTTP alone, and in one direction alone.
 //!
-//! A request that waits proves something only if it is the attempt itself. An attempt may make several requests: a client
-//! follows a redirect, a body is read from another upstream. Only what is called while the retry layer calls its inner
-//! service is the attempt itself: nothing of it can have been sent before.
+//! A request that still waits for readiness proves "not sent" only if it is the attempt itself. An attempt may make several
+//! requests: a client follows a redirect, or a body is read from another upstream. Only a service that is called while the
+//! retry layer calls its inner service is the attempt itself, because nothing can have been sent before; it claims the
+//! attempt.
 
 use std::cell::Cell;
 
-/// What became of a request whose attempt was cut.
+/// Whether the request of an attempt was sent before the cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// No layer inside knows: it may have been sent.
+    /// It may have been sent, or no layer inside knows.
     Maybe,
     /// It still waited for a service to become ready.
     No,
@@ -26,20 +27,20 @@ enum Cut {
     None,
     /// An attempt is being cut, and no layer inside has reported yet.
     Silent,
-    /// All that reported had not sent their request.
+    /// Every report so far was "not sent".
     Unsent,
-    /// One of those that reported had sent it. Outweighs the others: a second send is worse than a lost call.
+    /// A report was "maybe sent". It outweighs the others, because a doubled request is worse than a lost call.
     Sent,
 }
 
 thread_local! {
-    // Constant and without a destructor, so that it can be read while a thread ends.
+    // Const-initialised and without a destructor, so that it can be read while a thread exits.
     static CUT: Cell<Cut> = const { Cell::new(Cut::None) };
-    // Whether the retry layer is calling its inner service and nothing has claimed the attempt yet.
+    // True while the retry layer calls its inner service and no service has claimed the attempt.
     static UNCLAIMED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Calls the inner service for an attempt.
+/// Calls the inner service for an attempt, which a service inside may claim.
 pub(crate) fn begin<F>(call: impl FnOnce() -> F) -> F {
     struct Restore(bool);
     impl Drop for Restore {
@@ -51,13 +52,13 @@ pub(crate) fn begin<F>(call: impl FnOnce() -> F) -> F {
     call()
 }
 
-/// Whether the caller, which is being called, is all that the attempt has begun so far. True for the first caller only.
+/// Claims the attempt for the service that is being called. Returns true for the first claim alone.
 #[inline]
 pub(crate) fn claim_attempt() -> bool {
     UNCLAIMED.replace(false)
 }
 
-/// Drops an attempt that a time limit cuts. Returns what the layers inside reported of its request.
+/// Drops an attempt that a time limit cuts, and returns what the layers inside reported.
 pub(crate) fn cut(drop_attempt: impl FnOnce()) -> Sent {
     let outer = Restore(CUT.replace(Cut::Silent));
     drop_attempt();
@@ -69,12 +70,12 @@ pub(crate) fn cut(drop_attempt: impl FnOnce()) -> Sent {
     }
 }
 
-/// Whether the caller is being dropped because a time limit cuts it.
+/// Returns true while an attempt is being dropped because a time limit cuts it.
 pub(crate) fn is_cutting() -> bool {
     !matches!(CUT.get(), Cut::None)
 }
 
-/// Reports whether the request of the caller, which is being dropped, was handed on. Has no effect unless it is being cut.
+/// Reports whether a request that is being dropped was handed to the inner service. Has no effect outside of a cut.
 pub(crate) fn report(sent: Sent) {
     CUT.set(match (CUT.get(), sent) {
         (Cut::None, _) => Cut::None,
@@ -83,7 +84,7 @@ pub(crate) fn report(sent: Sent) {
     });
 }
 
-/// Restores the state of an outer cut, also if a destructor panics.
+/// Restores the state of an outer cut, even if a destructor panics.
 struct Restore(Cut);
 
 impl Drop for Restore {
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn is_seen_only_while_it_lasts() {
+    fn a_cut_is_visible_only_while_it_lasts() {
         report(Sent::No);
         assert!(!is_cutting());
         cut(|| assert!(is_cutting()));
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_is_claimed_once_and_only_while_it_begins() {
+    fn an_attempt_is_claimed_once_and_only_during_its_call() {
         assert!(!claim_attempt());
         begin(|| {
             begin(|| assert!(claim_attempt()));

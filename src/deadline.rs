@@ -3,14 +3,13 @@ use std::time::Duration;
 use http::Extensions;
 use tokio::time::Instant;
 
-/// What stands for "never" where a sum of times does not fit; the same as in tokio's own timers.
+/// Stands for "never" where a sum of times overflows; the same value as in tokio's timers.
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
 /// The moment by which a call must have ended, with all its attempts and waits.
 ///
-/// In the extensions of an HTTP request it overrides [`RetryLayer::deadline`](crate::RetryLayer::deadline), to a later
-/// moment as well as to an earlier one, and stays there for the layers further inside: being a moment and no length of
-/// time, it tells each of them what remains.
+/// In the extensions of an HTTP request it overrides [`RetryLayer::deadline`](crate::RetryLayer::deadline), whether it is
+/// later or earlier, and stays there for the layers inside. It is a point in time, so every layer can compute what remains.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,42 +22,42 @@ const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// At this moment.
+    /// Creates a deadline at this moment.
     #[must_use]
     pub const fn at(moment: Instant) -> Self {
         Self(moment)
     }
 
-    /// So long from now. What lies too far ahead for the clock is 30 years from now.
+    /// Creates a deadline this long from now, or 30 years from now if the clock overflows.
     #[must_use]
     pub fn within(time: Duration) -> Self {
         Self(after(Instant::now(), time))
     }
 
-    /// The moment itself.
+    /// Returns the moment.
     #[must_use]
     pub const fn instant(self) -> Instant {
         self.0
     }
 
-    /// The time that is left, zero once the moment has come.
+    /// Returns the time that is left; zero once the moment has come.
     #[must_use]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// Whether the moment has come.
+    /// Returns true once the moment has come.
     #[must_use]
     pub fn has_passed(self) -> bool {
         self.remaining().is_zero()
     }
 }
 
-/// The moment at which the attempt timeout cuts an attempt, left by the [`RetryLayer`](crate::RetryLayer) in the extensions
-/// of every HTTP request that it sends with an [`attempt_timeout`](crate::RetryLayer::attempt_timeout).
+/// The moment at which the attempt timeout cuts an attempt. The [`RetryLayer`](crate::RetryLayer) puts it in the extensions
+/// of every HTTP request if it has an [`attempt_timeout`](crate::RetryLayer::attempt_timeout).
 ///
-/// A layer or client inside can read from it how long its answer is still wanted. A call that is dropped at that moment
-/// or later has timed out; one that is dropped earlier was abandoned by its caller.
+/// A layer or client inside reads from it how much time its answer has. A call that is dropped at that moment or later has
+/// timed out; one that is dropped earlier was abandoned by its caller.
 ///
 /// ```
 /// use tower_rampart::retry::AttemptDeadline;
@@ -76,20 +75,20 @@ impl AttemptDeadline {
         Self(moment)
     }
 
-    /// The moment itself.
+    /// Returns the moment.
     #[must_use]
     pub const fn instant(self) -> Instant {
         self.0
     }
 
-    /// The time that is left, zero once the moment has come.
+    /// Returns the time that is left; zero once the moment has come.
     #[must_use]
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 }
 
-/// The earliest moment at which the attempt with these extensions is cut.
+/// Returns the earliest moment at which the attempt with these extensions is cut.
 #[inline]
 pub(crate) fn earliest(extensions: &Extensions) -> Option<Deadline> {
     if extensions.is_empty() {
@@ -99,7 +98,7 @@ pub(crate) fn earliest(extensions: &Extensions) -> Option<Deadline> {
     extensions.get().copied().into_iter().chain(attempt).min()
 }
 
-/// The moment this long after another, without overflow.
+/// Adds a time to a moment without overflow.
 pub(crate) fn after(moment: Instant, time: Duration) -> Instant {
     moment.checked_add(time).unwrap_or_else(|| moment + FAR)
 }
@@ -109,7 +108,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn tells_what_remains_and_stops_at_zero() {
+    async fn the_remaining_time_stops_at_zero() {
         let deadline = Deadline::within(Duration::from_secs(2));
         tokio::time::advance(Duration::from_millis(500)).await;
         assert_eq!(deadline.remaining(), Duration::from_millis(1_500));
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_end_of_time_does_not_overflow() {
+    async fn the_longest_duration_does_not_overflow() {
         assert!(Deadline::within(Duration::MAX).remaining() >= FAR);
     }
 }

@@ -1,10 +1,9 @@
 use std::error::Error;
 use std::fmt;
 
-/// A setting that makes no sense, from the `try_` form of it. Its text names the setting, what is allowed and the value.
+/// An invalid setting, returned by its `try_` form. The message names the setting, the allowed range and the value.
 ///
-/// Every setting that panics has a `try_` form, for values that come from outside, such as a
-/// configuration file:
+/// Every setting that panics has a `try_` form, for values from outside, such as a configuration file:
 ///
 /// ```
 /// use tower_rampart::{CircuitBreakerLayer, InvalidSetting};

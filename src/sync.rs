@@ -1,6 +1,6 @@
-//! The primitives that the lock-free parts stand on, swapped for loom's when their interleavings are explored.
+//! The primitives of the lock-free parts, replaced by loom's in model tests.
 //!
-//! `rampart_loom` and not `loom`, because crates that this one depends on listen to the latter.
+//! The cfg is `rampart_loom` because some dependencies react to `loom`.
 
 #[cfg(all(test, rampart_loom))]
 pub(crate) use loom::sync::{
@@ -13,12 +13,12 @@ pub(crate) use std::sync::{
     atomic::{AtomicU64, Ordering, fence},
 };
 
-/// Locks, also after a panic elsewhere: what these locks guard is changed in steps that cannot panic half-way.
+/// Locks a mutex and ignores poisoning: no update under these locks can panic half-way.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Loom takes `SeqCst` accesses for weaker ones; where code goes by their one order, a fence stands in for it.
+/// Loom models `SeqCst` accesses as weaker ones. Code that relies on their total order calls this fence.
 #[inline(always)]
 pub(crate) fn seq_cst_in_loom() {
     #[cfg(all(test, rampart_loom))]

@@ -3,84 +3,87 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::config::Shared;
-use super::origin::Origin;
-use super::policy::{TimeLeft, was_given_back};
-use super::replay::AttemptPlan;
-use super::report::History;
-use super::telemetry::trace_retry;
-use super::{
-    AttemptReport, Deadline, GiveUp, GiveUpEvent, OnRetry, Replay, Report, RetryError, RetryEvent, RetryReport,
-    TimedOut,
-};
+use super::config::SharedConfig;
+use super::error::{RetryError, TimedOut};
+use super::observe::{GiveUpEvent, OnRetry, Origin, RetryEvent, trace_retry};
+use super::policy::{GiveUp, TimeLeft, was_given_back};
+use super::replay::{AttemptPlan, Replay};
+use super::report::{AttemptReport, History, Report, RetryReport};
 use crate::BoxError;
 use crate::attempt::Attempt;
 use crate::classify::{Classifier, Health, Processed, Reason, Verdict};
 use crate::cut::Sent;
-use crate::deadline::after;
+use crate::deadline::{Deadline, after};
 
-/// What one call knows, and what it decides between its attempts.
-pub(super) struct Call<C, K, N> {
-    pub(super) shared: Arc<Shared<C, K, N>>,
+/// The state of one call, and the decisions between its attempts.
+pub(super) struct Call<Classifier, Replay, OnRetry> {
+    pub(super) shared: Arc<SharedConfig<Classifier, Replay, OnRetry>>,
     pub(super) deadline: Option<Deadline>,
     pub(super) attempt: Attempt,
-    /// When the present attempt began. Known only if a time limit asks for it.
+    /// When the current attempt began. `None` without a time limit, so that no clock is read.
     began: Option<Instant>,
-    /// When the attempt timeout of a layer further outside cuts the whole call. Known only if this layer has one too.
+    /// When the attempt timeout of an outer retry layer cuts this call. Read only if this layer has an attempt timeout.
     outer_ends: Option<Instant>,
-    /// Boxed, because most calls succeed at once.
-    past: Option<Box<Past>>,
+    /// Boxed because most calls succeed at once.
+    failures: Option<Box<Failures>>,
 }
 
 /// How an attempt ended.
 pub(super) enum AttemptOutcome<Res> {
     Answered(Res, Verdict),
     Failed(BoxError),
-    /// The deadline of the call cut it.
+    /// The deadline cut it.
     Cut(Sent),
 }
 
-/// What comes after an attempt.
+/// What the future does after an attempt.
 pub(super) enum Action<Res> {
     Return(Result<Res, BoxError>),
-    /// The same attempt at once, because the connection gave the request back.
+    /// A transparent retry: send the same attempt again at once.
     Resend,
     Retry {
         wait: Duration,
     },
 }
 
-/// Why and how the request goes out again.
-enum Again {
+/// How the request is sent again.
+enum NextSend {
     Resend,
     After(Duration),
 }
 
-/// What is remembered of the attempts that failed.
-struct Past {
+/// The failed attempts of a call.
+struct Failures {
     history: History,
-    /// The verdict on the last of them.
-    verdict: Verdict,
-    /// The error of the last of them, if it was one.
-    error: Option<BoxError>,
-    /// Whether any of them may have been acted on.
+    last: LastFailure,
+    /// Whether the server may have acted on any of them.
     maybe_processed: bool,
-    /// Whether the request was sent again at once before. That is free once only.
+    /// Whether a transparent retry was made. The first one is free, a second is a retry like any other.
     was_resent: bool,
-    /// Whether what is sent next is still the same attempt.
+    /// Whether the next send belongs to the same attempt.
     is_resending: bool,
 }
 
-/// The caller's own fault, which says nothing about the server.
+struct LastFailure {
+    verdict: Verdict,
+    /// None if the attempt ended in a response.
+    error: Option<BoxError>,
+}
+
+/// The caller's own body failed, which proves nothing about the server.
 const OWN_BODY: Verdict =
     Verdict::terminal().with_processed(Processed::Maybe).with_health(Health::Neutral).with_reason(Reason::USER);
 
-impl<C, K, N> Call<C, K, N> {
-    pub(super) fn new(shared: Arc<Shared<C, K, N>>, deadline: Option<Deadline>, outer_ends: Option<Instant>) -> Self {
-        Self { shared, deadline, attempt: Attempt::FIRST, began: None, outer_ends, past: None }
+impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
+    pub(super) fn new(
+        shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT>>,
+        deadline: Option<Deadline>,
+        outer_ends: Option<Instant>,
+    ) -> Self {
+        Self { shared, deadline, attempt: Attempt::FIRST, began: None, outer_ends, failures: None }
     }
 
-    /// Panics without a timer if this call may need one: after its first attempt that would be too late.
+    /// Panics if this call may need a timer and there is none. Without this check it would panic after the first attempt.
     #[inline]
     pub(super) fn check_timer(&self) {
         if self.retries() || self.is_timed() {
@@ -88,12 +91,12 @@ impl<C, K, N> Call<C, K, N> {
         }
     }
 
-    /// The first attempt pays for the retries of others, and each later one has been paid for.
+    /// The first attempt deposits its share of a token. A retry has withdrawn its token already.
     #[inline]
     pub(super) fn begin_attempt(&mut self) -> AttemptPlan {
-        match &mut self.past {
-            None => self.shared.settings.budget.deposit(),
-            Some(past) if past.is_resending => past.is_resending = false,
+        match &mut self.failures {
+            None => self.shared.config.budget.deposit(),
+            Some(failures) if failures.is_resending => failures.is_resending = false,
             Some(_) => self.attempt = self.attempt.next(),
         }
         self.began = self.is_timed().then(Instant::now);
@@ -103,59 +106,59 @@ impl<C, K, N> Call<C, K, N> {
 
     /// Whether a time limit may cut an attempt.
     pub(super) fn is_timed(&self) -> bool {
-        self.deadline.is_some() || self.shared.settings.attempt_timeout.is_some()
+        self.deadline.is_some() || self.shared.config.attempt_timeout.is_some()
     }
 
-    /// When the attempt timeout cuts the present attempt.
+    /// When the attempt timeout cuts the current attempt.
     pub(super) fn attempt_ends(&self) -> Option<Instant> {
-        Some(after(self.began?, self.shared.settings.attempt_timeout?))
+        Some(after(self.began?, self.shared.config.attempt_timeout?))
     }
 
-    /// Whether the present attempt may be followed by another.
+    /// Whether attempts are left after the current one.
     pub(super) fn has_more(&self) -> bool {
-        self.attempt.number() < self.shared.settings.max_attempts.get()
+        self.attempt.number() < self.shared.config.max_attempts.get()
     }
 
     pub(super) fn is_past_deadline(&self) -> bool {
         self.deadline.is_some_and(Deadline::has_passed)
     }
 
-    /// Whether the server may have acted on an attempt that is over.
+    /// Whether the server may have acted on an earlier attempt.
     pub(super) fn was_maybe_processed(&self) -> bool {
-        self.past.as_ref().is_some_and(|past| past.maybe_processed)
+        self.failures.as_ref().is_some_and(|failures| failures.maybe_processed)
     }
 
-    /// What a response means.
+    /// Returns the verdict on a response.
     pub(super) fn judge<Res>(&self, response: &Res) -> Verdict
     where
-        C: Classifier<Res>,
+        ClassifierT: Classifier<Res>,
     {
         self.shared.classifier.classify(Ok(response))
     }
 
-    /// Whether a response of this verdict is what the caller hoped for.
+    /// Returns true for a success that the server does not ask to retry.
     pub(super) fn is_success(&self, verdict: &Verdict) -> bool {
         verdict.is_success() && verdict.should_retry() != Some(true)
     }
 
-    /// Leaves a report of what was done to get this response, if it was retried for.
+    /// Leaves a report in the response if it took a retry.
     #[inline]
     pub(super) fn succeed<Res>(&mut self, response: &mut Res, verdict: &Verdict)
     where
-        K: Report<Res>,
+        ReplayT: Report<Res>,
     {
-        if self.past.is_some() {
+        if self.failures.is_some() {
             let report = self.take_report(verdict, None);
             self.shared.replay.leave(report, response);
         }
     }
 
-    /// The present attempt has ended, and not in a success.
-    pub(super) fn settle<Req, Res>(&mut self, outcome: AttemptOutcome<Res>, kept: Option<&K::Kept>) -> Action<Res>
+    /// Decides what follows an attempt that was not a success.
+    pub(super) fn settle<Req, Res>(&mut self, outcome: AttemptOutcome<Res>, kept: Option<&ReplayT::Kept>) -> Action<Res>
     where
-        C: Classifier<Res>,
-        K: Replay<Req> + Report<Res>,
-        N: OnRetry,
+        ClassifierT: Classifier<Res>,
+        ReplayT: Replay<Req> + Report<Res>,
+        OnRetryT: OnRetry,
     {
         let is_cut = matches!(outcome, AttemptOutcome::Cut(_));
         let (outcome, mut verdict) = match outcome {
@@ -172,7 +175,7 @@ impl<C, K, N> Call<C, K, N> {
         };
         let body_failed = outcome.is_err() && kept.is_some_and(|kept| self.shared.replay.has_failed(kept, &verdict));
         let decision = if body_failed {
-            // The transport may have turned it into a reset that looks like the server's.
+            // The transport may report it as a reset that looks like one from the server.
             verdict = OWN_BODY;
             Err(GiveUp::BodyFailed)
         } else if is_cut {
@@ -182,18 +185,18 @@ impl<C, K, N> Call<C, K, N> {
         };
         let origin = kept.map_or(Origin::NONE.clone(), |kept| self.shared.replay.origin(kept));
         match decision {
-            Ok(again) => {
+            Ok(next) => {
                 // A failed response is dropped here, before the wait.
-                self.go_on(&again, verdict, outcome.err(), &origin);
-                match again {
-                    Again::Resend => Action::Resend,
-                    Again::After(wait) => Action::Retry { wait },
+                self.go_on(&next, verdict, outcome.err(), &origin);
+                match next {
+                    NextSend::Resend => Action::Resend,
+                    NextSend::After(wait) => Action::Retry { wait },
                 }
             }
             Err(kind) => Action::Return(match outcome {
                 Ok(mut response) => {
                     self.observe_give_up(kind, self.attempt.number(), &verdict, &origin);
-                    if self.past.is_some() || (self.retries() && kind.forbids_a_wanted_retry()) {
+                    if self.failures.is_some() || (self.retries() && kind.forbids_a_wanted_retry()) {
                         let report = self.take_report(&verdict, Some(kind));
                         self.shared.replay.leave(report, &mut response);
                     }
@@ -204,13 +207,13 @@ impl<C, K, N> Call<C, K, N> {
         }
     }
 
-    /// The deadline has come while no attempt was in flight.
-    pub(super) fn too_late<Req>(&mut self, kept: Option<&K::Kept>) -> BoxError
+    /// The error of a call whose deadline passed while no attempt was in flight.
+    pub(super) fn too_late<Req>(&mut self, kept: Option<&ReplayT::Kept>) -> BoxError
     where
-        K: Replay<Req>,
-        N: OnRetry,
+        ReplayT: Replay<Req>,
+        OnRetryT: OnRetry,
     {
-        let last = self.past.as_mut().map(|past| (past.verdict, past.error.take()));
+        let last = self.failures.as_mut().map(|failures| (failures.last.verdict, failures.last.error.take()));
         let (verdict, error) = match last {
             None => {
                 let error = TimedOut::before_attempt(None);
@@ -220,20 +223,20 @@ impl<C, K, N> Call<C, K, N> {
             Some((verdict, None)) => (verdict, TimedOut::before_attempt(Some(verdict)).into()),
         };
         let origin = kept.map_or(Origin::NONE.clone(), |kept| self.shared.replay.origin(kept));
-        let attempts = if self.past.is_some() { self.attempt.number() } else { 0 };
+        let attempts = if self.failures.is_some() { self.attempt.number() } else { 0 };
         self.observe_give_up(GiveUp::Deadline, attempts, &verdict, &origin);
         let report = self.finish_report(&verdict, Some(GiveUp::Deadline));
         self.error(GiveUp::Deadline, report, verdict, error)
     }
 
-    /// The service could not be made ready for a further attempt.
-    pub(super) fn not_ready<Req, Res>(&mut self, error: BoxError, kept: Option<&K::Kept>) -> BoxError
+    /// The error of a call whose service failed to become ready for a further attempt.
+    pub(super) fn not_ready<Req, Res>(&mut self, error: BoxError, kept: Option<&ReplayT::Kept>) -> BoxError
     where
-        C: Classifier<Res>,
-        K: Replay<Req>,
-        N: OnRetry,
+        ClassifierT: Classifier<Res>,
+        ReplayT: Replay<Req>,
+        OnRetryT: OnRetry,
     {
-        // Whatever the error would mean for a call: this one was not made.
+        // Whatever the error proves about a call, this attempt was not sent.
         let verdict = self.shared.classifier.classify(Err(&*error)).with_processed(Processed::No);
         let origin = kept.map_or(Origin::NONE.clone(), |kept| self.shared.replay.origin(kept));
         self.observe_give_up(GiveUp::NotReady, self.attempt.number(), &verdict, &origin);
@@ -241,58 +244,57 @@ impl<C, K, N> Call<C, K, N> {
         self.error(GiveUp::NotReady, report, verdict, error)
     }
 
-    /// Whether, how and after what wait the request goes out again. The budget is asked last, so that nothing else wastes
-    /// a token.
-    fn decide<Req>(&self, verdict: &Verdict, kept: Option<&K::Kept>, answered: bool) -> Result<Again, GiveUp>
+    /// Decides whether, how and after what wait the request is sent again. The budget comes last, so that no token is
+    /// spent on a retry that another condition forbids.
+    fn decide<Req>(&self, verdict: &Verdict, kept: Option<&ReplayT::Kept>, answered: bool) -> Result<NextSend, GiveUp>
     where
-        K: Replay<Req>,
+        ReplayT: Replay<Req>,
     {
-        let settings = &self.shared.settings;
-        settings.policy.wants(verdict)?;
-        // Only the last attempt keeps nothing to send again.
+        let config = &self.shared.config;
+        config.policy.wants(verdict)?;
+        // The last attempt takes the request with it.
         let Some(kept) = kept.filter(|_| self.has_more()) else { return Err(GiveUp::Exhausted) };
         if !verdict.is_unprocessed() && !self.shared.replay.is_idempotent(kept) {
             return Err(GiveUp::NotIdempotent);
         }
         self.shared.replay.rewind(kept, answered)?;
-        let was_resent = self.past.as_ref().is_some_and(|past| past.was_resent);
+        let was_resent = self.failures.as_ref().is_some_and(|failures| failures.was_resent);
         if !answered && !was_resent && was_given_back(verdict) {
-            return Ok(Again::Resend);
+            return Ok(NextSend::Resend);
         }
         let left = self.deadline.map(|deadline| TimeLeft {
             remaining: deadline.remaining(),
             needed: self.began.filter(|_| answered).map_or(Duration::ZERO, |began| began.elapsed()),
         });
-        let wait = settings.policy.wait(verdict, self.attempt.number() - 1, left, &mut rand::rng())?;
-        if settings.budget.withdraw() { Ok(Again::After(wait)) } else { Err(GiveUp::Budget) }
+        let wait = config.policy.wait(verdict, self.attempt.number() - 1, left, &mut rand::rng())?;
+        if config.budget.withdraw() { Ok(NextSend::After(wait)) } else { Err(GiveUp::Budget) }
     }
 
-    /// Remembers the attempt that has failed, and reports the next.
-    fn go_on(&mut self, again: &Again, verdict: Verdict, error: Option<BoxError>, origin: &Origin)
+    /// Records the failed attempt and reports the next one.
+    fn go_on(&mut self, next: &NextSend, verdict: Verdict, error: Option<BoxError>, origin: &Origin)
     where
-        N: OnRetry,
+        OnRetryT: OnRetry,
     {
-        let (wait, is_resend) = match again {
-            Again::Resend => (Duration::ZERO, true),
-            Again::After(wait) => (*wait, false),
+        let (wait, is_resend) = match next {
+            NextSend::Resend => (Duration::ZERO, true),
+            NextSend::After(wait) => (*wait, false),
         };
         let attempt = self.attempt.number();
-        let past = self.past.get_or_insert_with(|| Box::new(Past::new(verdict)));
-        past.history.push(AttemptReport { attempt, verdict, wait: Some(wait) });
-        past.verdict = verdict;
-        past.error = error;
-        past.maybe_processed |= !verdict.is_unprocessed();
-        past.was_resent |= is_resend;
-        past.is_resending = is_resend;
+        let failures = self.failures.get_or_insert_with(|| Box::new(Failures::new(verdict)));
+        failures.history.push(AttemptReport { attempt, verdict, wait: Some(wait) });
+        failures.last = LastFailure { verdict, error };
+        failures.maybe_processed |= !verdict.is_unprocessed();
+        failures.was_resent |= is_resend;
+        failures.is_resending = is_resend;
         let event = RetryEvent { attempt, wait, is_resend, verdict, origin };
-        trace_retry(&self.shared.settings.name, &event);
+        trace_retry(&self.shared.config.name, &event);
         self.shared.on_retry.on_retry(&event);
     }
 
     fn give_up<Req>(&mut self, kind: GiveUp, verdict: Verdict, error: BoxError, origin: &Origin) -> BoxError
     where
-        K: Replay<Req>,
-        N: OnRetry,
+        ReplayT: Replay<Req>,
+        OnRetryT: OnRetry,
     {
         self.observe_give_up(kind, self.attempt.number(), &verdict, origin);
         let report = self.take_report(&verdict, Some(kind));
@@ -301,7 +303,7 @@ impl<C, K, N> Call<C, K, N> {
 
     fn error<Req>(&self, kind: GiveUp, report: RetryReport, verdict: Verdict, error: BoxError) -> BoxError
     where
-        K: Replay<Req>,
+        ReplayT: Replay<Req>,
     {
         let error = RetryError::with_report(kind, report, verdict, error);
         #[cfg(feature = "tonic")]
@@ -313,48 +315,52 @@ impl<C, K, N> Call<C, K, N> {
         error.into()
     }
 
-    /// The report of a call whose present attempt ended so.
+    /// The report of a call that ends with the current attempt.
     fn take_report(&mut self, verdict: &Verdict, gave_up: Option<GiveUp>) -> RetryReport {
         let (attempt, verdict) = (self.attempt.number(), *verdict);
-        let past = self.past.get_or_insert_with(|| Box::new(Past::new(verdict)));
-        past.history.push(AttemptReport { attempt, verdict, wait: None });
+        let failures = self.failures.get_or_insert_with(|| Box::new(Failures::new(verdict)));
+        failures.history.push(AttemptReport { attempt, verdict, wait: None });
         self.finish_report(&verdict, gave_up)
     }
 
-    /// The report of a call that ended while no attempt was in flight.
+    /// The report of a call that ends while no attempt is in flight.
     fn finish_report(&mut self, verdict: &Verdict, gave_up: Option<GiveUp>) -> RetryReport {
-        let past = self.past.take();
-        let attempts = if past.is_some() { self.attempt.number() } else { 0 };
+        let failures = self.failures.take();
+        let attempts = if failures.is_some() { self.attempt.number() } else { 0 };
         let processed = match verdict.processed() {
-            Processed::No if past.as_ref().is_some_and(|past| past.maybe_processed) => Processed::Maybe,
+            Processed::No if failures.as_ref().is_some_and(|failures| failures.maybe_processed) => Processed::Maybe,
             processed => processed,
         };
-        RetryReport { attempts, gave_up, processed, history: past.map(|past| past.history).unwrap_or_default() }
+        RetryReport {
+            attempts,
+            gave_up,
+            processed,
+            history: failures.map(|failures| failures.history).unwrap_or_default(),
+        }
     }
 
     fn observe_give_up(&self, kind: GiveUp, attempts: u32, verdict: &Verdict, origin: &Origin)
     where
-        N: OnRetry,
+        OnRetryT: OnRetry,
     {
-        // With a single attempt there was no retry to want.
+        // With a single attempt no retry was wanted.
         if self.retries() && kind.forbids_a_wanted_retry() {
             let event = GiveUpEvent { kind, attempts, verdict: *verdict, origin };
-            self.shared.give_ups.log(&self.shared.settings.name, &event);
+            self.shared.give_ups.log(&self.shared.config.name, &event);
             self.shared.on_retry.on_give_up(&event);
         }
     }
 
     fn retries(&self) -> bool {
-        self.shared.settings.max_attempts.get() > 1
+        self.shared.config.max_attempts.get() > 1
     }
 }
 
-impl Past {
+impl Failures {
     fn new(verdict: Verdict) -> Self {
         Self {
             history: History::default(),
-            verdict,
-            error: None,
+            last: LastFailure { verdict, error: None },
             maybe_processed: false,
             was_resent: false,
             is_resending: false,

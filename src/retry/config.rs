@@ -4,26 +4,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::Budget;
-use super::policy::Policy;
-use super::telemetry::GiveUpLog;
+use super::observe::GiveUpLog;
+use super::policy::{Budget, Policy};
 
-/// What the services that were made together, and their futures, have in common.
+/// The configuration and state that clones of a service share with their futures.
 #[derive(Clone, Debug)]
-pub(super) struct Shared<C, K, N> {
-    pub(super) settings: Settings,
-    pub(super) classifier: C,
-    pub(super) replay: K,
-    pub(super) on_retry: N,
-    /// One for all clones of the same name, so that a storm is one storm.
+pub(super) struct SharedConfig<Classifier, Replay, OnRetry> {
+    pub(super) config: Config,
+    pub(super) classifier: Classifier,
+    pub(super) replay: Replay,
+    pub(super) on_retry: OnRetry,
+    /// Shared by all clones of the layer, so that together they log one line a second.
     pub(super) give_ups: Arc<GiveUpLog>,
     pub(super) timer_check: TimerCheck,
 }
 
-/// Whether a timer has been made already, so that it is known that one can be made.
+/// Checks that tokio's time driver is enabled, once for each pair of service and thread.
 ///
-/// Known of a service and a thread together: a service may be used on the threads of several runtimes, and a thread may run
-/// several runtimes one after the other.
+/// Neither alone is enough: a service can be used on several runtimes, and a thread can run several runtimes in turn.
 #[derive(Debug, Default)]
 pub(super) struct TimerCheck(AtomicBool);
 
@@ -32,7 +30,7 @@ thread_local! {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
+pub(super) struct Config {
     pub(super) name: Arc<str>,
     pub(super) max_attempts: NonZeroU32,
     pub(super) attempt_timeout: Option<Duration>,
@@ -42,7 +40,7 @@ pub(super) struct Settings {
 }
 
 impl TimerCheck {
-    /// Panics without the time driver of tokio, whose message says how to enable it.
+    /// Panics without the time driver, with tokio's message that explains how to enable it.
     #[inline]
     pub(super) fn run(&self) {
         if !(self.0.load(Ordering::Relaxed) && MADE_HERE.get()) {
@@ -53,7 +51,7 @@ impl TimerCheck {
     }
 }
 
-/// A copy may be used on another runtime.
+/// A clone may be used on another runtime, so it checks again.
 impl Clone for TimerCheck {
     fn clone(&self) -> Self {
         Self::default()

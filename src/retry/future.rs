@@ -10,46 +10,49 @@ use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
 use super::call::{Action, AttemptOutcome, Call};
-use super::config::Shared;
-use super::{Deadline, OnRetry, Replay, Report, TimedOut};
+use super::config::SharedConfig;
+use super::error::TimedOut;
+use super::observe::OnRetry;
+use super::replay::Replay;
+use super::report::Report;
 use crate::BoxError;
 use crate::classify::Classifier;
 use crate::cut::{self, Sent};
+use crate::deadline::Deadline;
 
 pin_project! {
     /// The future of [`Retry`](super::Retry).
     ///
     /// # Panics
     ///
-    /// When it is first polled, before anything is sent, outside a tokio runtime whose time driver is enabled; not if
-    /// [`max_attempts`](crate::RetryLayer::max_attempts) is 1 and there is no time limit. Also when it is polled after it
-    /// was ready.
-    // The bounds are here because the parts of a call are what the two traits say they are.
+    /// On the first poll, before anything is sent, if tokio's time driver is not enabled. A layer whose
+    /// [`max_attempts`](crate::RetryLayer::max_attempts) is 1 and that has no time limit does not need it. Also if it is
+    /// polled after it has completed.
+    // The fields name associated types of both traits, hence the bounds.
     #[project = Projection]
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, Req, C, K, N>
+    pub struct ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
     where
-        S: Service<K::Request>,
-        K: Replay<Req>,
+        S: Service<ReplayT::Request>,
+        ReplayT: Replay<Req>,
     {
         #[pin]
         state: State<S::Future>,
-        // What the attempts are made of, until the call has ended. Not in the states, because it is large: it stays in its
-        // place from one to the next.
-        kept: Option<K::Kept>,
+        // The request, until the call has ended. Not part of the states: it is large, and moving it between them costs.
+        kept: Option<ReplayT::Kept>,
         #[pin]
         timer: Timer,
-        // Until the call has ended: a service that is ready may hold a permit that others wait for.
+        // Dropped as soon as the call has ended: a ready service may hold a permit that other calls wait for.
         service: Option<S>,
-        call: Call<C, K, N>,
-        // Whether this call is all there is to the attempt of another retry layer outside.
+        call: Call<ClassifierT, ReplayT, OnRetryT>,
+        // Whether this call is the whole attempt of an outer retry layer.
         is_attempt: bool,
     }
 
-    impl<S, Req, C, K, N> PinnedDrop for ResponseFuture<S, Req, C, K, N>
+    impl<S, Req, ClassifierT, ReplayT, OnRetryT> PinnedDrop for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
     where
-        S: Service<K::Request>,
-        K: Replay<Req>,
+        S: Service<ReplayT::Request>,
+        ReplayT: Replay<Req>,
     {
         fn drop(this: Pin<&mut Self>) {
             if cut::is_cutting() {
@@ -62,37 +65,36 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F> {
-        // The service is ready for an attempt.
+        // The service is ready; the next poll starts an attempt.
         Ready,
-        // An attempt is under way.
+        // An attempt is in flight.
         Calling { #[pin] future: F },
-        // The timer runs until the next attempt.
+        // The backoff timer is running.
         Waiting,
-        // The service is asked to get ready for the next attempt.
+        // The service is polled ready for the next attempt.
         Readying,
         Done,
     }
 }
 
 pin_project! {
-    // What ends the present state by time. Not set before something has to be waited for.
+    // The time limit of the current state. Created only once something is pending.
     struct Timer {
         #[pin]
         sleep: Option<Sleep>,
     }
 }
 
-impl<S, Req, C, K, N> ResponseFuture<S, Req, C, K, N>
+impl<S, Req, ClassifierT, ReplayT, OnRetryT> ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
 where
-    S: Service<K::Request>,
-    K: Replay<Req>,
+    S: Service<ReplayT::Request>,
+    ReplayT: Replay<Req>,
 {
-    /// Of a service that is ready. It is called when this is first polled: the request then stays in its place, and what
-    /// is dropped before was never sent.
+    /// The service must be ready. It is called on the first poll, so that a future that is dropped before was never sent.
     #[inline]
-    pub(super) fn new(service: S, shared: Arc<Shared<C, K, N>>, request: Req) -> Self {
-        let deadline = shared.replay.deadline(&request, shared.settings.deadline);
-        let outer_ends = shared.settings.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
+    pub(super) fn new(service: S, shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT>>, request: Req) -> Self {
+        let deadline = shared.replay.deadline(&request, shared.config.deadline);
+        let outer_ends = shared.config.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
         let call = Call::new(shared, deadline, outer_ends);
         let kept = call.shared.replay.keep(request, call.has_more(), deadline);
         Self {
@@ -106,13 +108,13 @@ where
     }
 }
 
-impl<S, Req, C, K, N> Future for ResponseFuture<S, Req, C, K, N>
+impl<S, Req, ClassifierT, ReplayT, OnRetryT> Future for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
 where
-    S: Service<K::Request>,
+    S: Service<ReplayT::Request>,
     S::Error: Into<BoxError>,
-    C: Classifier<S::Response>,
-    K: Replay<Req> + Report<S::Response>,
-    N: OnRetry,
+    ClassifierT: Classifier<S::Response>,
+    ReplayT: Replay<Req> + Report<S::Response>,
+    OnRetryT: OnRetry,
 {
     type Output = Result<S::Response, BoxError>;
 
@@ -120,7 +122,7 @@ where
         let mut this = self.project();
         loop {
             let output = match this.state.as_mut().project() {
-                // By the clock: a service that gets ready too late may do so before the timer rings.
+                // Checks the clock, because the service can become ready after the deadline and before the timer fires.
                 StateProj::Ready if this.call.is_past_deadline() => Err(this.call.too_late(this.kept.as_ref())),
                 StateProj::Ready => {
                     this.call.check_timer();
@@ -132,7 +134,7 @@ where
                     let service = ready_service(this.service);
                     let future = match *this.is_attempt || this.call.is_timed() {
                         true => cut::begin(|| service.call(request)),
-                        // Nothing can cut it that asks what was sent.
+                        // No time limit can cut it, so nothing asks whether it was sent.
                         false => service.call(request),
                     };
                     this.state.set(State::Calling { future });
@@ -143,7 +145,7 @@ where
                         Poll::Ready(Ok(mut response)) => {
                             let verdict = this.call.judge(&response);
                             if this.call.is_success(&verdict) {
-                                // The common way out.
+                                // The hot path.
                                 this.state.set(State::Done);
                                 *this.kept = None;
                                 *this.service = None;
@@ -162,7 +164,7 @@ where
                             }
                         }
                     };
-                    // Drops the attempt, and with it a body that was not sent, before anything is decided.
+                    // Drops the attempt, and with it an unsent body, before anything is decided.
                     this.state.set(State::Done);
                     match this.call.settle(outcome, this.kept.as_ref()) {
                         Action::Return(output) => output,
@@ -174,7 +176,8 @@ where
                         Action::Retry { wait } => {
                             this.state.set(State::Waiting);
                             if wait.is_zero() {
-                                // Lets other tasks run, and a timeout outside cut the call: all attempts may fail at once.
+                                // Yields between attempts that fail at once, so that other tasks run and an outer timeout
+                                // can cut the call.
                                 this.timer.as_mut().stop();
                                 cx.waker().wake_by_ref();
                                 return Poll::Pending;
@@ -213,20 +216,20 @@ where
     }
 }
 
-/// A time limit that has come.
+/// A time limit that has expired.
 enum Limit {
-    /// The attempt timeout, which is this long.
+    /// The attempt timeout, of this length.
     Attempt(Duration),
     Deadline,
 }
 
-impl<S, Req, C, K, N> Projection<'_, S, Req, C, K, N>
+impl<S, Req, ClassifierT, ReplayT, OnRetryT> Projection<'_, S, Req, ClassifierT, ReplayT, OnRetryT>
 where
-    S: Service<K::Request>,
-    K: Replay<Req>,
+    S: Service<ReplayT::Request>,
+    ReplayT: Replay<Req>,
 {
-    /// Tells a retry layer further outside, which is cutting this call, whether the request was ever sent. While an attempt
-    /// is in flight the layers inside know better, but not of the attempts before.
+    /// Reports to the outer retry layer that is cutting this call whether the request was sent. While an attempt is in
+    /// flight, the layers inside report on it; they know nothing of earlier attempts.
     fn report_to_outer_cut(self) {
         if !*self.is_attempt || self.call.was_maybe_processed() {
             return cut::report(Sent::Maybe);
@@ -239,16 +242,20 @@ where
 }
 
 fn ready_service<S>(service: &mut Option<S>) -> &mut S {
-    let Some(service) = service else { unreachable!("the service stays until the call has ended") };
+    let Some(service) = service else { unreachable!("the service is kept until the call has ended") };
     service
 }
 
-/// The attempt is not ready: whether a time limit has come.
-fn poll_limits<C, K, N>(timer: Pin<&mut Timer>, call: &Call<C, K, N>, cx: &mut Context<'_>) -> Poll<Limit> {
+/// Returns the time limit that has expired while the attempt is pending.
+fn poll_limits<ClassifierT, ReplayT, OnRetryT>(
+    timer: Pin<&mut Timer>,
+    call: &Call<ClassifierT, ReplayT, OnRetryT>,
+    cx: &mut Context<'_>,
+) -> Poll<Limit> {
     let attempt_ends = call.attempt_ends();
     let deadline = call.deadline.map(Deadline::instant);
     let moment = || attempt_ends.into_iter().chain(deadline).min();
-    timer.poll_until(moment, cx).map(|moment| match call.shared.settings.attempt_timeout {
+    timer.poll_until(moment, cx).map(|moment| match call.shared.config.attempt_timeout {
         Some(limit) if deadline.is_none_or(|deadline| moment < deadline) => Limit::Attempt(limit),
         _ => Limit::Deadline,
     })
@@ -263,7 +270,7 @@ impl Timer {
         self.project().sleep.set(Some(tokio::time::sleep(wait)));
     }
 
-    /// Ready when the time that was set is over.
+    /// Ready once the time that was set has passed.
     fn poll_wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut sleep = self.project().sleep;
         if let Some(timer) = sleep.as_mut().as_pin_mut() {
@@ -273,7 +280,8 @@ impl Timer {
         Poll::Ready(())
     }
 
-    /// Ready, with that moment, when a moment has come which is chosen the first time. Without one it never is.
+    /// Ready once the moment has come, and returns it. `moment` is evaluated on the first poll; with `None` this stays
+    /// pending.
     fn poll_until(
         self: Pin<&mut Self>,
         moment: impl FnOnce() -> Option<Instant>,
@@ -286,7 +294,7 @@ impl Timer {
         let Some(mut timer) = sleep.as_pin_mut() else {
             return Poll::Pending;
         };
-        // A future that uses up the task's cooperative budget in every poll would keep the timer from ever ringing.
+        // Checks the clock too: a future that uses up the task's cooperative budget in every poll starves the timer.
         if timer.as_mut().poll(cx).is_ready() || timer.deadline() <= Instant::now() {
             Poll::Ready(timer.deadline())
         } else {
@@ -295,10 +303,10 @@ impl Timer {
     }
 }
 
-impl<S, Req, C, K, N> fmt::Debug for ResponseFuture<S, Req, C, K, N>
+impl<S, Req, ClassifierT, ReplayT, OnRetryT> fmt::Debug for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
 where
-    S: Service<K::Request>,
-    K: Replay<Req>,
+    S: Service<ReplayT::Request>,
+    ReplayT: Replay<Req>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").field("attempt", &self.call.attempt).finish_non_exhaustive()

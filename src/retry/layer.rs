@@ -1,52 +1,43 @@
-use std::fmt;
-use std::mem;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::request::Parts;
 use tower_layer::Layer;
-use tower_service::Service;
 
-use super::config::{Settings, Shared, TimerCheck};
-use super::origin::PartitionLabel;
-use super::policy::Policy;
-use super::replay::Http;
-use super::telemetry::GiveUpLog;
-use super::{
-    AlwaysIdempotent, Budget, CloneBodies, CloneRequests, GiveUpEvent, GrpcIdempotency, HttpIdempotency, OnGiveUp,
-    OnRetry, Replay, ReplayBodies, Report, ResponseFuture, RetryEvent,
-};
-use crate::BoxError;
+use super::config::{Config, SharedConfig, TimerCheck};
+use super::observe::{GiveUpEvent, GiveUpLog, OnGiveUp, PartitionLabel, RetryEvent};
+use super::policy::{AlwaysIdempotent, Budget, GrpcIdempotency, HttpIdempotency, Policy};
+use super::replay::{CloneBodies, CloneRequests, Http, ReplayBodies};
+use super::service::Retry;
 use crate::backoff::Backoff;
-use crate::classify::{Classifier, DistrustRefusals, GrpcClassifier, HttpClassifier};
+use crate::classify::{DistrustRefusals, GrpcClassifier, HttpClassifier};
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 
-/// Tries a failed call again, where that can help and does no harm.
+/// Retries failed calls where another attempt can help and cannot do harm.
 ///
-/// Belongs outermost, around the breaker and the client: every attempt passes through them. See [the module](super) for
-/// the rules it keeps.
+/// Put it outermost, around the breaker and the client, so that every attempt passes through them. [The module](super)
+/// lists its rules.
 ///
 /// | setting | default | |
 /// |---|---|---|
-/// | [`name`](Self::name) | `"default"` | what telemetry calls the layer |
-/// | [`max_attempts`](Self::max_attempts) | 3 | the first try included |
-/// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait where the server gives no hint |
-/// | [`attempt_timeout`](Self::attempt_timeout) | none | for one attempt, from its first poll to its response |
-/// | [`deadline`](Self::deadline) | none | for all attempts and waits together |
+/// | [`name`](Self::name) | `"default"` | the name in telemetry |
+/// | [`max_attempts`](Self::max_attempts) | 3 | the first attempt included |
+/// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait if the server sends no hint |
+/// | [`attempt_timeout`](Self::attempt_timeout) | none | limits one attempt, from its first poll to its response |
+/// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
 /// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](Budget::ratio) | one retry for five calls, 10 tokens to start with |
-/// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest wait that a server can ask for |
-/// | [`max_replay_bytes`](Self::max_replay_bytes) | 65,536 | HTTP: how much of a body is kept for a replay |
-/// | [`idempotent`](Self::idempotent) | see below | what may be sent again although it may have been processed |
+/// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest hint that is honored |
+/// | [`max_replay_bytes`](Self::max_replay_bytes) | 65,536 | HTTP: the bytes of a body that are kept for a replay |
+/// | [`idempotent`](Self::idempotent) | see below | which requests may be sent again although they may have been processed |
 /// | [`distrust_refusals`](Self::distrust_refusals) | no | whether a refused stream may have been processed |
-/// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker rejected is tried again |
+/// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker rejected is retried |
 /// | [`on_retry`](Self::on_retry) | none | called for every retry |
 /// | [`on_give_up`](Self::on_give_up) | none | called for every retry that was wanted and not made |
-/// | [`partition_label`](RetryLayer::partition_label) | none | HTTP: names the partition of a request in telemetry |
+/// | [`partition_label`](RetryLayer::partition_label) | none | HTTP: the partition of a request in telemetry |
 ///
-/// For HTTP the methods that RFC 9110 calls idempotent and requests with an `Idempotency-Key` are idempotent; for gRPC
-/// only the latter; **with [`new`](Self::new) every request is**.
+/// Over HTTP a request is idempotent if RFC 9110 defines its method so or if it has an `Idempotency-Key`; over gRPC only
+/// the key counts; **with [`new`](Self::new) every request is idempotent**.
 ///
 /// ```
 /// use std::time::Duration;
@@ -69,20 +60,14 @@ use crate::invalid_setting::{InvalidSetting, ensure, valid};
 /// # let _ = service;
 /// ```
 #[derive(Clone, Debug)]
-pub struct RetryLayer<C = HttpClassifier, K = ReplayBodies, N = ()> {
-    shared: Shared<C, K, N>,
-}
-
-/// The service that [`RetryLayer`] makes.
-pub struct Retry<S, C = HttpClassifier, K = ReplayBodies, N = ()> {
-    inner: S,
-    shared: Arc<Shared<C, K, N>>,
+pub struct RetryLayer<Classifier = HttpClassifier, Replay = ReplayBodies, OnRetry = ()> {
+    shared: SharedConfig<Classifier, Replay, OnRetry>,
 }
 
 impl RetryLayer {
-    /// Retries HTTP requests whose outcomes [`HttpClassifier`] judges.
+    /// Retries HTTP requests, with outcomes classified by [`HttpClassifier`].
     ///
-    /// The inner service is called with `http::Request<ReplayBody<B>>`; nothing has to be `Clone`.
+    /// The inner service is called with `http::Request<ReplayBody<B>>`; no type has to be `Clone`.
     #[must_use]
     pub fn new_for_http() -> Self {
         Self::with(HttpClassifier::new(), ReplayBodies::new(Http::new(HttpIdempotency, false)))
@@ -90,10 +75,10 @@ impl RetryLayer {
 }
 
 impl RetryLayer<GrpcClassifier, ReplayBodies<GrpcIdempotency>> {
-    /// Retries gRPC requests whose outcomes [`GrpcClassifier`] judges, by what their heads tell.
+    /// Retries gRPC requests, with outcomes classified by [`GrpcClassifier`] from the head of the response.
     ///
-    /// Every gRPC method is a POST, so by default only what was provably not processed is sent again, and what has an
-    /// `Idempotency-Key`. Say by [`idempotent`](Self::idempotent) which methods may be repeated:
+    /// Every gRPC method is a POST, so by default a request is sent again only if it provably was not processed or has an
+    /// `Idempotency-Key`. Declare the methods that may be repeated with [`idempotent`](Self::idempotent):
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -106,25 +91,25 @@ impl RetryLayer<GrpcClassifier, ReplayBodies<GrpcIdempotency>> {
     /// # let _ = layer;
     /// ```
     ///
-    /// - `UNAVAILABLE` and `DEADLINE_EXCEEDED` are worth another attempt; `RESOURCE_EXHAUSTED` only if the server says when.
-    /// - `grpc-retry-pushback-ms` (gRPC proposal A6) is the server's hint; one that is negative, unreadable or repeated ends
-    ///   the retrying.
-    /// - A head without a code is the beginning of a stream, and the caller's at once: what its trailers say is no longer
-    ///   retried.
-    /// - `grpc-timeout` is the deadline of the whole call, unless another one is earlier, and goes out with what remains of
-    ///   it at each attempt.
+    /// - `UNAVAILABLE` and `DEADLINE_EXCEEDED` are retried; `RESOURCE_EXHAUSTED` only if the server sends a hint.
+    /// - `grpc-retry-pushback-ms` (gRPC proposal A6) is the server's hint; a negative, unreadable or repeated one ends the
+    ///   retrying.
+    /// - A head without a code starts a stream and is returned at once; an error in its trailers is not retried.
+    /// - `grpc-timeout` is the deadline of the whole call unless another one is earlier, and every attempt sends what remains
+    ///   of it.
     #[must_use]
     pub fn new_for_grpc() -> Self {
         Self::with(GrpcClassifier::new(), ReplayBodies::new(Http::new(GrpcIdempotency, true)))
     }
 }
 
-impl<C> RetryLayer<C, CloneRequests> {
-    /// Retries requests of any kind that are `Clone`, with outcomes judged by a classifier of your own.
+impl<Classifier> RetryLayer<Classifier, CloneRequests> {
+    /// Retries requests of any type that is `Clone`, with outcomes classified by `classifier`.
     ///
-    /// **Every request counts as idempotent**: whatever the classifier calls transient is sent again. Have it say
-    /// [`Terminal`](crate::classify::Class::Terminal) or [`Ambiguous`](crate::classify::Class::Ambiguous) of an outcome
-    /// after which that would do harm, or tell requests apart by [`idempotent`](Self::idempotent).
+    /// **Every request counts as idempotent**: every transient outcome is retried. Where that would do harm, have the
+    /// classifier return [`Terminal`](crate::classify::Class::Terminal) or
+    /// [`Ambiguous`](crate::classify::Class::Ambiguous), or declare which requests may be repeated with
+    /// [`idempotent`](Self::idempotent).
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -137,14 +122,14 @@ impl<C> RetryLayer<C, CloneRequests> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn new(classifier: C) -> Self {
+    pub fn new(classifier: Classifier) -> Self {
         Self::with(classifier, CloneRequests { idempotency: AlwaysIdempotent })
     }
 }
 
-impl<C, K> RetryLayer<C, K> {
-    fn with(classifier: C, replay: K) -> Self {
-        let settings = Settings {
+impl<Classifier, Replay> RetryLayer<Classifier, Replay> {
+    fn with(classifier: Classifier, replay: Replay) -> Self {
+        let config = Config {
             name: "default".into(),
             max_attempts: NonZeroU32::MIN.saturating_add(2),
             attempt_timeout: None,
@@ -156,8 +141,8 @@ impl<C, K> RetryLayer<C, K> {
                 retry_circuit_open: false,
             },
         };
-        let shared = Shared {
-            settings,
+        let shared = SharedConfig {
+            config,
             classifier,
             replay,
             on_retry: (),
@@ -168,7 +153,7 @@ impl<C, K> RetryLayer<C, K> {
     }
 }
 
-impl<C, K, N> RetryLayer<C, K, N> {
+impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     /// Sets the name reported in telemetry; `"default"` if not set.
     ///
     /// # Panics
@@ -183,14 +168,14 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// [`name`](Self::name), with an error in place of a panic.
     pub fn try_name(mut self, name: &str) -> Result<Self, InvalidSetting> {
         ensure!(!name.is_empty(), "RetryLayer: the name must not be empty");
-        self.shared.settings.name = name.into();
-        // Layers of different names are logged and counted apart.
+        self.shared.config.name = name.into();
+        // Each name has log lines and counts of its own.
         self.shared.give_ups = Arc::new(GiveUpLog::new());
         Ok(self)
     }
 
-    /// Tries at most so many times, the first try included. With 1 nothing is retried, copied or buffered, and deadline
-    /// and attempt timeout still hold.
+    /// Sets the most attempts of a call, the first one included. With 1 nothing is retried, copied or buffered; deadline
+    /// and attempt timeout still apply.
     ///
     /// # Panics
     ///
@@ -207,28 +192,30 @@ impl<C, K, N> RetryLayer<C, K, N> {
             let message = "RetryLayer: max_attempts includes the first try and must be at least 1, but is 0";
             return Err(InvalidSetting::new(message.to_owned()));
         };
-        self.shared.settings.max_attempts = attempts;
+        self.shared.config.max_attempts = attempts;
         Ok(self)
     }
 
-    /// How long to wait before a retry when the server does not say. A plain `Duration` is a fixed wait without jitter.
+    /// Sets the wait before a retry if the server sends no hint. A plain `Duration` is a fixed wait without jitter.
     ///
-    /// When the server does say, its hint is waited for in full with some jitter on top, so that clients do not return
-    /// together: up to this backoff's [ceiling](Backoff::ceiling), or with a fixed backoff without jitter up to a tenth of the
-    /// hint or of the ceiling, whichever is less.
+    /// A hint is honored in full, plus jitter so that clients do not return together. The jitter is at most this backoff's
+    /// [ceiling](Backoff::ceiling); with a fixed backoff without jitter it is at most a tenth of the hint or of the ceiling,
+    /// whichever is less.
     #[must_use]
     pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
-        self.shared.settings.policy.backoff = backoff.into();
+        self.shared.config.policy.backoff = backoff.into();
         self
     }
 
-    /// Cuts an attempt that takes longer than this until its response. The cut is an error like any other
-    /// ([`TimedOut`](super::TimedOut), transient), and is retried if the rules allow. The request may have been processed,
-    /// unless all that the attempt did was wait in a breaker for the client to become ready: then it was not sent, and even a
-    /// POST is retried. Layers in between have to call the breaker at once, not from a future of their own.
-    /// A breaker inside counts the cut as a failure of the upstream.
+    /// Cuts an attempt whose response takes longer than this. The cut is a transient error
+    /// ([`TimedOut`](super::TimedOut)), retried by the same rules as any other; a breaker inside counts it as a failure of
+    /// the upstream.
     ///
-    /// Waiting for the inner service itself to become ready is no part of an attempt: see [`deadline`](Self::deadline).
+    /// The request may have been processed, except if the attempt was still waiting in a breaker for the client to become
+    /// ready: then it was not sent, and even a POST is retried. This needs every layer in between to call the breaker in
+    /// its own `call`, not later in its future.
+    ///
+    /// The wait until the inner service itself is ready is not part of an attempt: see [`deadline`](Self::deadline).
     ///
     /// # Panics
     ///
@@ -242,12 +229,12 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// [`attempt_timeout`](Self::attempt_timeout), with an error in place of a panic.
     pub fn try_attempt_timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
         ensure!(!timeout.is_zero(), "RetryLayer: attempt_timeout must not be zero");
-        self.shared.settings.attempt_timeout = Some(timeout);
+        self.shared.config.attempt_timeout = Some(timeout);
         Ok(self)
     }
 
-    /// Ends the call when this time has passed since it began, with all its attempts and waits. A wait that would leave less
-    /// time than the last answer took is not begun. A [`Deadline`](super::Deadline) in the extensions of an HTTP request overrides it.
+    /// Limits the whole call, with all its attempts and waits. A wait that would leave less time than the last answer took
+    /// is not started. A [`Deadline`](super::Deadline) in the extensions of an HTTP request overrides this setting.
     ///
     /// # Panics
     ///
@@ -261,14 +248,14 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// [`deadline`](Self::deadline), with an error in place of a panic.
     pub fn try_deadline(mut self, time: Duration) -> Result<Self, InvalidSetting> {
         ensure!(!time.is_zero(), "RetryLayer: deadline must not be zero");
-        self.shared.settings.deadline = Some(time);
+        self.shared.config.deadline = Some(time);
         Ok(self)
     }
 
-    /// How many retries there may be for so many calls. Shared by all clones of the layer and of the budget.
+    /// Sets the budget, which limits the share of retries. All clones of the layer and of the budget share it.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
-        self.shared.settings.budget = budget;
+        self.shared.config.budget = budget;
         self
     }
 
@@ -278,31 +265,31 @@ impl<C, K, N> RetryLayer<C, K, N> {
         self.budget(Budget::unlimited())
     }
 
-    /// The longest wait that a server can ask for. A hint above it ends the retrying, and the answer is returned at once:
-    /// to come back earlier than asked would help nobody.
+    /// Sets the longest hint that is honored. A longer one ends the retrying, and the answer is returned at once: a retry
+    /// before the time that the server asked for would be wasted.
     #[must_use]
     pub fn max_retry_after(mut self, wait: Duration) -> Self {
-        self.shared.settings.policy.max_retry_after = wait;
+        self.shared.config.policy.max_retry_after = wait;
         self
     }
 
-    /// Whether a call that a circuit breaker rejected is tried again. By default it is not: the breaker has good reason, and
-    /// the caller has something better to do than to wait.
+    /// Sets whether a call that a circuit breaker rejected is retried. By default it is not: the upstream is known to be
+    /// down, and the caller can fall back at once.
     #[must_use]
     pub fn retry_circuit_open(mut self, retry: bool) -> Self {
-        self.shared.settings.policy.retry_circuit_open = retry;
+        self.shared.config.policy.retry_circuit_open = retry;
         self
     }
 
-    /// Judges outcomes by another classifier.
+    /// Replaces the classifier.
     #[must_use]
-    pub fn classifier<D>(self, classifier: D) -> RetryLayer<D, K, N> {
-        let Shared { settings, classifier: _, replay, on_retry, give_ups, timer_check } = self.shared;
-        RetryLayer { shared: Shared { settings, classifier, replay, on_retry, give_ups, timer_check } }
+    pub fn classifier<NewClassifier>(self, classifier: NewClassifier) -> RetryLayer<NewClassifier, Replay, OnRetry> {
+        let SharedConfig { config, classifier: _, replay, on_retry, give_ups, timer_check } = self.shared;
+        RetryLayer { shared: SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } }
     }
 
-    /// Takes a request whose stream was refused for one that may have been processed: only idempotent requests are then sent
-    /// again. Some proxies refuse streams that the server behind them has processed: see [`DistrustRefusals`].
+    /// Treats a request whose stream was refused as maybe processed, so that only idempotent ones are sent again. Some
+    /// proxies refuse streams that their backend has processed: see [`DistrustRefusals`].
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -313,25 +300,28 @@ impl<C, K, N> RetryLayer<C, K, N> {
     #[must_use]
     pub fn distrust_refusals(mut self) -> Self
     where
-        C: DistrustRefusals,
+        Classifier: DistrustRefusals,
     {
         self.shared.classifier = self.shared.classifier.distrust_refusals();
         self
     }
 
-    fn map_replay<L>(self, map: impl FnOnce(K) -> L) -> RetryLayer<C, L, N> {
-        let Shared { settings, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
-        RetryLayer { shared: Shared { settings, classifier, replay: map(replay), on_retry, give_ups, timer_check } }
+    fn map_replay<NewReplay>(
+        self,
+        map: impl FnOnce(Replay) -> NewReplay,
+    ) -> RetryLayer<Classifier, NewReplay, OnRetry> {
+        let SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
+        RetryLayer { shared: SharedConfig { config, classifier, replay: map(replay), on_retry, give_ups, timer_check } }
     }
 
-    fn observed_by<O>(self, observer: O) -> RetryLayer<C, K, (N, O)> {
-        let Shared { settings, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
+    fn observed_by<Observer>(self, observer: Observer) -> RetryLayer<Classifier, Replay, (OnRetry, Observer)> {
+        let SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
         let on_retry = (on_retry, observer);
-        RetryLayer { shared: Shared { settings, classifier, replay, on_retry, give_ups, timer_check } }
+        RetryLayer { shared: SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } }
     }
 
-    /// Calls this before the wait for every retry, after what was set before. The same goes to `tracing`, as a DEBUG event
-    /// with the target `tower_rampart::retry`.
+    /// Adds a callback that runs before the wait of every retry. Callbacks run in the order in which they were added.
+    /// `tracing` receives the same as a DEBUG event with the target `tower_rampart::retry`.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -342,15 +332,15 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn on_retry<F>(self, on_retry: F) -> RetryLayer<C, K, (N, F)>
+    pub fn on_retry<F>(self, on_retry: F) -> RetryLayer<Classifier, Replay, (OnRetry, F)>
     where
         F: Fn(&RetryEvent<'_>),
     {
         self.observed_by(on_retry)
     }
 
-    /// Calls this for every retry that was wanted and not made: when the attempts are used up, the budget is empty, the
-    /// request is not idempotent, … Not for an outcome that is not worth a retry.
+    /// Adds a callback that runs for every retry that was wanted and not made, for example because the attempts are used
+    /// up, the budget is empty, or the request is not idempotent. Outcomes that are not worth a retry do not run it.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -361,7 +351,7 @@ impl<C, K, N> RetryLayer<C, K, N> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn on_give_up<F>(self, on_give_up: F) -> RetryLayer<C, K, (N, OnGiveUp<F>)>
+    pub fn on_give_up<F>(self, on_give_up: F) -> RetryLayer<Classifier, Replay, (OnRetry, OnGiveUp<F>)>
     where
         F: Fn(&GiveUpEvent<'_>),
     {
@@ -369,8 +359,8 @@ impl<C, K, N> RetryLayer<C, K, N> {
     }
 }
 
-impl<C, I, N> RetryLayer<C, ReplayBodies<I>, N> {
-    /// Which requests may be sent again although the server may have acted on them, by their heads.
+impl<Classifier, Idempotency, OnRetry> RetryLayer<Classifier, ReplayBodies<Idempotency>, OnRetry> {
+    /// Sets which requests may be sent again although the server may have acted on them.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -381,21 +371,25 @@ impl<C, I, N> RetryLayer<C, ReplayBodies<I>, N> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn idempotent<P: Fn(&Parts) -> bool>(self, predicate: P) -> RetryLayer<C, ReplayBodies<P>, N> {
+    pub fn idempotent<Predicate: Fn(&Parts) -> bool>(
+        self,
+        predicate: Predicate,
+    ) -> RetryLayer<Classifier, ReplayBodies<Predicate>, OnRetry> {
         self.map_replay(|ReplayBodies { max_bytes, http }| ReplayBodies {
             max_bytes,
             http: http.idempotency(predicate),
         })
     }
 
-    /// How many bytes of a body are kept for a replay. A body of exactly so many can be replayed; a larger one is sent
-    /// once. With 0 no body is kept.
+    /// Sets how many bytes of a body are kept for a replay. A body of exactly this size can be replayed; a larger one is
+    /// sent once. With 0 no body is kept.
     #[must_use]
     pub fn max_replay_bytes(self, bytes: usize) -> Self {
         self.map_replay(|ReplayBodies { max_bytes: _, http }| ReplayBodies { max_bytes: bytes, http })
     }
 
-    /// Names the partition of a request, such as its tenant, in the events of retries and give-ups. Asked only for those.
+    /// Sets the label of a request's partition, such as its tenant, in the events of retries and give-ups. The closure runs
+    /// for those alone.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -415,12 +409,12 @@ impl<C, I, N> RetryLayer<C, ReplayBodies<I>, N> {
         })
     }
 
-    /// Keeps bodies by cloning them, for bodies that are `Clone`: the inner service then sees the caller's own
+    /// Clones bodies instead of wrapping them, for bodies that are `Clone`: the inner service sees the caller's own
     /// `Request<B>` and no [`ReplayBody`](super::ReplayBody).
     ///
-    /// With a classifier of your own this is what [`new`](RetryLayer::new) does, but for HTTP requests: the
-    /// [`Deadline`](super::Deadline) in a request counts, attempts are numbered, responses carry a
-    /// [`RetryReport`](super::RetryReport), and only idempotent requests are repeated.
+    /// With a custom classifier this is [`new`](RetryLayer::new) for HTTP: a [`Deadline`](super::Deadline) in the request
+    /// counts, attempts are numbered, responses carry a [`RetryReport`](super::RetryReport), and only idempotent requests
+    /// are repeated.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -435,13 +429,13 @@ impl<C, I, N> RetryLayer<C, ReplayBodies<I>, N> {
     /// # let _ = service;
     /// ```
     #[must_use]
-    pub fn clone_bodies(self) -> RetryLayer<C, CloneBodies<I>, N> {
+    pub fn clone_bodies(self) -> RetryLayer<Classifier, CloneBodies<Idempotency>, OnRetry> {
         self.map_replay(|ReplayBodies { max_bytes: _, http }| CloneBodies { http })
     }
 }
 
-impl<C, I, N> RetryLayer<C, CloneRequests<I>, N> {
-    /// Which requests may be sent again although the service may have acted on them. By default all.
+impl<Classifier, Idempotency, OnRetry> RetryLayer<Classifier, CloneRequests<Idempotency>, OnRetry> {
+    /// Sets which requests may be sent again although the service may have acted on them; all by default.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -455,59 +449,23 @@ impl<C, I, N> RetryLayer<C, CloneRequests<I>, N> {
     /// # let _ = (layer, Query::Write(String::new()));
     /// ```
     #[must_use]
-    pub fn idempotent<Req, P: Fn(&Req) -> bool>(self, predicate: P) -> RetryLayer<C, CloneRequests<P>, N> {
+    pub fn idempotent<Req, Predicate: Fn(&Req) -> bool>(
+        self,
+        predicate: Predicate,
+    ) -> RetryLayer<Classifier, CloneRequests<Predicate>, OnRetry> {
         self.map_replay(|CloneRequests { idempotency: _ }| CloneRequests { idempotency: predicate })
     }
 }
 
-impl<S, C, K, N> Layer<S> for RetryLayer<C, K, N>
+impl<S, Classifier, Replay, OnRetry> Layer<S> for RetryLayer<Classifier, Replay, OnRetry>
 where
-    C: Clone,
-    K: Clone,
-    N: Clone,
+    Classifier: Clone,
+    Replay: Clone,
+    OnRetry: Clone,
 {
-    type Service = Retry<S, C, K, N>;
+    type Service = Retry<S, Classifier, Replay, OnRetry>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Retry { inner, shared: Arc::new(self.shared.clone()) }
-    }
-}
-
-impl<S, Req, C, K, N> Service<Req> for Retry<S, C, K, N>
-where
-    S: Service<K::Request> + Clone,
-    S::Error: Into<BoxError>,
-    C: Classifier<S::Response>,
-    K: Replay<Req> + Report<S::Response>,
-    N: OnRetry,
-{
-    type Response = S::Response;
-    type Error = BoxError;
-    type Future = ResponseFuture<S, Req, C, K, N>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    /// Makes the future of a call, which sends nothing before its first poll.
-    fn call(&mut self, request: Req) -> Self::Future {
-        // The instance that was polled ready goes with the call; a clone of it need not be ready.
-        let clone = self.inner.clone();
-        let service = mem::replace(&mut self.inner, clone);
-        ResponseFuture::new(service, Arc::clone(&self.shared), request)
-    }
-}
-
-// By hand, because sharing asks nothing of what is shared.
-impl<S: Clone, C, K, N> Clone for Retry<S, C, K, N> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
-    }
-}
-
-impl<S: fmt::Debug, C, K, N> fmt::Debug for Retry<S, C, K, N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { inner, shared } = self;
-        f.debug_struct("Retry").field("inner", inner).field("settings", &shared.settings).finish_non_exhaustive()
+        Retry::new(inner, Arc::new(self.shared.clone()))
     }
 }

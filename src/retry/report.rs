@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use http::Response;
 
-use super::GiveUp;
+use super::policy::GiveUp;
 use crate::classify::{Processed, Reason, Verdict};
 
-/// What was done for a call, left in the extensions of its response if another attempt was made or wanted.
+/// The attempts of a call, in the extensions of its response if another attempt was made or wanted.
 ///
-/// A call that fails with an error carries the same in its [`RetryError`](super::RetryError).
+/// If the call failed, the report is in its [`RetryError`](super::RetryError).
 ///
 /// ```
 /// use tower_rampart::retry::RetryReport;
@@ -24,7 +24,7 @@ pub struct RetryReport {
     pub(super) history: History,
 }
 
-/// One sending of a request, and what came of it.
+/// One send of a request and its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptReport {
     pub(super) attempt: u32,
@@ -32,85 +32,83 @@ pub struct AttemptReport {
     pub(super) wait: Option<Duration>,
 }
 
-/// The sendings of a call, the latest [`KEPT`](Self::KEPT) of them.
+/// The latest [`KEPT`](Self::KEPT) sends of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct History {
-    sendings: Vec<AttemptReport>,
+    sends: Vec<AttemptReport>,
 }
 
 impl RetryReport {
-    /// The report in a response, if another attempt was made or wanted for it.
+    /// Returns the report of a response, if another attempt was made or wanted.
     #[must_use]
     pub fn of<B>(response: &Response<B>) -> Option<&Self> {
         response.extensions().get()
     }
 
-    /// How many attempts were made, the first one included. A request that an established connection gave back and that
-    /// was sent again at once is still the same attempt.
+    /// Returns the number of attempts, the first one included. A transparent retry belongs to the attempt that it repeats.
     #[must_use]
     pub const fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// Why there was no further attempt, or `None` if the last one was a success.
+    /// Returns why there was no further attempt, or `None` if the last one was a success.
     #[must_use]
     pub const fn gave_up(&self) -> Option<GiveUp> {
         self.gave_up
     }
 
-    /// Whether the server acted on the request, over all attempts: the last one may have been refused, and an earlier one
-    /// acted on. Then [`Verdict::of`] the response says so too.
+    /// Returns whether the server acted on the request in any attempt. If an earlier attempt may have been processed and
+    /// the last one was refused, [`Verdict::of`] the response returns the same.
     #[must_use]
     pub const fn processed(&self) -> Processed {
         self.processed
     }
 
-    /// Every sending of the request in order, the last one included; of more than 64 the latest 64.
+    /// Returns every send of the request in order, the last one included; the latest 64 if there are more.
     ///
     /// ```
     /// use tower_rampart::retry::RetryReport;
     ///
     /// fn log(report: &RetryReport) {
-    ///     for sending in report.history() {
-    ///         println!("attempt {}: {}, then waited {:?}", sending.attempt(), sending.verdict(), sending.wait());
+    ///     for send in report.history() {
+    ///         println!("attempt {}: {}, then waited {:?}", send.attempt(), send.verdict(), send.wait());
     ///     }
     /// }
     /// # let _ = log;
     /// ```
     #[must_use]
     pub fn history(&self) -> &[AttemptReport] {
-        &self.history.sendings
+        &self.history.sends
     }
 }
 
 impl AttemptReport {
-    /// Which attempt this was, counted from 1. Two in a row have the same number if an established connection gave the
-    /// request back and it was sent again at once.
+    /// Returns the number of the attempt, counted from 1. A transparent retry has the number of the attempt that it
+    /// repeats.
     #[must_use]
     pub const fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// What the outcome meant.
+    /// Returns the verdict on the outcome.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// Why it failed, or `None` for a success.
+    /// Returns why it failed, or `None` for a success.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         (!self.verdict.is_success()).then(|| self.verdict.reason())
     }
 
-    /// What proves that the server did not act on the request: the reason of a verdict that says so. `None` without proof.
+    /// Returns the reason that proves that the server did not act on the request, or `None` without proof.
     #[must_use]
     pub fn proof(&self) -> Option<Reason> {
         self.verdict.is_unprocessed().then(|| self.verdict.reason())
     }
 
-    /// How long the layer then waited before it sent the request again: zero for one that was sent again at once, `None`
-    /// if the call ended with this sending.
+    /// Returns the wait before the next send: zero before a transparent retry, `None` if the call ended here.
     #[must_use]
     pub const fn wait(&self) -> Option<Duration> {
         self.wait
@@ -118,19 +116,19 @@ impl AttemptReport {
 }
 
 impl History {
-    /// Enough for every call that has a reason to be looked at; a bound for those that are retried without end.
+    /// Bounds the memory of a call that is retried without end.
     pub(super) const KEPT: usize = 64;
 
-    pub(super) fn push(&mut self, sending: AttemptReport) {
-        if self.sendings.len() == Self::KEPT {
-            self.sendings.remove(0);
+    pub(super) fn push(&mut self, send: AttemptReport) {
+        if self.sends.len() == Self::KEPT {
+            self.sends.remove(0);
         }
-        self.sendings.push(sending);
+        self.sends.push(send);
     }
 }
 
-/// Leaves a report with a response, where such a response has a place for it.
+/// Attaches a report to a response.
 pub trait Report<Res> {
-    /// Leaves the report.
+    /// Attaches the report, if the type of the response has a place for one.
     fn leave(&self, report: RetryReport, response: &mut Res);
 }

@@ -26,7 +26,7 @@ fn request<B>(body: B) -> Request<B> {
     Request::put("/").body(body).unwrap()
 }
 
-/// A body of so many bytes that does not tell how many.
+/// A body of this many bytes, without a known length.
 fn sized(bytes: usize) -> Chunks {
     Chunks::new((0..bytes).step_by(1_000).map(|from| Chunk::Data(vec![b'x'; 1_000.min(bytes - from)].into())))
 }
@@ -178,7 +178,7 @@ async fn rule_8_an_answer_that_came_while_the_body_was_being_sent_is_final() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_8_what_an_answered_connection_goes_on_sending_is_left_alone() {
+async fn rule_8_an_answered_connection_may_finish_sending_the_body() {
     let upstream = Upstream::new([answer(503).holding_after(1), answer(200)]);
     let log = upstream.log();
     let body = Chunks::of(["one"]).then(Chunk::Wait(SECOND)).then(Chunk::Data("two".into()));
@@ -205,9 +205,9 @@ async fn rule_8_a_failed_attempt_loses_the_body_to_the_next_and_never_sees_an_en
     }
 }
 
-/// A connection task that waits for a body which has nothing to say would wait for ever.
+/// Otherwise a connection task that waits for such a body would wait for ever.
 #[tokio::test(start_paused = true)]
-async fn rule_8_whoever_waits_for_a_body_that_is_taken_over_is_woken() {
+async fn rule_8_a_superseded_reader_that_waits_is_woken() {
     let upstream = Upstream::new([reset().holding_after(1), hang()]);
     let log = upstream.log();
     let body = Chunks::of(["one"]).then(Chunk::Stall);
@@ -237,7 +237,7 @@ async fn rule_8_the_size_stays_true_in_every_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_8_what_comes_after_the_trailers_is_passed_on_and_ends_the_replaying() {
+async fn rule_8_frames_after_the_trailers_are_passed_on_and_end_the_replaying() {
     let body = Chunks::of(["one"]).then(Chunk::Trailers(trailers())).then(Chunk::Trailers(trailers()));
     let upstream = Upstream::new([reset(), answer(200)]);
     let log = upstream.log();
@@ -255,7 +255,7 @@ async fn rule_8_an_empty_chunk_of_a_body_that_is_not_kept_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_8_size_and_end_tell_what_remains_in_every_step() {
+async fn rule_8_size_hint_and_end_match_what_remains_at_every_step() {
     let log = Mutex::new(Vec::new());
     let inner = service_fn(|request: Request<ReplayBody<Chunks>>| {
         let log = &log;
@@ -309,7 +309,7 @@ impl Drop for Owner {
     }
 }
 
-/// Sends one chunk cut from a larger buffer and tells whether that buffer is gone while the attempt goes on.
+/// Sends one chunk cut from a larger buffer and returns whether that buffer is dropped while the attempt continues.
 async fn buffer_is_gone(layer: RetryLayer, chunk: usize, end_call: bool) -> bool {
     let gone = Arc::new(AtomicBool::new(false));
     let buffer = Bytes::from_owner(Owner(Arc::clone(&gone), 65_000));
@@ -331,7 +331,7 @@ async fn rule_8_a_small_chunk_does_not_keep_a_large_buffer_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_8_the_copy_is_dropped_when_it_is_of_no_more_use() {
+async fn rule_8_the_copy_is_dropped_once_no_attempt_can_follow() {
     assert!(buffer_is_gone(layer().max_replay_bytes(9_999), 10_000, false).await, "over the cap");
     assert!(buffer_is_gone(layer(), 10_000, true).await, "the call is over, and only the body goes on");
     assert!(buffer_is_gone(layer().max_attempts(1), 10_000, false).await, "nothing will be replayed");
@@ -361,7 +361,7 @@ async fn rule_8_a_body_that_only_the_finished_attempt_holds_is_not_being_sent() 
 
 /// Between the end of an attempt and the start of the next, the old connection must not read the body any further.
 #[tokio::test(start_paused = true)]
-async fn rule_8_nobody_reads_on_during_the_wait() {
+async fn rule_8_no_attempt_reads_the_body_during_the_wait() {
     let held = Mutex::new(None);
     let calls = Mutex::new(0);
     let bodies = Mutex::new(Vec::new());

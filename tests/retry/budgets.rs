@@ -46,7 +46,7 @@ async fn rule_9_clones_of_layer_service_and_budget_share_the_tokens() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_9_an_empty_budget_returns_the_answer_and_says_why() {
+async fn rule_9_an_empty_budget_returns_the_answer_and_is_reported() {
     let upstream = Upstream::new([answer(503)]);
     let response = send(layer().budget(Budget::ratio(0.0).reserve(1)), upstream, get()).await.unwrap();
     assert_eq!(report(&response), (2, Some(GiveUp::Budget)));

@@ -79,7 +79,7 @@ async fn a_cancelled_call_does_not_disturb_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_nobody_polls_is_not_sent_and_pays_nothing() {
+async fn a_call_that_is_never_polled_is_not_sent_and_deposits_nothing() {
     let budget = Budget::ratio(0.5).reserve(5);
     let upstream = Upstream::new([answer(200)]);
     let log = upstream.log();

@@ -38,7 +38,7 @@ async fn rule_6_an_upstream_that_hangs_opens_a_default_breaker_and_is_counted() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_6_the_deadline_that_cuts_is_seen_inside_too() {
+async fn rule_6_layers_inside_see_a_cut_by_the_deadline_too() {
     let breaker = CircuitBreakerLayer::new_for_http();
     let handle = breaker.breaker();
     let stack = ServiceBuilder::new().layer(layer().deadline(SECOND)).layer(breaker).service(Upstream::new([hang()]));
@@ -49,7 +49,7 @@ async fn rule_6_the_deadline_that_cuts_is_seen_inside_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_6_a_caller_who_leaves_before_the_limit_teaches_nothing() {
+async fn rule_6_a_caller_who_leaves_before_the_limit_counts_as_neutral() {
     let breaker = CircuitBreakerLayer::new_for_http();
     let handle = breaker.breaker();
     let stack = ServiceBuilder::new()
@@ -64,7 +64,7 @@ async fn rule_6_a_caller_who_leaves_before_the_limit_teaches_nothing() {
 
 /// Requests of a type that has no place for a mark.
 #[tokio::test(start_paused = true)]
-async fn rule_6_a_hang_is_seen_inside_whatever_a_request_is() {
+async fn rule_6_layers_inside_see_a_hang_for_requests_of_every_type() {
     let classifier = classifier_fn(|_: Result<&(), _>| Verdict::transient());
     let breaker = CircuitBreakerLayer::new(classifier);
     let handle = breaker.breaker();
@@ -99,7 +99,7 @@ async fn rule_6_a_hang_in_readiness_opens_a_breaker_and_proves_that_nothing_was_
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_6_a_post_that_waited_for_readiness_is_sent_when_there_is_a_place() {
+async fn rule_6_a_post_that_waited_for_readiness_is_retried() {
     let upstream = Upstream::new([answer(201)]);
     let log = upstream.log();
     let limit = GlobalConcurrencyLimitLayer::new(1);
@@ -120,7 +120,7 @@ async fn rule_6_a_post_that_waited_for_readiness_is_sent_when_there_is_a_place()
 
 /// The first call of the inner layer may have been processed; that the second waits for readiness proves nothing.
 #[tokio::test(start_paused = true)]
-async fn rule_6_an_outer_layer_learns_of_the_attempts_that_an_inner_one_made() {
+async fn rule_6_an_outer_layer_counts_the_attempts_of_an_inner_one_as_sent() {
     let upstream = Upstream::new([answer(503), answer(200)]);
     let log = upstream.log();
     let calls = Arc::new(AtomicUsize::new(0));
@@ -145,7 +145,7 @@ async fn rule_6_an_outer_layer_learns_of_the_attempts_that_an_inner_one_made() {
 
 /// As a client that follows redirects does it: the POST was answered with 303, and the GET that follows waits.
 #[tokio::test(start_paused = true)]
-async fn rule_6_a_second_request_of_an_attempt_that_waits_proves_nothing_of_the_first() {
+async fn rule_6_a_waiting_second_request_proves_nothing_about_the_first() {
     // Also below another retry layer, whose own time limit asks what was sent.
     for inner_retry in [false, true] {
         let upstream = Upstream::new([answer(303)]);
@@ -266,7 +266,7 @@ async fn rule_4_a_call_that_ends_before_its_attempt_gives_its_permit_back_at_onc
     let mut late = Box::pin(ServiceExt::<Request<Body>>::ready(&mut first).await.unwrap().call(request));
     tokio::time::advance(SECOND).await;
     assert!(late.as_mut().await.is_err());
-    // Still held, and yet nobody waits for it.
+    // The holder still has the only place, and no call waits for it.
     let response = tokio::time::timeout(SECOND, stack.oneshot(get())).await.unwrap().unwrap();
     assert_eq!(response.status(), 200);
     drop(late);

@@ -10,7 +10,7 @@ use tower_rampart::classify::{Verdict, classifier_fn};
 use tower_rampart::retry::{Backoff, RetryError};
 use tower_rampart::{BoxError, RetryLayer};
 
-/// What the inner service says to each attempt.
+/// The response of the inner service to each attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Outcome {
     Fine,

@@ -54,7 +54,7 @@ async fn rule_6_a_grpc_timeout_is_the_deadline_of_the_whole_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_6_what_remains_of_a_grpc_timeout_goes_out_with_every_attempt() {
+async fn rule_6_every_attempt_sends_what_remains_of_a_grpc_timeout() {
     let seen = Mutex::new(Vec::new());
     let inner = service_fn(|request: Request<ReplayBody<Full<Bytes>>>| {
         let timeout = request.headers()["grpc-timeout"].to_str().unwrap().to_owned();
@@ -77,7 +77,7 @@ async fn rule_6_what_remains_of_a_grpc_timeout_goes_out_with_every_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_that_the_grammar_forbids_and_one_over_http_are_passed_on_as_they_are() {
+async fn an_invalid_grpc_timeout_and_one_over_http_pass_through_unchanged() {
     let seen = Mutex::new(Vec::new());
     let inner = service_fn(|request: Request<ReplayBody<Full<Bytes>>>| {
         seen.lock().unwrap().push(request.headers()["grpc-timeout"].to_str().unwrap().to_owned());
@@ -111,7 +111,7 @@ async fn rule_5_a_retried_answer_keeps_its_grpc_verdict() {
 /// What came of the attempt before is why the call is late, but the code is that of a deadline.
 #[cfg(feature = "tonic")]
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_passes_between_attempts_is_shown_as_one() {
+async fn a_deadline_that_passes_between_attempts_returns_deadline_exceeded() {
     let inner = service_fn(|_: Request<ReplayBody<Full<Bytes>>>| async {
         Err::<Response<()>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
     });

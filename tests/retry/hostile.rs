@@ -19,7 +19,7 @@ use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn an_idempotency_key_without_a_value_is_none() {
+async fn an_empty_idempotency_key_does_not_count() {
     for (value, calls) in [("", 1), ("  ", 1), ("\t", 1), ("7f3a", 2)] {
         let upstream = Upstream::new([answer(503), answer(200)]);
         let log = upstream.log();
@@ -32,7 +32,7 @@ async fn an_idempotency_key_without_a_value_is_none() {
 
 /// A firewall that rejects what a connection still sends can end it with this error after the request was read.
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_nobody_says_came_while_connecting_proves_nothing() {
+async fn a_refused_io_error_without_a_connect_error_proves_nothing() {
     let upstream = Upstream::new([connection_refused(), answer(200)]);
     let log = upstream.log();
     let error = send(layer(), upstream, post("charge")).await.unwrap_err();
@@ -40,7 +40,7 @@ async fn a_refusal_that_nobody_says_came_while_connecting_proves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_retries_do_not_repeat_what_the_inner_one_may_have_had_processed() {
+async fn an_outer_retry_does_not_repeat_what_an_inner_one_may_have_had_processed() {
     let upstream = Upstream::new([answer(503), answer(429), answer(200)]);
     let log = upstream.log();
     let both = ServiceBuilder::new().layer(layer()).layer(layer().max_attempts(2).idempotent(|_| true));
@@ -59,7 +59,7 @@ async fn two_retries_do_not_repeat_what_the_inner_one_may_have_had_processed() {
 
 /// Otherwise no timeout outside could cut it, and no other task of the thread would run.
 #[tokio::test(start_paused = true)]
-async fn a_service_that_fails_at_once_does_not_keep_the_thread() {
+async fn a_service_that_fails_at_once_yields_between_attempts() {
     let calls = AtomicU32::new(0);
     let inner = service_fn(|_: Request<ReplayBody<Full<Bytes>>>| {
         calls.fetch_add(1, Ordering::Relaxed);
@@ -104,12 +104,12 @@ async fn no_time_is_too_long() {
 }
 
 /// A body with an opinion of its own on how long it is.
-struct Liar {
-    says: SizeHint,
+struct WrongSizeHint {
+    hint: SizeHint,
     chunks: u32,
 }
 
-impl Body for Liar {
+impl Body for WrongSizeHint {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -120,17 +120,17 @@ impl Body for Liar {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.says
+        self.hint
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_lies_about_its_size_is_neither_cut_nor_doubled() {
+async fn a_body_with_a_wrong_size_hint_is_neither_truncated_nor_doubled() {
     let mut upper = SizeHint::new();
     upper.set_upper(1);
     let mut lower = SizeHint::new();
     lower.set_lower(u64::MAX);
-    for (says, chunks, attempts) in [
+    for (hint, chunks, attempts) in [
         (SizeHint::with_exact(0), 3, 2),
         (SizeHint::with_exact(1), 3, 2),
         (SizeHint::with_exact(40), 3, 2),
@@ -143,10 +143,10 @@ async fn a_body_that_lies_about_its_size_is_neither_cut_nor_doubled() {
     ] {
         let upstream = Upstream::new([answer(503), answer(200)]);
         let log = upstream.log();
-        let request = Request::put("/").body(Liar { says, chunks }).unwrap();
+        let request = Request::put("/").body(WrongSizeHint { hint, chunks }).unwrap();
         let _: Response<Full<Bytes>> = send(layer(), upstream, request).await.unwrap();
         let whole = "chunk".repeat(chunks as usize);
-        assert_eq!(log.bodies(), vec![whole; attempts], "{says:?}");
+        assert_eq!(log.bodies(), vec![whole; attempts], "{hint:?}");
     }
 }
 
@@ -154,13 +154,13 @@ async fn a_body_that_lies_about_its_size_is_neither_cut_nor_doubled() {
 async fn a_body_without_end_ends_with_the_attempt() {
     let upstream = Upstream::new([answer(503).reading(100_000), answer(200)]);
     let log = upstream.log();
-    let request = Request::put("/").body(Liar { says: SizeHint::default(), chunks: u32::MAX }).unwrap();
+    let request = Request::put("/").body(WrongSizeHint { hint: SizeHint::default(), chunks: u32::MAX }).unwrap();
     let response: Response<Full<Bytes>> = send(layer(), upstream, request).await.unwrap();
     assert_eq!((response.status().as_u16(), log.calls()), (503, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn methods_that_nobody_knows_are_sent_once() {
+async fn unknown_methods_are_sent_once() {
     for method in ["CONNECT", "PATCH", "PURGE", "get", "PROPFIND"] {
         let upstream = Upstream::new([answer(503), answer(200)]);
         let log = upstream.log();
@@ -172,7 +172,7 @@ async fn methods_that_nobody_knows_are_sent_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_a_classifier_calls_a_success_stays_an_error() {
+async fn an_error_classified_as_success_stays_an_error() {
     let optimist = classifier_fn(|_: Result<&Response<Full<Bytes>>, _>| Verdict::success());
     let upstream = Upstream::new([reset()]);
     let log = upstream.log();
@@ -222,7 +222,7 @@ async fn an_inner_retry_keeps_the_deadline_of_the_outer_one_if_the_request_carri
 }
 
 #[tokio::test]
-async fn a_call_that_panicked_in_the_inner_service_is_not_sent_again_by_another_poll() {
+async fn polling_again_after_a_panic_does_not_resend_the_request() {
     let calls = AtomicU32::new(0);
     let inner = service_fn(|_: Request<ReplayBody<Full<Bytes>>>| {
         assert!(calls.fetch_add(1, Ordering::Relaxed) > 0, "after it was sent");

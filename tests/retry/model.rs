@@ -16,7 +16,7 @@ use tower_rampart::retry::{ReplayBody, RetryError, RetryReport};
 
 use crate::support::{layer, settle};
 
-/// The caller's body: chunks of these sizes, every byte of which tells its place.
+/// The caller's body: chunks of these sizes, in which every byte encodes its position.
 #[derive(Clone, Debug)]
 struct Plan {
     chunks: Vec<usize>,
@@ -224,7 +224,7 @@ async fn run(plan: Plan) {
     settle().await;
     let expected = expected.into_inner().unwrap();
     assert_eq!((*calls.lock().unwrap(), made as usize), (expected, expected));
-    // Bodies of attempts that were given up have an error to offer or their own end, and never somebody else's bytes.
+    // The body of an abandoned attempt returns an error or its own end, and never bytes of another attempt.
     let last = made as usize - 1;
     for (number, (mut body, was_complete)) in held.into_inner().unwrap().into_iter().enumerate() {
         let is_last = plan.attempts.iter().take(last).filter(|attempt| attempt.then == Then::Hold).count() == number;

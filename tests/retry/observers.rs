@@ -1,4 +1,4 @@
-//! What `on_retry` and `on_give_up` hear, and how a storm of give-ups is logged.
+//! The events of `on_retry` and `on_give_up`, and the log of a storm of give-ups.
 
 use std::sync::Mutex;
 
@@ -15,7 +15,7 @@ fn charge() -> Request<Full<bytes::Bytes>> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_hear_where_a_request_goes_and_whose_it_is() {
+async fn both_callbacks_get_method_host_and_partition() {
     let seen = Mutex::new(Vec::new());
     let note = |what: String, method: Option<&http::Method>, host: Option<&str>, partition: Option<&str>| {
         let (method, host, partition) = (method.unwrap(), host.unwrap(), partition.unwrap());
@@ -39,7 +39,7 @@ async fn both_hear_where_a_request_goes_and_whose_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_give_up_is_heard_of_only_if_a_retry_was_wanted() {
+async fn on_give_up_is_called_only_if_a_retry_was_wanted() {
     let kinds = Mutex::new(Vec::new());
     let layer = layer().on_give_up(|event| kinds.lock().unwrap().push((event.kind(), event.verdict().code())));
     for step in [answer(200), answer(404), circuit_open()] {
@@ -78,7 +78,7 @@ async fn a_storm_of_give_ups_is_one_line_a_second_for_each_kind_and_loses_no_cou
 }
 
 #[tokio::test(start_paused = true)]
-async fn layers_of_different_names_log_and_count_apart_though_one_was_made_from_the_other() {
+async fn a_renamed_clone_of_a_layer_logs_and_counts_apart() {
     let first = layer().name("made-first");
     let second = first.clone().name("made-second");
     let lines = lines_of(async {
@@ -92,7 +92,7 @@ async fn layers_of_different_names_log_and_count_apart_though_one_was_made_from_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_was_late_from_the_start_is_a_give_up_without_an_attempt() {
+async fn a_call_past_its_deadline_gives_up_without_an_attempt() {
     let events = Mutex::new(Vec::new());
     let layer = layer().on_give_up(|event| events.lock().unwrap().push((event.kind(), event.attempts())));
     let mut request = get();

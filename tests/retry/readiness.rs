@@ -24,11 +24,11 @@ enum Event {
     Called(u32),
 }
 
-/// Fails every call. Every instance has a number, and says what happens to it.
+/// Fails every call. Every instance has a number and logs its events.
 struct Numbered {
     number: u32,
     shared: Arc<Mutex<(u32, Vec<Event>)>>,
-    /// What `poll_ready` says, by how often it was asked over all instances.
+    /// The result of `poll_ready`, by the number of polls over all instances.
     ready: fn(usize) -> Poll<Result<(), io::ErrorKind>>,
 }
 
@@ -169,14 +169,14 @@ async fn rule_4_and_6_a_service_that_gets_ready_after_the_deadline_is_not_called
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_4_a_response_that_was_let_go_is_not_invented_while_the_service_gets_ready() {
+async fn rule_4_a_dropped_response_is_not_fabricated_while_the_service_gets_ready() {
     let upstream = Upstream::new([answer(503)]);
     let limit = ConcurrencyLimitLayer::new(1);
     let stack = ServiceBuilder::new().layer(layer().deadline(SECOND)).layer(&limit).service(upstream);
     let mut other = stack.clone();
     let call = tokio::spawn(stack.oneshot(get()));
     settle().await;
-    // While the call waits for its retry, somebody else takes the only place for good.
+    // While the call waits for its retry, another call takes the only place for good.
     let _place = ServiceExt::<Request<Full<Bytes>>>::ready(&mut other).await.unwrap();
     let error = call.await.unwrap().unwrap_err();
     assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::Deadline, 1));
@@ -235,7 +235,7 @@ async fn rule_4_a_hundred_calls_share_two_places() {
 
 #[tokio::test]
 #[should_panic(expected = "polled after its end")]
-async fn a_future_that_has_ended_says_so() {
+async fn polling_a_completed_future_panics() {
     let mut service = plain().max_attempts(1).layer(Numbered::new(|_| Poll::Ready(Ok(()))));
     let mut call = pin!(service.ready().await.unwrap().call(()));
     let _: Result<(), BoxError> = call.as_mut().await;
@@ -243,7 +243,7 @@ async fn a_future_that_has_ended_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_4_and_5_a_deadline_before_the_next_attempt_does_not_forget_the_ones_before() {
+async fn rule_4_and_5_a_deadline_between_attempts_reports_the_earlier_ones() {
     for (first, processed) in [(Processed::Maybe, Processed::Maybe), (Processed::No, Processed::No)] {
         let asked = AtomicU32::new(0);
         let classifier = classifier_fn(|_: Result<&(), _>| match asked.fetch_add(1, Ordering::Relaxed) {
@@ -270,7 +270,7 @@ async fn rule_4_a_call_keeps_its_readiness_until_it_begins_or_is_dropped() {
     assert!(!ask(&mut other) && !ask(&mut one), "the place is the call's");
     assert_eq!(log.calls(), 0);
     drop(call);
-    assert!(ask(&mut other), "nobody holds it any more");
+    assert!(ask(&mut other), "the place is free again");
     let call = other.call(get());
     assert_eq!(call.await.unwrap().status(), 200);
     assert_eq!(log.calls(), 1);

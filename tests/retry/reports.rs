@@ -1,4 +1,4 @@
-//! Rule 5: what a report says, and when there is one.
+//! Rule 5: the content of a report, and when there is one.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -38,7 +38,7 @@ async fn rule_5_nothing_is_reported_where_no_retry_was_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_5_a_report_lists_every_sending_with_verdict_proof_and_wait() {
+async fn rule_5_a_report_lists_every_send_with_verdict_proof_and_wait() {
     let upstream = Upstream::new([answer(503), answer(429), answer(200)]);
     let response = send(layer(), upstream, get()).await.unwrap();
     let report = RetryReport::of(&response).unwrap();
@@ -58,7 +58,7 @@ async fn rule_5_a_report_lists_every_sending_with_verdict_proof_and_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_5_a_history_without_end_is_cut_to_its_latest_64() {
+async fn rule_5_a_history_keeps_the_latest_64_sends() {
     let layer = layer().max_attempts(1_000).backoff(Backoff::none());
     let response = send(layer, Upstream::new([answer(503)]), get()).await.unwrap();
     let report = RetryReport::of(&response).unwrap();
@@ -114,7 +114,7 @@ async fn rule_5_the_source_is_the_error_of_the_last_attempt_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_body_is_the_reason_also_in_the_last_or_only_attempt() {
+async fn the_last_or_only_attempt_also_reports_a_failed_body() {
     let failing = || Request::put("/").body(Chunks::of(["one"]).then(Chunk::Fail)).unwrap();
     // The first attempt reads nothing of the body; the last one fails on it.
     let upstream = Upstream::new([refused(), answer(200)]);
@@ -125,7 +125,7 @@ async fn a_failed_body_is_the_reason_also_in_the_last_or_only_attempt() {
 
 /// A server may answer without the whole body. The answer is what came of the call, whatever then became of the body.
 #[tokio::test(start_paused = true)]
-async fn rule_5_an_answer_is_judged_by_itself_also_if_the_body_failed() {
+async fn rule_5_an_answer_keeps_its_verdict_if_the_request_body_failed() {
     let calls = std::sync::atomic::AtomicUsize::new(0);
     let inner = service_fn(|request: Request<ReplayBody<Chunks>>| {
         let is_first = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;

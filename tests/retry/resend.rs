@@ -11,7 +11,7 @@ use crate::support::*;
 const GIVEN_BACK: [Reason; 4] = [Reason::REFUSED_STREAM, Reason::GOAWAY, Reason::CANCELED, Reason::DISPATCH_GONE];
 
 #[tokio::test(start_paused = true)]
-async fn rule_1_what_a_connection_gives_back_costs_no_token_no_attempt_and_no_wait() {
+async fn rule_1_a_transparent_retry_costs_no_token_no_attempt_and_no_wait() {
     for reason in GIVEN_BACK {
         let upstream = Upstream::new([given_back(reason, Processed::Maybe), answer(503), answer(200)]);
         let log = upstream.log();
@@ -26,7 +26,7 @@ async fn rule_1_what_a_connection_gives_back_costs_no_token_no_attempt_and_no_wa
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_1_a_second_time_it_is_a_retry_like_any_other() {
+async fn rule_1_a_second_transparent_retry_costs_a_token_and_an_attempt() {
     let twice = || [(); 2].map(|()| given_back(Reason::GOAWAY, Processed::Maybe));
     let upstream = Upstream::new(twice().into_iter().chain([answer(200)]));
     let log = upstream.log();
@@ -73,7 +73,7 @@ async fn rule_1_a_post_is_resent_only_with_proof_that_it_was_not_processed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_1_a_refusal_that_is_distrusted_proves_nothing() {
+async fn rule_1_a_distrusted_refusal_proves_nothing() {
     for (request, calls) in [(post("5 euros"), 1), (put("5 euros"), 2)] {
         let upstream = Upstream::new([given_back(Reason::REFUSED_STREAM, Processed::No), answer(200)]);
         let log = upstream.log();

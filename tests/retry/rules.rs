@@ -105,7 +105,7 @@ async fn rule_1_attempts_are_counted_with_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_1_the_predicate_says_what_is_idempotent() {
+async fn rule_1_the_predicate_decides_what_is_idempotent() {
     let search = |uri| Request::post(uri).body(Full::<bytes::Bytes>::default()).unwrap();
     let layer = || layer().idempotent(|request| request.uri.path() == "/search");
     for (uri, calls) in [("/search", 2), ("/charge", 1)] {
@@ -117,7 +117,7 @@ async fn rule_1_the_predicate_says_what_is_idempotent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_1_the_word_of_the_server_overrides_the_class_but_never_idempotency() {
+async fn rule_1_what_the_server_asks_overrides_the_class_but_never_idempotency() {
     let word = |retry| {
         HttpClassifier::new()
             .status(503, Verdict::transient().with_should_retry(retry))
@@ -137,7 +137,7 @@ async fn rule_1_the_word_of_the_server_overrides_the_class_but_never_idempotency
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_1_the_budget_is_asked_last_so_that_nothing_else_wastes_a_token() {
+async fn rule_1_the_budget_comes_last_so_that_no_token_is_wasted() {
     let budget = Budget::ratio(0.0).reserve(5);
     let layer = |budget: &Budget| layer().budget(budget.clone()).max_retry_after(10 * SECOND).deadline(60 * SECOND);
     let refusals = [
@@ -181,7 +181,7 @@ async fn rule_2_full_jitter_spreads_over_the_whole_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_2_a_hint_is_obeyed_with_jitter_on_top() {
+async fn rule_2_a_hint_is_honored_in_full_plus_jitter() {
     let mut gaps = Vec::new();
     for _ in 0..100 {
         let upstream = Upstream::new([answer(429).header("retry-after", 3), answer(200)]);
@@ -250,11 +250,11 @@ impl Drop for Watched<'_> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_3_the_failed_response_is_let_go_before_the_wait() {
+async fn rule_3_the_failed_response_is_dropped_before_the_wait() {
     let dropped = AtomicBool::new(false);
     let heard = AtomicU32::new(0);
     let layer = layer().on_retry(|_| {
-        assert!(dropped.load(Ordering::Relaxed), "let go before anybody hears of it");
+        assert!(dropped.load(Ordering::Relaxed), "dropped before the callback runs");
         heard.fetch_add(1, Ordering::Relaxed);
     });
     let service = layer.layer(tower::service_fn(|_: Request<ReplayBody<Full<bytes::Bytes>>>| {
@@ -335,7 +335,7 @@ async fn rule_3_with_one_attempt_every_kind_of_body_goes_through_and_a_failure_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_kept_of_a_request_goes_when_the_call_is_over() {
+async fn the_kept_request_is_dropped_when_the_call_ends() {
     for (verdict, calls) in [(Verdict::success(), 1), (Verdict::terminal(), 1), (Verdict::transient(), 3)] {
         let request = Arc::new(());
         let count = AtomicU32::new(0);
@@ -353,7 +353,7 @@ async fn what_was_kept_of_a_request_goes_when_the_call_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_5_a_response_comes_back_as_it_is() {
+async fn rule_5_a_response_is_returned_unchanged() {
     let upstream = Upstream::new([answer(500), answer(503).header("x-request-id", "two")]);
     let response = send(layer().max_attempts(2), upstream, get()).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -363,7 +363,7 @@ async fn rule_5_a_response_comes_back_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_5_an_error_comes_back_as_the_source() {
+async fn rule_5_an_error_is_returned_as_the_source() {
     let upstream = Upstream::new([answer(503), reset()]);
     let error = send(layer().max_attempts(2), upstream, get()).await.unwrap_err();
     let gave_up = gave_up(&error);
@@ -375,7 +375,7 @@ async fn rule_5_an_error_comes_back_as_the_source() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_5_an_error_that_nobody_would_retry_says_so() {
+async fn rule_5_a_terminal_error_is_reported_as_not_retryable() {
     let upstream = Upstream::new([reset()]);
     let layer = layer().classifier(classifier_fn(|_: Result<&Response<Full<bytes::Bytes>>, _>| Verdict::terminal()));
     let error = send(layer, upstream, get()).await.unwrap_err();
@@ -384,7 +384,7 @@ async fn rule_5_an_error_that_nobody_would_retry_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_5_what_an_earlier_attempt_may_have_done_is_not_forgotten() {
+async fn rule_5_an_earlier_attempt_that_may_have_been_processed_is_reported() {
     for (steps, processed) in [
         ([reset(), refused()], Processed::Maybe),
         ([refused(), refused()], Processed::No),
@@ -406,7 +406,7 @@ async fn rule_5_what_an_earlier_attempt_may_have_done_is_not_forgotten() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_7_an_open_circuit_is_not_retried_unless_asked_for() {
+async fn rule_7_an_open_circuit_is_not_retried_unless_the_setting_is_on() {
     let upstream = Upstream::new([circuit_open(), answer(200)]);
     let log = upstream.log();
     let error = send(layer(), upstream, get()).await.unwrap_err();
@@ -420,7 +420,7 @@ async fn rule_7_an_open_circuit_is_not_retried_unless_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_retry_hears_of_every_retry() {
+async fn on_retry_is_called_for_every_retry() {
     let heard = Mutex::new(Vec::new());
     let layer = layer().on_retry(|event| {
         heard.lock().unwrap().push((event.attempt(), event.wait().as_millis(), event.verdict().code()));

@@ -85,7 +85,7 @@ pub(crate) fn refused() -> Step {
     fail(Verdict::transient().with_processed(tower_rampart::classify::Processed::No))
 }
 
-/// An error of the operating system that says "connection refused", and nobody who says when.
+/// An io error "connection refused" without a connect error around it.
 pub(crate) fn connection_refused() -> Step {
     Step { read: Read::All, takes: Duration::ZERO, then: Then::Fail(io::ErrorKind::ConnectionRefused) }
 }
@@ -255,7 +255,7 @@ where
     if let Read::Hold(_) = step.read {
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            // A connection that goes on sending when told to.
+            // A connection that continues to send if the script asks for it.
             let rest = body.frame().await;
             let mut seen = shared.seen.lock().unwrap();
             match rest {
@@ -327,9 +327,9 @@ pub(crate) enum Chunk {
     Trailers(HeaderMap),
     /// Not ready for this long.
     Wait(Duration),
-    /// Not ready until told.
+    /// Not ready until it is opened.
     Until(Arc<Notify>),
-    /// Never ready, and nobody is told to ask again.
+    /// Never ready, and never wakes a waker.
     Stall,
     Fail,
     Panic,
@@ -350,7 +350,7 @@ impl Chunks {
         self
     }
 
-    /// Of a length that is told from the start.
+    /// With a length that is known from the start.
     pub(crate) fn exact(mut self) -> Self {
         self.exact = true;
         self

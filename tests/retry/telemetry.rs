@@ -14,7 +14,7 @@ use tracing_subscriber::{Layer, Registry};
 use crate::support::*;
 
 thread_local! {
-    /// What was told on the thread of a test, which is its own.
+    /// The events of the current thread. Every test has a thread of its own.
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -86,7 +86,7 @@ async fn one_event_for_every_retry_and_one_for_the_give_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_said_of_a_success_of_what_nobody_would_retry_and_where_nothing_is_retried() {
+async fn a_success_a_terminal_failure_and_a_single_attempt_log_nothing() {
     assert!(lines([answer(200)], get(), 3).await.is_empty());
     assert!(lines([answer(404)], get(), 3).await.is_empty());
     assert!(lines([circuit_open()], get(), 3).await.is_empty());
@@ -94,7 +94,7 @@ async fn nothing_is_said_of_a_success_of_what_nobody_would_retry_and_where_nothi
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_that_a_request_holds_is_told() {
+async fn events_contain_no_data_of_the_request() {
     let request = || {
         Request::put("https://user:secret@api.example/secret?token=secret")
             .header("authorization", "secret")

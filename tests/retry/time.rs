@@ -35,7 +35,7 @@ async fn rule_6_the_deadline_cuts_an_attempt_short() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_6_the_deadline_is_the_reason_whatever_else_forbids_a_retry() {
+async fn rule_6_a_cut_by_the_deadline_gives_up_with_deadline() {
     for (request, attempts) in [(post("5 euros"), 3), (get(), 1)] {
         let upstream = Upstream::new([hang()]);
         let log = upstream.log();
@@ -55,7 +55,7 @@ async fn rule_6_the_deadline_spans_attempts_and_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_6_a_later_attempt_is_cut_too_and_no_answer_is_invented() {
+async fn rule_6_a_later_attempt_is_cut_too_and_no_answer_is_fabricated() {
     let upstream = Upstream::new([answer(503), hang()]);
     let log = upstream.log();
     let error = send(layer().deadline(SECOND), upstream, get()).await.unwrap_err();
@@ -90,7 +90,7 @@ async fn rule_6_the_deadline_is_passed_inward_with_what_remains() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_6_what_is_late_from_the_start_is_not_sent() {
+async fn rule_6_a_call_past_its_deadline_is_not_sent() {
     let upstream = Upstream::new([answer(200)]);
     let log = upstream.log();
     let request = with_deadline(Deadline::within(SECOND));
@@ -102,7 +102,7 @@ async fn rule_6_what_is_late_from_the_start_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_6_the_end_of_time_is_no_deadline() {
+async fn rule_6_the_longest_duration_sets_no_deadline() {
     let upstream = Upstream::new([answer(503).taking(SECOND), answer(200).taking(SECOND)]);
     let layer = layer().deadline(std::time::Duration::MAX).attempt_timeout(std::time::Duration::MAX);
     let request = with_deadline(Deadline::within(std::time::Duration::MAX));
@@ -140,7 +140,7 @@ async fn the_earlier_of_attempt_timeout_and_deadline_cuts() {
     assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::Deadline, 3));
     assert_eq!(TimedOut::find(&*error).unwrap().attempt_timeout(), None);
     assert_eq!((log.calls(), log.elapsed()), (3, 5 * SECOND));
-    // It says which of the two it was.
+    // The error names the limit that expired.
     assert_eq!(TimedOut::find(&*error).unwrap().attempt_timeout(), None);
 
     let layer = crate::support::layer().attempt_timeout(2 * SECOND).deadline(5 * SECOND).max_attempts(1);
@@ -220,7 +220,7 @@ fn a_single_attempt_without_a_time_limit_needs_no_timer() {
 
 /// A future that uses up the task's budget in every poll leaves none for a timer that is polled after it.
 #[tokio::test(start_paused = true)]
-async fn a_busy_attempt_cannot_keep_the_timer_from_ringing() {
+async fn a_busy_attempt_cannot_starve_the_timer() {
     let busy = service_fn(|_: Request<ReplayBody<Body>>| async {
         poll_fn(|cx| -> Poll<()> {
             loop {

@@ -28,7 +28,7 @@ type Client<B> = tower::util::BoxCloneSyncService<Request<ReplayBody<B>>, Respon
 type Stack<B> = Retry<Client<B>, HttpClassifier, ReplayBodies>;
 
 #[test]
-fn auto_traits_are_those_of_the_inner_service() {
+fn auto_traits_follow_the_inner_service() {
     fixed::<RetryLayer>();
     fixed::<Stack<Full<Bytes>>>();
     send::<ResponseFuture<Client<Full<Bytes>>, Request<Full<Bytes>>, HttpClassifier, ReplayBodies, ()>>();
@@ -83,7 +83,7 @@ impl http_body::Body for NotSync {
 
 /// Neither `Send` nor `'static` nor `Clone`: request, body, response, service, classifier, predicate and callback.
 #[tokio::test(start_paused = true)]
-async fn everything_may_borrow_from_the_stack_and_stay_on_its_thread() {
+async fn all_types_may_borrow_and_need_not_be_send() {
     struct Borrowed<'a>(&'a str);
     let text = String::from("borrowed");
     let seen = Rc::new(Mutex::new(Vec::new()));
@@ -131,7 +131,7 @@ async fn plain_requests_may_borrow_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn plain_requests_are_all_idempotent_unless_told_apart() {
+async fn plain_requests_are_idempotent_unless_a_predicate_excludes_them() {
     for (query, calls) in [("short", 3), ("a long query", 1)] {
         let log = Mutex::new(0);
         let classifier = classifier_fn(|_: Result<&(), _>| Verdict::transient());
@@ -158,7 +158,7 @@ async fn no_turbofish_is_needed() -> Result<(), BoxError> {
 }
 
 #[tokio::test]
-async fn futures_can_be_told_in_a_debug_print_without_the_request() {
+async fn debug_of_a_future_omits_the_request() {
     let secret = Request::put("/?token=secret").header("authorization", "secret").body(Full::from("secret")).unwrap();
     let inner = service_fn(|request: Request<ReplayBody<Full<Bytes>>>| {
         assert!(!format!("{:?}", request.body()).contains("secret"));

@@ -243,7 +243,7 @@ async fn rule_1_a_post_whose_connection_was_refused_is_sent_again() {
 }
 
 #[tokio::test]
-async fn rule_2_a_hint_of_nothing_and_a_date_in_the_past_are_no_wait() {
+async fn rule_2_a_hint_of_zero_and_a_past_date_mean_no_wait() {
     let (address, log) = server(&[
         (429, &[("retry-after", "0")]),
         (503, &[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")]),
@@ -273,7 +273,7 @@ async fn rule_8_an_answer_that_overtakes_the_body_is_final() {
 }
 
 #[tokio::test]
-async fn rule_8_a_request_body_that_fails_is_the_callers_doing_on_both_versions() {
+async fn rule_8_a_failed_request_body_is_not_the_servers_fault_on_both_versions() {
     for (version, attempts) in
         [(Version::HTTP_11, 3), (Version::HTTP_2, 3), (Version::HTTP_11, 1), (Version::HTTP_2, 1)]
     {

@@ -1,39 +1,50 @@
+//! The decision to retry, without clock or state: the caller passes in what it knows.
+//!
+//! Two parts of the decision live beside it: [`Budget`], which limits the share of retries over all calls, and
+//! [`Idempotency`], which decides what may be sent again although the server may have acted on it.
+
+mod budget;
+mod give_up;
+mod idempotency;
+
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-use super::GiveUp;
 use crate::backoff::Backoff;
 use crate::classify::{Class, Reason, Verdict};
 
-/// The part of the settings that decides on a retry. No clock, no state: what is known goes in, the decision comes out.
+pub use self::budget::Budget;
+pub use self::give_up::GiveUp;
+pub use self::idempotency::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency, Idempotency};
+
+/// The settings that decide on a retry.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Policy {
-    pub(super) backoff: Backoff,
-    pub(super) max_retry_after: Duration,
-    pub(super) retry_circuit_open: bool,
+pub(in crate::retry) struct Policy {
+    pub(in crate::retry) backoff: Backoff,
+    pub(in crate::retry) max_retry_after: Duration,
+    pub(in crate::retry) retry_circuit_open: bool,
 }
 
-/// How much time a call has left, and how much of it another attempt needs.
+/// The time that a call has left, and the part of it that another attempt needs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TimeLeft {
+pub(in crate::retry) struct TimeLeft {
     /// Until the deadline.
-    pub(super) remaining: Duration,
-    /// What the last answer took. Giving an answer up for an attempt that has less time than that would most likely lose
-    /// both.
-    pub(super) needed: Duration,
+    pub(in crate::retry) remaining: Duration,
+    /// The time that the last answer took. Dropping that answer for an attempt with less time would most likely lose both.
+    pub(in crate::retry) needed: Duration,
 }
 
-/// A timer can ring a millisecond late, and an attempt that begins at the deadline is none.
+/// A timer can fire a millisecond late, and an attempt that starts at the deadline is cut at once.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(2);
 
 impl Policy {
-    /// Whether another attempt could help. The server's word counts more than the class.
+    /// Decides whether another attempt could help. What the server asks for overrides the class.
     ///
     /// # Errors
     ///
-    /// Why it could not.
-    pub(super) fn wants(&self, verdict: &Verdict) -> Result<(), GiveUp> {
+    /// Returns why another attempt could not help.
+    pub(in crate::retry) fn wants(&self, verdict: &Verdict) -> Result<(), GiveUp> {
         let wanted = match (verdict.should_retry(), verdict.reason() == Reason::CIRCUIT_OPEN) {
             (Some(wanted), _) => wanted,
             (None, true) if !self.retry_circuit_open => return Err(GiveUp::CircuitOpen),
@@ -46,12 +57,12 @@ impl Policy {
         if wanted { Ok(()) } else { Err(GiveUp::NotRetryable) }
     }
 
-    /// How long to wait before retry number `retry`, counted from 0.
+    /// Returns the wait before retry number `retry`, counted from 0.
     ///
     /// # Errors
     ///
-    /// If the wait does not fit.
-    pub(super) fn wait(
+    /// Returns an error if the hint is too long or the wait does not fit the deadline.
+    pub(in crate::retry) fn wait(
         &self,
         verdict: &Verdict,
         retry: u32,
@@ -73,15 +84,15 @@ impl Policy {
         if !fits(hint) {
             return Err(GiveUp::Deadline);
         }
-        // All clients that were told the same wait would return at the same moment. Of the time that is left, at most half
-        // is spent on spreading them.
+        // Without jitter all clients that received the same hint would return at once. It takes at most half of the time
+        // that the hint leaves.
         let spread = self.spread(hint, retry);
         let spread = spare.map_or(spread, |spare| spread.min((spare - hint) / 2));
         Ok(hint.saturating_add(rng.random_range(Duration::ZERO..=spread)))
     }
 
-    /// The most that is added to a hint. A fixed backoff without jitter asks for steady waits, so it gets no more than it takes
-    /// to tell clients apart.
+    /// The most jitter that is added to a hint. A fixed backoff without jitter asks for steady waits, so it gets only
+    /// enough to spread clients.
     fn spread(&self, hint: Duration, retry: u32) -> Duration {
         let ceiling = self.backoff.ceiling(retry);
         if self.backoff.is_steady() { ceiling.min(hint) / 10 } else { ceiling }
@@ -89,15 +100,15 @@ impl Policy {
 }
 
 impl TimeLeft {
-    /// The longest wait that leaves enough for another attempt.
+    /// Returns the longest wait that leaves enough time for another attempt.
     fn spare(self) -> Option<Duration> {
         self.remaining.checked_sub(self.needed.max(SHORTEST_ATTEMPT))
     }
 }
 
-/// Whether an established connection gave the request back instead of answering it (gRPC proposal A6, "transparent
-/// retries"). A connection that could not be made is no such thing: that is news about the server.
-pub(super) fn was_given_back(verdict: &Verdict) -> bool {
+/// Returns true if an established connection gave the request back instead of answering it (gRPC proposal A6, "transparent
+/// retries"). A refused connect does not count, because it is a failure of the server.
+pub(in crate::retry) fn was_given_back(verdict: &Verdict) -> bool {
     [Reason::REFUSED_STREAM, Reason::GOAWAY, Reason::CANCELED, Reason::DISPATCH_GONE].contains(&verdict.reason())
 }
 
@@ -173,7 +184,7 @@ mod tests {
             assert!(waits.iter().all(|wait| wait.unwrap() >= hint) && longest <= most * MS, "{longest:?}");
             assert!(longest >= (most - (most - 1_000) / 10) * MS, "{longest:?}: spread over all that is allowed");
         }
-        // Asked for, it gets more.
+        // A backoff with jitter spreads a hint further.
         let spread = Policy { backoff: Backoff::fixed(5_000 * MS).jitter(Jitter::Full), ..policy() };
         let waits = waits(spread, Verdict::transient().with_retry_after(1_000 * MS), 0, None);
         assert!(waits.iter().any(|wait| wait.unwrap() > 5_000 * MS));

@@ -1,26 +1,28 @@
-//! The `tracing` events of the layer: target `tower_rampart::retry`, one for a retry, at most one a second for give-ups.
+//! The `tracing` events of the layer, with the target `tower_rampart::retry`: one for each retry, at most one a second for
+//! give-ups.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
-use super::{GiveUp, GiveUpEvent, RetryEvent};
+use super::{GiveUpEvent, RetryEvent};
+use crate::retry::policy::GiveUp;
 
 const TARGET: &str = "tower_rampart::retry";
 
-/// Logs give-ups, of each kind at most one line a second: in a storm a line for every call would bury all others.
+/// Logs give-ups, at most one line a second for each kind, because in a storm a line for every call would bury all others.
 ///
-/// The first give-up of a kind is logged at once. Those of the following second are counted, and the next line after it
-/// gives their number.
+/// The first give-up of a kind is logged at once. Those of the following second are counted, and the next line contains
+/// their number.
 #[derive(Debug)]
-pub(super) struct GiveUpLog {
+pub(in crate::retry) struct GiveUpLog {
     start: Instant,
     kinds: [Kind; GiveUp::ALL.len()],
 }
 
 #[derive(Debug, Default)]
 struct Kind {
-    /// The millisecond from which on another line may be written.
+    /// The earliest millisecond of the next line.
     next_line: AtomicU64,
     /// Give-ups since the last line.
     unlogged: AtomicU64,
@@ -29,13 +31,13 @@ struct Kind {
 const LINE_EVERY_MILLIS: u64 = 1_000;
 
 impl GiveUpLog {
-    pub(super) fn new() -> Self {
+    pub(in crate::retry) fn new() -> Self {
         Self { start: Instant::now(), kinds: Default::default() }
     }
 
-    pub(super) fn log(&self, name: &str, event: &GiveUpEvent<'_>) {
+    pub(in crate::retry) fn log(&self, name: &str, event: &GiveUpEvent<'_>) {
         let kind = &self.kinds[event.kind as usize];
-        // Counted before the line is claimed, so that none is lost between two lines.
+        // Counted before the line is claimed, so that no give-up is lost between two lines.
         kind.unlogged.fetch_add(1, Ordering::Relaxed);
         if kind.claims_line(self.millis()) {
             trace_give_up(name, event, kind.unlogged.swap(0, Ordering::Relaxed));
@@ -48,7 +50,7 @@ impl GiveUpLog {
 }
 
 impl Kind {
-    /// Whether the caller writes the line of this second. Of several threads one does.
+    /// Returns true if the caller writes the line of this second. One of several threads does.
     fn claims_line(&self, now: u64) -> bool {
         let next = self.next_line.load(Ordering::Relaxed);
         now >= next
@@ -59,7 +61,7 @@ impl Kind {
     }
 }
 
-pub(super) fn trace_retry(name: &str, event: &RetryEvent<'_>) {
+pub(in crate::retry) fn trace_retry(name: &str, event: &RetryEvent<'_>) {
     let RetryEvent { attempt, wait, is_resend: _, verdict, origin } = event;
     tracing::debug!(
         target: TARGET,

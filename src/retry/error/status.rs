@@ -1,4 +1,4 @@
-//! The `tonic::Status` that stands in the source chain of an error, so that a generated client returns its code.
+//! Puts a `tonic::Status` in the source chain of an error, so that a generated client returns its code.
 
 use std::error::Error;
 use std::fmt;
@@ -8,7 +8,7 @@ use tonic::Status;
 
 use crate::BoxError;
 
-/// Made when the chain is walked: most errors are never shown to a generated client.
+/// Created when the chain is walked, because most errors never reach a generated client.
 #[derive(Default)]
 pub(super) struct LazyStatus(OnceLock<Status>);
 
@@ -41,17 +41,17 @@ impl WithStatus {
     pub(super) fn into_original(self) -> BoxError {
         let Self { status, original } = self;
         drop(status);
-        // Shared only by a caller who has cloned the status out of the chain.
+        // Still shared if the caller has cloned the status out of the chain.
         match Arc::try_unwrap(original) {
             Ok(Original(error)) => error,
-            Err(shared) => Box::new(Shared(shared)),
+            Err(shared) => Box::new(SharedOriginal(shared)),
         }
     }
 }
 
-/// An original that is still held elsewhere.
+/// An original that a clone of the status still shares.
 #[derive(Debug)]
-struct Shared(Arc<Original>);
+struct SharedOriginal(Arc<Original>);
 
 impl fmt::Debug for LazyStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,13 +78,13 @@ impl Error for Original {
     }
 }
 
-impl fmt::Display for Shared {
+impl fmt::Display for SharedOriginal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
 }
 
-impl Error for Shared {
+impl Error for SharedOriginal {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.source()
     }

@@ -6,28 +6,28 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::recording::Reader;
+use super::buffer::Reader;
 use crate::BoxError;
 use crate::classify::RequestBodyFailed;
 
 pin_project! {
     /// The body that the inner service sees: the caller's body, read from the start in every attempt.
     ///
-    /// - The first attempt streams with no delay. What passes is kept, up to
-    ///   [`max_replay_bytes`](crate::RetryLayer::max_replay_bytes); one byte more, and this attempt goes on while the copy
-    ///   is dropped and there will be no other. A body that is known to be larger is never copied.
-    /// - A further attempt gets the copy, then the rest of the caller's body from where the earlier attempt stopped,
-    ///   then the trailers: byte by byte the same, though perhaps in other chunks.
-    /// - `size_hint` and `is_end_stream` tell what remains, exactly if the caller's body did from the start: every attempt
-    ///   is framed as the first, with a `Content-Length` or without.
-    /// - An empty body allocates nothing, and with [`max_attempts(1)`](crate::RetryLayer::max_attempts) nothing is kept.
-    /// - Frames after the trailers, which HTTP does not know, are passed on and end the replaying.
+    /// - The first attempt streams without delay. Its frames are copied up to
+    ///   [`max_replay_bytes`](crate::RetryLayer::max_replay_bytes). One byte more drops the copy; the attempt continues, and
+    ///   no other can follow. A body that is known to be larger is never copied.
+    /// - A further attempt reads the copy, then the rest of the caller's body, then the trailers. The bytes are the same,
+    ///   the chunks may differ.
+    /// - `size_hint` and `is_end_stream` describe what remains. The length is exact if the caller's body knew it from the
+    ///   start, so that every attempt is framed like the first, with or without a `Content-Length`.
+    /// - An empty body allocates nothing. With [`max_attempts(1)`](crate::RetryLayer::max_attempts) nothing is copied.
+    /// - Frames after the trailers, which HTTP does not allow, are passed on, and no other attempt can follow.
     ///
     /// # Errors
     ///
-    /// An error of the caller's body comes through with its own text, as the source of an error by which classifiers tell it
-    /// from one of the client, and ends the retrying. An attempt that has been given up
-    /// gets an error instead of more frames, so that nothing it sent can pass for a complete body.
+    /// An error of the caller's body ends the retrying. It is the source of an error that classifiers distinguish from one
+    /// of the client, and that has the same text. An attempt that was replaced by another one gets an error instead of more
+    /// frames, so that the server cannot mistake a truncated body for a complete one.
     pub struct ReplayBody<B> {
         #[pin]
         kind: Kind<B>,
@@ -39,7 +39,7 @@ pin_project! {
     enum Kind<B> {
         Empty,
         Direct { #[pin] body: B },
-        Recorded { reader: Reader<B> },
+        Buffered { reader: Reader<B> },
     }
 }
 
@@ -48,13 +48,13 @@ impl<B> ReplayBody<B> {
         Self { kind: Kind::Empty }
     }
 
-    /// The only reader the body will ever have.
+    /// For a single attempt: reads the body directly.
     pub(super) fn direct(body: B) -> Self {
         Self { kind: Kind::Direct { body } }
     }
 
-    pub(super) fn recorded(reader: Reader<B>) -> Self {
-        Self { kind: Kind::Recorded { reader } }
+    pub(super) fn buffered(reader: Reader<B>) -> Self {
+        Self { kind: Kind::Buffered { reader } }
     }
 }
 
@@ -75,7 +75,7 @@ where
                     Err(error) => Err(RequestBodyFailed::new(error).into()),
                 })
             }),
-            KindProj::Recorded { reader } => reader.poll_frame(cx),
+            KindProj::Buffered { reader } => reader.poll_frame(cx),
         }
     }
 
@@ -83,7 +83,7 @@ where
         match &self.kind {
             Kind::Empty => true,
             Kind::Direct { body } => body.is_end_stream(),
-            Kind::Recorded { reader } => reader.is_end_stream(),
+            Kind::Buffered { reader } => reader.is_end_stream(),
         }
     }
 
@@ -91,7 +91,7 @@ where
         match &self.kind {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Direct { body } => body.size_hint(),
-            Kind::Recorded { reader } => reader.size_hint(),
+            Kind::Buffered { reader } => reader.size_hint(),
         }
     }
 }

@@ -1,52 +1,59 @@
+//! What a retry layer reports to its callbacks and to `tracing`.
+
+mod origin;
+mod telemetry;
+
 use std::fmt;
 use std::time::Duration;
 
 use http::Method;
 
-use super::GiveUp;
-use super::origin::Origin;
+use super::policy::GiveUp;
 use crate::classify::Verdict;
 
-/// A retry that the layer is about to wait for. See [`RetryLayer::on_retry`](crate::RetryLayer::on_retry).
+pub(in crate::retry) use self::origin::{Origin, PartitionLabel};
+pub(in crate::retry) use self::telemetry::{GiveUpLog, trace_retry};
+
+/// A retry, reported before its wait. See [`RetryLayer::on_retry`](crate::RetryLayer::on_retry).
 #[derive(Clone, Copy, Debug)]
 pub struct RetryEvent<'a> {
-    pub(super) attempt: u32,
-    pub(super) wait: Duration,
-    pub(super) is_resend: bool,
-    pub(super) verdict: Verdict,
-    pub(super) origin: &'a Origin,
+    pub(in crate::retry) attempt: u32,
+    pub(in crate::retry) wait: Duration,
+    pub(in crate::retry) is_resend: bool,
+    pub(in crate::retry) verdict: Verdict,
+    pub(in crate::retry) origin: &'a Origin,
 }
 
 /// A retry that was wanted and not made. See [`RetryLayer::on_give_up`](crate::RetryLayer::on_give_up).
 #[derive(Clone, Copy, Debug)]
 pub struct GiveUpEvent<'a> {
-    pub(super) kind: GiveUp,
-    pub(super) attempts: u32,
-    pub(super) verdict: Verdict,
-    pub(super) origin: &'a Origin,
+    pub(in crate::retry) kind: GiveUp,
+    pub(in crate::retry) attempts: u32,
+    pub(in crate::retry) verdict: Verdict,
+    pub(in crate::retry) origin: &'a Origin,
 }
 
 impl RetryEvent<'_> {
-    /// Which attempt has failed, counted from 1.
+    /// Returns the number of the failed attempt, counted from 1.
     #[must_use]
     pub const fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// How long it will be until the next one.
+    /// Returns the wait before the next attempt.
     #[must_use]
     pub const fn wait(&self) -> Duration {
         self.wait
     }
 
-    /// Whether an established connection gave the request back, so that it goes out again at once: for free, and as the
-    /// same attempt.
+    /// Returns true for a transparent retry: the same attempt is sent again at once, for free, because an established
+    /// connection gave the request back.
     #[must_use]
     pub const fn is_resend(&self) -> bool {
         self.is_resend
     }
 
-    /// What the outcome of the attempt meant.
+    /// Returns the verdict on the failed attempt.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         self.verdict
@@ -54,19 +61,19 @@ impl RetryEvent<'_> {
 }
 
 impl GiveUpEvent<'_> {
-    /// Why there is no further attempt.
+    /// Returns why there is no further attempt.
     #[must_use]
     pub const fn kind(&self) -> GiveUp {
         self.kind
     }
 
-    /// How many attempts were made, the first one included.
+    /// Returns the number of attempts, the first one included.
     #[must_use]
     pub const fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// What the last outcome meant.
+    /// Returns the verdict on the last outcome.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         self.verdict
@@ -76,19 +83,19 @@ impl GiveUpEvent<'_> {
 macro_rules! origin {
     ($($event:ident)*) => {$(
         impl<'a> $event<'a> {
-            /// The method of an HTTP request.
+            /// Returns the method of an HTTP request.
             #[must_use]
             pub const fn method(&self) -> Option<&'a Method> {
                 self.origin.method()
             }
 
-            /// The host and port of an HTTP request, without a user.
+            /// Returns the host and port of an HTTP request, without userinfo.
             #[must_use]
             pub fn host(&self) -> Option<&'a str> {
                 self.origin.host()
             }
 
-            /// The [label](crate::RetryLayer::partition_label) of the request's partition.
+            /// Returns the [label](crate::RetryLayer::partition_label) of the request's partition.
             #[must_use]
             pub fn partition(&self) -> Option<&'a str> {
                 self.origin.partition()
@@ -99,15 +106,15 @@ macro_rules! origin {
 
 origin!(RetryEvent GiveUpEvent);
 
-/// Observes the retries of a layer, and those that it gave up.
+/// Observes the retries and give-ups of a layer.
 ///
-/// A closure is one that observes retries alone, a pair of two is both, and `()` observes nothing. Called on the caller's
-/// time: do no more here than count.
+/// A closure observes retries alone, a pair runs both of its observers, and `()` observes nothing. Observers run inside the
+/// call and delay it, so do no more than count.
 pub trait OnRetry {
     /// Called before the wait for a retry.
     fn on_retry(&self, event: &RetryEvent<'_>);
 
-    /// Called before the outcome is returned for which a retry was wanted and not made. Does nothing by default.
+    /// Called for a retry that was wanted and not made, before the outcome is returned. Does nothing by default.
     fn on_give_up(&self, event: &GiveUpEvent<'_>) {
         let _ = event;
     }
@@ -140,9 +147,9 @@ impl<First: OnRetry, Second: OnRetry> OnRetry for (First, Second) {
     }
 }
 
-/// A closure that observes give-ups alone: see [`RetryLayer::on_give_up`](crate::RetryLayer::on_give_up).
+/// Observes give-ups alone with a closure: see [`RetryLayer::on_give_up`](crate::RetryLayer::on_give_up).
 #[derive(Clone, Copy)]
-pub struct OnGiveUp<F>(pub(super) F);
+pub struct OnGiveUp<F>(pub(in crate::retry) F);
 
 impl<F> OnRetry for OnGiveUp<F>
 where
@@ -155,7 +162,7 @@ where
     }
 }
 
-/// A closure has nothing to show.
+/// A closure has no useful `Debug` output.
 impl<F> fmt::Debug for OnGiveUp<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("OnGiveUp(..)")

@@ -10,17 +10,17 @@ pub enum GiveUp {
     Deadline,
     /// The budget had no token left.
     Budget,
-    /// Another attempt would not help, or the server asked for none.
+    /// Another attempt would not help, or the server asked not to retry.
     NotRetryable,
     /// Another attempt would help, but the server may have acted on the request, which is not idempotent.
     NotIdempotent,
-    /// The body was larger than what is kept of one, or was still being sent when the answer came.
+    /// The body was larger than the replay buffer, or was still being sent when the answer came.
     BodyNotReplayable,
-    /// The body of the request failed: the caller's own fault, not the server's.
+    /// The caller's own request body failed.
     BodyFailed,
-    /// The server asks for a longer wait than is acceptable.
+    /// The server asked for a wait longer than [`max_retry_after`](crate::RetryLayer::max_retry_after).
     RetryAfterTooLong,
-    /// The inner service could not be made ready for another attempt.
+    /// The inner service failed to become ready for another attempt.
     NotReady,
     /// A circuit breaker rejected the call, and
     /// [`retry_circuit_open`](crate::RetryLayer::retry_circuit_open) is not set.
@@ -28,8 +28,8 @@ pub enum GiveUp {
 }
 
 impl GiveUp {
-    /// Every reason there is, in the order in which they are declared.
-    pub(super) const ALL: [Self; 10] = [
+    /// All variants in the order of their declaration.
+    pub(in crate::retry) const ALL: [Self; 10] = [
         Self::Exhausted,
         Self::Deadline,
         Self::Budget,
@@ -42,7 +42,7 @@ impl GiveUp {
         Self::CircuitOpen,
     ];
 
-    /// A short word for logs and metrics.
+    /// Returns a short word for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -59,8 +59,8 @@ impl GiveUp {
         }
     }
 
-    /// Whether another attempt was wanted and something else forbade it. That is news; what is not worth a retry is not.
-    pub(super) const fn forbids_a_wanted_retry(self) -> bool {
+    /// Returns true if another attempt was wanted and a limit forbade it. Only those are reported.
+    pub(in crate::retry) const fn forbids_a_wanted_retry(self) -> bool {
         match self {
             Self::NotRetryable | Self::BodyFailed | Self::CircuitOpen => false,
             Self::Exhausted
@@ -73,7 +73,7 @@ impl GiveUp {
         }
     }
 
-    pub(super) const fn explained(self) -> &'static str {
+    pub(in crate::retry) const fn explained(self) -> &'static str {
         match self {
             Self::Exhausted => "no attempts left",
             Self::Deadline => "the deadline leaves no time",
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_has_its_place_and_a_word_of_its_own() {
+    fn all_lists_the_variants_in_order_and_each_has_its_own_word() {
         let words: std::collections::HashSet<_> = GiveUp::ALL.iter().map(|kind| kind.as_str()).collect();
         assert_eq!(words.len(), GiveUp::ALL.len());
         assert!(GiveUp::ALL.iter().enumerate().all(|(place, kind)| *kind as usize == place));

@@ -1,14 +1,21 @@
+#[cfg(feature = "tonic")]
+mod status;
+mod timed_out;
+
 use std::error::Error;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 #[cfg(feature = "tonic")]
-use super::status::WithStatus;
-use super::{GiveUp, RetryReport};
+use self::status::WithStatus;
+use super::policy::GiveUp;
+use super::report::{History, RetryReport};
 use crate::BoxError;
 use crate::classify::{self, Processed, Verdict};
 
-/// A call that ended in an error, with what was done about it.
+pub use self::timed_out::TimedOut;
+
+/// The error of a failed call, with a report of its attempts.
 ///
 /// Its source is the error of the last attempt.
 ///
@@ -40,14 +47,13 @@ pub struct RetryError {
 /// The error of the last attempt.
 enum Source {
     Plain(BoxError),
-    /// For gRPC, where a generated client shows the first status in the chain.
+    /// For gRPC: a generated client returns the first status in the chain.
     #[cfg(feature = "tonic")]
     Grpc(WithStatus),
 }
 
 impl RetryError {
-    /// An error as the retry layer makes one, for the tests of code that handles it. Its verdict is
-    /// [`Verdict::of_error`] the source.
+    /// Creates an error for tests of code that handles it. Its verdict is [`Verdict::of_error`] of the source.
     ///
     /// ```
     /// use tower_rampart::retry::{GiveUp, RetryError};
@@ -59,17 +65,13 @@ impl RetryError {
     pub fn new(kind: GiveUp, attempts: u32, source: impl Into<BoxError>) -> Self {
         let source = source.into();
         let verdict = Verdict::of_error(&*source);
-        let report = RetryReport {
-            attempts,
-            gave_up: Some(kind),
-            processed: verdict.processed(),
-            history: super::report::History::default(),
-        };
+        let report =
+            RetryReport { attempts, gave_up: Some(kind), processed: verdict.processed(), history: History::default() };
         Self::with_report(kind, report, verdict, source)
     }
 
-    /// The processing that the report tells of is that of all attempts: it outweighs the verdict on the last one.
-    pub(super) fn with_report(kind: GiveUp, report: RetryReport, verdict: Verdict, source: BoxError) -> Self {
+    /// The report covers all attempts, so its `processed` overrides that of the verdict on the last one.
+    pub(in crate::retry) fn with_report(kind: GiveUp, report: RetryReport, verdict: Verdict, source: BoxError) -> Self {
         let verdict = match verdict.processed() {
             Processed::No => verdict.with_processed(report.processed),
             Processed::Yes | Processed::Maybe => verdict,
@@ -77,13 +79,13 @@ impl RetryError {
         Self { kind, report, verdict, source: Source::Plain(source) }
     }
 
-    /// The same with a status in its source chain that a generated gRPC client returns, unless there is one already.
-    /// `is_late` is whether the deadline has passed, whatever the last attempt failed of.
+    /// Adds a status to the source chain, which a generated gRPC client returns, unless there is one already. `is_late` is
+    /// true if the deadline has passed, whatever error the last attempt ended in.
     #[cfg(feature = "tonic")]
-    pub(super) fn with_status(self, is_late: bool) -> Self {
+    pub(in crate::retry) fn with_status(self, is_late: bool) -> Self {
         use crate::classify::{Class, Reason};
 
-        // As tonic looks for one: by the sources alone.
+        // tonic searches the sources alone, so this does too.
         let mut sources = std::iter::successors(Some(self.source_error()), |&error| error.source());
         let has_status = sources.any(|error| error.is::<tonic::Status>());
         let message = self.to_string();
@@ -102,38 +104,37 @@ impl RetryError {
         Self { kind, report, verdict, source }
     }
 
-    /// The outermost one in the chain of an error's sources.
+    /// Returns the outermost `RetryError` in the source chain of an error.
     #[must_use]
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         classify::find(error)
     }
 
-    /// Why there was no further attempt.
+    /// Returns why there was no further attempt.
     #[must_use]
     pub const fn kind(&self) -> GiveUp {
         self.kind
     }
 
-    /// How many attempts were begun, the first one included: none if the deadline had passed before.
+    /// Returns how many attempts were started, the first one included; 0 if the deadline had passed before.
     #[must_use]
     pub const fn attempts(&self) -> u32 {
         self.report.attempts
     }
 
-    /// What was done for the call, attempt by attempt.
+    /// Returns the report of the call, attempt by attempt.
     #[must_use]
     pub const fn report(&self) -> &RetryReport {
         &self.report
     }
 
-    /// What the last outcome meant. It says that the server did not act on the request only if that is so for every
-    /// attempt.
+    /// Returns the verdict on the last outcome. It is [`Processed::No`] only if no attempt was processed.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// The error of the last attempt.
+    /// Returns the error of the last attempt.
     #[must_use]
     pub fn into_source(self) -> BoxError {
         match self.source {
@@ -153,13 +154,13 @@ impl RetryError {
 }
 
 impl fmt::Display for RetryError {
-    /// Names the cause in words of this crate, never in those of the source: these may hold a URL or a credential.
+    /// Names the cause in words of this crate, never in those of the source, which may contain a URL or a credential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, report, verdict: _, source: _ } = self;
         let plural = if report.attempts == 1 { "" } else { "s" };
         write!(f, "gave up after {} attempt{plural}: ", report.attempts)?;
         match (kind, classify::cause(self.source_error())) {
-            // The kind says no more than the cause does.
+            // The kind adds nothing to the cause.
             (GiveUp::NotRetryable, Some(cause)) => f.write_str(cause),
             (GiveUp::CircuitOpen | GiveUp::BodyFailed, _) | (_, None) => f.write_str(kind.explained()),
             (_, Some(cause)) => write!(f, "{} ({cause})", kind.explained()),
@@ -167,7 +168,7 @@ impl fmt::Display for RetryError {
     }
 }
 
-/// Without the source, which may show a URL.
+/// Omits the source, which may contain a URL.
 impl fmt::Debug for RetryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, report, verdict, source: _ } = self;
@@ -186,13 +187,12 @@ impl Error for RetryError {
     }
 }
 
-// A panic cannot leave an error half changed: none of its methods changes it.
+// No method mutates an error, so a panic cannot leave it in a broken state.
 impl UnwindSafe for RetryError {}
 impl RefUnwindSafe for RetryError {}
 
 #[cfg(test)]
 mod tests {
-    use super::super::report::History;
     use super::*;
 
     fn error(processed: Processed) -> RetryError {
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(maybe.verdict().processed(), Processed::Maybe);
         assert_eq!(Verdict::of_error(&maybe).processed(), Processed::Maybe);
         assert_eq!(maybe.to_string(), "gave up after 2 attempts: no attempts left");
-        // The error of the last attempt itself, not a wrapper that says so.
+        // The error of the last attempt itself, not a wrapper.
         assert_eq!(maybe.into_source().to_string(), "refused");
 
         assert_eq!(error(Processed::No).verdict().processed(), Processed::No);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_nothing_that_the_source_says() {
+    fn display_and_debug_omit_the_text_of_the_source() {
         let secret = RetryError::new(GiveUp::Exhausted, 3, "GET https://user:hunter2@host/?token=7");
         for text in [secret.to_string(), format!("{secret:?}")] {
             assert!(!text.contains("hunter2") && !text.contains("token"), "{text}");
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "tonic")]
-    fn a_generated_client_shows_the_code_and_the_source_comes_back() {
+    fn a_generated_client_returns_the_code_and_into_source_the_error() {
         for (kind, code) in [
             (std::io::ErrorKind::ConnectionReset, tonic::Code::Unavailable),
             (std::io::ErrorKind::TimedOut, tonic::Code::DeadlineExceeded),
@@ -248,17 +248,17 @@ mod tests {
             assert_eq!(status.code(), code);
             assert!(status.message().starts_with("gave up after 3 attempts: no attempts left"), "{status}");
         }
-        // Where only an io error shows it, tonic does not find one.
+        // tonic does not find a status inside an io error.
         let hidden = std::io::Error::other(tonic::Status::unavailable("gone"));
         let hidden = RetryError::new(GiveUp::Exhausted, 3, hidden).with_status(false);
         assert_eq!(tonic::Status::from_error(Box::new(hidden)).code(), tonic::Code::Unavailable);
-        // One that the server sent stays.
+        // A status from the server stays.
         let busy = RetryError::new(GiveUp::Exhausted, 3, tonic::Status::resource_exhausted("quota")).with_status(false);
         assert_eq!(tonic::Status::from_error(Box::new(busy)).message(), "quota");
         let denied =
             RetryError::new(GiveUp::NotRetryable, 1, tonic::Status::permission_denied("no")).with_status(false);
         assert_eq!(tonic::Status::from_error(Box::new(denied)).code(), tonic::Code::PermissionDenied);
-        // One that would promise a better outcome next time is not made up.
+        // A terminal error gets no status that would promise a better outcome next time.
         let terminal = classify::ClassifiedError::new(Verdict::terminal());
         let terminal = RetryError::new(GiveUp::NotRetryable, 1, terminal).with_status(false);
         assert_eq!(tonic::Status::from_error(Box::new(terminal)).code(), tonic::Code::Unknown);

@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::classify::{self, Health, Processed, Reason, Verdict};
 use crate::cut::Sent;
 
-/// An attempt that a time limit of the retry layer cut short, or that was never made because of one.
+/// A time limit of the retry layer cut an attempt or prevented it.
 ///
-/// Found in the chain under a [`RetryError`](super::RetryError). The classifiers know what it means.
+/// It is in the source chain of a [`RetryError`](crate::retry::RetryError), and the classifiers recognise it.
 #[derive(Debug)]
 pub struct TimedOut {
-    // None is the deadline, which is a moment and has no length.
+    // None for the deadline, which is a point in time.
     limit: Option<Duration>,
     verdict: Verdict,
     #[cfg(feature = "tonic")]
@@ -18,23 +18,23 @@ pub struct TimedOut {
 }
 
 const CUT: Verdict = Verdict::transient().with_reason(Reason::TIMEOUT);
-/// The request still waited for a service to become ready: the upstream is slow, and it has not seen the request.
+/// The request still waited for readiness: the upstream is slow and has not seen the request.
 const CUT_UNSENT: Verdict = CUT.with_processed(Processed::No);
 const NEVER_BEGUN: Verdict = CUT_UNSENT.with_health(Health::Neutral);
 
 impl TimedOut {
-    /// An attempt took too long.
-    pub(super) fn attempt(limit: Duration, sent: Sent) -> Self {
+    /// The attempt timeout expired.
+    pub(in crate::retry) fn attempt(limit: Duration, sent: Sent) -> Self {
         Self::new(Some(limit), verdict_of_cut(sent))
     }
 
-    /// The deadline came while an attempt was in flight.
-    pub(super) fn deadline(sent: Sent) -> Self {
+    /// The deadline passed while an attempt was in flight.
+    pub(in crate::retry) fn deadline(sent: Sent) -> Self {
         Self::new(None, verdict_of_cut(sent))
     }
 
-    /// The deadline came while nothing was in flight, after attempts that ended in this verdict, or before the first.
-    pub(super) fn before_attempt(last: Option<Verdict>) -> Self {
+    /// The deadline passed while no attempt was in flight. `last` is the verdict on the last attempt, if there was one.
+    pub(in crate::retry) fn before_attempt(last: Option<Verdict>) -> Self {
         Self::new(None, last.unwrap_or(NEVER_BEGUN))
     }
 
@@ -47,13 +47,13 @@ impl TimedOut {
         }
     }
 
-    /// The outermost one in the chain of an error's sources.
+    /// Returns the outermost `TimedOut` in the source chain of an error.
     #[must_use]
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         classify::find(error)
     }
 
-    /// The time that one attempt may take, or `None` if it was the deadline of the whole call that passed.
+    /// Returns the attempt timeout, or `None` if the deadline of the whole call passed.
     #[must_use]
     pub const fn attempt_timeout(&self) -> Option<Duration> {
         self.limit

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Method};
 
-/// Where a request goes and whose it is, as far as telemetry may show it. Never a path, a query or a user.
+/// The method, host and partition of a request, for telemetry. Never contains a path, a query or userinfo.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     method: Option<Method>,
@@ -20,17 +20,17 @@ enum HostText {
     Header(HeaderValue),
 }
 
-/// Names the partition of a request.
+/// A closure that returns the label of a request's partition.
 #[derive(Clone)]
-pub(super) struct PartitionLabel(Arc<Labeler>);
+pub(in crate::retry) struct PartitionLabel(Arc<Labeler>);
 
 type Labeler = dyn Fn(&Parts) -> Option<String> + Send + Sync;
 
 impl Origin {
-    /// Of a request that tells nothing.
-    pub(super) const NONE: &Self = &Self { method: None, host: None, partition: None };
+    /// For requests of other protocols.
+    pub(in crate::retry) const NONE: &Self = &Self { method: None, host: None, partition: None };
 
-    pub(super) fn of(head: &Parts, label: Option<&PartitionLabel>) -> Self {
+    pub(in crate::retry) fn of(head: &Parts, label: Option<&PartitionLabel>) -> Self {
         let host = match head.uri.authority() {
             Some(authority) => Some(HostText::Authority(authority.clone())),
             None => head.headers.get(HOST).cloned().map(HostText::Header),
@@ -39,31 +39,31 @@ impl Origin {
         Self { method: Some(head.method.clone()), host, partition }
     }
 
-    pub(super) const fn method(&self) -> Option<&Method> {
+    pub(in crate::retry) const fn method(&self) -> Option<&Method> {
         self.method.as_ref()
     }
 
-    pub(super) fn host(&self) -> Option<&str> {
+    pub(in crate::retry) fn host(&self) -> Option<&str> {
         let text = match self.host.as_ref()? {
             HostText::Authority(authority) => authority.as_str(),
             HostText::Header(value) => value.to_str().ok()?,
         };
-        // RFC 3986 section 3.2.1: what precedes the `@` is a user, and may be a password.
+        // RFC 3986 section 3.2.1: userinfo, which may contain a password, precedes the `@`.
         text.rsplit('@').next()
     }
 
-    pub(super) fn partition(&self) -> Option<&str> {
+    pub(in crate::retry) fn partition(&self) -> Option<&str> {
         self.partition.as_deref()
     }
 }
 
 impl PartitionLabel {
-    pub(super) fn new(label: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
+    pub(in crate::retry) fn new(label: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(label))
     }
 }
 
-/// Without the user that an authority may name.
+/// Omits the text, because an authority may contain userinfo.
 impl fmt::Debug for HostText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HostText(..)")
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_comes_without_its_user() {
+    fn the_host_has_no_userinfo() {
         let get = http::Request::get;
         assert_eq!(host(get("http://user:hunter2@api.example:80/path?query")).unwrap(), "api.example:80");
         assert_eq!(host(get("/path").header("host", "api.example")).unwrap(), "api.example");

@@ -1,11 +1,11 @@
 use http::Method;
 use http::request::Parts;
 
-/// Says whether sending a request twice does no more than sending it once.
+/// Decides whether a request may be sent twice without doing more than once.
 ///
-/// Asked only after an attempt failed in a way that is worth another. A closure from a request to `bool` is one.
+/// Evaluated only after an attempt failed and a retry could help. A closure from a request to `bool` implements it.
 pub trait Idempotency<Req> {
-    /// Whether the request may be sent again although the server may have acted on it.
+    /// Returns true if the request may be sent again although the server may have acted on it.
     fn is_idempotent(&self, request: &Req) -> bool;
 }
 
@@ -18,11 +18,11 @@ where
     }
 }
 
-/// What is idempotent over HTTP, for [`RetryLayer::new_for_http`](crate::RetryLayer::new_for_http).
+/// The rule of [`RetryLayer::new_for_http`](crate::RetryLayer::new_for_http).
 ///
-/// The methods GET, HEAD, PUT, DELETE, OPTIONS and TRACE (RFC 9110 section 9.2.2), and any request with an
-/// `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header). An empty one is no key: no server can tell by it that
-/// it has seen the request before.
+/// A request is idempotent if its method is GET, HEAD, PUT, DELETE, OPTIONS or TRACE (RFC 9110 section 9.2.2), or if it has
+/// an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header). An empty key does not count, because no server can
+/// recognise a repeated request by it.
 ///
 /// ```
 /// use tower_rampart::retry::{HttpIdempotency, Idempotency};
@@ -43,10 +43,10 @@ impl Idempotency<Parts> for HttpIdempotency {
     }
 }
 
-/// What is idempotent over gRPC, for [`RetryLayer::new_for_grpc`](crate::RetryLayer::new_for_grpc): a request with an
-/// `Idempotency-Key`, and no other.
+/// The rule of [`RetryLayer::new_for_grpc`](crate::RetryLayer::new_for_grpc): a request is idempotent if it has an
+/// `Idempotency-Key`.
 ///
-/// Every gRPC method is a POST, and nothing on the wire tells those that only read from those that write.
+/// Every gRPC method is a POST, and nothing on the wire distinguishes reads from writes.
 ///
 /// ```
 /// use tower_rampart::retry::{GrpcIdempotency, Idempotency};
@@ -68,8 +68,8 @@ fn has_key(request: &Parts) -> bool {
     request.headers.get("idempotency-key").is_some_and(|key| !key.as_bytes().trim_ascii().is_empty())
 }
 
-/// Every request is idempotent, for [`RetryLayer::new`](crate::RetryLayer::new): what is not must be told apart by the
-/// classifier, or by a predicate.
+/// The rule of [`RetryLayer::new`](crate::RetryLayer::new): every request is idempotent. Exclude requests with a predicate,
+/// or outcomes with the classifier.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AlwaysIdempotent;
 
@@ -96,7 +96,7 @@ mod tests {
         for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"] {
             assert!(HttpIdempotency.is_idempotent(&head(method, false)), "{method}");
         }
-        // Methods are case-sensitive (RFC 9110 section 9.1): `get` is a method nobody knows.
+        // Methods are case-sensitive (RFC 9110 section 9.1): `get` is an unknown method.
         for method in ["POST", "PATCH", "CONNECT", "PURGE", "get"] {
             assert!(!HttpIdempotency.is_idempotent(&head(method, false)), "{method}");
             assert!(HttpIdempotency.is_idempotent(&head(method, true)), "{method} with a key");

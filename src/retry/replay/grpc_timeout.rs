@@ -1,4 +1,4 @@
-//! The header in which a gRPC call carries its deadline: "PROTOCOL-HTTP2" of the gRPC documentation, `Timeout`.
+//! Reads and writes the deadline header of gRPC: see `Timeout` in "PROTOCOL-HTTP2" of the gRPC documentation.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// The grammar allows eight digits.
 const LARGEST: u128 = 99_999_999;
 
-/// Each unit with its nanoseconds, the finest first.
+/// Each unit with its length in nanoseconds, the finest first.
 const UNITS: [(char, u128); 6] = [
     ('n', 1),
     ('u', 1_000),
@@ -19,7 +19,7 @@ const UNITS: [(char, u128); 6] = [
     ('H', 3_600 * 1_000_000_000),
 ];
 
-/// The timeout of a call. A value that the grammar does not allow is none.
+/// Returns the timeout of a call, or `None` if the grammar does not allow the value.
 pub(super) fn read(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(TIMEOUT)?.to_str().ok()?;
     let unit = text.chars().next_back()?;
@@ -33,7 +33,7 @@ pub(super) fn read(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::new(u64::try_from(nanos / 1_000_000_000).ok()?, (nanos % 1_000_000_000) as u32))
 }
 
-/// Replaces the timeout of a call by what remains of it, in the finest unit that eight digits can tell.
+/// Replaces the timeout of a call by what remains of it, in the finest unit that eight digits can express.
 pub(super) fn write(headers: &mut HeaderMap, remaining: Duration) {
     let nanos = remaining.as_nanos();
     let fits = UNITS.into_iter().find(|(_, unit)| nanos / unit <= LARGEST);

@@ -3,24 +3,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 
-/// One token, in millionths: whole numbers, so that 0.6 is 0.6 and nothing gets lost by rounding.
+/// One token in millionths. Integers keep 0.6 exact and lose nothing to rounding.
 const TOKEN: u64 = 1_000_000;
 
-/// Where Finagle draws the line too. It only catches slips such as a percentage of 2000.
+/// The same limit as in Finagle. It catches mistakes such as a percentage of 2000.
 const MAX_RATIO: f64 = 1_000.0;
 
-/// How many retries there may be for so many calls, so that a failing upstream is not buried under them.
+/// Limits the share of retries among all calls, so that retries do not overload a failing upstream.
 ///
-/// A token bucket: every call puts in a share of a token, every retry takes out a whole one, and with less than one left
-/// there is no retry. Over time, `Budget::ratio(0.2)` allows one retry for every five calls, whatever the number of
-/// attempts a single call may have. A retry that was granted and then cancelled keeps its token.
+/// A token bucket: every call deposits a fraction of a token, and every retry withdraws a whole one; with less than one left
+/// there is no retry. Over time, `Budget::ratio(0.2)` allows one retry for every five calls, whatever the maximum of
+/// attempts. A retry that was granted and then cancelled does not return its token.
 ///
 /// | | default | |
 /// |---|---|---|
-/// | [`reserve`](Self::reserve) | 10 tokens | what it starts with, for clients that have just started |
-/// | [`capacity`](Self::capacity) | 100 tokens | what it can hold, so that a quiet day does not pay for a storm |
+/// | [`reserve`](Self::reserve) | 10 tokens | the tokens at the start, for clients that have made few calls yet |
+/// | [`capacity`](Self::capacity) | 100 tokens | the most tokens, so that a quiet day does not pay for a storm |
 ///
-/// The idea and the numbers: Finagle's `RetryBudget` (a fifth of the calls; 10 a second over 10 seconds, so 100 in all)
+/// The design and the numbers are those of Finagle's `RetryBudget` (a fifth of the calls; 10 a second over 10 seconds, so 100 in all)
 /// and gRPC proposal A6, "throttling retry attempts" (starts with 10). Unlike theirs it needs no clock.
 ///
 /// Clones share the tokens: give clones of one budget to all the layers that call the same upstream.
@@ -35,13 +35,13 @@ const MAX_RATIO: f64 = 1_000.0;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Budget {
-    // None is unlimited.
+    // None for an unlimited budget.
     bucket: Option<Arc<Bucket>>,
 }
 
 #[derive(Debug)]
 struct Bucket {
-    /// What every call puts in, in millionths of a token.
+    /// The deposit of every call, in millionths of a token.
     deposit: u64,
     capacity: u64,
     balance: AtomicU64,
@@ -50,7 +50,7 @@ struct Bucket {
 impl Budget {
     /// Allows this many retries for every call, over time: 0.2 is one retry for every five calls.
     ///
-    /// Counts in millionths. With 0 there is nothing but the reserve.
+    /// The ratio is rounded to millionths. With 0 only the reserve can be spent.
     ///
     /// # Panics
     ///
@@ -64,7 +64,7 @@ impl Budget {
     /// [`ratio`](Self::ratio), with an error in place of a panic.
     pub fn try_ratio(ratio: f64) -> Result<Self, InvalidSetting> {
         ensure!((0.0..=MAX_RATIO).contains(&ratio), "Budget: the ratio must be from 0 to {MAX_RATIO}, but is {ratio}");
-        // In range by the check, and rounded because 0.6 is a little less than 0.6 in binary.
+        // Checked to be in range above. Rounded because 0.6 has no exact binary form.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let deposit = (ratio * TOKEN as f64).round() as u64;
         Ok(Self::new(Bucket { deposit, capacity: 100 * TOKEN, balance: AtomicU64::new(10 * TOKEN) }))
@@ -76,9 +76,9 @@ impl Budget {
         Self { bucket: None }
     }
 
-    /// Starts with so many tokens; the capacity grows to hold them if it is smaller.
+    /// Sets the tokens at the start, and raises the capacity to hold them if it is smaller.
     ///
-    /// The result starts afresh: clones made before keep their own tokens.
+    /// Earlier clones keep their own tokens and do not share with the result.
     #[must_use]
     pub fn reserve(self, tokens: u32) -> Self {
         self.changed(|bucket| {
@@ -87,13 +87,13 @@ impl Budget {
         })
     }
 
-    /// Holds at most so many tokens; the reserve shrinks to fit if it is larger.
+    /// Sets the most tokens that the budget holds, and lowers the reserve if it is larger.
     ///
-    /// The result starts afresh: clones made before keep their own tokens.
+    /// Earlier clones keep their own tokens and do not share with the result.
     ///
     /// # Panics
     ///
-    /// If there is room for no token at all: a budget without retries is [`max_attempts(1)`](crate::RetryLayer::max_attempts).
+    /// If it is 0. For no retries at all, set [`max_attempts(1)`](crate::RetryLayer::max_attempts).
     #[must_use]
     #[track_caller]
     pub fn capacity(self, tokens: u32) -> Self {
@@ -110,21 +110,21 @@ impl Budget {
         }))
     }
 
-    /// The tokens that are left, or `None` if it is unlimited. For watching: it may change at any moment.
+    /// Returns the tokens that are left, or `None` if the budget is unlimited. For monitoring: it may change at any moment.
     #[must_use]
     pub fn balance(&self) -> Option<f64> {
         self.bucket.as_ref().map(|bucket| bucket.balance.load(Ordering::Relaxed) as f64 / TOKEN as f64)
     }
 
-    /// A call begins.
-    pub(super) fn deposit(&self) {
+    /// Called once at the start of each call.
+    pub(in crate::retry) fn deposit(&self) {
         if let Some(bucket) = &self.bucket {
             bucket.deposit();
         }
     }
 
-    /// A call wants to be retried: whether it may.
-    pub(super) fn withdraw(&self) -> bool {
+    /// Takes a token for a retry. Returns false if less than one is left.
+    pub(in crate::retry) fn withdraw(&self) -> bool {
         self.bucket.as_ref().is_none_or(|bucket| bucket.withdraw())
     }
 
@@ -147,10 +147,10 @@ impl Default for Budget {
     }
 }
 
-// One word and nothing that hangs on it: no ordering with other memory is needed.
+// Relaxed, because the balance is one word and guards no other memory.
 impl Bucket {
     fn deposit(&self) {
-        // Full is the usual state. It costs a load and leaves the cache line with whoever has it.
+        // A full bucket is the usual case. It costs one load and does not take the cache line from other cores.
         let _ = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| {
             (balance < self.capacity && self.deposit > 0).then(|| (balance + self.deposit).min(self.capacity))
         });
@@ -201,7 +201,7 @@ mod tests {
         small.deposit();
         assert_eq!(small.balance(), Some(2.0));
 
-        // Nor by a share that would go over the brim.
+        // A deposit that would overflow the capacity is capped.
         let brim = drained(0.7).capacity(1);
         (0..2).for_each(|_| brim.deposit());
         assert_eq!(brim.balance(), Some(1.0));
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn is_never_overdrawn_by_64_racing_threads() {
+    fn sixty_four_racing_threads_never_overdraw_it() {
         const THREADS: u32 = 64;
         const CALLS: u32 = 500;
         let budget = Budget::ratio(0.6).reserve(7).capacity(u32::MAX);
@@ -240,14 +240,14 @@ mod tests {
                     start.wait();
                     for _ in 0..CALLS {
                         budget.deposit();
-                        // More than is ever put in, so that the bucket is fought over while it is empty.
+                        // More than is ever deposited, so that threads race for an empty bucket.
                         let wins = (0..2).filter(|_| budget.withdraw()).count();
                         granted.fetch_add(u32::try_from(wins).unwrap(), Ordering::Relaxed);
                     }
                 });
             }
         });
-        // Nothing was lost, and nothing was made: all that came in is out or still there.
+        // Every deposit was withdrawn or is still in the bucket.
         let put_in = u64::from(THREADS * CALLS) * 600_000 + 7 * TOKEN;
         let balance = budget.bucket.as_ref().unwrap().balance.load(Ordering::Relaxed);
         assert_eq!(u64::from(granted.load(Ordering::Relaxed)) * TOKEN + balance, put_in);

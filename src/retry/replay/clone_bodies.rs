@@ -1,0 +1,120 @@
+use std::fmt;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Request, Response};
+use tokio::time::Instant;
+
+use super::http::{Http, is_own_body_failure, leave_report, outer_attempt_ends};
+use super::sealed::Sealed;
+use super::{AttemptPlan, Replay, take_kept};
+use crate::classify::Verdict;
+use crate::deadline::Deadline;
+use crate::retry::observe::Origin;
+use crate::retry::policy::{GiveUp, HttpIdempotency, Idempotency};
+use crate::retry::report::{Report, RetryReport};
+
+/// Keeps an HTTP request by cloning it, body included: see
+/// [`RetryLayer::clone_bodies`](crate::RetryLayer::clone_bodies).
+#[derive(Clone, Debug)]
+pub struct CloneBodies<Idempotency = HttpIdempotency> {
+    pub(in crate::retry) http: Http<Idempotency>,
+}
+
+/// An HTTP request that is kept unchanged.
+pub struct KeptClone<B> {
+    state: CloneState<B>,
+}
+
+#[allow(clippy::large_enum_variant)]
+enum CloneState<B> {
+    Whole {
+        head: Parts,
+        body: B,
+    },
+    /// The last attempt took it.
+    Sent {
+        origin: Option<Origin>,
+    },
+}
+
+impl<Idempotency> Sealed for CloneBodies<Idempotency> {}
+
+impl<B, IdempotencyT> Replay<Request<B>> for CloneBodies<IdempotencyT>
+where
+    B: Clone,
+    IdempotencyT: Idempotency<Parts>,
+{
+    type Request = Request<B>;
+    type Kept = KeptClone<B>;
+
+    fn deadline(&self, request: &Request<B>, of_layer: Option<Duration>) -> Option<Deadline> {
+        self.http.deadline(request, of_layer)
+    }
+
+    fn outer_attempt_ends(&self, request: &Request<B>) -> Option<Instant> {
+        outer_attempt_ends(request)
+    }
+
+    fn keep(&self, request: Request<B>, _: bool, deadline: Option<Deadline>) -> Self::Kept {
+        let (mut head, body) = request.into_parts();
+        Http::<IdempotencyT>::write_deadline(&mut head, deadline);
+        KeptClone { state: CloneState::Whole { head, body } }
+    }
+
+    fn request(&self, kept: &mut Option<Self::Kept>, plan: AttemptPlan) -> Self::Request {
+        match kept {
+            Some(KeptClone { state: CloneState::Whole { head, body } }) if plan.more => {
+                self.http.write_attempt(head, plan);
+                Request::from_parts(head.clone(), body.clone())
+            }
+            _ => {
+                let CloneState::Whole { mut head, body } = take_kept(kept).state else {
+                    unreachable!("no attempt follows the last one")
+                };
+                let origin = self.http.last_origin(&head, plan.attempt);
+                *kept = Some(KeptClone { state: CloneState::Sent { origin } });
+                self.http.write_attempt(&mut head, plan);
+                Request::from_parts(head, body)
+            }
+        }
+    }
+
+    fn is_idempotent(&self, kept: &Self::Kept) -> bool {
+        match &kept.state {
+            CloneState::Whole { head, body: _ } => self.http.idempotency.is_idempotent(head),
+            CloneState::Sent { .. } => false,
+        }
+    }
+
+    fn has_failed(&self, _: &Self::Kept, verdict: &Verdict) -> bool {
+        is_own_body_failure(verdict)
+    }
+
+    fn rewind(&self, _: &Self::Kept, _: bool) -> Result<(), GiveUp> {
+        Ok(())
+    }
+
+    fn origin(&self, kept: &Self::Kept) -> Origin {
+        match &kept.state {
+            CloneState::Whole { head, body: _ } => self.http.origin(head),
+            CloneState::Sent { origin } => origin.clone().unwrap_or_default(),
+        }
+    }
+
+    fn is_grpc(&self) -> bool {
+        self.http.is_grpc
+    }
+}
+
+impl<B, Idempotency> Report<Response<B>> for CloneBodies<Idempotency> {
+    fn leave(&self, report: RetryReport, response: &mut Response<B>) {
+        leave_report(report, response);
+    }
+}
+
+impl<B> fmt::Debug for KeptClone<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptClone").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,93 @@
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Request, Response};
+use tokio::time::Instant;
+
+use super::{AttemptPlan, grpc_timeout};
+use crate::attempt::Attempt;
+use crate::classify::{Health, Processed, Reason, Verdict};
+use crate::deadline::{AttemptDeadline, Deadline};
+use crate::retry::observe::{Origin, PartitionLabel};
+use crate::retry::report::RetryReport;
+
+/// What is the same for all HTTP requests, however their bodies are kept.
+#[derive(Clone, Debug)]
+pub(in crate::retry) struct Http<Idempotency> {
+    pub(in crate::retry) idempotency: Idempotency,
+    pub(in crate::retry) is_grpc: bool,
+    pub(in crate::retry) partition_label: Option<PartitionLabel>,
+}
+
+impl<Idempotency> Http<Idempotency> {
+    pub(in crate::retry) const fn new(idempotency: Idempotency, is_grpc: bool) -> Self {
+        Self { idempotency, is_grpc, partition_label: None }
+    }
+
+    pub(in crate::retry) fn idempotency<Other>(self, idempotency: Other) -> Http<Other> {
+        let Self { idempotency: _, is_grpc, partition_label } = self;
+        Http { idempotency, is_grpc, partition_label }
+    }
+
+    pub(super) fn deadline<B>(&self, request: &Request<B>, of_layer: Option<Duration>) -> Option<Deadline> {
+        let carried = if request.extensions().is_empty() { None } else { request.extensions().get().copied() };
+        let deadline = carried.or_else(|| of_layer.map(Deadline::within));
+        if !self.is_grpc {
+            return deadline;
+        }
+        let asked = grpc_timeout::read(request.headers()).map(Deadline::within);
+        deadline.into_iter().chain(asked).min()
+    }
+
+    /// Writes the deadline of the call into its request.
+    #[inline]
+    pub(super) fn write_deadline(head: &mut Parts, deadline: Option<Deadline>) {
+        if let Some(deadline) = deadline {
+            head.extensions.insert(deadline);
+        }
+    }
+
+    /// Writes the number and the time limits of an attempt into its request.
+    #[inline]
+    pub(super) fn write_attempt(&self, head: &mut Parts, plan: AttemptPlan) {
+        let AttemptPlan { attempt, more: _, deadline, ends } = plan;
+        if attempt.is_retry() {
+            head.extensions.insert(attempt);
+        }
+        if let Some(ends) = ends {
+            head.extensions.insert(AttemptDeadline::at(ends));
+        }
+        if let Some(deadline) = deadline.filter(|_| self.is_grpc) {
+            grpc_timeout::write(&mut head.headers, deadline.remaining());
+        }
+    }
+
+    pub(super) fn origin(&self, head: &Parts) -> Origin {
+        Origin::of(head, self.partition_label.as_ref())
+    }
+
+    /// Returns the origin of a request that is sent for the last time. A first attempt that is also the last one is never
+    /// reported, so it needs none.
+    pub(super) fn last_origin(&self, head: &Parts, attempt: Attempt) -> Option<Origin> {
+        attempt.is_retry().then(|| self.origin(head))
+    }
+}
+
+pub(super) fn outer_attempt_ends<B>(request: &Request<B>) -> Option<Instant> {
+    request.extensions().get().copied().map(AttemptDeadline::instant)
+}
+
+pub(super) fn leave_report<B>(report: RetryReport, response: &mut Response<B>) {
+    // An outer layer must not treat the verdict on the last attempt as that on the whole call.
+    if let Some(last) = report.history().last().map(|last| last.verdict()) {
+        if last.is_unprocessed() && report.processed() != Processed::No {
+            last.with_processed(report.processed()).leave_in(response);
+        }
+    }
+    response.extensions_mut().insert(report);
+}
+
+/// Returns true if the classifier recognised the error as a failure of the caller's own body.
+pub(super) fn is_own_body_failure(verdict: &Verdict) -> bool {
+    (verdict.reason(), verdict.processed(), verdict.health()) == (Reason::USER, Processed::Maybe, Health::Neutral)
+}

@@ -1,0 +1,176 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use tokio::time::Instant;
+
+use super::body::ReplayBody;
+use super::buffer::ReplayBuffer;
+use super::http::{Http, is_own_body_failure, leave_report, outer_attempt_ends};
+use super::sealed::Sealed;
+use super::{AttemptPlan, Replay, take_kept};
+use crate::classify::Verdict;
+use crate::deadline::Deadline;
+use crate::retry::observe::Origin;
+use crate::retry::policy::{GiveUp, HttpIdempotency, Idempotency};
+use crate::retry::report::{Report, RetryReport};
+
+/// Keeps the head of an HTTP request and copies its body while it is sent.
+///
+/// The inner service sees a `Request<ReplayBody<B>>`; see [`ReplayBody`]. The default of the layer.
+#[derive(Clone, Debug)]
+pub struct ReplayBodies<Idempotency = HttpIdempotency> {
+    pub(in crate::retry) max_bytes: usize,
+    pub(in crate::retry) http: Http<Idempotency>,
+}
+
+/// An HTTP request that will be sent, or may be sent again.
+pub struct KeptRequest<B> {
+    state: KeptState<B>,
+}
+
+// The small variant is the rare one: it exists during the last attempt alone.
+#[allow(clippy::large_enum_variant)]
+enum KeptState<B> {
+    Whole {
+        head: Parts,
+        body: KeptBody<B>,
+    },
+    /// The last attempt took it.
+    Sent {
+        origin: Option<Origin>,
+        buffer: Option<Arc<ReplayBuffer<B>>>,
+    },
+}
+
+enum KeptBody<B> {
+    Empty,
+    /// For a single attempt. The mutex is never locked; it makes the call `Sync` for every body.
+    Once(Mutex<B>),
+    Buffered(Arc<ReplayBuffer<B>>),
+}
+
+impl<Idempotency> ReplayBodies<Idempotency> {
+    pub(in crate::retry) const fn new(http: Http<Idempotency>) -> Self {
+        Self { max_bytes: 64 * 1024, http }
+    }
+}
+
+impl<B, IdempotencyT> Replay<Request<B>> for ReplayBodies<IdempotencyT>
+where
+    B: Body,
+    IdempotencyT: Idempotency<Parts>,
+{
+    type Request = Request<ReplayBody<B>>;
+    type Kept = KeptRequest<B>;
+
+    fn deadline(&self, request: &Request<B>, of_layer: Option<Duration>) -> Option<Deadline> {
+        self.http.deadline(request, of_layer)
+    }
+
+    fn outer_attempt_ends(&self, request: &Request<B>) -> Option<Instant> {
+        outer_attempt_ends(request)
+    }
+
+    #[inline]
+    fn keep(&self, request: Request<B>, more: bool, deadline: Option<Deadline>) -> Self::Kept {
+        let (mut head, body) = request.into_parts();
+        Http::<IdempotencyT>::write_deadline(&mut head, deadline);
+        let body = match more {
+            _ if body.is_end_stream() => KeptBody::Empty,
+            true => KeptBody::Buffered(ReplayBuffer::new(body, self.max_bytes)),
+            false => KeptBody::Once(Mutex::new(body)),
+        };
+        KeptRequest { state: KeptState::Whole { head, body } }
+    }
+
+    // Each branch constructs its own request, because every move of one costs.
+    #[inline(always)]
+    fn request(&self, kept: &mut Option<Self::Kept>, plan: AttemptPlan) -> Self::Request {
+        let more = plan.more;
+        if let Some(KeptRequest { state: KeptState::Whole { head, body: _ } }) = kept {
+            self.http.write_attempt(head, plan);
+        }
+        match kept {
+            Some(KeptRequest { state: KeptState::Whole { head, body: KeptBody::Empty } }) if more => {
+                Request::from_parts(head.clone(), ReplayBody::empty())
+            }
+            Some(KeptRequest { state: KeptState::Whole { head, body: KeptBody::Buffered(body) } }) if more => {
+                Request::from_parts(head.clone(), ReplayBody::buffered(ReplayBuffer::reader(body, more)))
+            }
+            _ => last(kept, |head| self.http.last_origin(head, plan.attempt)),
+        }
+    }
+
+    fn is_idempotent(&self, kept: &Self::Kept) -> bool {
+        match &kept.state {
+            KeptState::Whole { head, body: _ } => self.http.idempotency.is_idempotent(head),
+            KeptState::Sent { .. } => false,
+        }
+    }
+
+    fn has_failed(&self, kept: &Self::Kept, verdict: &Verdict) -> bool {
+        let buffer = match &kept.state {
+            KeptState::Whole { head: _, body: KeptBody::Buffered(buffer) } => Some(buffer),
+            KeptState::Whole { head: _, body: KeptBody::Empty | KeptBody::Once(_) } => None,
+            KeptState::Sent { origin: _, buffer } => buffer.as_ref(),
+        };
+        buffer.map_or_else(|| is_own_body_failure(verdict), |buffer| buffer.has_failed())
+    }
+
+    fn rewind(&self, kept: &Self::Kept, answered: bool) -> Result<(), GiveUp> {
+        match &kept.state {
+            KeptState::Whole { head: _, body: KeptBody::Buffered(body) } => body.rewind(answered),
+            KeptState::Whole { head: _, body: KeptBody::Empty | KeptBody::Once(_) } => Ok(()),
+            KeptState::Sent { .. } => Err(GiveUp::Exhausted),
+        }
+    }
+
+    fn origin(&self, kept: &Self::Kept) -> Origin {
+        match &kept.state {
+            KeptState::Whole { head, body: _ } => self.http.origin(head),
+            KeptState::Sent { origin, buffer: _ } => origin.clone().unwrap_or_default(),
+        }
+    }
+
+    fn is_grpc(&self) -> bool {
+        self.http.is_grpc
+    }
+}
+
+impl<Idempotency> Sealed for ReplayBodies<Idempotency> {}
+
+impl<B, Idempotency> Report<Response<B>> for ReplayBodies<Idempotency> {
+    fn leave(&self, report: RetryReport, response: &mut Response<B>) {
+        leave_report(report, response);
+    }
+}
+
+/// Omits the head, which may contain credentials, and the body.
+impl<B> fmt::Debug for KeptRequest<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptRequest").finish_non_exhaustive()
+    }
+}
+
+/// Takes the request for the last attempt and leaves what a report needs.
+#[cold]
+fn last<B: Body>(
+    kept: &mut Option<KeptRequest<B>>,
+    origin: impl FnOnce(&Parts) -> Option<Origin>,
+) -> Request<ReplayBody<B>> {
+    let KeptState::Whole { head, body } = take_kept(kept).state else {
+        unreachable!("no attempt follows the last one")
+    };
+    let origin = origin(&head);
+    let (body, buffer) = match body {
+        KeptBody::Empty => (ReplayBody::empty(), None),
+        KeptBody::Once(body) => (ReplayBody::direct(body.into_inner().unwrap_or_else(PoisonError::into_inner)), None),
+        KeptBody::Buffered(body) => (ReplayBody::buffered(ReplayBuffer::reader(&body, false)), Some(body)),
+    };
+    *kept = Some(KeptRequest { state: KeptState::Sent { origin, buffer } });
+    Request::from_parts(head, body)
+}

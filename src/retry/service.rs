@@ -1,0 +1,65 @@
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tower_service::Service;
+
+use super::config::SharedConfig;
+use super::future::ResponseFuture;
+use super::observe::OnRetry;
+use super::replay::{Replay, ReplayBodies};
+use super::report::Report;
+use crate::BoxError;
+use crate::classify::{Classifier, HttpClassifier};
+
+/// The service created by [`RetryLayer`](crate::RetryLayer).
+pub struct Retry<S, Classifier = HttpClassifier, Replay = ReplayBodies, OnRetry = ()> {
+    inner: S,
+    shared: Arc<SharedConfig<Classifier, Replay, OnRetry>>,
+}
+
+impl<S, Classifier, Replay, OnRetry> Retry<S, Classifier, Replay, OnRetry> {
+    pub(super) fn new(inner: S, shared: Arc<SharedConfig<Classifier, Replay, OnRetry>>) -> Self {
+        Self { inner, shared }
+    }
+}
+
+impl<S, Req, ClassifierT, ReplayT, OnRetryT> Service<Req> for Retry<S, ClassifierT, ReplayT, OnRetryT>
+where
+    S: Service<ReplayT::Request> + Clone,
+    S::Error: Into<BoxError>,
+    ClassifierT: Classifier<S::Response>,
+    ReplayT: Replay<Req> + Report<S::Response>,
+    OnRetryT: OnRetry,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    /// Returns the future of a call, which sends nothing before its first poll.
+    fn call(&mut self, request: Req) -> Self::Future {
+        // Move the instance that was polled ready into the call: a clone of it need not be ready.
+        let clone = self.inner.clone();
+        let service = mem::replace(&mut self.inner, clone);
+        ResponseFuture::new(service, Arc::clone(&self.shared), request)
+    }
+}
+
+// Not derived: a derive would require the shared types to be `Clone`.
+impl<S: Clone, Classifier, Replay, OnRetry> Clone for Retry<S, Classifier, Replay, OnRetry> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S: fmt::Debug, Classifier, Replay, OnRetry> fmt::Debug for Retry<S, Classifier, Replay, OnRetry> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { inner, shared } = self;
+        f.debug_struct("Retry").field("inner", inner).field("config", &shared.config).finish_non_exhaustive()
+    }
+}
