@@ -100,7 +100,7 @@ pub(super) struct Reading {
     pub(super) counts: Counts,
     pub(super) streak: u32,
     pub(super) rejected: u64,
-    pub(super) open_for: Option<Duration>,
+    pub(super) retry_after: Option<Duration>,
     pub(super) unchanged_for: Duration,
 }
 
@@ -255,7 +255,7 @@ impl Cell {
 
     #[inline(never)]
     fn spares_first_attempts_seldom(&self) -> bool {
-        let spares = |cell: &Self| cell.mode() == Mode::RetriesOnly;
+        let spares = |cell: &Self| cell.mode() == Mode::RejectRetriesOnly;
         spares(self) || self.outer().is_some_and(|outer| spares(outer))
     }
 
@@ -338,7 +338,7 @@ impl Cell {
             counts: self.window.counts(self.shared.policy.window, now),
             streak: self.streak.get(self.shared.policy.window.age(Some(now))),
             rejected: self.rejected.load(Ordering::Relaxed),
-            open_for: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
+            retry_after: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
             unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
         }
     }

@@ -40,13 +40,12 @@ impl CircuitBreaker {
         self.cell.label()
     }
 
-    /// Begins a breaker without tower: the settings of a layer, ended with
-    /// [`breaker`](CircuitBreakerLayer::breaker).
+    /// Begins a breaker without tower: the settings of a layer, ended with [`build`](CircuitBreakerLayer::build).
     ///
     /// ```
     /// use tower_rampart::breaker::CircuitBreaker;
     ///
-    /// let breaker = CircuitBreaker::builder().name("database").consecutive_failures(5).breaker();
+    /// let breaker = CircuitBreaker::builder().name("database").consecutive_failures(5).build();
     /// # let _ = breaker;
     /// ```
     #[must_use]
@@ -63,7 +62,7 @@ impl CircuitBreaker {
         Ticket::take(self.cell.clone(), Attempt::First, Moment::NEVER).map(Permit::new)
     }
 
-    /// Asks for the right to repeat a call: the same, except in the mode [`RetriesOnly`](Mode::RetriesOnly).
+    /// Asks for the right to repeat a call: the same, except in the mode [`RejectRetriesOnly`](Mode::RejectRetriesOnly).
     ///
     /// # Errors
     ///
@@ -78,7 +77,7 @@ impl CircuitBreaker {
     /// use tower_rampart::breaker::CircuitBreaker;
     /// use tower_rampart::classify::{Verdict, classifier_fn};
     ///
-    /// let breaker = CircuitBreaker::builder().name("config").consecutive_failures(2).breaker();
+    /// let breaker = CircuitBreaker::builder().name("config").consecutive_failures(2).build();
     /// let judge = classifier_fn(|outcome: Result<&String, _>| match outcome {
     ///     Ok(_) => Verdict::success(),
     ///     Err(error) => Verdict::of_error(error),
@@ -129,7 +128,7 @@ impl CircuitBreaker {
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
-    /// let breaker = CircuitBreaker::builder().breaker();
+    /// let breaker = CircuitBreaker::builder().build();
     /// let mut watch = breaker.watch();
     /// breaker.force_open();
     /// assert_eq!(watch.changed().await.state, State::Open);

@@ -17,9 +17,9 @@ use crate::backoff::Backoff;
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     /// Probes at once.
-    pub(super) probes: u32,
-    /// Successes that close.
-    pub(super) successes: u32,
+    pub(super) half_open_max_calls: u32,
+    /// Successful probes that close it.
+    pub(super) success_threshold: u32,
     /// How long a probe may hold its place.
     pub(super) lease: u64,
     pub(super) open_for: Backoff,
@@ -97,8 +97,8 @@ impl Attempt {
     /// Whether a breaker in this mode may refuse such a call at all.
     pub(super) fn can_be_refused_in(self, mode: Mode) -> bool {
         match (mode, self) {
-            (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RetriesOnly, Self::Retry) => true,
-            (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RetriesOnly, Self::First) => false,
+            (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RejectRetriesOnly, Self::Retry) => true,
+            (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RejectRetriesOnly, Self::First) => false,
         }
     }
 }
@@ -256,9 +256,9 @@ impl Engine {
     /// ramp the next call is the likelier to be let in.
     pub(super) fn would_refuse(&mut self, rules: &Rules, attempt: Attempt, now: u64) -> Option<Refusal> {
         match (self.mode, attempt) {
-            (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RetriesOnly, Attempt::First) => return None,
+            (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RejectRetriesOnly, Attempt::First) => return None,
             (Mode::ForcedOpen, _) => return Some(Refusal::FORCED),
-            (Mode::Automatic, _) | (Mode::RetriesOnly, Attempt::Retry) => {}
+            (Mode::Automatic, _) | (Mode::RejectRetriesOnly, Attempt::Retry) => {}
         }
         let Phase::Tripped(tripped) = &mut self.phase else { return None };
         let (state, until) = match &mut tripped.stage {
@@ -320,7 +320,7 @@ impl Engine {
             ProbeOutcome::Failure => Some(self.open(rules, Cause::ProbeFailed, opening, rng)),
             ProbeOutcome::Success => {
                 round.successes += 1;
-                if round.successes < rules.successes {
+                if round.successes < rules.success_threshold {
                     return None;
                 }
                 if rules.ramp.is_some() {
@@ -428,7 +428,7 @@ impl Round {
     /// When a place becomes free for certain, if none is now.
     fn full_until(&self, rules: &Rules, now: u64) -> Option<u64> {
         let leases = || self.in_flight.iter().map(|probe| probe.lease_ends).filter(|ends| now < *ends);
-        if leases().count() < rules.probes as usize { None } else { leases().min() }
+        if leases().count() < rules.half_open_max_calls as usize { None } else { leases().min() }
     }
 }
 
@@ -446,7 +446,8 @@ mod tests {
     fn rules() -> Rules {
         let mut settings = Settings::default();
         valid(settings.set_open_for(Duration::from_millis(1).into()));
-        valid(settings.set_half_open(2, 2));
+        valid(settings.set_half_open_max_calls(2));
+        valid(settings.set_success_threshold(2));
         valid(settings.set_probe_lease(Duration::from_millis(1)));
         settings.policy().rules
     }

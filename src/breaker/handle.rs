@@ -70,7 +70,7 @@ impl<K> Handle<K> {
 }
 
 impl<K: Hash + Eq + Clone + Debug> Handle<K> {
-    /// How many keys have a breaker of their own, those [around others](crate::CircuitBreakerLayer::within) included.
+    /// How many keys have a breaker of their own, those [around others](crate::CircuitBreakerLayer::nested_in) included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.registry.len()

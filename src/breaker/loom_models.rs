@@ -57,7 +57,8 @@ fn tripped(probes: u32, successes: u32) -> Arc<Cell> {
     let cell = cell(|settings| {
         valid(settings.set_window(Window::count(1)));
         valid(settings.set_open_for(SECOND.into()));
-        valid(settings.set_half_open(probes, successes));
+        valid(settings.set_half_open_max_calls(probes));
+        valid(settings.set_success_threshold(successes));
     });
     cell.settle(grant(&cell), None, FAILURE);
     assert_eq!(cell.state(), State::Open);

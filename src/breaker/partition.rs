@@ -59,7 +59,7 @@ pub enum Place<K> {
     Alone,
     /// Around others.
     Outer,
-    Within(K),
+    NestedIn(K),
 }
 
 /// Finds the partition that a request belongs to.
@@ -97,7 +97,7 @@ pub trait Partition<Req>: Keyed {
         Some(finder.find(self.key(request)?))
     }
 
-    /// Whether the request repeats an earlier one. Asked only in the mode [`RetriesOnly`](super::Mode::RetriesOnly). What
+    /// Whether the request repeats an earlier one. Asked only in the mode [`RejectRetriesOnly`](super::Mode::RejectRetriesOnly). What
     /// a [`RetryLayer`](crate::RetryLayer) further outside repeats over HTTP is known without it: see
     /// [`HttpRequests`](super::HttpRequests).
     fn is_retry(&self, request: &Req) -> bool {
@@ -123,14 +123,14 @@ pub trait Finder<K> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unpartitioned;
 
-/// One breaker a key within each key of another: see [`within`](crate::CircuitBreakerLayer::within).
+/// One breaker a key within each key of another: see [`nested_in`](crate::CircuitBreakerLayer::nested_in).
 #[derive(Clone, Debug)]
-pub struct Within<P, Q> {
+pub struct NestedIn<P, Q> {
     pub(super) inner: P,
     pub(super) outer: Q,
 }
 
-/// The key of partitions [within](crate::CircuitBreakerLayer::within) others. No other kind will come.
+/// The key of partitions [within](crate::CircuitBreakerLayer::nested_in) others. No other kind will come.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Nested<O, I> {
     /// The breaker around all those of this key.
@@ -225,7 +225,7 @@ impl<Req> Partition<Req> for Unpartitioned {
     }
 }
 
-impl<P: Keyed, Q: Keyed> Keyed for Within<P, Q> {
+impl<P: Keyed, Q: Keyed> Keyed for NestedIn<P, Q> {
     type Key = Nested<Q::Key, P::Key>;
 
     fn keep(&self, key: Self::Key) -> Self::Key {
@@ -241,13 +241,13 @@ impl<P: Keyed, Q: Keyed> Keyed for Within<P, Q> {
     fn place(key: &Self::Key) -> Place<Self::Key> {
         match key {
             Nested::Outer(_) => Place::Outer,
-            Nested::Inner(outer, _) => Place::Within(Nested::Outer(outer.clone())),
+            Nested::Inner(outer, _) => Place::NestedIn(Nested::Outer(outer.clone())),
             Nested::Alone(_) => Place::Alone,
         }
     }
 }
 
-impl<Req, P: Partition<Req>, Q: Partition<Req>> Partition<Req> for Within<P, Q> {
+impl<Req, P: Partition<Req>, Q: Partition<Req>> Partition<Req> for NestedIn<P, Q> {
     fn key(&self, request: &Req) -> Option<Self::Key> {
         match (self.outer.key(request), self.inner.key(request)) {
             (Some(outer), inner) => Some(Nested::Inner(outer, inner)),

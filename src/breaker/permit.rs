@@ -21,7 +21,7 @@ use crate::cut::{self, Sent};
 /// use tower_rampart::breaker::CircuitBreaker;
 /// use tower_rampart::classify::Verdict;
 ///
-/// let breaker = CircuitBreaker::builder().name("database").consecutive_failures(5).breaker();
+/// let breaker = CircuitBreaker::builder().name("database").consecutive_failures(5).build();
 /// match breaker.try_acquire() {
 ///     Ok(permit) => {
 ///         // … the call …

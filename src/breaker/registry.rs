@@ -138,9 +138,9 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         let place = match (self.place)(&key) {
             Place::Alone => Place::Alone,
             Place::Outer => Place::Outer,
-            Place::Within(outer) => {
+            Place::NestedIn(outer) => {
                 let cell = Arc::new(Cell::outer_of_others(self.outer.clone(), self.labels.of(&outer)));
-                Place::Within((outer, cell))
+                Place::NestedIn((outer, cell))
             }
         };
         let guard = self.cells.guard();
@@ -151,20 +151,20 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         }
         // Held, so that a sweep lets it be.
         let place = match place {
-            Place::Within((outer, new)) => Place::Within((self.cells.get(&outer, &guard).cloned(), outer, new)),
+            Place::NestedIn((outer, new)) => Place::NestedIn((self.cells.get(&outer, &guard).cloned(), outer, new)),
             Place::Alone => Place::Alone,
             Place::Outer => Place::Outer,
         };
         // Room for both, or for neither.
-        let wanted = if matches!(place, Place::Within((None, ..))) { 2 } else { 1 };
+        let wanted = if matches!(place, Place::NestedIn((None, ..))) { 2 } else { 1 };
         if !self.has_room(wanted, &mut changes, &guard) {
             return None;
         }
         let cell = match place {
             Place::Alone => self.new_cell(label),
             Place::Outer => Arc::new(Cell::outer_of_others(self.outer.clone(), label)),
-            Place::Within((Some(outer), ..)) => Cell::within(outer, self.shared.clone(), label),
-            Place::Within((None, key, outer)) => {
+            Place::NestedIn((Some(outer), ..)) => Cell::within(outer, self.shared.clone(), label),
+            Place::NestedIn((None, key, outer)) => {
                 self.cells.insert(key, outer.clone(), &guard);
                 Cell::within(outer, self.shared.clone(), label)
             }
@@ -183,7 +183,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         let mut removed = vec![cell.clone()];
         if cell.family().is_some() {
             for (inner, cell) in self.cells.iter(&guard) {
-                if matches!((self.place)(inner), Place::Within(outer) if outer == *key) {
+                if matches!((self.place)(inner), Place::NestedIn(outer) if outer == *key) {
                     self.cells.remove(inner, &guard);
                     removed.push(cell.clone());
                 }
@@ -392,7 +392,7 @@ mod tests {
 
     #[test]
     fn rule_8_a_closed_breaker_that_counts_takes_no_lock() {
-        for mode in [Mode::Automatic, Mode::ObserveOnly, Mode::RetriesOnly] {
+        for mode in [Mode::Automatic, Mode::ObserveOnly, Mode::RejectRetriesOnly] {
             let registry = Arc::new(registry(1, mode));
             let (done, is_done) = mpsc::channel();
             let cell = registry.default_cell().clone();

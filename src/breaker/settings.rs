@@ -23,8 +23,8 @@ pub(super) struct Settings {
     consecutive_failures: Option<u32>,
     open_for: Backoff,
     longest_hint: Option<Duration>,
-    probes: u32,
-    successes: u32,
+    half_open_max_calls: u32,
+    success_threshold: u32,
     probe_lease: Duration,
     ramp: Option<Ramp>,
     abandoned: Option<Abandoned>,
@@ -88,8 +88,8 @@ impl Default for Settings {
             consecutive_failures: None,
             open_for: Duration::from_secs(30).into(),
             longest_hint: None,
-            probes: 3,
-            successes: 2,
+            half_open_max_calls: 3,
+            success_threshold: 2,
             probe_lease: Duration::from_secs(30),
             ramp: None,
             abandoned: None,
@@ -154,19 +154,20 @@ impl Settings {
     }
 
     pub(super) fn set_longest_hint(&mut self, longest: Duration) -> Result<(), InvalidSetting> {
-        ensure!(!longest.is_zero(), "open_as_asked: the longest time must be longer than {longest:?}");
+        ensure!(!longest.is_zero(), "honor_retry_after: the longest time must be longer than {longest:?}");
         self.longest_hint = Some(longest);
         Ok(())
     }
 
-    pub(super) fn set_half_open(&mut self, probes: u32, successes: u32) -> Result<(), InvalidSetting> {
-        ensure!(probes >= 1, "half_open: the probes must be at least 1, but are {probes}");
-        ensure!(successes >= 1, "half_open: the successes must be at least 1, but are {successes}");
-        ensure!(
-            successes <= probes,
-            "half_open: more successes required, {successes}, than there are probes, {probes}; are the two swapped?"
-        );
-        (self.probes, self.successes) = (probes, successes);
+    pub(super) fn set_half_open_max_calls(&mut self, calls: u32) -> Result<(), InvalidSetting> {
+        ensure!(calls >= 1, "half_open_max_calls: must be at least 1, but is {calls}");
+        self.half_open_max_calls = calls;
+        Ok(())
+    }
+
+    pub(super) fn set_success_threshold(&mut self, successes: u32) -> Result<(), InvalidSetting> {
+        ensure!(successes >= 1, "success_threshold: must be at least 1, but is {successes}");
+        self.success_threshold = successes;
         Ok(())
     }
 
@@ -200,8 +201,8 @@ impl Settings {
     }
 
     pub(super) fn set_share(&mut self, share: f64) -> Result<(), InvalidSetting> {
-        check_rate("within", share)?;
-        ensure!(self.share.is_none(), "within: partitions nest once, but this is a second time, with {share}");
+        check_rate("nested_in", share)?;
+        ensure!(self.share.is_none(), "nested_in: partitions nest once, but this is a second time, with {share}");
         self.share = Some(share);
         Ok(())
     }
@@ -239,8 +240,8 @@ impl Settings {
             name: self.name.clone(),
             window: Shape::new(window, self.slow_calls.is_some()),
             rules: Rules {
-                probes: self.probes,
-                successes: self.successes,
+                half_open_max_calls: self.half_open_max_calls,
+                success_threshold: self.success_threshold,
                 lease: millis_up(self.probe_lease),
                 open_for: self.open_for,
                 longest_hint: self.longest_hint,

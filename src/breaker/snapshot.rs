@@ -29,14 +29,14 @@ pub struct Snapshot {
     /// Calls refused since it was made or reset.
     pub rejected: u64,
     /// How long until an open breaker admits a probe. None once that time is over, and while it is forced open.
-    pub open_for: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// How long ago it last changed its state.
     pub unchanged_for: Duration,
 }
 
 impl Snapshot {
     pub(super) fn new(reading: Reading) -> Self {
-        let Reading { state, mode, generation, counts, streak, rejected, open_for, unchanged_for } = reading;
+        let Reading { state, mode, generation, counts, streak, rejected, retry_after, unchanged_for } = reading;
         Self {
             state,
             mode,
@@ -48,7 +48,7 @@ impl Snapshot {
             slow_rate: counts.slow_rate(),
             consecutive_failures: streak,
             rejected,
-            open_for,
+            retry_after,
             unchanged_for,
         }
     }

@@ -40,7 +40,7 @@ impl Word {
             Mode::ForcedOpen => 1,
             Mode::Disabled => 2,
             Mode::ObserveOnly => 3,
-            Mode::RetriesOnly => 4,
+            Mode::RejectRetriesOnly => 4,
         };
         let generation = u64::from(generation & GENERATION_MASK);
         Self(state | mode << MODE_SHIFT | generation << GENERATION_SHIFT | until.min(UNTIL_MAX) << UNTIL_SHIFT)
@@ -104,7 +104,7 @@ impl Word {
             1 => Mode::ForcedOpen,
             2 => Mode::Disabled,
             3 => Mode::ObserveOnly,
-            4 => Mode::RetriesOnly,
+            4 => Mode::RejectRetriesOnly,
             _ => Mode::Automatic,
         }
     }
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn gives_back_what_went_in() {
-        let modes = [Mode::Automatic, Mode::ForcedOpen, Mode::Disabled, Mode::ObserveOnly, Mode::RetriesOnly];
+        let modes = [Mode::Automatic, Mode::ForcedOpen, Mode::Disabled, Mode::ObserveOnly, Mode::RejectRetriesOnly];
         for state in [State::Closed, State::Open, State::HalfOpen] {
             for mode in modes {
                 for generation in [0, 1, GENERATION_MASK] {

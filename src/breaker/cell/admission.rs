@@ -73,11 +73,11 @@ impl Cell {
     fn acquire_seldom(self: &Arc<Self>, word: Word, attempt: Attempt) -> Result<Grant, Refusal> {
         match (word.mode(), word.phase(), attempt) {
             (Mode::Disabled, _, _) => return Ok(Grant::Uncounted),
-            (Mode::ObserveOnly | Mode::RetriesOnly, Phase::Live(State::Closed), _) => {
+            (Mode::ObserveOnly | Mode::RejectRetriesOnly, Phase::Live(State::Closed), _) => {
                 return Ok(Grant::Counted { generation: word.generation() });
             }
             (Mode::Automatic, Phase::Live(State::Open), _)
-            | (Mode::RetriesOnly, Phase::Live(State::Open), Attempt::Retry) => self.refuse_by_word(word)?,
+            | (Mode::RejectRetriesOnly, Phase::Live(State::Open), Attempt::Retry) => self.refuse_by_word(word)?,
             _ => {}
         }
         let now = self.now().millis();
@@ -141,14 +141,14 @@ impl Cell {
     fn refusal_seldom(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
         match (word.mode(), word.phase(), attempt) {
             (Mode::Disabled | Mode::ObserveOnly, _, _)
-            | (Mode::RetriesOnly, _, Attempt::First)
-            | (Mode::RetriesOnly, Phase::Live(State::Closed), Attempt::Retry) => return None,
+            | (Mode::RejectRetriesOnly, _, Attempt::First)
+            | (Mode::RejectRetriesOnly, Phase::Live(State::Closed), Attempt::Retry) => return None,
             (Mode::ForcedOpen, _, _) => {
                 self.count_refusal();
                 return Some(Refusal::FORCED);
             }
             (Mode::Automatic, Phase::Live(State::Open), _)
-            | (Mode::RetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
+            | (Mode::RejectRetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
                 if let Err(refusal) = self.refuse_by_word(word) {
                     return Some(refusal);
                 }

@@ -23,7 +23,10 @@ fn nested<const TENANTS: usize>(set: impl FnOnce(&mut Settings)) -> (Arc<Cell>, 
 
 /// The same, due to be probed: the first two tenants have failed.
 fn due<const TENANTS: usize>(probes: u32, successes: u32) -> (Arc<Cell>, [Arc<Cell>; TENANTS]) {
-    let (host, tenants) = nested(|settings| valid(settings.set_half_open(probes, successes)));
+    let (host, tenants) = nested(|settings| {
+        valid(settings.set_half_open_max_calls(probes));
+        valid(settings.set_success_threshold(successes));
+    });
     tenants.iter().take(2).for_each(fail);
     assert_eq!((host.state(), host.read().generation), (State::Open, 1));
     host.clock().set(2 * SECOND);
@@ -181,7 +184,10 @@ fn loom_a_reset_of_the_host_is_not_undone_by_what_opened_before() {
 #[test]
 fn loom_a_host_that_refuses_at_the_last_moment_costs_no_place_of_the_tenant() {
     model(|| {
-        let (host, tenants) = nested::<1>(|settings| valid(settings.set_half_open(1, 1)));
+        let (host, tenants) = nested::<1>(|settings| {
+            valid(settings.set_half_open_max_calls(1));
+            valid(settings.set_success_threshold(1));
+        });
         fail(&tenants[0]);
         host.clock().set(2 * SECOND);
         let let_in = Arc::new(AtomicUsize::new(0));
