@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+use super::config::Settings;
 use super::partition::{Keyed, NestedIn, Unpartitioned};
 use super::registry::Registry;
 use super::requests::{AnyRequests, HttpRequests};
 use super::service::CircuitBreakerService;
-use super::settings::Settings;
 use super::{Abandoned, CircuitBreaker, Handle, Mode, Window};
 use crate::backoff::Backoff;
 use crate::classify::{DistrustRefusals, GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{CircuitBreakerLayer, Shared};
 use crate::backoff::Backoff;
+use crate::breaker::config::Settings;
 use crate::breaker::partition::{Keyed, NestedIn};
-use crate::breaker::settings::Settings;
 use crate::breaker::{InvalidSetting, Window};
 
 impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {

@@ -1,6 +1,3 @@
-mod admission;
-mod settlement;
-
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::RefUnwindSafe;
@@ -10,18 +7,18 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::{SmallRng, SysRng};
 
-use super::circuit_open::Named;
-use super::clock::{Clock, Moment, Stopwatch, millis_up};
-use super::engine::{Attempt, Change, Engine, Grant, Opening, Rules};
-use super::hierarchy::{Family, Kin, Membership};
-use super::settings::Policy;
-use super::streak::Streak;
-use super::telemetry;
-use super::watch::Listeners;
+use super::consecutive_failures::Streak;
+use super::nested::{Family, Kin, Membership};
+use super::packed_state::{Phase, Word};
+use super::state_machine::{Attempt, Change, Engine, Grant, Opening, Rules};
 use super::window::{Counts, Recorder, Shape};
-use super::word::{Phase, Word};
-use super::{Cause, CircuitBreaker, Mode, State};
+use crate::breaker::config::Policy;
+use crate::breaker::control::circuit_open::Named;
+use crate::breaker::control::events::Listeners;
+use crate::breaker::control::telemetry;
+use crate::breaker::{Cause, CircuitBreaker, Mode, State};
 use crate::classify::{Health, Verdict};
+use crate::clock::{Clock, Moment, Stopwatch, millis_up};
 use crate::cut;
 use crate::deadline::Deadline;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
@@ -30,12 +27,12 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
 ///
 /// The way of a closed breaker is the word, the window and nothing else. Whatever changes the state goes through the
 /// engine under the lock and is then published in the word.
-pub(super) struct Cell {
-    word: AtomicU64,
-    streak: Streak,
-    window: Recorder,
-    shared: Arc<Shared>,
-    rejected: AtomicU64,
+pub(crate) struct Cell {
+    pub(super) word: AtomicU64,
+    pub(super) streak: Streak,
+    pub(super) window: Recorder,
+    pub(super) shared: Arc<Shared>,
+    pub(super) rejected: AtomicU64,
     identity: Identity,
     engine: Mutex<Engine>,
 }
@@ -49,17 +46,17 @@ enum Identity {
 
 /// What all breakers of one layer have in common.
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) policy: Policy,
+pub(crate) struct Shared {
+    pub(crate) policy: Policy,
     /// Whether there is more than one.
-    pub(super) is_partitioned: bool,
-    pub(super) clock: Clock,
-    pub(super) listeners: Arc<Listeners>,
+    pub(crate) is_partitioned: bool,
+    pub(crate) clock: Clock,
+    pub(crate) listeners: Arc<Listeners>,
 }
 
 /// How a call ended, or that it was dropped before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// With the wait that the server asks for.
     Judged(Health, Option<Duration>),
     Abandoned,
@@ -76,7 +73,7 @@ impl From<&Verdict> for Ending {
 
 /// What a call is let in with.
 #[derive(Debug)]
-pub(super) enum Held {
+pub(crate) enum Held {
     Own(Grant),
     /// And with a place of a probe of the breaker around it.
     Both(Box<(Grant, Grant)>),
@@ -84,7 +81,7 @@ pub(super) enum Held {
 
 /// How an inner breaker looks to the one around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// Had no calls lately.
     Idle,
     Closed,
@@ -93,32 +90,32 @@ pub(super) enum Standing {
 
 /// What can be read of a breaker at one instant.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reading {
-    pub(super) state: State,
-    pub(super) mode: Mode,
-    pub(super) generation: u32,
-    pub(super) counts: Counts,
-    pub(super) streak: u32,
-    pub(super) rejected: u64,
-    pub(super) retry_after: Option<Duration>,
-    pub(super) unchanged_for: Duration,
+pub(crate) struct Reading {
+    pub(crate) state: State,
+    pub(crate) mode: Mode,
+    pub(crate) generation: u32,
+    pub(crate) counts: Counts,
+    pub(crate) streak: u32,
+    pub(crate) rejected: u64,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) unchanged_for: Duration,
 }
 
 /// A count window has no time of its own: ten minutes without a call say that its key is no longer in use.
 const IDLE: Duration = Duration::from_secs(600);
 
 impl Cell {
-    pub(super) fn new(shared: Arc<Shared>, label: Box<str>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, label: Box<str>) -> Self {
         Self::with_identity(shared, Identity::Alone(label))
     }
 
     /// One around others.
-    pub(super) fn outer_of_others(shared: Arc<Shared>, label: Box<str>) -> Self {
+    pub(crate) fn outer_of_others(shared: Arc<Shared>, label: Box<str>) -> Self {
         Self::with_identity(shared, Identity::Related(Box::new((label, Kin::Outer(Family::new())))))
     }
 
     /// One within another, which hears of it.
-    pub(super) fn within(outer: Arc<Self>, shared: Arc<Shared>, label: Box<str>) -> Arc<Self> {
+    pub(crate) fn within(outer: Arc<Self>, shared: Arc<Shared>, label: Box<str>) -> Arc<Self> {
         let kin = Kin::Inner(Membership::new(outer.clone()));
         let cell = Arc::new(Self::with_identity(shared, Identity::Related(Box::new((label, kin)))));
         outer.family().into_iter().for_each(|family| family.add(&cell));
@@ -138,11 +135,11 @@ impl Cell {
         }
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.shared.policy.name
     }
 
-    pub(super) fn label(&self) -> &str {
+    pub(crate) fn label(&self) -> &str {
         match &self.identity {
             Identity::Alone(label) => label,
             Identity::Related(related) => &related.0,
@@ -150,18 +147,18 @@ impl Cell {
     }
 
     /// The breaker around it.
-    pub(super) fn outer(&self) -> Option<&Arc<Self>> {
+    pub(crate) fn outer(&self) -> Option<&Arc<Self>> {
         self.membership().map(Membership::outer)
     }
 
-    pub(super) fn family(&self) -> Option<&Family> {
+    pub(crate) fn family(&self) -> Option<&Family> {
         match self.identity.kin() {
             Some(Kin::Outer(family)) => Some(family),
             Some(Kin::Inner(_)) | None => None,
         }
     }
 
-    fn membership(&self) -> Option<&Membership> {
+    pub(super) fn membership(&self) -> Option<&Membership> {
         match self.identity.kin() {
             Some(Kin::Inner(membership)) => Some(membership),
             Some(Kin::Outer(_)) | None => None,
@@ -170,17 +167,17 @@ impl Cell {
 
     /// Whether it is out of the registry for good. While [`retire`](Self::retire) has yet to decide, this waits for that.
     #[inline]
-    pub(super) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.word().is_retired() && self.is_gone_after_all()
     }
 
     /// Asked by whoever retires.
-    pub(super) fn is_retired(&self) -> bool {
+    pub(crate) fn is_retired(&self) -> bool {
         self.word().is_retired() || self.membership().is_some_and(Membership::is_removed)
     }
 
     /// The registry has removed it: what is around it can be forgotten, although this one still holds it.
-    pub(super) fn remove(&self) {
+    pub(crate) fn remove(&self) {
         self.membership().into_iter().for_each(Membership::remove);
     }
 
@@ -191,65 +188,65 @@ impl Cell {
     }
 
     #[cfg(all(test, rampart_loom))]
-    pub(super) fn clock(&self) -> &Clock {
+    pub(crate) fn clock(&self) -> &Clock {
         &self.shared.clock
     }
 
     #[cfg(all(test, not(rampart_loom)))]
-    pub(super) fn while_locked(&self, run: impl FnOnce()) {
+    pub(crate) fn while_locked(&self, run: impl FnOnce()) {
         let _engine = self.lock();
         run();
     }
 
-    pub(super) fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> Moment {
         self.shared.clock.now()
     }
 
     /// The moment at which a call will be cut.
     #[inline]
-    pub(super) fn moment_of(&self, deadline: Option<Deadline>) -> Moment {
+    pub(crate) fn moment_of(&self, deadline: Option<Deadline>) -> Moment {
         deadline.map_or(Moment::NEVER, |deadline| self.shared.clock.moment_of(deadline))
     }
 
     /// Whether what is being dropped is cut by a time limit. Reads the clock only if there is a deadline.
-    pub(super) fn is_cut(&self, deadline: Moment) -> bool {
+    pub(crate) fn is_cut(&self, deadline: Moment) -> bool {
         cut::is_cutting() || (deadline < Moment::NEVER && self.now() >= deadline)
     }
 
     /// When a call begins, if a setting needs to know.
     #[inline]
-    pub(super) fn begins(&self) -> Option<Stopwatch> {
+    pub(crate) fn begins(&self) -> Option<Stopwatch> {
         self.shared.policy.times_calls().then(|| Stopwatch::start(self.now()))
     }
 
     /// Whether calls come in and are counted, with no need to ask the engine.
     #[inline]
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         let word = self.word();
         word.is_plainly_closed() || (word.has_kin() && self.is_closed_with_kin(word))
     }
 
-    fn is_closed_with_kin(&self, word: Word) -> bool {
+    pub(super) fn is_closed_with_kin(&self, word: Word) -> bool {
         word.is_closed_itself() && self.outer().is_none_or(|outer| outer.is_open_to_all())
     }
 
     /// Closed and automatic, whatever its kin.
-    pub(super) fn is_open_to_all(&self) -> bool {
+    pub(crate) fn is_open_to_all(&self) -> bool {
         self.word().is_closed_itself()
     }
 
-    pub(super) fn generation(&self) -> u32 {
+    pub(crate) fn generation(&self) -> u32 {
         self.word().generation()
     }
 
     /// Whether it may refuse such a call at all.
-    pub(super) fn refuses(&self, attempt: Attempt) -> bool {
+    pub(crate) fn refuses(&self, attempt: Attempt) -> bool {
         attempt.can_be_refused_in(self.mode())
     }
 
     /// Whether it, or the breaker around it, may treat retries otherwise than first attempts.
     #[inline]
-    pub(super) fn spares_first_attempts(&self) -> bool {
+    pub(crate) fn spares_first_attempts(&self) -> bool {
         !self.word().is_plainly_closed() && self.spares_first_attempts_seldom()
     }
 
@@ -261,14 +258,14 @@ impl Cell {
 
     /// For how many milliseconds those go first that have not failed as probes; `awaited` tells of a generation whether
     /// one of them has found no place.
-    pub(super) fn turn_ends(&self, awaited: impl Fn(u32) -> bool) -> Option<(State, u64)> {
+    pub(crate) fn turn_ends(&self, awaited: impl Fn(u32) -> bool) -> Option<(State, u64)> {
         let engine = self.lock();
         let turn = engine.turn_ends(&self.shared.policy.rules, awaited(engine.generation()))?;
         Some((engine.state(), turn.saturating_sub(self.now().millis())))
     }
 
     /// How it looks to the breaker around it, in this generation of that one.
-    pub(super) fn standing(&self, generation: u32) -> Standing {
+    pub(crate) fn standing(&self, generation: u32) -> Standing {
         let engine = self.lock();
         let (policy, now) = (&self.shared.policy, self.now());
         let long = match policy.window {
@@ -287,19 +284,19 @@ impl Cell {
         Standing::of_tripped(engine.state(), is_news)
     }
 
-    pub(super) fn set_mode(self: &Arc<Self>, mode: Mode) {
+    pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {
         let now = self.now().millis();
         self.change(|engine, _| ((), engine.set_mode(mode, now)));
     }
 
-    pub(super) fn reset(self: &Arc<Self>) {
+    pub(crate) fn reset(self: &Arc<Self>) {
         let now = self.now().millis();
         self.rejected.store(0, Ordering::Relaxed);
         self.change(|engine, rules| ((), Some(engine.reset(rules, now))));
     }
 
     /// Open past its time it is half-open: the next call is a probe.
-    pub(super) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         let word = self.word().kept();
         match word.phase() {
             Phase::Live(State::Open) if word.mode() != Mode::ForcedOpen && self.is_due(word) => State::HalfOpen,
@@ -314,20 +311,20 @@ impl Cell {
         until.is_some_and(|until| until <= self.now().millis())
     }
 
-    pub(super) fn mode(&self) -> Mode {
+    pub(crate) fn mode(&self) -> Mode {
         self.word().mode()
     }
 
     /// Differs after every change that is told.
-    pub(super) fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.word().kept().bits()
     }
 
-    pub(super) fn listeners(&self) -> &Listeners {
+    pub(crate) fn listeners(&self) -> &Listeners {
         &self.shared.listeners
     }
 
-    pub(super) fn read(&self) -> Reading {
+    pub(crate) fn read(&self) -> Reading {
         let engine = self.lock();
         let now = self.now();
         let due_in = engine.open_until().map(|until| until.saturating_sub(now.millis()));
@@ -347,7 +344,7 @@ impl Cell {
     ///
     /// Who finds a cell takes hold of it, then reads the word; this writes the word, then looks who holds it. With a
     /// fence between the two steps on either side, at least one of the two sees the other.
-    pub(super) fn retire(&self, alone: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn retire(&self, alone: impl FnOnce() -> bool) -> bool {
         let engine = self.lock();
         if !self.is_blank(&engine) {
             return false;
@@ -371,7 +368,7 @@ impl Cell {
     }
 
     /// Lets the engine take a step and publishes what it changes.
-    fn change<T>(self: &Arc<Self>, step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>)) -> T {
+    pub(super) fn change<T>(self: &Arc<Self>, step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>)) -> T {
         self.change_by(None, step)
     }
 
@@ -433,11 +430,11 @@ impl Cell {
     }
 
     #[inline]
-    fn word(&self) -> Word {
+    pub(super) fn word(&self) -> Word {
         Word::from_bits(self.word.load(Ordering::Acquire))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Engine> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Engine> {
         lock(&self.engine)
     }
 }
@@ -486,6 +483,6 @@ fn opens(change: Change) -> bool {
 }
 
 /// Not the thread's own generator: a call can be dropped when its thread ends and has none any more.
-fn opening_rng() -> SmallRng {
+pub(super) fn opening_rng() -> SmallRng {
     SmallRng::try_from_rng(&mut SysRng).unwrap_or_else(|_| SmallRng::seed_from_u64(RandomState::new().hash_one(())))
 }

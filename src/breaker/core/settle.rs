@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Cell, Ending, Held, opening_rng};
+use super::node::{Cell, Ending, Held, opening_rng};
+use super::state_machine::{Grant, Opening, ProbeOutcome};
+use super::window::Outcome;
 use crate::breaker::Cause;
-use crate::breaker::clock::{Moment, Stopwatch};
-use crate::breaker::engine::{Grant, Opening, ProbeOutcome};
-use crate::breaker::window::Outcome;
 use crate::classify::Health;
+use crate::clock::{Moment, Stopwatch};
 
 impl Cell {
     /// Learns from the end of a call, and so does what is around it if the call was a probe of that.
     #[inline(always)]
-    pub(in crate::breaker) fn settle_held(self: &Arc<Self>, held: Held, watch: Option<Stopwatch>, ending: Ending) {
+    pub(crate) fn settle_held(self: &Arc<Self>, held: Held, watch: Option<Stopwatch>, ending: Ending) {
         match (held, ending) {
             (Held::Own(Grant::Counted { generation }), Ending::Judged(Health::Success, None)) => {
                 self.succeed(generation, watch);
@@ -61,7 +61,7 @@ impl Cell {
 
     /// Learns from the end of a call.
     #[inline(always)]
-    pub(in crate::breaker) fn settle(self: &Arc<Self>, grant: Grant, watch: Option<Stopwatch>, ending: Ending) {
+    pub(crate) fn settle(self: &Arc<Self>, grant: Grant, watch: Option<Stopwatch>, ending: Ending) {
         let policy = &self.shared.policy;
         let (generation, probe) = match grant {
             Grant::Uncounted => return,

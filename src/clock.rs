@@ -8,24 +8,24 @@ use crate::deadline::Deadline;
 /// The start of time for all breakers of one layer. Tokio's clock moves with a paused one in tests.
 #[cfg(not(all(test, rampart_loom)))]
 #[derive(Clone, Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     start: Instant,
 }
 
 /// Loom replays a run many times, so that time must stand still: a model moves it by hand.
 #[cfg(all(test, rampart_loom))]
 #[derive(Clone, Debug)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     now: std::sync::Arc<std::sync::atomic::AtomicU64>,
 }
 
 /// Nanoseconds since the start; it stays at the end after 584 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment(u64);
+pub(crate) struct Moment(u64);
 
 /// How long a call takes: measured while it goes on, or until its head came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stopwatch {
+pub(crate) enum Stopwatch {
     Running { began: Moment },
     Stopped { nanos: u64 },
 }
@@ -35,74 +35,74 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 
 #[cfg(all(test, rampart_loom))]
 impl Clock {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { now: Default::default() }
     }
 
-    pub(super) fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> Moment {
         Moment(self.now.load(std::sync::atomic::Ordering::SeqCst))
     }
 
-    pub(super) fn moment_of(&self, _: Deadline) -> Moment {
+    pub(crate) fn moment_of(&self, _: Deadline) -> Moment {
         Moment::NEVER
     }
 
-    pub(super) fn set(&self, now: Duration) {
+    pub(crate) fn set(&self, now: Duration) {
         self.now.store(nanos(now), std::sync::atomic::Ordering::SeqCst);
     }
 }
 
 #[cfg(not(all(test, rampart_loom)))]
 impl Clock {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { start: Instant::now() }
     }
 
-    pub(super) fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> Moment {
         Moment(nanos(Instant::now().saturating_duration_since(self.start)))
     }
 
     /// Reads no clock.
-    pub(super) fn moment_of(&self, deadline: Deadline) -> Moment {
+    pub(crate) fn moment_of(&self, deadline: Deadline) -> Moment {
         Moment(nanos(deadline.instant().saturating_duration_since(self.start)))
     }
 }
 
 impl Moment {
     /// Further ahead than any clock comes.
-    pub(super) const NEVER: Self = Self(u64::MAX);
+    pub(crate) const NEVER: Self = Self(u64::MAX);
 
     #[cfg(test)]
-    pub(super) fn at(since_start: Duration) -> Self {
+    pub(crate) fn at(since_start: Duration) -> Self {
         Self(nanos(since_start))
     }
 
-    pub(super) fn nanos(self) -> u64 {
+    pub(crate) fn nanos(self) -> u64 {
         self.0
     }
 
     /// Whole milliseconds. Deadlines are rounded in the same way, so that an open time of whole milliseconds lasts
     /// exactly that, whatever fraction of a millisecond it began at.
-    pub(super) fn millis(self) -> u64 {
+    pub(crate) fn millis(self) -> u64 {
         self.0 / NANOS_PER_MILLI
     }
 
-    pub(super) fn since(self, earlier: Self) -> Duration {
+    pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
 impl Stopwatch {
     #[inline(always)]
-    pub(super) fn start(now: Moment) -> Self {
+    pub(crate) fn start(now: Moment) -> Self {
         Self::Running { began: now }
     }
 
-    pub(super) fn stop(&mut self, now: Moment) {
+    pub(crate) fn stop(&mut self, now: Moment) {
         *self = Self::Stopped { nanos: nanos(self.elapsed(now)) };
     }
 
-    pub(super) fn elapsed(self, now: Moment) -> Duration {
+    pub(crate) fn elapsed(self, now: Moment) -> Duration {
         match self {
             Self::Running { began } => now.since(began),
             Self::Stopped { nanos } => Duration::from_nanos(nanos),
@@ -110,12 +110,12 @@ impl Stopwatch {
     }
 }
 
-pub(super) fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(NANOS_PER_SEC).saturating_add(u64::from(duration.subsec_nanos()))
 }
 
 /// Whole milliseconds, rounded up: a wait is never cut short.
-pub(super) fn millis_up(duration: Duration) -> u64 {
+pub(crate) fn millis_up(duration: Duration) -> u64 {
     nanos(duration).div_ceil(NANOS_PER_MILLI)
 }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use super::cell::Reading;
-use super::{Mode, State};
+use crate::breaker::core::node::Reading;
+use crate::breaker::{Mode, State};
 
 /// All that can be read of a circuit breaker, at one instant.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +35,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn new(reading: Reading) -> Self {
+    pub(crate) fn new(reading: Reading) -> Self {
         let Reading { state, mode, generation, counts, streak, rejected, retry_after, unchanged_for } = reading;
         Self {
             state,

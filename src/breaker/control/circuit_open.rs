@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::State;
-use super::label::DEFAULT;
+use crate::breaker::State;
+use crate::breaker::registry::label::DEFAULT;
 use crate::classify::find;
 
 /// The error of a call that a circuit breaker rejected. The inner service has not seen the call.
@@ -49,7 +49,7 @@ pub struct CircuitOpen {
 }
 
 /// What an error says of the breaker that it comes from.
-pub(super) trait Named: Send + Sync + RefUnwindSafe {
+pub(crate) trait Named: Send + Sync + RefUnwindSafe {
     fn name(&self) -> &str;
 
     fn label(&self) -> &str;
@@ -97,7 +97,7 @@ impl CircuitOpen {
         Self::by(self.breaker, self.state, Some(wait))
     }
 
-    pub(super) fn by(breaker: Arc<dyn Named>, state: State, retry_after: Option<Duration>) -> Self {
+    pub(crate) fn by(breaker: Arc<dyn Named>, state: State, retry_after: Option<Duration>) -> Self {
         Self {
             breaker,
             state,
@@ -119,7 +119,7 @@ impl CircuitOpen {
         self.breaker.name()
     }
 
-    /// The label of the partition whose breaker rejected the call: see [`partition`](super::partition). `(default)` if the
+    /// The label of the partition whose breaker rejected the call: see [`partition`](crate::breaker::partition). `(default)` if the
     /// request had no key, and if the layer is not partitioned.
     #[must_use]
     pub fn partition(&self) -> &str {

@@ -1,4 +1,4 @@
-use super::{Mode, State};
+use crate::breaker::{Mode, State};
 
 /// All that the way in needs to know of a breaker, in one load: state, mode, generation and deadline.
 ///
@@ -6,11 +6,11 @@ use super::{Mode, State};
 /// or around others, so that whoever is neither does not pay for the question. The deadline is the millisecond at which an
 /// open breaker is due to be probed; one that lies more than 8 years ahead is not told here, but by the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Word(u64);
+pub(crate) struct Word(u64);
 
 /// What the word says of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// In use, in this state.
     Live(State),
     /// Being taken out of the registry: whoever finds it looks again.
@@ -25,11 +25,11 @@ const PHASE_MASK: u64 = 0b11;
 const RETIRED: u64 = 0b11;
 const MODE_MASK: u64 = 0b111;
 /// Generations return to 0 after a million transitions: a permit older than that could be taken for a new one.
-pub(super) const GENERATION_MASK: u32 = (1 << 20) - 1;
+pub(crate) const GENERATION_MASK: u32 = (1 << 20) - 1;
 const UNTIL_MAX: u64 = u64::MAX >> UNTIL_SHIFT;
 
 impl Word {
-    pub(super) fn new(state: State, mode: Mode, generation: u32, until: u64) -> Self {
+    pub(crate) fn new(state: State, mode: Mode, generation: u32, until: u64) -> Self {
         let state = match state {
             State::Closed => 0,
             State::Open => 1,
@@ -46,21 +46,21 @@ impl Word {
         Self(state | mode << MODE_SHIFT | generation << GENERATION_SHIFT | until.min(UNTIL_MAX) << UNTIL_SHIFT)
     }
 
-    pub(super) fn from_bits(bits: u64) -> Self {
+    pub(crate) fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    pub(super) fn bits(self) -> u64 {
+    pub(crate) fn bits(self) -> u64 {
         self.0
     }
 
     /// The same cell on its way out of the registry.
-    pub(super) fn retired(self) -> Self {
+    pub(crate) fn retired(self) -> Self {
         Self(self.0 | RETIRED)
     }
 
     /// As it would be if it stayed: only what is as new retires, and that is open if it begins forced open.
-    pub(super) fn kept(self) -> Self {
+    pub(crate) fn kept(self) -> Self {
         if !self.is_retired() {
             return self;
         }
@@ -68,29 +68,29 @@ impl Word {
         Self::new(state, self.mode(), self.generation(), 0).with_kin(self.has_kin())
     }
 
-    pub(super) fn with_kin(self, kin: bool) -> Self {
+    pub(crate) fn with_kin(self, kin: bool) -> Self {
         if kin { Self(self.0 | KIN) } else { self }
     }
 
-    pub(super) fn has_kin(self) -> bool {
+    pub(crate) fn has_kin(self) -> bool {
         self.0 & KIN != 0
     }
 
     /// Closed, automatic and without kin, as nearly always: go.
-    pub(super) fn is_plainly_closed(self) -> bool {
+    pub(crate) fn is_plainly_closed(self) -> bool {
         self.0 & (PHASE_MASK | MODE_MASK << MODE_SHIFT | KIN) == 0
     }
 
     /// Closed and automatic, whatever its kin.
-    pub(super) fn is_closed_itself(self) -> bool {
+    pub(crate) fn is_closed_itself(self) -> bool {
         self.0 & (PHASE_MASK | MODE_MASK << MODE_SHIFT) == 0
     }
 
-    pub(super) fn is_retired(self) -> bool {
+    pub(crate) fn is_retired(self) -> bool {
         self.0 & PHASE_MASK == RETIRED
     }
 
-    pub(super) fn phase(self) -> Phase {
+    pub(crate) fn phase(self) -> Phase {
         match self.0 & PHASE_MASK {
             0 => Phase::Live(State::Closed),
             1 => Phase::Live(State::Open),
@@ -99,7 +99,7 @@ impl Word {
         }
     }
 
-    pub(super) fn mode(self) -> Mode {
+    pub(crate) fn mode(self) -> Mode {
         match self.0 >> MODE_SHIFT & MODE_MASK {
             1 => Mode::ForcedOpen,
             2 => Mode::Disabled,
@@ -109,12 +109,12 @@ impl Word {
         }
     }
 
-    pub(super) fn generation(self) -> u32 {
+    pub(crate) fn generation(self) -> u32 {
         (self.0 >> GENERATION_SHIFT) as u32 & GENERATION_MASK
     }
 
     /// The millisecond an open breaker is due, unless that is too far ahead to be told.
-    pub(super) fn until(self) -> Option<u64> {
+    pub(crate) fn until(self) -> Option<u64> {
         let until = self.0 >> UNTIL_SHIFT;
         (until < UNTIL_MAX).then_some(until)
     }

@@ -3,8 +3,8 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::registry::Registry;
-use super::{CircuitBreaker, Events, Mode, State};
+use crate::breaker::registry::Registry;
+use crate::breaker::{CircuitBreaker, Events, Mode, State};
 
 /// Watches and controls the breakers of a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer), from anywhere and without
 /// waiting.
@@ -29,7 +29,7 @@ pub struct Handle<K> {
 }
 
 impl<K> Handle<K> {
-    pub(super) fn new(registry: Arc<Registry<K>>) -> Self {
+    pub(crate) fn new(registry: Arc<Registry<K>>) -> Self {
         Self { registry }
     }
 
@@ -108,7 +108,7 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
     }
 
     /// Forgets the breaker of a key, whatever its state, for example when a tenant is gone for good. False if the key has
-    /// none. With an [outer](super::partition::Nested::Outer) key the breakers of all its inner keys go too.
+    /// none. With an [outer](crate::breaker::partition::Nested::Outer) key the breakers of all its inner keys go too.
     ///
     /// Later calls get a new breaker, which begins as set in the layer. Those in flight, and a [`CircuitBreaker`] that is
     /// still held, go on with the old one, which is [disabled](CircuitBreaker::disable): it admits every call and counts

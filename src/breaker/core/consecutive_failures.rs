@@ -3,14 +3,14 @@ use crate::sync::{AtomicU64, Ordering};
 /// Failures in a row: success ends them, and so does time, when the last of them has left the window. Kept right across
 /// generations in the way of the [windows](super::window).
 #[derive(Debug)]
-pub(super) struct Streak(AtomicU64);
+pub(crate) struct Streak(AtomicU64);
 
 /// When something happens, in the ticks of a window of time, and after how many of them it has left the window. In a
 /// window of calls there is no time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Age {
-    pub(super) tick: u64,
-    pub(super) gone_after: u64,
+pub(crate) struct Age {
+    pub(crate) tick: u64,
+    pub(crate) gone_after: u64,
 }
 
 /// Epoch 8, tick of the last failure 42, failures 14. With the shortest buckets ticks end after 139 years; what happens
@@ -19,36 +19,36 @@ pub(super) struct Age {
 struct Row(u64);
 
 /// The longest row that can be told.
-pub(super) const COUNT_MAX: u32 = (1 << COUNT) - 1;
+pub(crate) const COUNT_MAX: u32 = (1 << COUNT) - 1;
 const COUNT: u32 = 14;
 const TICK: u32 = 42;
 const TICK_MAX: u64 = (1 << TICK) - 1;
 const EPOCH: u32 = COUNT + TICK;
 
 impl Streak {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
-    pub(super) fn get(&self, age: Age) -> u32 {
+    pub(crate) fn get(&self, age: Age) -> u32 {
         self.load().count_at(age)
     }
 
     /// One more, and how many that makes; nothing if `live` says that it comes too late.
-    pub(super) fn failure(&self, age: Age, live: impl Fn() -> bool) -> Option<u32> {
+    pub(crate) fn failure(&self, age: Age, live: impl Fn() -> bool) -> Option<u32> {
         self.update(live, |row| {
             let count = (row.count_at(age) + 1).min(COUNT_MAX);
             row.with(if count > 1 { row.tick().max(age.tick) } else { age.tick }, count)
         })
     }
 
-    pub(super) fn success(&self, live: impl Fn() -> bool) {
+    pub(crate) fn success(&self, live: impl Fn() -> bool) {
         if self.load().count() != 0 {
             self.update(live, |row| row.with(0, 0));
         }
     }
 
-    pub(super) fn reset(&self) {
+    pub(crate) fn reset(&self) {
         let epoch = self.load().0 >> EPOCH;
         self.0.swap(epoch.wrapping_add(1) << EPOCH, Ordering::AcqRel);
     }

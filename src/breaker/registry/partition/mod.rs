@@ -19,7 +19,7 @@ use http::{HeaderName, HeaderValue, Request};
 use papaya::Equivalent;
 
 pub use self::host::{ByHost, Host, host};
-use super::label::{DEFAULT, bare};
+use crate::breaker::registry::label::{DEFAULT, bare};
 use crate::invalid_setting::{InvalidSetting, valid};
 
 /// What the keys of a partition are, known before any request is.
@@ -97,9 +97,9 @@ pub trait Partition<Req>: Keyed {
         Some(finder.find(self.key(request)?))
     }
 
-    /// Whether the request repeats an earlier one. Asked only in the mode [`RejectRetriesOnly`](super::Mode::RejectRetriesOnly). What
+    /// Whether the request repeats an earlier one. Asked only in the mode [`RejectRetriesOnly`](crate::breaker::Mode::RejectRetriesOnly). What
     /// a [`RetryLayer`](crate::RetryLayer) further outside repeats over HTTP is known without it: see
-    /// [`HttpRequests`](super::HttpRequests).
+    /// [`HttpRequests`](crate::breaker::HttpRequests).
     fn is_retry(&self, request: &Req) -> bool {
         let _ = request;
         false
@@ -126,8 +126,8 @@ pub struct Unpartitioned;
 /// One breaker a key within each key of another: see [`nested_in`](crate::CircuitBreakerLayer::nested_in).
 #[derive(Clone, Debug)]
 pub struct NestedIn<P, Q> {
-    pub(super) inner: P,
-    pub(super) outer: Q,
+    pub(crate) inner: P,
+    pub(crate) outer: Q,
 }
 
 /// The key of partitions [within](crate::CircuitBreakerLayer::nested_in) others. No other kind will come.

@@ -1,19 +1,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clock::millis_up;
-use super::engine::Rules;
-use super::hierarchy::Share;
-use super::ramp::Ramp;
-use super::streak;
-use super::window::{Counts, Kind, Shape};
+use super::core::consecutive_failures;
+use super::core::nested::Share;
+use super::core::ramp::Ramp;
+use super::core::state_machine::Rules;
+use super::core::window::{Counts, Kind, Shape};
 use super::{Cause, Mode, Window};
 use crate::backoff::Backoff;
+use crate::clock::millis_up;
 use crate::invalid_setting::{InvalidSetting, ensure};
 
 /// Everything that can be set, each checked where it is set.
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     name: Arc<str>,
     window: Window,
     /// Only if somebody has set it: the default gives way to a smaller window.
@@ -58,17 +58,17 @@ struct SlowCalls {
 
 /// The settings in the form that a call needs.
 #[derive(Debug)]
-pub(super) struct Policy {
-    pub(super) name: Arc<str>,
-    pub(super) window: Shape,
-    pub(super) rules: Rules,
-    pub(super) abandoned_after: Option<Duration>,
+pub(crate) struct Policy {
+    pub(crate) name: Arc<str>,
+    pub(crate) window: Shape,
+    pub(crate) rules: Rules,
+    pub(crate) abandoned_after: Option<Duration>,
     /// Whether a call that a time limit cut has failed.
-    pub(super) timeouts_fail: bool,
-    pub(super) max_partitions: usize,
-    pub(super) redact_labels: bool,
+    pub(crate) timeouts_fail: bool,
+    pub(crate) max_partitions: usize,
+    pub(crate) redact_labels: bool,
     /// Nothing, if partitions do not nest.
-    pub(super) share: Option<Share>,
+    pub(crate) share: Option<Share>,
     minimum_calls: u64,
     failure_rate: f64,
     slow_calls: Option<SlowCalls>,
@@ -103,111 +103,111 @@ impl Default for Settings {
 }
 
 impl Settings {
-    pub(super) fn set_name(&mut self, name: &str) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_name(&mut self, name: &str) -> Result<(), InvalidSetting> {
         ensure!(!name.is_empty(), "name: must not be empty, but is {name:?}");
         self.name = name.into();
         Ok(())
     }
 
-    pub(super) fn set_window(&mut self, window: Window) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_window(&mut self, window: Window) -> Result<(), InvalidSetting> {
         check_minimum(window, self.minimum_calls)?;
         self.window = window;
         Ok(())
     }
 
-    pub(super) fn set_minimum_calls(&mut self, calls: u32) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_minimum_calls(&mut self, calls: u32) -> Result<(), InvalidSetting> {
         ensure!(calls >= 1, "minimum_calls: must be at least 1, but is {calls}");
         check_minimum(self.window, Some(calls))?;
         self.minimum_calls = Some(calls);
         Ok(())
     }
 
-    pub(super) fn set_failure_rate(&mut self, rate: f64) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_failure_rate(&mut self, rate: f64) -> Result<(), InvalidSetting> {
         check_rate("failure_rate", rate)?;
         self.failure_rate = rate;
         Ok(())
     }
 
-    pub(super) fn set_slow_calls(&mut self, limit: Duration, rate: f64) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_slow_calls(&mut self, limit: Duration, rate: f64) -> Result<(), InvalidSetting> {
         ensure!(!limit.is_zero(), "slow_calls: the limit must be longer than {limit:?}");
         check_rate("slow_calls", rate)?;
         self.slow_calls = Some(SlowCalls { limit, rate });
         Ok(())
     }
 
-    pub(super) fn set_consecutive_failures(&mut self, failures: u32) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_consecutive_failures(&mut self, failures: u32) -> Result<(), InvalidSetting> {
         ensure!(failures >= 1, "consecutive_failures: must be at least 1, but is {failures}");
         ensure!(
-            failures <= streak::COUNT_MAX,
+            failures <= consecutive_failures::COUNT_MAX,
             "consecutive_failures: must be at most {}, but is {failures}",
-            streak::COUNT_MAX
+            consecutive_failures::COUNT_MAX
         );
         self.consecutive_failures = Some(failures);
         Ok(())
     }
 
-    pub(super) fn set_open_for(&mut self, open_for: Backoff) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_open_for(&mut self, open_for: Backoff) -> Result<(), InvalidSetting> {
         let first = open_for.ceiling(0);
         ensure!(!first.is_zero(), "open_for: must be longer than {first:?}");
         self.open_for = open_for;
         Ok(())
     }
 
-    pub(super) fn set_longest_hint(&mut self, longest: Duration) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_longest_hint(&mut self, longest: Duration) -> Result<(), InvalidSetting> {
         ensure!(!longest.is_zero(), "honor_retry_after: the longest time must be longer than {longest:?}");
         self.longest_hint = Some(longest);
         Ok(())
     }
 
-    pub(super) fn set_half_open_max_calls(&mut self, calls: u32) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_half_open_max_calls(&mut self, calls: u32) -> Result<(), InvalidSetting> {
         ensure!(calls >= 1, "half_open_max_calls: must be at least 1, but is {calls}");
         self.half_open_max_calls = calls;
         Ok(())
     }
 
-    pub(super) fn set_success_threshold(&mut self, successes: u32) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_success_threshold(&mut self, successes: u32) -> Result<(), InvalidSetting> {
         ensure!(successes >= 1, "success_threshold: must be at least 1, but is {successes}");
         self.success_threshold = successes;
         Ok(())
     }
 
-    pub(super) fn set_probe_lease(&mut self, lease: Duration) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_probe_lease(&mut self, lease: Duration) -> Result<(), InvalidSetting> {
         ensure!(!lease.is_zero(), "probe_lease: must be longer than {lease:?}");
         self.probe_lease = lease;
         Ok(())
     }
 
-    pub(super) fn set_ramp(&mut self, shares: &[f64], calls: u32) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_ramp(&mut self, shares: &[f64], calls: u32) -> Result<(), InvalidSetting> {
         self.ramp = Some(Ramp::new(shares, calls)?);
         Ok(())
     }
 
-    pub(super) fn set_abandoned(&mut self, abandoned: Abandoned) {
+    pub(crate) fn set_abandoned(&mut self, abandoned: Abandoned) {
         self.abandoned = Some(abandoned);
     }
 
-    pub(super) fn set_mode(&mut self, mode: Mode) {
+    pub(crate) fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;
     }
 
-    pub(super) fn set_max_partitions(&mut self, partitions: usize) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_max_partitions(&mut self, partitions: usize) -> Result<(), InvalidSetting> {
         ensure!(partitions >= 1, "max_partitions: must be at least 1, but is {partitions}");
         self.max_partitions = partitions;
         Ok(())
     }
 
-    pub(super) fn set_redact_labels(&mut self, redact: bool) {
+    pub(crate) fn set_redact_labels(&mut self, redact: bool) {
         self.redact_labels = redact;
     }
 
-    pub(super) fn set_share(&mut self, share: f64) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_share(&mut self, share: f64) -> Result<(), InvalidSetting> {
         check_rate("nested_in", share)?;
         ensure!(self.share.is_none(), "nested_in: partitions nest once, but this is a second time, with {share}");
         self.share = Some(share);
         Ok(())
     }
 
-    pub(super) fn set_minimum_children(&mut self, children: u32) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_minimum_children(&mut self, children: u32) -> Result<(), InvalidSetting> {
         ensure!(children >= 2, "minimum_children: must be at least 2, but is {children}");
         self.minimum_children = children;
         Ok(())
@@ -215,7 +215,7 @@ impl Settings {
 
     /// For the breakers around others. They have no outcomes of their own, and what all breakers begin as by hand is for
     /// the inner ones, each of which can then be set free alone.
-    pub(super) fn outer_policy(&self) -> Policy {
+    pub(crate) fn outer_policy(&self) -> Policy {
         let mode = match self.mode {
             Mode::ForcedOpen | Mode::Disabled => Mode::Automatic,
             mode => mode,
@@ -224,7 +224,7 @@ impl Settings {
         Self { window, minimum_calls: None, ramp: None, mode, ..self.clone() }.policy()
     }
 
-    pub(super) fn policy(&self) -> Policy {
+    pub(crate) fn policy(&self) -> Policy {
         let window = self.window.kind();
         let minimum_calls = match (self.minimum_calls, window) {
             (Some(calls), _) => calls,
@@ -263,25 +263,25 @@ impl Settings {
 
 impl Policy {
     /// Whether a setting needs to know when a call began.
-    pub(super) fn times_calls(&self) -> bool {
+    pub(crate) fn times_calls(&self) -> bool {
         self.slow_calls.is_some() || self.abandoned_after.is_some()
     }
 
     /// Whether a setting needs to know when a call ended.
-    pub(super) fn dates_calls(&self) -> bool {
+    pub(crate) fn dates_calls(&self) -> bool {
         self.times_calls() || matches!(self.window, Shape::Time { .. })
     }
 
-    pub(super) fn is_slow(&self, elapsed: Option<Duration>) -> bool {
+    pub(crate) fn is_slow(&self, elapsed: Option<Duration>) -> bool {
         matches!((self.slow_calls, elapsed), (Some(slow), Some(elapsed)) if elapsed > slow.limit)
     }
 
-    pub(super) fn counts_streaks(&self) -> bool {
+    pub(crate) fn counts_streaks(&self) -> bool {
         self.consecutive_failures.is_some()
     }
 
     /// Whether this is too much to stay closed.
-    pub(super) fn verdict(&self, counts: Counts, streak: u32) -> Option<Cause> {
+    pub(crate) fn verdict(&self, counts: Counts, streak: u32) -> Option<Cause> {
         if self.consecutive_failures.is_some_and(|limit| streak >= limit) {
             return Some(Cause::ConsecutiveFailures);
         }

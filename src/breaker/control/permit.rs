@@ -3,18 +3,18 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::cell::{Cell, Ending, Held};
 use super::circuit_open::CircuitOpen;
-use super::clock::{Moment, Stopwatch};
-use super::engine::{Attempt, Refusal};
+use crate::breaker::core::node::{Cell, Ending, Held};
+use crate::breaker::core::state_machine::{Attempt, Refusal};
 use crate::classify::body::Settle;
 use crate::classify::{Health, Reason, Verdict};
+use crate::clock::{Moment, Stopwatch};
 use crate::cut::{self, Sent};
 
-/// The right to one call, from [`CircuitBreaker::try_acquire`](super::CircuitBreaker::try_acquire).
+/// The right to one call, from [`CircuitBreaker::try_acquire`](crate::breaker::CircuitBreaker::try_acquire).
 ///
 /// Settles once, however the call ends. Dropped without a verdict it was abandoned, which teaches nothing unless the call
-/// had already run too long or a time limit cut it: see [`Abandoned`](super::Abandoned). Dropped by a panic that began after it was taken, the
+/// had already run too long or a time limit cut it: see [`Abandoned`](crate::breaker::Abandoned). Dropped by a panic that began after it was taken, the
 /// call failed.
 ///
 /// ```
@@ -57,7 +57,7 @@ struct Outstanding {
 }
 
 impl Permit {
-    pub(super) fn new(ticket: Ticket) -> Self {
+    pub(crate) fn new(ticket: Ticket) -> Self {
         Self { ticket, panicking: thread::panicking() }
     }
 
@@ -79,14 +79,14 @@ impl Ticket {
     /// The ticket of a closed breaker that has no kin, or the cell back.
     // Inlined, as all on the way of such a call: what is small then goes in registers.
     #[inline(always)]
-    pub(super) fn counted(cell: Arc<Cell>, deadline: Moment) -> Result<Self, Arc<Cell>> {
+    pub(crate) fn counted(cell: Arc<Cell>, deadline: Moment) -> Result<Self, Arc<Cell>> {
         let Some(grant) = cell.counted() else { return Err(cell) };
         let watch = cell.begins();
         Ok(Self { outstanding: Some(Outstanding { cell, grant, watch, deadline }) })
     }
 
     /// Takes the cell along, so that whoever waits in front of it need not count it twice.
-    pub(super) fn take(cell: Arc<Cell>, attempt: Attempt, deadline: Moment) -> Result<Self, Box<CircuitOpen>> {
+    pub(crate) fn take(cell: Arc<Cell>, attempt: Attempt, deadline: Moment) -> Result<Self, Box<CircuitOpen>> {
         match cell.acquire(attempt) {
             Ok(grant) => {
                 let watch = cell.begins();
@@ -98,13 +98,13 @@ impl Ticket {
 
     /// The ticket itself; what stays behind is settled.
     #[inline(always)]
-    pub(super) fn hand_over(&mut self) -> Self {
+    pub(crate) fn hand_over(&mut self) -> Self {
         Self { outstanding: self.outstanding.take() }
     }
 
     /// The call has panicked. Whatever comes of it after that changes nothing.
     #[cold]
-    pub(super) fn panicked(&mut self) {
+    pub(crate) fn panicked(&mut self) {
         self.end((&panicked()).into());
     }
 
@@ -150,13 +150,13 @@ impl Drop for Ticket {
 
 /// The error of a call that a breaker rejects.
 #[cold]
-pub(super) fn rejected(cell: Arc<Cell>, refusal: Refusal) -> Box<CircuitOpen> {
+pub(crate) fn rejected(cell: Arc<Cell>, refusal: Refusal) -> Box<CircuitOpen> {
     let Refusal { state, wait, by_outer } = refusal;
     let cell = cell.outer().filter(|_| by_outer).cloned().unwrap_or(cell);
     Box::new(CircuitOpen::by(cell, state, wait.map(Duration::from_millis)))
 }
 
 /// The verdict on a call that panicked.
-pub(super) fn panicked() -> Verdict {
+pub(crate) fn panicked() -> Verdict {
     Verdict::ambiguous().with_health(Health::Failure).with_reason(Reason::PANIC)
 }

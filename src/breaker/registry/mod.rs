@@ -1,20 +1,24 @@
+mod hash;
+pub(super) mod label;
+pub mod partition;
+
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
 use papaya::{Equivalent, Guard, HashMap};
 
-use super::cell::{Cell, Shared};
-use super::clock::Clock;
-use super::hash::KeyedHash;
-use super::label::{self, Labels};
-use super::partition::{Finder, Keyed, Place};
-use super::settings::Settings;
-use super::telemetry;
-use super::watch::Listeners;
+use self::hash::KeyedHash;
+use self::label::Labels;
+use crate::breaker::config::Settings;
+use crate::breaker::control::events::Listeners;
+use crate::breaker::control::telemetry;
+use crate::breaker::core::node::{Cell, Shared};
+use crate::breaker::partition::{Finder, Keyed, Place};
+use crate::clock::Clock;
 
 /// All breakers of one layer, a bounded number of them.
-pub(super) struct Registry<K> {
+pub(crate) struct Registry<K> {
     // The keys come from callers: the hash is keyed against flooding.
     cells: HashMap<K, Arc<Cell>, KeyedHash>,
     shared: Arc<Shared>,
@@ -32,9 +36,9 @@ pub(super) struct Registry<K> {
 }
 
 /// Finds the breaker for a call: that of its key, or the one to share if there is no room.
-pub(super) struct ForCall<'a, P: Keyed> {
-    pub(super) registry: &'a Registry<P::Key>,
-    pub(super) partition: &'a P,
+pub(crate) struct ForCall<'a, P: Keyed> {
+    pub(crate) registry: &'a Registry<P::Key>,
+    pub(crate) partition: &'a P,
 }
 
 /// Guards insertions and removals.
@@ -52,7 +56,7 @@ const SWEEP_EVERY_MILLIS: u64 = 1_000;
 const WARN_EVERY_MILLIS: u64 = 60_000;
 
 impl<K> Registry<K> {
-    pub(super) fn new(settings: &Settings, is_partitioned: bool, place: fn(&K) -> Place<K>) -> Self {
+    pub(crate) fn new(settings: &Settings, is_partitioned: bool, place: fn(&K) -> Place<K>) -> Self {
         let policy = settings.policy();
         let labels = Labels::new(policy.redact_labels);
         let sweep_at = FIRST_SWEEP.min(policy.max_partitions);
@@ -73,25 +77,25 @@ impl<K> Registry<K> {
         }
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.shared.policy.name
     }
 
     /// The breaker of requests that have no key.
-    pub(super) fn default_cell(&self) -> &Arc<Cell> {
+    pub(crate) fn default_cell(&self) -> &Arc<Cell> {
         self.default.get_or_init(|| self.new_cell(label::DEFAULT.into()))
     }
 
     /// The breaker that new keys share when all partitions are in use.
-    pub(super) fn overflow_cell(&self) -> &Arc<Cell> {
+    pub(crate) fn overflow_cell(&self) -> &Arc<Cell> {
         self.overflow.get_or_init(|| self.new_cell(label::OVERFLOW.into()))
     }
 
-    pub(super) fn listeners(&self) -> &Listeners {
+    pub(crate) fn listeners(&self) -> &Listeners {
         &self.shared.listeners
     }
 
-    pub(super) fn overflowed(&self) -> u64 {
+    pub(crate) fn overflowed(&self) -> u64 {
         self.overflowed.load(Ordering::Relaxed)
     }
 
@@ -109,13 +113,13 @@ impl<K> Registry<K> {
 }
 
 impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.cells.len()
     }
 
     /// The breaker of this key, if it has one.
     #[inline]
-    pub(super) fn find<Q>(&self, key: &Q) -> Option<Arc<Cell>>
+    pub(crate) fn find<Q>(&self, key: &Q) -> Option<Arc<Cell>>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
@@ -128,7 +132,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
 
     /// The breaker of this key, which is made if there is room.
     #[cold]
-    pub(super) fn insert(&self, key: K, keep: impl FnOnce(K) -> K) -> Option<Arc<Cell>> {
+    pub(crate) fn insert(&self, key: K, keep: impl FnOnce(K) -> K) -> Option<Arc<Cell>> {
         if !self.is_worth() {
             return None;
         }
@@ -174,7 +178,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
     }
 
     /// Takes the breaker of a key, and all within it, out of use.
-    pub(super) fn remove(&self, key: &K) -> Vec<Arc<Cell>> {
+    pub(crate) fn remove(&self, key: &K) -> Vec<Arc<Cell>> {
         let guard = self.cells.guard();
         // The keys' own code, `Eq` and `Hash`, may panic: a poisoned lock is taken all the same.
         let _changes = self.changes();
@@ -193,7 +197,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
     }
 
     /// All breakers of keys.
-    pub(super) fn keyed_cells(&self) -> Vec<(K, Arc<Cell>)> {
+    pub(crate) fn keyed_cells(&self) -> Vec<(K, Arc<Cell>)> {
         let guard = self.cells.guard();
         let cells = self.cells.iter(&guard).map(|(key, cell)| (key.clone(), cell.clone()));
         let cells: Vec<_> = cells.collect();
@@ -203,7 +207,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
     }
 
     /// All breakers in use.
-    pub(super) fn cells(&self) -> Vec<Arc<Cell>> {
+    pub(crate) fn cells(&self) -> Vec<Arc<Cell>> {
         let guard = self.cells.guard();
         let keyed = self.cells.iter(&guard).map(|(_, cell)| cell);
         let all = self.default.get().into_iter().chain(keyed).chain(self.overflow.get());
@@ -321,9 +325,9 @@ mod tests {
 
     use super::*;
     use crate::breaker::Mode;
-    use crate::breaker::engine::Attempt;
+    use crate::breaker::config::Settings;
+    use crate::breaker::core::state_machine::Attempt;
     use crate::breaker::partition::{self, ByHeader};
-    use crate::breaker::settings::Settings;
     use crate::invalid_setting::valid;
     use http::HeaderValue;
 

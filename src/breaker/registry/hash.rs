@@ -4,9 +4,9 @@ use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 ///
 /// An `Authority` hands over its bytes one by one, each of which would cost as much as eight at once.
 #[derive(Clone, Debug)]
-pub(super) struct KeyedHash(RandomState);
+pub(crate) struct KeyedHash(RandomState);
 
-pub(super) struct Gathering {
+pub(crate) struct Gathering {
     inner: DefaultHasher,
     pieces: [u8; PIECES],
     len: usize,
@@ -16,7 +16,7 @@ const PIECES: usize = 64;
 const LARGE: usize = 8;
 
 impl KeyedHash {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(RandomState::new())
     }
 }

@@ -6,31 +6,31 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
-use super::State;
-use super::cell::{Cell, Ending, Standing};
-use super::engine::{Attempt, Grant, Refusal};
+use super::node::{Cell, Ending, Standing};
+use super::state_machine::{Attempt, Grant, Refusal};
 use super::window::Counts;
+use crate::breaker::State;
 use crate::classify::Health;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
 /// When an outer breaker opens.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    pub(super) share: f64,
+pub(crate) struct Share {
+    pub(crate) share: f64,
     /// Inner breakers that had calls lately.
-    pub(super) minimum: u32,
+    pub(crate) minimum: u32,
 }
 
 /// The place of a breaker among others.
 #[derive(Debug)]
-pub(super) enum Kin {
+pub(crate) enum Kin {
     Outer(Family),
     Inner(Membership),
 }
 
 /// The inner breakers of an outer one.
 #[derive(Debug)]
-pub(super) struct Family {
+pub(crate) struct Family {
     /// The number of the cycle, in each of which every inner breaker may fail as a probe once.
     cycle: AtomicU64,
     /// The generation of the outer one in which an inner one whose turn it was found all places taken, if none has got a
@@ -51,7 +51,7 @@ struct Members {
 
 /// An inner breaker's tie to its outer one.
 #[derive(Debug)]
-pub(super) struct Membership {
+pub(crate) struct Membership {
     outer: Arc<Cell>,
     /// The generation of the outer one at the last opening: what opened before that one last closed is no news to it.
     opened_in: AtomicU64,
@@ -86,12 +86,12 @@ const CYCLE_MASK: u64 = (1 << CYCLE_BITS) - 1;
 const NEUTRAL: Ending = Ending::Judged(Health::Neutral, None);
 
 impl Family {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let members = Members { cells: Vec::new(), prune_at: FIRST_PRUNE, spare: 0, looked_at: 0 };
         Self { cycle: AtomicU64::new(0), awaited_in: AtomicU64::new(NEVER), members: Mutex::new(members) }
     }
 
-    pub(super) fn add(&self, inner: &Arc<Cell>) {
+    pub(crate) fn add(&self, inner: &Arc<Cell>) {
         let mut members = lock(&self.members);
         if members.cells.len() >= members.prune_at {
             members.cells.retain(|cell| cell.strong_count() > 0);
@@ -101,12 +101,12 @@ impl Family {
     }
 
     /// Inner breakers out of the registry for good that the map has yet to let go of.
-    pub(super) fn retired(&self) -> usize {
+    pub(crate) fn retired(&self) -> usize {
         lock(&self.members).cells.iter().filter_map(Weak::upgrade).filter(|cell| cell.is_retired()).count()
     }
 
     /// An inner breaker has opened, as its word says already. Open ones among those with calls, if that is too many.
-    pub(super) fn opened(&self, share: Share, generation: u32, now: u64) -> Option<Counts> {
+    pub(crate) fn opened(&self, share: Share, generation: u32, now: u64) -> Option<Counts> {
         let mut members = lock(&self.members);
         if members.spare > 0 && now < members.looked_at.saturating_add(LOOK_EVERY_MILLIS) {
             members.spare -= 1;
@@ -149,7 +149,7 @@ impl Family {
 }
 
 impl Membership {
-    pub(super) fn new(outer: Arc<Cell>) -> Self {
+    pub(crate) fn new(outer: Arc<Cell>) -> Self {
         Self {
             outer,
             opened_in: AtomicU64::new(NEVER),
@@ -158,30 +158,30 @@ impl Membership {
         }
     }
 
-    pub(super) fn outer(&self) -> &Arc<Cell> {
+    pub(crate) fn outer(&self) -> &Arc<Cell> {
         &self.outer
     }
 
     /// Written and read under the lock of the registry.
-    pub(super) fn remove(&self) {
+    pub(crate) fn remove(&self) {
         self.is_removed.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_removed(&self) -> bool {
+    pub(crate) fn is_removed(&self) -> bool {
         self.is_removed.load(Ordering::Relaxed)
     }
 
     /// Before the opening is published.
-    pub(super) fn opens(&self) {
+    pub(crate) fn opens(&self) {
         self.opened_in.store(self.outer.generation().into(), Ordering::Relaxed);
     }
 
-    pub(super) fn has_opened_in(&self, generation: u32) -> bool {
+    pub(crate) fn has_opened_in(&self, generation: u32) -> bool {
         self.opened_in.load(Ordering::Relaxed) == u64::from(generation)
     }
 
     /// Whether the outer breaker would refuse a call now; counts as a refusal.
-    pub(super) fn refusal(&self, attempt: Attempt) -> Option<Refusal> {
+    pub(crate) fn refusal(&self, attempt: Attempt) -> Option<Refusal> {
         if self.outer.is_open_to_all() {
             return None;
         }
@@ -201,7 +201,7 @@ impl Membership {
 
     /// The place of a probe of the outer breaker, if the call is one. An error only if it is asked `strictly`, and then
     /// it counts as a refusal.
-    pub(super) fn acquire(&self, attempt: Attempt, strictly: bool) -> Result<Option<Grant>, Refusal> {
+    pub(crate) fn acquire(&self, attempt: Attempt, strictly: bool) -> Result<Option<Grant>, Refusal> {
         if self.outer.is_open_to_all() {
             return Ok(None);
         }
@@ -230,7 +230,7 @@ impl Membership {
     }
 
     /// A probe of the outer breaker has ended. Whoever has not succeeded lets those go first who have come meanwhile.
-    pub(super) fn ended(&self, probe: Grant, health: Health) {
+    pub(crate) fn ended(&self, probe: Grant, health: Health) {
         let (Grant::Probe { generation, id }, Some(family)) = (probe, self.outer.family()) else { return };
         let goes_on = match health {
             Health::Success => true,
@@ -288,7 +288,7 @@ impl Taken {
 }
 
 impl Standing {
-    pub(super) fn of_tripped(state: State, is_news: bool) -> Self {
+    pub(crate) fn of_tripped(state: State, is_news: bool) -> Self {
         match state {
             State::Closed => Self::Closed,
             State::Open | State::HalfOpen if is_news => Self::Open,

@@ -5,8 +5,8 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
-use super::engine::Change;
-use super::{Cause, CircuitBreaker, Mode, Snapshot, State};
+use crate::breaker::core::state_machine::Change;
+use crate::breaker::{Cause, CircuitBreaker, Mode, Snapshot, State};
 
 /// Waits for the changes of one breaker, from [`CircuitBreaker::watch`].
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub struct Watch {
     seen: u64,
 }
 
-/// The changes of all breakers of a layer, from [`Handle::subscribe`](super::Handle::subscribe).
+/// The changes of all breakers of a layer, from [`Handle::subscribe`](crate::breaker::Handle::subscribe).
 ///
 /// A queue of its own that holds as many as it was made for. Whoever reads too slowly misses the oldest ones, and never
 /// holds up a call.
@@ -46,7 +46,7 @@ pub struct Event {
 
 /// Who wants to know of changes. Looked at only when there is one.
 #[derive(Debug, Default)]
-pub(super) struct Listeners(Mutex<Listening>);
+pub(crate) struct Listeners(Mutex<Listening>);
 
 #[derive(Debug, Default)]
 struct Listening {
@@ -68,7 +68,7 @@ struct QueueState {
 }
 
 impl Watch {
-    pub(super) fn new(breaker: CircuitBreaker) -> Self {
+    pub(crate) fn new(breaker: CircuitBreaker) -> Self {
         let seen = breaker.cell().version();
         Self { breaker, seen }
     }
@@ -120,7 +120,7 @@ impl Events {
 
 impl Listeners {
     #[track_caller]
-    pub(super) fn subscribe(&self, capacity: usize) -> Events {
+    pub(crate) fn subscribe(&self, capacity: usize) -> Events {
         assert!(capacity >= 1, "subscribe: the capacity must be at least 1, but is {capacity}");
         let queue = Arc::new(Queue { capacity, state: Mutex::default() });
         self.lock().queues.push(Arc::downgrade(&queue));
@@ -128,7 +128,7 @@ impl Listeners {
     }
 
     /// Tells everybody, after the change has been published.
-    pub(super) fn tell(&self, change: Change, generation: u32, breaker: impl FnOnce() -> CircuitBreaker) {
+    pub(crate) fn tell(&self, change: Change, generation: u32, breaker: impl FnOnce() -> CircuitBreaker) {
         let (waiting, queues) = {
             let mut listening = self.lock();
             listening.queues.retain(|queue| queue.strong_count() > 0);

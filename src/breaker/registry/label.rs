@@ -4,24 +4,24 @@ use std::hash::{BuildHasher, RandomState};
 
 /// How a partition is called in errors and telemetry.
 #[derive(Debug)]
-pub(super) struct Labels {
+pub(crate) struct Labels {
     /// Labels cannot be guessed back from their hashes: the hash is keyed anew in every process.
     redact: Option<RandomState>,
 }
 
-pub(super) const DEFAULT: &str = "(default)";
-pub(super) const OVERFLOW: &str = "(overflow)";
+pub(crate) const DEFAULT: &str = "(default)";
+pub(crate) const OVERFLOW: &str = "(overflow)";
 
 /// Keys come from callers, and nobody reads longer labels.
 const LONGEST: usize = 64;
 
 impl Labels {
-    pub(super) fn new(redact: bool) -> Self {
+    pub(crate) fn new(redact: bool) -> Self {
         Self { redact: redact.then(RandomState::new) }
     }
 
     /// What `Debug` writes of the key, which escapes all that could break a line, without the quotes of a string.
-    pub(super) fn of(&self, key: &impl Debug) -> Box<str> {
+    pub(crate) fn of(&self, key: &impl Debug) -> Box<str> {
         let text = format!("{key:?}");
         if let Some(hasher) = &self.redact {
             return format!("#{:016x}", hasher.hash_one(text)).into();
@@ -36,7 +36,7 @@ impl Labels {
 
 /// What `Debug` writes of a string, without the quotes. Text that would pass for a label of our own stands in quotes,
 /// also if `Debug` writes none, as that of a host does.
-pub(super) fn bare(text: &str) -> Cow<'_, str> {
+pub(crate) fn bare(text: &str) -> Cow<'_, str> {
     match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
         Some(DEFAULT | OVERFLOW) => text.into(),
         Some(bare) => bare.into(),

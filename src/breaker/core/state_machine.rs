@@ -7,32 +7,32 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use super::clock::millis_up;
+use super::packed_state::{GENERATION_MASK, Word};
 use super::ramp::{Climb, Progress, Ramp};
-use super::word::{GENERATION_MASK, Word};
-use super::{Cause, Mode, State};
 use crate::backoff::Backoff;
+use crate::breaker::{Cause, Mode, State};
+use crate::clock::millis_up;
 
 /// What the engine goes by. Times are in milliseconds since the start of the clock.
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
+pub(crate) struct Rules {
     /// Probes at once.
-    pub(super) half_open_max_calls: u32,
+    pub(crate) half_open_max_calls: u32,
     /// Successful probes that close it.
-    pub(super) success_threshold: u32,
+    pub(crate) success_threshold: u32,
     /// How long a probe may hold its place.
-    pub(super) lease: u64,
-    pub(super) open_for: Backoff,
+    pub(crate) lease: u64,
+    pub(crate) open_for: Backoff,
     /// The longest that it stays open because the server asks for it; nothing if that is not listened to.
-    pub(super) longest_hint: Option<Duration>,
+    pub(crate) longest_hint: Option<Duration>,
     /// Nothing, if it closes with the last of the probes.
-    pub(super) ramp: Option<Ramp>,
+    pub(crate) ramp: Option<Ramp>,
     /// The mode to begin with.
-    pub(super) mode: Mode,
+    pub(crate) mode: Mode,
 }
 
 #[derive(Debug)]
-pub(super) struct Engine {
+pub(crate) struct Engine {
     /// Which stretch of one state this is: what was begun in an earlier one has no say.
     generation: u32,
     mode: Mode,
@@ -88,14 +88,14 @@ const ON_RAMP: u32 = u32::MAX;
 
 /// Whether a call repeats another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Attempt {
+pub(crate) enum Attempt {
     First,
     Retry,
 }
 
 impl Attempt {
     /// Whether a breaker in this mode may refuse such a call at all.
-    pub(super) fn can_be_refused_in(self, mode: Mode) -> bool {
+    pub(crate) fn can_be_refused_in(self, mode: Mode) -> bool {
         match (mode, self) {
             (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RejectRetriesOnly, Self::Retry) => true,
             (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RejectRetriesOnly, Self::First) => false,
@@ -105,7 +105,7 @@ impl Attempt {
 
 /// What a call is let in as; it settles as that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Grant {
+pub(crate) enum Grant {
     /// Its outcome changes nothing.
     Uncounted,
     /// Its outcome goes into the window of this generation.
@@ -116,17 +116,17 @@ pub(super) enum Grant {
 
 /// Why a call is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) state: State,
+pub(crate) struct Refusal {
+    pub(crate) state: State,
     /// The milliseconds until the next probe can be admitted; never by itself, if nothing.
-    pub(super) wait: Option<u64>,
+    pub(crate) wait: Option<u64>,
     /// Not by the breaker that was asked, but by the one around it.
-    pub(super) by_outer: bool,
+    pub(crate) by_outer: bool,
 }
 
 /// How a probe ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ProbeOutcome {
+pub(crate) enum ProbeOutcome {
     Success,
     Failure,
     /// Nothing was learnt; the place is free again.
@@ -135,29 +135,29 @@ pub(super) enum ProbeOutcome {
 
 /// What an opening may need to know.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Opening {
-    pub(super) now: u64,
+pub(crate) struct Opening {
+    pub(crate) now: u64,
     /// How long the server asks to be left alone.
-    pub(super) hint: Option<Duration>,
+    pub(crate) hint: Option<Duration>,
 }
 
 /// A change to be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) from: (State, Mode),
-    pub(super) to: (State, Mode),
-    pub(super) cause: Cause,
+pub(crate) struct Change {
+    pub(crate) from: (State, Mode),
+    pub(crate) to: (State, Mode),
+    pub(crate) cause: Cause,
     /// A new stretch of the closed state: it begins with an empty window.
-    pub(super) empties_window: bool,
+    pub(crate) empties_window: bool,
 }
 
 impl Engine {
-    pub(super) fn new(rules: &Rules, now: u64) -> Self {
+    pub(crate) fn new(rules: &Rules, now: u64) -> Self {
         Self { generation: 0, mode: rules.mode, by_hand: true, phase: Phase::Closed, changed_at: now }
     }
 
     /// What callers experience: forced open is open, and disabled is closed.
-    pub(super) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         match (self.mode, self.stage()) {
             (Mode::ForcedOpen, _) => State::Open,
             (Mode::Disabled, _) | (_, None) => State::Closed,
@@ -166,31 +166,31 @@ impl Engine {
         }
     }
 
-    pub(super) fn mode(&self) -> Mode {
+    pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
 
     /// Whether one that is made now would do the same.
-    pub(super) fn is_as_new(&self, rules: &Rules) -> bool {
+    pub(crate) fn is_as_new(&self, rules: &Rules) -> bool {
         matches!(self.phase, Phase::Closed) && self.mode == rules.mode
     }
 
-    pub(super) fn generation(&self) -> u32 {
+    pub(crate) fn generation(&self) -> u32 {
         self.generation
     }
 
-    pub(super) fn changed_at(&self) -> u64 {
+    pub(crate) fn changed_at(&self) -> u64 {
         self.changed_at
     }
 
     /// When outcomes, and not somebody's hand, last changed it.
-    pub(super) fn changed_by_calls_at(&self) -> Option<u64> {
+    pub(crate) fn changed_by_calls_at(&self) -> Option<u64> {
         (!self.by_hand).then_some(self.changed_at)
     }
 
     /// Until when those go first that have not failed as probes: one lease from when it is due, and if one of them has
     /// found no place, from when there is one again; but then no longer than it would have been open.
-    pub(super) fn turn_ends(&self, rules: &Rules, awaited: bool) -> Option<u64> {
+    pub(crate) fn turn_ends(&self, rules: &Rules, awaited: bool) -> Option<u64> {
         match self.stage()? {
             Stage::Open { until } => Some(until.saturating_add(rules.lease)),
             Stage::HalfOpen(round) => {
@@ -203,19 +203,19 @@ impl Engine {
     }
 
     /// When an open breaker is due to be probed.
-    pub(super) fn open_until(&self) -> Option<u64> {
+    pub(crate) fn open_until(&self) -> Option<u64> {
         match self.stage() {
             Some(Stage::Open { until }) => Some(*until),
             _ => None,
         }
     }
 
-    pub(super) fn word(&self) -> Word {
+    pub(crate) fn word(&self) -> Word {
         Word::new(self.state(), self.mode, self.generation, self.open_until().unwrap_or(0))
     }
 
     /// A call asks to be let in. An open breaker that is due becomes half-open by this.
-    pub(super) fn acquire(
+    pub(crate) fn acquire(
         &mut self,
         rules: &Rules,
         attempt: Attempt,
@@ -254,7 +254,7 @@ impl Engine {
 
     /// What [`acquire`](Self::acquire) would refuse, without letting anybody in. What it refuses is refused for good: on a
     /// ramp the next call is the likelier to be let in.
-    pub(super) fn would_refuse(&mut self, rules: &Rules, attempt: Attempt, now: u64) -> Option<Refusal> {
+    pub(crate) fn would_refuse(&mut self, rules: &Rules, attempt: Attempt, now: u64) -> Option<Refusal> {
         match (self.mode, attempt) {
             (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RejectRetriesOnly, Attempt::First) => return None,
             (Mode::ForcedOpen, _) => return Some(Refusal::FORCED),
@@ -273,7 +273,7 @@ impl Engine {
     }
 
     /// The window of this generation, or a row of failures, has become too bad.
-    pub(super) fn trip(
+    pub(crate) fn trip(
         &mut self,
         rules: &Rules,
         generation: u32,
@@ -286,7 +286,7 @@ impl Engine {
     }
 
     /// A probe has ended. One that comes after its lease still counts, if it is of this generation.
-    pub(super) fn settle_probe(
+    pub(crate) fn settle_probe(
         &mut self,
         rules: &Rules,
         (generation, id): (u32, u32),
@@ -334,7 +334,7 @@ impl Engine {
 
     /// Another mode. Between those that outcomes decide in the state goes on; a mode set by hand begins anew, and so does
     /// the state after it.
-    pub(super) fn set_mode(&mut self, mode: Mode, now: u64) -> Option<Change> {
+    pub(crate) fn set_mode(&mut self, mode: Mode, now: u64) -> Option<Change> {
         if mode == self.mode {
             return None;
         }
@@ -350,7 +350,7 @@ impl Engine {
     }
 
     /// As it was when new.
-    pub(super) fn reset(&mut self, rules: &Rules, now: u64) -> Change {
+    pub(crate) fn reset(&mut self, rules: &Rules, now: u64) -> Change {
         let from = (self.state(), self.mode);
         self.mode = rules.mode;
         Change { from, ..self.close(Cause::ByHand, now) }
@@ -399,7 +399,7 @@ impl Engine {
 
 impl Refusal {
     /// By hand, and so for no certain time.
-    pub(super) const FORCED: Self = Self { state: State::Open, wait: None, by_outer: false };
+    pub(crate) const FORCED: Self = Self { state: State::Open, wait: None, by_outer: false };
 }
 
 impl Round {
@@ -438,7 +438,7 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
-    use crate::breaker::settings::Settings;
+    use crate::breaker::config::Settings;
     use crate::invalid_setting::valid;
 
     const AT_ONCE: Opening = Opening { now: 0, hint: None };

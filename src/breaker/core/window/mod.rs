@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use self::count::CountWindow;
 use self::time::TimeWindow;
-use super::clock::{Moment, millis_up, nanos};
-use super::streak::Age;
+use super::consecutive_failures::Age;
+use crate::clock::{Moment, millis_up, nanos};
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::sync::AtomicU64;
 
@@ -33,36 +33,36 @@ use crate::sync::AtomicU64;
 pub struct Window(Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Count(u32),
     Time { length: Duration, buckets: u32 },
 }
 
 /// A window in the form that a call needs.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     Count { calls: u32 },
     Time { buckets: u32, bucket_nanos: u64, watch_slow: bool },
 }
 
 /// The outcomes in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) calls: u64,
-    pub(super) failures: u64,
-    pub(super) slow: u64,
+pub(crate) struct Counts {
+    pub(crate) calls: u64,
+    pub(crate) failures: u64,
+    pub(crate) slow: u64,
 }
 
 /// One outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Outcome {
-    pub(super) failed: bool,
-    pub(super) slow: bool,
+pub(crate) struct Outcome {
+    pub(crate) failed: bool,
+    pub(crate) slow: bool,
 }
 
 /// The window of one breaker. Which kind it is, is said once for all breakers of a layer, and so not kept in each.
 #[derive(Debug)]
-pub(super) struct Recorder(Words);
+pub(crate) struct Recorder(Words);
 
 /// The words of a usual window lie in the breaker itself: one allocation less, and one place less to look at.
 #[derive(Debug)]
@@ -162,7 +162,7 @@ impl Window {
         Ok(Self(Kind::Time { length, buckets }))
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.0
     }
 }
@@ -175,7 +175,7 @@ impl Default for Window {
 }
 
 impl Shape {
-    pub(super) fn new(kind: Kind, watch_slow: bool) -> Self {
+    pub(crate) fn new(kind: Kind, watch_slow: bool) -> Self {
         match kind {
             Kind::Count(calls) => Self::Count { calls },
             Kind::Time { length, buckets } => {
@@ -185,7 +185,7 @@ impl Shape {
     }
 
     /// How the window tells that something is older than itself.
-    pub(super) fn age(self, now: Option<Moment>) -> Age {
+    pub(crate) fn age(self, now: Option<Moment>) -> Age {
         match self {
             Self::Count { .. } => Age { tick: 0, gone_after: u64::MAX },
             Self::Time { buckets, bucket_nanos, .. } => {
@@ -197,23 +197,23 @@ impl Shape {
 
 impl Counts {
     /// Itself, if anything in it speaks against the upstream.
-    pub(super) fn if_suspicious(self) -> Option<Self> {
+    pub(crate) fn if_suspicious(self) -> Option<Self> {
         (self.failures > 0 || self.slow > 0).then_some(self)
     }
 
     /// Failures among the calls; 0 if there was no call.
-    pub(super) fn failure_rate(&self) -> f64 {
+    pub(crate) fn failure_rate(&self) -> f64 {
         rate(self.failures, self.calls)
     }
 
     /// Slow calls among the calls; 0 if there was no call.
-    pub(super) fn slow_rate(&self) -> f64 {
+    pub(crate) fn slow_rate(&self) -> f64 {
         rate(self.slow, self.calls)
     }
 }
 
 impl Recorder {
-    pub(super) fn new(shape: Shape) -> Self {
+    pub(crate) fn new(shape: Shape) -> Self {
         let (len, first) = match shape {
             Shape::Count { calls } => CountWindow::words(calls),
             Shape::Time { buckets, watch_slow, .. } => TimeWindow::words(buckets, watch_slow),
@@ -229,7 +229,7 @@ impl Recorder {
     /// Adds an outcome and returns what the window then holds, if anything in it speaks against the upstream; nothing if
     /// `live` says that it comes too late.
     #[inline(always)]
-    pub(super) fn record(
+    pub(crate) fn record(
         &self,
         shape: Shape,
         now: Option<Moment>,
@@ -243,7 +243,7 @@ impl Recorder {
         }
     }
 
-    pub(super) fn counts(&self, shape: Shape, now: Moment) -> Counts {
+    pub(crate) fn counts(&self, shape: Shape, now: Moment) -> Counts {
         match self.view(shape) {
             View::Count(window) => window.counts(),
             View::Time(window, bucket_nanos) => window.counts(now.nanos() / bucket_nanos),
@@ -251,7 +251,7 @@ impl Recorder {
     }
 
     /// Empties the window. Only while no generation is closed, and by one at a time.
-    pub(super) fn reset(&self, shape: Shape, now: Moment) {
+    pub(crate) fn reset(&self, shape: Shape, now: Moment) {
         match self.view(shape) {
             View::Count(window) => window.reset(),
             View::Time(window, bucket_nanos) => window.reset(now.nanos() / bucket_nanos),
@@ -260,7 +260,7 @@ impl Recorder {
 
     /// Whether nothing is lost if it is forgotten: it is empty, or it is one of calls that has been idle since it was
     /// asked so long ago. By one at a time.
-    pub(super) fn is_idle(&self, shape: Shape, now: Moment, long: Duration) -> bool {
+    pub(crate) fn is_idle(&self, shape: Shape, now: Moment, long: Duration) -> bool {
         let idle = match self.view(shape) {
             View::Count(window) => window.idle_for(now.millis()).is_some_and(|idle| idle >= millis_up(long)),
             View::Time(..) => false,

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Cell, Ending, Held};
-use crate::breaker::engine::{Attempt, Grant, Refusal};
-use crate::breaker::word::{Phase, Word};
+use super::node::{Cell, Ending, Held};
+use super::packed_state::{Phase, Word};
+use super::state_machine::{Attempt, Grant, Refusal};
 use crate::breaker::{Mode, State};
 use crate::classify::Health;
 use crate::sync::Ordering;
@@ -12,13 +12,13 @@ use crate::sync::Ordering;
 impl Cell {
     /// Lets a call in if that needs no more than a look.
     #[inline(always)]
-    pub(in crate::breaker) fn counted(&self) -> Option<Held> {
+    pub(crate) fn counted(&self) -> Option<Held> {
         let word = self.word();
         word.is_plainly_closed().then(|| Held::Own(Grant::Counted { generation: word.generation() }))
     }
 
     /// Lets a call in, or not.
-    pub(in crate::breaker) fn acquire(self: &Arc<Self>, attempt: Attempt) -> Result<Held, Refusal> {
+    pub(crate) fn acquire(self: &Arc<Self>, attempt: Attempt) -> Result<Held, Refusal> {
         let word = self.word();
         if word.has_kin() {
             return self.acquire_with_kin(word, attempt);
@@ -54,7 +54,7 @@ impl Cell {
     }
 
     /// Lets a call in, or not, whatever its kin would say.
-    pub(in crate::breaker) fn acquire_alone(self: &Arc<Self>, attempt: Attempt) -> Result<Grant, Refusal> {
+    pub(crate) fn acquire_alone(self: &Arc<Self>, attempt: Attempt) -> Result<Grant, Refusal> {
         let word = self.word();
         if word.is_closed_itself() {
             return Ok(Grant::Counted { generation: word.generation() });
@@ -64,7 +64,7 @@ impl Cell {
 
     /// The same for a call that is let in by another breaker whatever this one says: counts no refusal.
     #[cold]
-    pub(in crate::breaker) fn acquire_if_room(self: &Arc<Self>, attempt: Attempt) -> Result<Grant, Refusal> {
+    pub(crate) fn acquire_if_room(self: &Arc<Self>, attempt: Attempt) -> Result<Grant, Refusal> {
         let now = self.now().millis();
         self.change(|engine, rules| engine.acquire(rules, attempt, now))
     }
@@ -102,7 +102,7 @@ impl Cell {
 
     /// Whether a call that came now would be refused; counts as a refusal.
     #[inline]
-    pub(in crate::breaker) fn refusal(&self, attempt: Attempt) -> Option<Refusal> {
+    pub(crate) fn refusal(&self, attempt: Attempt) -> Option<Refusal> {
         let word = self.word();
         if word.is_plainly_closed() {
             return None;
@@ -121,17 +121,17 @@ impl Cell {
     }
 
     /// Whether a call that came now would be refused, whatever its kin would say; counts as a refusal.
-    pub(in crate::breaker) fn refusal_alone(&self, attempt: Attempt) -> Option<Refusal> {
+    pub(crate) fn refusal_alone(&self, attempt: Attempt) -> Option<Refusal> {
         let word = self.word();
         if word.is_closed_itself() { None } else { self.refusal_seldom(word, attempt) }
     }
 
-    pub(in crate::breaker) fn count_refusal(&self) {
+    pub(crate) fn count_refusal(&self) {
         self.rejected.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes back one that no caller has heard of. A reset may have taken it back before.
-    pub(in crate::breaker) fn uncount_refusal(&self, by_outer: bool) {
+    pub(crate) fn uncount_refusal(&self, by_outer: bool) {
         let cell = self.outer().filter(|_| by_outer).map_or(self, |outer| outer);
         let one_less = |rejected: u64| rejected.checked_sub(1);
         let _ = cell.rejected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::breaker::Mode;
-use crate::breaker::cell::Held;
+use crate::breaker::core::node::Held;
 
 /// A host and its tenants, all new. One failure opens a tenant, and two open tenants open the host.
 fn nested<const TENANTS: usize>(set: impl FnOnce(&mut Settings)) -> (Arc<Cell>, [Arc<Cell>; TENANTS]) {

@@ -168,7 +168,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::breaker::hash::KeyedHash;
+    use crate::breaker::registry::hash::KeyedHash;
 
     /// Whether a request to this authority finds the breaker that was made for it.
     fn is_found(authority: &Authority) -> bool {

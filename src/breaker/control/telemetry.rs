@@ -1,14 +1,14 @@
 use tracing::{Level, event};
 
-use super::cell::Cell;
-use super::engine::Change;
-use super::window::Counts;
-use super::{Cause, State};
+use crate::breaker::core::node::Cell;
+use crate::breaker::core::state_machine::Change;
+use crate::breaker::core::window::Counts;
+use crate::breaker::{Cause, State};
 
 const TARGET: &str = "tower_rampart::breaker";
 
 /// One event for a change; nothing for a call.
-pub(super) fn changed(cell: &Cell, change: Change, counts: Counts) {
+pub(crate) fn changed(cell: &Cell, change: Change, counts: Counts) {
     let Change { from, to, cause, empties_window: _ } = change;
     if from == to {
         return;
@@ -35,7 +35,7 @@ pub(super) fn changed(cell: &Cell, change: Change, counts: Counts) {
 }
 
 /// Calls of more partitions than there is room for share one breaker.
-pub(super) fn overflowed(cell: &Cell, max_partitions: usize, calls: u64) {
+pub(crate) fn overflowed(cell: &Cell, max_partitions: usize, calls: u64) {
     event!(
         target: TARGET,
         Level::WARN,

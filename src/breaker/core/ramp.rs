@@ -4,7 +4,7 @@ use crate::invalid_setting::{InvalidSetting, ensure};
 
 /// How calls come back after the probes have succeeded: a growing share of them, step by step.
 #[derive(Clone, Debug)]
-pub(super) struct Ramp {
+pub(crate) struct Ramp {
     /// Millionths of the calls, for each step.
     shares: Arc<[u32]>,
     /// The calls that end a step.
@@ -14,7 +14,7 @@ pub(super) struct Ramp {
 
 /// Where a breaker is on its ramp.
 #[derive(Debug, Default)]
-pub(super) struct Climb {
+pub(crate) struct Climb {
     step: usize,
     /// Millionths of a call that are owed: one call is let in for every million.
     credit: u32,
@@ -24,7 +24,7 @@ pub(super) struct Climb {
 
 /// What the end of a call means for the climb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     Climbing,
     Done,
     Fallen,
@@ -33,7 +33,7 @@ pub(super) enum Progress {
 const WHOLE: u32 = 1_000_000;
 
 impl Ramp {
-    pub(super) fn new(shares: &[f64], calls: u32) -> Result<Self, InvalidSetting> {
+    pub(crate) fn new(shares: &[f64], calls: u32) -> Result<Self, InvalidSetting> {
         ensure!(!shares.is_empty(), "ramp: there must be at least one share, but are {shares:?}");
         ensure!(
             shares.iter().all(|share| *share >= 1.0 / f64::from(WHOLE) && *share <= 1.0),
@@ -46,14 +46,14 @@ impl Ramp {
     }
 
     /// The rate is set in another place, and may be set later.
-    pub(super) fn with_failure_rate(self, failure_rate: f64) -> Self {
+    pub(crate) fn with_failure_rate(self, failure_rate: f64) -> Self {
         Self { failure_rate, ..self }
     }
 }
 
 impl Climb {
     /// Refuses this call, unless it is one that may be let in.
-    pub(super) fn refuses(&mut self, ramp: &Ramp) -> bool {
+    pub(crate) fn refuses(&mut self, ramp: &Ramp) -> bool {
         let credit = self.credit + self.share(ramp);
         let refuses = credit < WHOLE;
         if refuses {
@@ -63,7 +63,7 @@ impl Climb {
     }
 
     /// Whether this call is one of the share.
-    pub(super) fn admits(&mut self, ramp: &Ramp) -> bool {
+    pub(crate) fn admits(&mut self, ramp: &Ramp) -> bool {
         let credit = self.credit + self.share(ramp);
         let admits = credit >= WHOLE;
         self.credit = if admits { credit - WHOLE } else { credit };
@@ -71,7 +71,7 @@ impl Climb {
     }
 
     /// A call has ended. Falls as soon as the rest of the step could not save its rate.
-    pub(super) fn ended(&mut self, ramp: &Ramp, failed: bool) -> Progress {
+    pub(crate) fn ended(&mut self, ramp: &Ramp, failed: bool) -> Progress {
         self.calls += 1;
         self.failures += u32::from(failed);
         if failed && f64::from(self.failures) / f64::from(ramp.calls) >= ramp.failure_rate {

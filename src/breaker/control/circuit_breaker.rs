@@ -1,15 +1,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::cell::Cell;
-use super::clock::Moment;
-use super::engine::Attempt;
-use super::partition::Unpartitioned;
 use super::permit::Ticket;
-use super::requests::AnyRequests;
-use super::{CircuitBreakerLayer, CircuitOpen, Mode, Permit, Snapshot, State, Watch};
 use crate::BoxError;
+use crate::breaker::core::node::Cell;
+use crate::breaker::core::state_machine::Attempt;
+use crate::breaker::partition::Unpartitioned;
+use crate::breaker::requests::AnyRequests;
+use crate::breaker::{CircuitBreakerLayer, CircuitOpen, Mode, Permit, Snapshot, State, Watch};
 use crate::classify::{Classifier, HeadOnly};
+use crate::clock::Moment;
 
 /// One circuit breaker: that of a partition, or the only one of a layer that is not partitioned.
 ///
@@ -20,11 +20,11 @@ pub struct CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    pub(super) fn new(cell: Arc<Cell>) -> Self {
+    pub(crate) fn new(cell: Arc<Cell>) -> Self {
         Self { cell }
     }
 
-    pub(super) fn cell(&self) -> &Cell {
+    pub(crate) fn cell(&self) -> &Cell {
         &self.cell
     }
 
@@ -34,7 +34,7 @@ impl CircuitBreaker {
         self.cell.name()
     }
 
-    /// The label of the partition: see [`partition`](super::partition).
+    /// The label of the partition: see [`partition`](crate::breaker::partition).
     #[must_use]
     pub fn partition(&self) -> &str {
         self.cell.label()

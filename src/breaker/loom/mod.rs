@@ -16,13 +16,13 @@ use std::time::Duration;
 use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 use loom::thread;
 
-use super::cell::{Cell, Ending, Held, Shared};
-use super::clock::{Clock, Moment};
-use super::engine::{Attempt, Grant};
-use super::settings::Settings;
-use super::window::{Counts, Kind, Outcome, Recorder, Shape};
-use super::{State, Window};
+use crate::breaker::config::Settings;
+use crate::breaker::core::node::{Cell, Ending, Held, Shared};
+use crate::breaker::core::state_machine::{Attempt, Grant};
+use crate::breaker::core::window::{Counts, Kind, Outcome, Recorder, Shape};
+use crate::breaker::{State, Window};
 use crate::classify::Health;
+use crate::clock::{Clock, Moment};
 use crate::invalid_setting::valid;
 
 const FAILURE: Ending = Ending::Judged(Health::Failure, None);

@@ -1,0 +1,13 @@
+//! One breaker: its state machine, its window of outcomes and the lock-free path of a closed breaker.
+
+mod admit;
+pub(super) mod consecutive_failures;
+pub(super) mod nested;
+pub(super) mod node;
+pub(super) mod packed_state;
+pub(super) mod ramp;
+mod settle;
+pub(super) mod state_machine;
+pub(super) mod window;
+
+pub use self::window::Window;
