@@ -2,11 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::consecutive_failures;
-use super::core::nested::Share;
+use super::core::policy::{Policy, Share, SlowCalls};
 use super::core::ramp::Ramp;
 use super::core::state_machine::Rules;
-use super::core::window::{Counts, Kind, Shape};
-use super::{Cause, Mode, Window};
+use super::core::window::{Kind, Shape};
+use super::{Mode, Window};
 use crate::backoff::Backoff;
 use crate::clock::millis_up;
 use crate::invalid_setting::{InvalidSetting, ensure};
@@ -48,31 +48,6 @@ pub enum Abandoned {
     /// That it failed, if it had already run longer than this or a time limit cut it; else nothing. Zero makes every such
     /// call a failure.
     FailureAfter(Duration),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct SlowCalls {
-    limit: Duration,
-    rate: f64,
-}
-
-/// The settings in the form that a call needs.
-#[derive(Debug)]
-pub(crate) struct Policy {
-    pub(crate) name: Arc<str>,
-    pub(crate) window: Shape,
-    pub(crate) rules: Rules,
-    pub(crate) abandoned_after: Option<Duration>,
-    /// Whether a call that a time limit cut has failed.
-    pub(crate) timeouts_fail: bool,
-    pub(crate) max_partitions: usize,
-    pub(crate) redact_labels: bool,
-    /// Nothing, if partitions do not nest.
-    pub(crate) share: Option<Share>,
-    minimum_calls: u64,
-    failure_rate: f64,
-    slow_calls: Option<SlowCalls>,
-    consecutive_failures: Option<u32>,
 }
 
 const DEFAULT_MINIMUM: u32 = 10;
@@ -258,41 +233,6 @@ impl Settings {
             slow_calls: self.slow_calls,
             consecutive_failures: self.consecutive_failures,
         }
-    }
-}
-
-impl Policy {
-    /// Whether a setting needs to know when a call began.
-    pub(crate) fn times_calls(&self) -> bool {
-        self.slow_calls.is_some() || self.abandoned_after.is_some()
-    }
-
-    /// Whether a setting needs to know when a call ended.
-    pub(crate) fn dates_calls(&self) -> bool {
-        self.times_calls() || matches!(self.window, Shape::Time { .. })
-    }
-
-    pub(crate) fn is_slow(&self, elapsed: Option<Duration>) -> bool {
-        matches!((self.slow_calls, elapsed), (Some(slow), Some(elapsed)) if elapsed > slow.limit)
-    }
-
-    pub(crate) fn counts_streaks(&self) -> bool {
-        self.consecutive_failures.is_some()
-    }
-
-    /// Whether this is too much to stay closed.
-    pub(crate) fn verdict(&self, counts: Counts, streak: u32) -> Option<Cause> {
-        if self.consecutive_failures.is_some_and(|limit| streak >= limit) {
-            return Some(Cause::ConsecutiveFailures);
-        }
-        if counts.calls < self.minimum_calls {
-            return None;
-        }
-        if counts.failures > 0 && counts.failure_rate() >= self.failure_rate {
-            return Some(Cause::FailureRate);
-        }
-        let slow = self.slow_calls?;
-        (counts.slow > 0 && counts.slow_rate() >= slow.rate).then_some(Cause::SlowRate)
     }
 }
 

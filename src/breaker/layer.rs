@@ -8,7 +8,6 @@ use tower_layer::Layer;
 
 use super::config::Settings;
 use super::partition::{Keyed, NestedIn, Unpartitioned};
-use super::registry::Registry;
 use super::requests::{AnyRequests, HttpRequests};
 use super::service::CircuitBreakerService;
 use super::{Abandoned, CircuitBreaker, Handle, Mode, Window};
@@ -80,11 +79,11 @@ pub struct CircuitBreakerLayer<C = HttpClassifier, P: Keyed = Unpartitioned, J =
     scope: J,
     requests: R,
     settings: Settings,
-    registry: Shared<P::Key>,
+    breakers: Shared<P::Key>,
 }
 
 /// Made when first asked for.
-type Shared<K> = Arc<OnceLock<Arc<Registry<K>>>>;
+type Shared<K> = Arc<OnceLock<Handle<K>>>;
 
 impl CircuitBreakerLayer {
     /// Judges HTTP responses and errors by the defaults of [`HttpClassifier`].
@@ -125,8 +124,23 @@ impl<C, R> CircuitBreakerLayer<C, Unpartitioned, HeadOnly, R> {
             scope: HeadOnly,
             requests,
             settings: Settings::default(),
-            registry: Shared::default(),
+            breakers: Shared::default(),
         }
+    }
+}
+
+impl CircuitBreaker {
+    /// Begins a breaker without tower: the settings of a layer, ended with [`build`](CircuitBreakerLayer::build).
+    ///
+    /// ```
+    /// use tower_rampart::breaker::CircuitBreaker;
+    ///
+    /// let breaker = CircuitBreaker::builder().name("database").consecutive_failures(5).build();
+    /// # let _ = breaker;
+    /// ```
+    #[must_use]
+    pub fn builder() -> CircuitBreakerLayer<(), Unpartitioned, HeadOnly, AnyRequests> {
+        CircuitBreakerLayer::new(())
     }
 }
 
@@ -158,8 +172,8 @@ impl<C, J, R> CircuitBreakerLayer<C, Unpartitioned, J, R> {
     /// ```
     #[must_use]
     pub fn partition_by<P: Keyed>(self, partition: P) -> CircuitBreakerLayer<C, P, J, R> {
-        let Self { classifier, partition: Unpartitioned, scope, requests, settings, registry: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry: Shared::default() }
+        let Self { classifier, partition: Unpartitioned, scope, requests, settings, breakers: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope, requests, settings, breakers: Shared::default() }
     }
 }
 
@@ -167,7 +181,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// Watches and controls the breakers, also after the services have been moved or boxed.
     #[must_use]
     pub fn handle(&self) -> Handle<P::Key> {
-        Handle::new(self.registry().clone())
+        self.breakers().clone()
     }
 
     /// What errors and telemetry call it.
@@ -241,8 +255,8 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// Judges by another classifier.
     #[must_use]
     pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, P, J, R> {
-        let Self { classifier: _, partition, scope, requests, settings, registry: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry: Shared::default() }
+        let Self { classifier: _, partition, scope, requests, settings, breakers: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope, requests, settings, breakers: Shared::default() }
     }
 
     /// Takes a request whose stream was refused for one that may have been processed: see [`DistrustRefusals`], which says
@@ -259,9 +273,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     where
         C: DistrustRefusals,
     {
-        let Self { classifier, partition, scope, requests, settings, registry: _ } = self;
-        let (classifier, registry) = (classifier.distrust_refusals(), Shared::default());
-        Self { classifier, partition, scope, requests, settings, registry }
+        let Self { classifier, partition, scope, requests, settings, breakers: _ } = self;
+        let (classifier, breakers) = (classifier.distrust_refusals(), Shared::default());
+        Self { classifier, partition, scope, requests, settings, breakers }
     }
 
     /// Learns from a success only when its body has ended, and from how: see [the table](crate::classify::body). For
@@ -289,8 +303,8 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// ```
     #[must_use]
     pub fn judge_body(self) -> CircuitBreakerLayer<C, P, WholeBody, R> {
-        let Self { classifier, partition, scope: _, requests, settings, registry: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope: WholeBody, requests, settings, registry: Shared::default() }
+        let Self { classifier, partition, scope: _, requests, settings, breakers: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope: WholeBody, requests, settings, breakers: Shared::default() }
     }
 
     /// Which outcomes the rates are made of.
@@ -456,10 +470,10 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// ```
     #[must_use]
     pub fn reject_retries_only(self) -> CircuitBreakerLayer<C, P, J> {
-        let Self { classifier, partition, scope, requests: _, mut settings, registry: _ } = self;
+        let Self { classifier, partition, scope, requests: _, mut settings, breakers: _ } = self;
         settings.set_mode(Mode::RejectRetriesOnly);
-        let (requests, registry) = (HttpRequests, Shared::default());
-        CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry }
+        let (requests, breakers) = (HttpRequests, Shared::default());
+        CircuitBreakerLayer { classifier, partition, scope, requests, settings, breakers }
     }
 
     /// How many keys can have a breaker of their own. A breaker that is closed, has an empty window and no call under way
@@ -484,12 +498,12 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
         set(&mut self.settings);
         // Breakers that are alive keep what they were made with, and a clone of this layer keeps its own settings.
-        self.registry = Shared::default();
+        self.breakers = Shared::default();
         self
     }
 
-    fn registry(&self) -> &Arc<Registry<P::Key>> {
-        self.registry.get_or_init(|| Arc::new(Registry::new(&self.settings, P::is_partitioned(), P::place)))
+    fn breakers(&self) -> &Handle<P::Key> {
+        self.breakers.get_or_init(|| Handle::new(&self.settings, P::is_partitioned(), P::place))
     }
 }
 
@@ -497,8 +511,8 @@ impl<S, C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Layer<S> for CircuitBrea
     type Service = CircuitBreakerService<S, C, P, J, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { classifier, partition, scope, requests, settings: _, registry: _ } = self.clone();
-        CircuitBreakerService::new(inner, classifier, partition, self.registry().clone(), (scope, requests))
+        let Self { classifier, partition, scope, requests, settings: _, breakers: _ } = self.clone();
+        CircuitBreakerService::new(inner, classifier, partition, self.breakers().registry().clone(), (scope, requests))
     }
 }
 
@@ -510,7 +524,7 @@ impl<C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Clone for CircuitBreakerLay
             scope: self.scope.clone(),
             requests: self.requests.clone(),
             settings: self.settings.clone(),
-            registry: self.registry.clone(),
+            breakers: self.breakers.clone(),
         }
     }
 }

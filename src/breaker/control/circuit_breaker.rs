@@ -5,10 +5,8 @@ use super::permit::Ticket;
 use crate::BoxError;
 use crate::breaker::core::node::Cell;
 use crate::breaker::core::state_machine::Attempt;
-use crate::breaker::partition::Unpartitioned;
-use crate::breaker::requests::AnyRequests;
-use crate::breaker::{CircuitBreakerLayer, CircuitOpen, Mode, Permit, Snapshot, State, Watch};
-use crate::classify::{Classifier, HeadOnly};
+use crate::breaker::{CircuitOpen, Mode, Permit, Snapshot, State};
+use crate::classify::Classifier;
 use crate::clock::Moment;
 
 /// One circuit breaker: that of a partition, or the only one of a layer that is not partitioned.
@@ -38,19 +36,6 @@ impl CircuitBreaker {
     #[must_use]
     pub fn partition(&self) -> &str {
         self.cell.label()
-    }
-
-    /// Begins a breaker without tower: the settings of a layer, ended with [`build`](CircuitBreakerLayer::build).
-    ///
-    /// ```
-    /// use tower_rampart::breaker::CircuitBreaker;
-    ///
-    /// let breaker = CircuitBreaker::builder().name("database").consecutive_failures(5).build();
-    /// # let _ = breaker;
-    /// ```
-    #[must_use]
-    pub fn builder() -> CircuitBreakerLayer<(), Unpartitioned, HeadOnly, AnyRequests> {
-        CircuitBreakerLayer::new(())
     }
 
     /// Asks for the right to one call. Never waits.
@@ -118,25 +103,7 @@ impl CircuitBreaker {
     /// All that can be read of it, at one instant.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.cell.read())
-    }
-
-    /// Waits for its changes.
-    ///
-    /// ```
-    /// use tower_rampart::breaker::{CircuitBreaker, State};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// let breaker = CircuitBreaker::builder().build();
-    /// let mut watch = breaker.watch();
-    /// breaker.force_open();
-    /// assert_eq!(watch.changed().await.state, State::Open);
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn watch(&self) -> Watch {
-        Watch::new(self.clone())
+        self.cell.snapshot()
     }
 
     /// Refuses every call until another mode is set or it is [`reset`](Self::reset). Calls under way no longer count.

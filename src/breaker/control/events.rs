@@ -3,9 +3,13 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
+use super::telemetry;
+use crate::breaker::core::node::Cell;
+use crate::breaker::core::observer::Observer;
 use crate::breaker::core::state_machine::Change;
+use crate::breaker::core::window::Counts;
 use crate::breaker::{Cause, CircuitBreaker, Mode, Snapshot, State};
 
 /// Waits for the changes of one breaker, from [`CircuitBreaker::watch`].
@@ -44,16 +48,9 @@ pub struct Event {
     pub generation: u32,
 }
 
-/// Who wants to know of changes. Looked at only when there is one.
+/// Reports changes to telemetry and to the queues of all subscribers.
 #[derive(Debug, Default)]
-pub(crate) struct Listeners(Mutex<Listening>);
-
-#[derive(Debug, Default)]
-struct Listening {
-    ids: u64,
-    waiting: Vec<(u64, Waker)>,
-    queues: Vec<Weak<Queue>>,
-}
+pub(crate) struct Subscribers(Mutex<Vec<Weak<Queue>>>);
 
 struct Queue {
     capacity: usize,
@@ -67,18 +64,33 @@ struct QueueState {
     reader: Option<Waker>,
 }
 
-impl Watch {
-    pub(crate) fn new(breaker: CircuitBreaker) -> Self {
-        let seen = breaker.cell().version();
-        Self { breaker, seen }
+impl CircuitBreaker {
+    /// Waits for its changes.
+    ///
+    /// ```
+    /// use tower_rampart::breaker::{CircuitBreaker, State};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let breaker = CircuitBreaker::builder().build();
+    /// let mut watch = breaker.watch();
+    /// breaker.force_open();
+    /// assert_eq!(watch.changed().await.state, State::Open);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch { breaker: self.clone(), seen: self.cell().version() }
     }
+}
 
+impl Watch {
     /// Waits until the breaker has changed since the watch was made or last told: its state, its mode, or by a reset.
     /// Several changes at once are told as one. Can be cancelled without missing any.
     pub async fn changed(&mut self) -> Snapshot {
         let Self { breaker, seen } = self;
         let cell = breaker.cell();
-        let mut waiting = Waiting { listeners: cell.listeners(), id: None };
+        let mut waiting = cell.waiters().wait();
         *seen = poll_fn(|cx| {
             // Registered before it is looked at, so that no change falls in between.
             waiting.register(cx);
@@ -118,35 +130,41 @@ impl Events {
     }
 }
 
-impl Listeners {
+impl Subscribers {
     #[track_caller]
     pub(crate) fn subscribe(&self, capacity: usize) -> Events {
         assert!(capacity >= 1, "subscribe: the capacity must be at least 1, but is {capacity}");
         let queue = Arc::new(Queue { capacity, state: Mutex::default() });
-        self.lock().queues.push(Arc::downgrade(&queue));
+        self.lock().push(Arc::downgrade(&queue));
         Events { queue }
     }
 
-    /// Tells everybody, after the change has been published.
-    pub(crate) fn tell(&self, change: Change, generation: u32, breaker: impl FnOnce() -> CircuitBreaker) {
-        let (waiting, queues) = {
-            let mut listening = self.lock();
-            listening.queues.retain(|queue| queue.strong_count() > 0);
-            (mem::take(&mut listening.waiting), listening.queues.clone())
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Queue>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Observer<Cell> for Subscribers {
+    fn changed(&self, node: &Arc<Cell>, change: Change, generation: u32, counts: Counts) {
+        telemetry::changed(node, change, counts);
+        let queues = {
+            let mut queues = self.lock();
+            queues.retain(|queue| queue.strong_count() > 0);
+            queues.clone()
         };
-        waiting.into_iter().for_each(|(_, waker)| waker.wake());
         if queues.is_empty() {
             return;
         }
         let Change { from, to, cause, empties_window: _ } = change;
-        let event = Event { breaker: breaker(), from: from.0, to: to.0, mode: to.1, cause, generation };
+        let breaker = CircuitBreaker::new(node.clone());
+        let event = Event { breaker, from: from.0, to: to.0, mode: to.1, cause, generation };
         for queue in queues.iter().filter_map(Weak::upgrade) {
             queue.push(event.clone());
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Listening> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn overflowed(&self, node: &Arc<Cell>, max_partitions: usize, calls: u64) {
+        telemetry::overflowed(node, max_partitions, calls);
     }
 }
 
@@ -181,39 +199,5 @@ impl Queue {
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue").field("capacity", &self.capacity).finish_non_exhaustive()
-    }
-}
-
-/// A place among those who wait, given up when it is dropped.
-struct Waiting<'a> {
-    listeners: &'a Listeners,
-    id: Option<u64>,
-}
-
-impl Waiting<'_> {
-    fn register(&mut self, cx: &Context<'_>) {
-        // Made before the lock, as what it replaces is let go of after it.
-        let mut waker = cx.waker().clone();
-        let mut listening = self.listeners.lock();
-        let id = *self.id.get_or_insert_with(|| {
-            listening.ids += 1;
-            listening.ids
-        });
-        match listening.waiting.iter_mut().find(|(waiting, _)| *waiting == id) {
-            Some((_, known)) => mem::swap(known, &mut waker),
-            None => return listening.waiting.push((id, waker)),
-        }
-        drop(listening);
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let Some(id) = self.id else { return };
-        let mut listening = self.listeners.lock();
-        let place = listening.waiting.iter().position(|(waiting, _)| *waiting == id);
-        let waiting = place.map(|place| listening.waiting.swap_remove(place));
-        drop(listening);
-        drop(waiting);
     }
 }

@@ -3,6 +3,9 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use super::events::Subscribers;
+use crate::breaker::config::Settings;
+use crate::breaker::partition::Place;
 use crate::breaker::registry::Registry;
 use crate::breaker::{CircuitBreaker, Events, Mode, State};
 
@@ -26,11 +29,18 @@ use crate::breaker::{CircuitBreaker, Events, Mode, State};
 /// ```
 pub struct Handle<K> {
     registry: Arc<Registry<K>>,
+    subscribers: Arc<Subscribers>,
 }
 
 impl<K> Handle<K> {
-    pub(crate) fn new(registry: Arc<Registry<K>>) -> Self {
-        Self { registry }
+    pub(crate) fn new(settings: &Settings, is_partitioned: bool, place: fn(&K) -> Place<K>) -> Self {
+        let subscribers = Arc::new(Subscribers::default());
+        let registry = Registry::new(settings, is_partitioned, place, subscribers.clone());
+        Self { registry: Arc::new(registry), subscribers }
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry<K>> {
+        &self.registry
     }
 
     /// The name of the layer's breakers.
@@ -47,7 +57,7 @@ impl<K> Handle<K> {
     #[must_use]
     #[track_caller]
     pub fn subscribe(&self, capacity: usize) -> Events {
-        self.registry.listeners().subscribe(capacity)
+        self.subscribers.subscribe(capacity)
     }
 
     /// The breaker of requests that have no key; of all requests, if the layer is not partitioned.
@@ -183,7 +193,7 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
 
 impl<K> Clone for Handle<K> {
     fn clone(&self) -> Self {
-        Self { registry: self.registry.clone() }
+        Self { registry: self.registry.clone(), subscribers: self.subscribers.clone() }
     }
 }
 

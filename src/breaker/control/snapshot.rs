@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use crate::breaker::core::node::Reading;
 use crate::breaker::{Mode, State};
 
 /// All that can be read of a circuit breaker, at one instant.
@@ -32,24 +31,4 @@ pub struct Snapshot {
     pub retry_after: Option<Duration>,
     /// How long ago it last changed its state.
     pub unchanged_for: Duration,
-}
-
-impl Snapshot {
-    pub(crate) fn new(reading: Reading) -> Self {
-        let Reading { state, mode, generation, counts, streak, rejected, retry_after, unchanged_for } = reading;
-        Self {
-            state,
-            mode,
-            generation,
-            calls: counts.calls,
-            failures: counts.failures,
-            slow: counts.slow,
-            failure_rate: counts.failure_rate(),
-            slow_rate: counts.slow_rate(),
-            consecutive_failures: streak,
-            rejected,
-            retry_after,
-            unchanged_for,
-        }
-    }
 }

@@ -7,19 +7,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
 use super::node::{Cell, Ending, Standing};
+use super::policy::Share;
 use super::state_machine::{Attempt, Grant, Refusal};
 use super::window::Counts;
 use crate::breaker::State;
 use crate::classify::Health;
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
-
-/// When an outer breaker opens.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Share {
-    pub(crate) share: f64,
-    /// Inner breakers that had calls lately.
-    pub(crate) minimum: u32,
-}
 
 /// The place of a breaker among others.
 #[derive(Debug)]

@@ -9,14 +9,14 @@ use rand::rngs::{SmallRng, SysRng};
 
 use super::consecutive_failures::Streak;
 use super::nested::{Family, Kin, Membership};
+use super::observer::Observer;
 use super::packed_state::{Phase, Word};
+use super::policy::Policy;
 use super::state_machine::{Attempt, Change, Engine, Grant, Opening, Rules};
+use super::waiters::Waiters;
 use super::window::{Counts, Recorder, Shape};
-use crate::breaker::config::Policy;
 use crate::breaker::control::circuit_open::Named;
-use crate::breaker::control::events::Listeners;
-use crate::breaker::control::telemetry;
-use crate::breaker::{Cause, CircuitBreaker, Mode, State};
+use crate::breaker::{Cause, Mode, Snapshot, State};
 use crate::classify::{Health, Verdict};
 use crate::clock::{Clock, Moment, Stopwatch, millis_up};
 use crate::cut;
@@ -51,7 +51,8 @@ pub(crate) struct Shared {
     /// Whether there is more than one.
     pub(crate) is_partitioned: bool,
     pub(crate) clock: Clock,
-    pub(crate) listeners: Arc<Listeners>,
+    pub(crate) observer: Arc<dyn Observer<Cell>>,
+    pub(crate) waiters: Waiters,
 }
 
 /// How a call ended, or that it was dropped before.
@@ -86,19 +87,6 @@ pub(crate) enum Standing {
     Idle,
     Closed,
     Open,
-}
-
-/// What can be read of a breaker at one instant.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading {
-    pub(crate) state: State,
-    pub(crate) mode: Mode,
-    pub(crate) generation: u32,
-    pub(crate) counts: Counts,
-    pub(crate) streak: u32,
-    pub(crate) rejected: u64,
-    pub(crate) retry_after: Option<Duration>,
-    pub(crate) unchanged_for: Duration,
 }
 
 /// A count window has no time of its own: ten minutes without a call say that its key is no longer in use.
@@ -320,20 +308,25 @@ impl Cell {
         self.word().kept().bits()
     }
 
-    pub(crate) fn listeners(&self) -> &Listeners {
-        &self.shared.listeners
+    pub(crate) fn waiters(&self) -> &Waiters {
+        &self.shared.waiters
     }
 
-    pub(crate) fn read(&self) -> Reading {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         let engine = self.lock();
         let now = self.now();
         let due_in = engine.open_until().map(|until| until.saturating_sub(now.millis()));
-        Reading {
+        let counts = self.window.counts(self.shared.policy.window, now);
+        Snapshot {
             state: if due_in == Some(0) { State::HalfOpen } else { engine.state() },
             mode: engine.mode(),
             generation: engine.generation(),
-            counts: self.window.counts(self.shared.policy.window, now),
-            streak: self.streak.get(self.shared.policy.window.age(Some(now))),
+            calls: counts.calls,
+            failures: counts.failures,
+            slow: counts.slow,
+            failure_rate: counts.failure_rate(),
+            slow_rate: counts.slow_rate(),
+            consecutive_failures: self.streak.get(self.shared.policy.window.age(Some(now))),
             rejected: self.rejected.load(Ordering::Relaxed),
             retry_after: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
             unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
@@ -386,8 +379,8 @@ impl Cell {
         let generation = engine.generation();
         drop(engine);
         // Not under the lock: a subscriber may look at this very breaker.
-        telemetry::changed(self, change, counts);
-        self.listeners().tell(change, generation, || CircuitBreaker::new(self.clone()));
+        self.shared.observer.changed(self, change, generation, counts);
+        self.shared.waiters.wake();
         if opens(change) {
             self.outer().into_iter().for_each(Self::inner_opened);
         }

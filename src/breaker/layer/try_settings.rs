@@ -85,10 +85,10 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         outer: Q,
         share: f64,
     ) -> Result<CircuitBreakerLayer<C, NestedIn<P, Q>, J, R>, InvalidSetting> {
-        let Self { classifier, partition, scope, requests, mut settings, registry: _ } = self;
+        let Self { classifier, partition, scope, requests, mut settings, breakers: _ } = self;
         settings.set_share(share)?;
         let partition = NestedIn { inner: partition, outer };
-        Ok(CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry: Shared::default() })
+        Ok(CircuitBreakerLayer { classifier, partition, scope, requests, settings, breakers: Shared::default() })
     }
 
     fn try_set(
@@ -96,7 +96,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         set: impl FnOnce(&mut Settings) -> Result<(), InvalidSetting>,
     ) -> Result<Self, InvalidSetting> {
         set(&mut self.settings)?;
-        self.registry = Shared::default();
+        self.breakers = Shared::default();
         Ok(self)
     }
 }

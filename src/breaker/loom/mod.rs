@@ -17,10 +17,12 @@ use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 use loom::thread;
 
 use crate::breaker::config::Settings;
+use crate::breaker::control::events::Subscribers;
 use crate::breaker::core::node::{Cell, Ending, Held, Shared};
 use crate::breaker::core::state_machine::{Attempt, Grant};
+use crate::breaker::core::waiters::Waiters;
 use crate::breaker::core::window::{Counts, Kind, Outcome, Recorder, Shape};
-use crate::breaker::{State, Window};
+use crate::breaker::{Snapshot, State, Window};
 use crate::classify::Health;
 use crate::clock::{Clock, Moment};
 use crate::invalid_setting::valid;
@@ -37,12 +39,26 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
     builder.check(run);
 }
 
+fn observer() -> Arc<Subscribers> {
+    Arc::default()
+}
+
 fn cell(set: impl FnOnce(&mut Settings)) -> Arc<Cell> {
     let mut settings = Settings::default();
     set(&mut settings);
-    let shared =
-        Shared { policy: settings.policy(), is_partitioned: true, clock: Clock::start(), listeners: Arc::default() };
+    let shared = Shared {
+        policy: settings.policy(),
+        is_partitioned: true,
+        clock: Clock::start(),
+        observer: observer(),
+        waiters: Waiters::default(),
+    };
     Arc::new(Cell::new(Arc::new(shared), "(model)".into()))
+}
+
+fn counts(cell: &Cell) -> Counts {
+    let Snapshot { calls, failures, slow, .. } = cell.snapshot();
+    Counts { calls, failures, slow }
 }
 
 fn grant(cell: &Arc<Cell>) -> Grant {
@@ -83,7 +99,7 @@ fn loom_concurrent_failures_trip_once() {
         });
         let fail = |cell: Arc<Cell>| move || cell.settle(grant(&cell), None, FAILURE);
         both(fail(cell.clone()), fail(cell.clone()));
-        assert_eq!((cell.state(), cell.read().generation), (State::Open, 1));
+        assert_eq!((cell.state(), cell.snapshot().generation), (State::Open, 1));
     });
 }
 
@@ -97,7 +113,7 @@ fn loom_a_success_that_completes_the_minimum_opens_unless_the_failure_does() {
         });
         let end = |cell: Arc<Cell>, ending| move || cell.settle(grant(&cell), None, ending);
         both(end(cell.clone(), FAILURE), end(cell.clone(), SUCCESS));
-        assert_eq!((cell.state(), cell.read().generation), (State::Open, 1));
+        assert_eq!((cell.state(), cell.snapshot().generation), (State::Open, 1));
     });
 }
 
@@ -110,7 +126,7 @@ fn loom_concurrent_failures_in_a_row_trip_once() {
         cell.settle(grant(&cell), None, SUCCESS);
         let fail = |cell: Arc<Cell>, grant| move || cell.settle(grant, None, FAILURE);
         both(fail(cell.clone(), grants[0]), fail(cell.clone(), grants[1]));
-        assert_eq!((cell.state(), cell.read().generation), (State::Open, 1));
+        assert_eq!((cell.state(), cell.snapshot().generation), (State::Open, 1));
     });
 }
 
@@ -141,7 +157,7 @@ fn loom_probes_that_differ_decide_once() {
         let end = |cell: Arc<Cell>, grant, ending| move || cell.settle(grant, None, ending);
         both(end(cell.clone(), grants[0], SUCCESS), end(cell.clone(), grants[1], FAILURE));
         // Closed, half-open and then either.
-        assert_eq!(cell.read().generation, 3);
+        assert_eq!(cell.snapshot().generation, 3);
         assert_ne!(cell.state(), State::HalfOpen);
     });
 }
@@ -163,7 +179,7 @@ fn loom_a_stale_permit_does_not_reach_the_next_window() {
                     fresh.settle(grant(&fresh), None, SUCCESS);
                 },
             );
-            assert_eq!(cell.read().counts, Counts { calls: 1, failures: 0, slow: 0 });
+            assert_eq!(counts(&cell), Counts { calls: 1, failures: 0, slow: 0 });
         });
     }
 }
@@ -183,7 +199,7 @@ fn loom_a_stale_permit_does_not_reach_a_window_in_a_later_bucket() {
                 fresh.settle(grant(&fresh), None, SUCCESS);
             },
         );
-        assert_eq!(cell.read().counts, Counts { calls: 1, failures: 0, slow: 0 });
+        assert_eq!(counts(&cell), Counts { calls: 1, failures: 0, slow: 0 });
     });
 }
 
@@ -297,7 +313,7 @@ fn loom_a_retired_cell_loses_no_call() {
         );
         let (counted, retired) = (counted.load(Ordering::Relaxed), retired.load(Ordering::Relaxed));
         assert!(counted + retired <= 1, "a cell was forgotten together with a call");
-        assert_eq!(cell.read().counts.failures, counted as u64);
+        assert_eq!(cell.snapshot().failures, counted as u64);
     });
 }
 

@@ -11,9 +11,9 @@ use papaya::{Equivalent, Guard, HashMap};
 use self::hash::KeyedHash;
 use self::label::Labels;
 use crate::breaker::config::Settings;
-use crate::breaker::control::events::Listeners;
-use crate::breaker::control::telemetry;
 use crate::breaker::core::node::{Cell, Shared};
+use crate::breaker::core::observer::Observer;
+use crate::breaker::core::waiters::Waiters;
 use crate::breaker::partition::{Finder, Keyed, Place};
 use crate::clock::Clock;
 
@@ -56,13 +56,23 @@ const SWEEP_EVERY_MILLIS: u64 = 1_000;
 const WARN_EVERY_MILLIS: u64 = 60_000;
 
 impl<K> Registry<K> {
-    pub(crate) fn new(settings: &Settings, is_partitioned: bool, place: fn(&K) -> Place<K>) -> Self {
+    pub(crate) fn new(
+        settings: &Settings,
+        is_partitioned: bool,
+        place: fn(&K) -> Place<K>,
+        observer: Arc<dyn Observer<Cell>>,
+    ) -> Self {
         let policy = settings.policy();
         let labels = Labels::new(policy.redact_labels);
         let sweep_at = FIRST_SWEEP.min(policy.max_partitions);
-        let listeners = Arc::new(Listeners::default());
         let clock = Clock::start();
-        let shared = |policy| Shared { policy, is_partitioned, clock: clock.clone(), listeners: listeners.clone() };
+        let shared = |policy| Shared {
+            policy,
+            is_partitioned,
+            clock: clock.clone(),
+            observer: observer.clone(),
+            waiters: Waiters::default(),
+        };
         Self {
             cells: HashMap::with_hasher(KeyedHash::new()),
             shared: Arc::new(shared(policy)),
@@ -89,10 +99,6 @@ impl<K> Registry<K> {
     /// The breaker that new keys share when all partitions are in use.
     pub(crate) fn overflow_cell(&self) -> &Arc<Cell> {
         self.overflow.get_or_init(|| self.new_cell(label::OVERFLOW.into()))
-    }
-
-    pub(crate) fn listeners(&self) -> &Listeners {
-        &self.shared.listeners
     }
 
     pub(crate) fn overflowed(&self) -> u64 {
@@ -268,7 +274,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         let calls = self.overflowed.fetch_add(1, Ordering::Relaxed) + 1;
         let cell = self.overflow_cell();
         if self.warns_now() {
-            telemetry::overflowed(cell, self.shared.policy.max_partitions, calls);
+            self.shared.observer.overflowed(cell, self.shared.policy.max_partitions, calls);
         }
         cell.clone()
     }
@@ -326,6 +332,7 @@ mod tests {
     use super::*;
     use crate::breaker::Mode;
     use crate::breaker::config::Settings;
+    use crate::breaker::control::events::Subscribers;
     use crate::breaker::core::state_machine::Attempt;
     use crate::breaker::partition::{self, ByHeader};
     use crate::invalid_setting::valid;
@@ -338,7 +345,7 @@ mod tests {
         let mut settings = Settings::default();
         valid(settings.set_max_partitions(max_partitions));
         settings.set_mode(mode);
-        Registry::new(&settings, true, |_| Place::Alone)
+        Registry::new(&settings, true, |_| Place::Alone, Arc::new(Subscribers::default()))
     }
 
     fn for_call(registry: &Registry<HeaderValue>, partition: &ByHeader, key: &HeaderValue) -> Arc<Cell> {
@@ -409,7 +416,7 @@ mod tests {
                         cell.settle_held(grant, None, (&crate::classify::Verdict::transient()).into());
                     }
                 });
-                done.send(cell.read().counts.failures)
+                done.send(cell.snapshot().failures)
             });
             assert_eq!(is_done.recv_timeout(LONG), Ok(1), "{mode}");
         }

@@ -1,4 +1,4 @@
-use super::{Counts, Outcome};
+use super::counts::{Counts, Outcome};
 use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 
 /// Exactly the last N outcomes.

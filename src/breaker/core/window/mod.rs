@@ -7,11 +7,13 @@
 
 mod bucket;
 mod count;
+mod counts;
 mod time;
 
 use std::time::Duration;
 
 use self::count::CountWindow;
+pub(crate) use self::counts::{Counts, Outcome};
 use self::time::TimeWindow;
 use super::consecutive_failures::Age;
 use crate::clock::{Moment, millis_up, nanos};
@@ -43,21 +45,6 @@ pub(crate) enum Kind {
 pub(crate) enum Shape {
     Count { calls: u32 },
     Time { buckets: u32, bucket_nanos: u64, watch_slow: bool },
-}
-
-/// The outcomes in a window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) calls: u64,
-    pub(crate) failures: u64,
-    pub(crate) slow: u64,
-}
-
-/// One outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    pub(crate) failed: bool,
-    pub(crate) slow: bool,
 }
 
 /// The window of one breaker. Which kind it is, is said once for all breakers of a layer, and so not kept in each.
@@ -195,23 +182,6 @@ impl Shape {
     }
 }
 
-impl Counts {
-    /// Itself, if anything in it speaks against the upstream.
-    pub(crate) fn if_suspicious(self) -> Option<Self> {
-        (self.failures > 0 || self.slow > 0).then_some(self)
-    }
-
-    /// Failures among the calls; 0 if there was no call.
-    pub(crate) fn failure_rate(&self) -> f64 {
-        rate(self.failures, self.calls)
-    }
-
-    /// Slow calls among the calls; 0 if there was no call.
-    pub(crate) fn slow_rate(&self) -> f64 {
-        rate(self.slow, self.calls)
-    }
-}
-
 impl Recorder {
     pub(crate) fn new(shape: Shape) -> Self {
         let (len, first) = match shape {
@@ -283,11 +253,6 @@ impl Recorder {
     }
 }
 
-/// A correctly rounded division: three of thirty is exactly the 0.1 that somebody wrote down.
-fn rate(part: u64, whole: u64) -> f64 {
-    if part == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,16 +279,5 @@ mod tests {
     #[should_panic(expected = "a window of 5 calls has no buckets")]
     fn buckets_of_a_count_window_panic() {
         let _ = Window::count(5).buckets(2);
-    }
-
-    #[test]
-    fn rates_are_exact() {
-        for whole in 1..=100_u64 {
-            for tenths in 1..=10_u64 {
-                let reached = (0..=whole).find(|part| rate(*part, whole) >= tenths as f64 / 10.0);
-                let exact = (0..=whole).find(|part| part * 10 >= tenths * whole);
-                assert_eq!(reached, exact, "{tenths} tenths of {whole}");
-            }
-        }
     }
 }

@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use super::bucket::{Bucket, LAP, LAP_MASK};
-use super::{Counts, Outcome};
+use super::counts::{Counts, Outcome};
 use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 
 /// The outcomes of the last B ticks, one bucket a tick.
