@@ -129,6 +129,7 @@ mod attempt;
 mod backoff;
 pub mod breaker;
 pub mod classify;
+mod clock;
 mod cut;
 mod deadline;
 mod invalid_setting;

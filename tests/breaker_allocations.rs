@@ -75,7 +75,7 @@ fn partition_rule_1_a_hit_allocates_nothing() {
     closed(plain().partition_by(partition::host()));
     closed(plain().partition_by(partition::by(|request: &Request<u16>| request.uri().path().len())));
     closed(plain().partition_by(partition::extension::<u64>()));
-    closed(plain().partition_by(partition::header("x-tenant-id")).within(partition::host(), 0.5));
+    closed(plain().partition_by(partition::header("x-tenant-id")).nested_in(partition::host(), 0.5));
 }
 
 #[test]

@@ -54,8 +54,9 @@ where
         // A tenant that is well again is noticed after at most a second and a half.
         .open_for(Backoff::exponential(Duration::from_millis(500), Duration::from_millis(1_500)))
         // A throttled tenant says itself when to ask again.
-        .open_as_asked(Duration::from_secs(2))
-        .half_open(2, 2);
+        .honor_retry_after(Duration::from_secs(2))
+        .half_open_max_calls(2)
+        .success_threshold(2);
     let breakers = breaker.handle();
     let upstream = ServiceBuilder::new().layer(breaker).layer(ClassifyLayer::new_for_http()).service(client);
     let client = |_: &Tenant| {

@@ -8,14 +8,14 @@ use std::task::{Context, Poll, Waker, ready};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::cell::{Cell, Ending};
-use super::circuit_open::CircuitOpen;
-use super::clock::Moment;
-use super::engine::Attempt;
-use super::permit::{Ticket, panicked, rejected};
+use super::control::circuit_open::CircuitOpen;
+use super::control::permit::{Ticket, panicked, rejected};
+use super::core::node::{Cell, Ending};
+use super::core::state_machine::Attempt;
 use crate::BoxError;
 use crate::classify::body::Settle;
 use crate::classify::{Classifier, HeadOnly, SettleAt, Verdict};
+use crate::clock::Moment;
 use crate::cut::{self, Sent};
 
 pin_project! {
@@ -41,11 +41,11 @@ pin_project! {
 }
 
 /// The breaker that a call asks, and as what.
-pub(super) struct Asking {
-    pub(super) cell: Arc<Cell>,
-    pub(super) attempt: Attempt,
+pub(crate) struct Asking {
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) attempt: Attempt,
     /// When a time limit cuts the call.
-    pub(super) deadline: Moment,
+    pub(crate) deadline: Moment,
 }
 
 /// A call that waits until the inner service is ready.
@@ -67,7 +67,7 @@ where
     /// Calls the service at once if the breaker is closed and the service ready, as they mostly are. A service that is not
     /// ready goes along with the call, which waits for that, and a clone takes its place.
     #[inline]
-    pub(super) fn start(service: &mut S, request: Req, asking: Asking, classifier: C, scope: J) -> Self
+    pub(crate) fn start(service: &mut S, request: Req, asking: Asking, classifier: C, scope: J) -> Self
     where
         S: Clone,
     {
@@ -134,7 +134,7 @@ where
 }
 
 impl<S, F, C, Req, J> ResponseFuture<S, F, C, Req, J> {
-    pub(super) fn refused(open: Box<CircuitOpen>, classifier: C, scope: J) -> Self {
+    pub(crate) fn refused(open: Box<CircuitOpen>, classifier: C, scope: J) -> Self {
         Self { stage: Stage::Over { error: Some(open) }, classifier, scope }
     }
 }

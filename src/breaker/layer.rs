@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::partition::{Keyed, Unpartitioned, Within};
-use super::registry::Registry;
+use super::config::Settings;
+use super::partition::{Keyed, NestedIn, Unpartitioned};
 use super::requests::{AnyRequests, HttpRequests};
 use super::service::CircuitBreakerService;
-use super::settings::Settings;
 use super::{Abandoned, CircuitBreaker, Handle, Mode, Window};
 use crate::backoff::Backoff;
 use crate::classify::{DistrustRefusals, GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
@@ -30,14 +29,15 @@ use crate::invalid_setting::valid;
 /// | [`slow_calls`](Self::slow_calls) | not watched |
 /// | [`consecutive_failures`](Self::consecutive_failures) | not watched |
 /// | [`open_for`](Self::open_for) | 30 seconds |
-/// | [`open_as_asked`](Self::open_as_asked) | no |
-/// | [`half_open`](Self::half_open) | 3 probes at once, 2 successes close |
+/// | [`honor_retry_after`](Self::honor_retry_after) | no |
+/// | [`half_open_max_calls`](Self::half_open_max_calls) | 3 probes at once |
+/// | [`success_threshold`](Self::success_threshold) | 2 successes close it |
 /// | [`probe_lease`](Self::probe_lease) | 30 seconds |
 /// | [`ramp`](Self::ramp) | none |
 /// | [`abandoned`](Self::abandoned) | a failure at a time limit, or after the limit of the slow calls if there is one |
 /// | [`mode`](Self::mode) | automatic |
 /// | [`partition_by`](Self::partition_by) | one breaker for all |
-/// | [`within`](Self::within) | partitions do not nest |
+/// | [`nested_in`](Self::nested_in) | partitions do not nest |
 /// | [`max_partitions`](Self::max_partitions) | 65,536 |
 /// | [`redact_labels`](Self::redact_labels) | no |
 /// | [`judge_body`](Self::judge_body) | no: the head of a response decides |
@@ -64,7 +64,8 @@ use crate::invalid_setting::valid;
 ///     .failure_rate(0.5)
 ///     .minimum_calls(10)
 ///     .open_for(Duration::from_secs(30))
-///     .half_open(3, 2);
+///     .half_open_max_calls(3)
+///     .success_threshold(2);
 /// let breakers = layer.handle();
 ///
 /// let service = ServiceBuilder::new().layer(layer).service(service_fn(|_: http::Request<String>| async {
@@ -78,11 +79,11 @@ pub struct CircuitBreakerLayer<C = HttpClassifier, P: Keyed = Unpartitioned, J =
     scope: J,
     requests: R,
     settings: Settings,
-    registry: Shared<P::Key>,
+    breakers: Shared<P::Key>,
 }
 
 /// Made when first asked for.
-type Shared<K> = Arc<OnceLock<Arc<Registry<K>>>>;
+type Shared<K> = Arc<OnceLock<Handle<K>>>;
 
 impl CircuitBreakerLayer {
     /// Judges HTTP responses and errors by the defaults of [`HttpClassifier`].
@@ -123,8 +124,31 @@ impl<C, R> CircuitBreakerLayer<C, Unpartitioned, HeadOnly, R> {
             scope: HeadOnly,
             requests,
             settings: Settings::default(),
-            registry: Shared::default(),
+            breakers: Shared::default(),
         }
+    }
+}
+
+impl CircuitBreaker {
+    /// Begins a breaker without tower: the settings of a layer, ended with [`build`](CircuitBreakerLayer::build).
+    ///
+    /// ```
+    /// use tower_rampart::breaker::CircuitBreaker;
+    ///
+    /// let breaker = CircuitBreaker::builder().name("database").consecutive_failures(5).build();
+    /// # let _ = breaker;
+    /// ```
+    #[must_use]
+    pub fn builder() -> CircuitBreakerLayer<(), Unpartitioned, HeadOnly, AnyRequests> {
+        CircuitBreakerLayer::new(())
+    }
+}
+
+impl CircuitBreakerLayer<(), Unpartitioned, HeadOnly, AnyRequests> {
+    /// Builds a breaker without tower: ends what [`CircuitBreaker::builder`] begins.
+    #[must_use]
+    pub fn build(self) -> CircuitBreaker {
+        self.breaker()
     }
 }
 
@@ -137,19 +161,19 @@ impl<C, J, R> CircuitBreakerLayer<C, Unpartitioned, J, R> {
 
     /// One breaker for each key that this finds in a request: see [`partition`](super::partition).
     ///
-    /// Said once, and before [`within`](Self::within), which builds upon it and would be lost:
+    /// Said once, and before [`nested_in`](Self::nested_in), which builds upon it and would be lost:
     ///
     /// ```compile_fail,E0599
     /// use tower_rampart::CircuitBreakerLayer;
     /// use tower_rampart::breaker::partition;
     ///
     /// let tenants = partition::header("x-tenant-id");
-    /// let _ = CircuitBreakerLayer::new_for_http().within(partition::host(), 0.5).partition_by(tenants);
+    /// let _ = CircuitBreakerLayer::new_for_http().nested_in(partition::host(), 0.5).partition_by(tenants);
     /// ```
     #[must_use]
     pub fn partition_by<P: Keyed>(self, partition: P) -> CircuitBreakerLayer<C, P, J, R> {
-        let Self { classifier, partition: Unpartitioned, scope, requests, settings, registry: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry: Shared::default() }
+        let Self { classifier, partition: Unpartitioned, scope, requests, settings, breakers: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope, requests, settings, breakers: Shared::default() }
     }
 }
 
@@ -157,7 +181,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// Watches and controls the breakers, also after the services have been moved or boxed.
     #[must_use]
     pub fn handle(&self) -> Handle<P::Key> {
-        Handle::new(self.registry().clone())
+        self.breakers().clone()
     }
 
     /// What errors and telemetry call it.
@@ -185,9 +209,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// - While the outer breaker is open, calls of all its keys are refused; [`CircuitOpen`](super::CircuitOpen) tells which
     ///   of the two breakers it was, and that one counts it. One whose own mode refuses nothing is not refused by the outer
     ///   one either.
-    /// - It is probed as any other, after [`open_for`](Self::open_for) and by [`half_open`](Self::half_open), with calls
+    /// - It is probed as any other, after [`open_for`](Self::open_for) and by [`half_open_max_calls`](Self::half_open_max_calls), with calls
     ///   that the inner breakers let through; it has no [`ramp`](Self::ramp), and what a server
-    ///   [asks for](Self::open_as_asked) is for the inner breaker alone. Once closed, only what opens after that counts.
+    ///   [asks for](Self::honor_retry_after) is for the inner breaker alone. Once closed, only what opens after that counts.
     /// - Every inner breaker is one probe at a time. After a failed one, or one whose lease has run out, it lets the others
     ///   go first: for one [lease](Self::probe_lease) from when the outer breaker was due. If others have come while all
     ///   places were taken, that goes for a cancelled one too, and they have at least a lease from when there is a place
@@ -203,7 +227,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// let layer = CircuitBreakerLayer::new_for_http()
     ///     .partition_by(partition::header("x-tenant-id"))
-    ///     .within(partition::host(), 0.5);
+    ///     .nested_in(partition::host(), 0.5);
     /// let host = Nested::Outer(Authority::from_static("api.example.com").into());
     /// assert_eq!(layer.handle().state(&host), State::Closed);
     /// ```
@@ -213,11 +237,11 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// If the share is not over 0 and at most 1, or if the partitions are within others already.
     #[must_use]
     #[track_caller]
-    pub fn within<Q: Keyed>(self, outer: Q, share: f64) -> CircuitBreakerLayer<C, Within<P, Q>, J, R> {
-        valid(self.try_within(outer, share))
+    pub fn nested_in<Q: Keyed>(self, outer: Q, share: f64) -> CircuitBreakerLayer<C, NestedIn<P, Q>, J, R> {
+        valid(self.try_nested_in(outer, share))
     }
 
-    /// A breaker [around others](Self::within) opens only if at least this many of them had calls lately. 3 if not set.
+    /// A breaker [around others](Self::nested_in) opens only if at least this many of them had calls lately. 3 if not set.
     ///
     /// # Panics
     ///
@@ -231,8 +255,8 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// Judges by another classifier.
     #[must_use]
     pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, P, J, R> {
-        let Self { classifier: _, partition, scope, requests, settings, registry: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry: Shared::default() }
+        let Self { classifier: _, partition, scope, requests, settings, breakers: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope, requests, settings, breakers: Shared::default() }
     }
 
     /// Takes a request whose stream was refused for one that may have been processed: see [`DistrustRefusals`], which says
@@ -249,9 +273,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     where
         C: DistrustRefusals,
     {
-        let Self { classifier, partition, scope, requests, settings, registry: _ } = self;
-        let (classifier, registry) = (classifier.distrust_refusals(), Shared::default());
-        Self { classifier, partition, scope, requests, settings, registry }
+        let Self { classifier, partition, scope, requests, settings, breakers: _ } = self;
+        let (classifier, breakers) = (classifier.distrust_refusals(), Shared::default());
+        Self { classifier, partition, scope, requests, settings, breakers }
     }
 
     /// Learns from a success only when its body has ended, and from how: see [the table](crate::classify::body). For
@@ -279,8 +303,8 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// ```
     #[must_use]
     pub fn judge_body(self) -> CircuitBreakerLayer<C, P, WholeBody, R> {
-        let Self { classifier, partition, scope: _, requests, settings, registry: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope: WholeBody, requests, settings, registry: Shared::default() }
+        let Self { classifier, partition, scope: _, requests, settings, breakers: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope: WholeBody, requests, settings, breakers: Shared::default() }
     }
 
     /// Which outcomes the rates are made of.
@@ -352,28 +376,39 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         valid(self.try_open_for(open_for))
     }
 
-    /// Stays open for as long as the server asks in the answer that opens it (`Retry-After` and the like), but not longer
-    /// than `longest`. Without such a hint [`open_for`](Self::open_for) decides.
+    /// Uses the server's `Retry-After` (or a similar hint) as the open duration, capped at `longest`. Without a hint in the
+    /// response that opens the breaker, [`open_for`](Self::open_for) applies.
     ///
     /// # Panics
     ///
     /// If `longest` is zero.
     #[must_use]
     #[track_caller]
-    pub fn open_as_asked(self, longest: Duration) -> Self {
-        valid(self.try_open_as_asked(longest))
+    pub fn honor_retry_after(self, longest: Duration) -> Self {
+        valid(self.try_honor_retry_after(longest))
     }
 
-    /// Lets `probes` calls at once through while half-open; `successes` of them close it, and one failed or throttled
-    /// one opens it again.
+    /// Sets how many probes a half-open breaker admits at once. A failed or throttled probe opens it again.
     ///
     /// # Panics
     ///
-    /// If one of them is 0, or if there are more successes than probes, which most likely means that the two are swapped.
+    /// If it is 0.
     #[must_use]
     #[track_caller]
-    pub fn half_open(self, probes: u32, successes: u32) -> Self {
-        valid(self.try_half_open(probes, successes))
+    pub fn half_open_max_calls(self, calls: u32) -> Self {
+        valid(self.try_half_open_max_calls(calls))
+    }
+
+    /// Sets how many successful probes close a half-open breaker. May exceed
+    /// [`half_open_max_calls`](Self::half_open_max_calls): the probes then follow one another.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    #[must_use]
+    #[track_caller]
+    pub fn success_threshold(self, successes: u32) -> Self {
+        valid(self.try_success_threshold(successes))
     }
 
     /// How long a probe may keep others out. When that time is over another is let through; the late one still counts if
@@ -423,22 +458,22 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         self.set(|settings| settings.set_mode(mode))
     }
 
-    /// Sets the mode [`RetriesOnly`](Mode::RetriesOnly): while open, refuses what the [`RetryLayer`](crate::RetryLayer)
-    /// further outside repeats, and lets first attempts through.
+    /// Sets the mode [`RejectRetriesOnly`](Mode::RejectRetriesOnly): an open breaker rejects the retries of the
+    /// [`RetryLayer`](crate::RetryLayer) outside it, and admits first attempts.
     ///
     /// ```
     /// use tower_rampart::CircuitBreakerLayer;
     /// use tower_rampart::breaker::partition;
     ///
-    /// let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::host()).refuse_only_retries();
+    /// let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::host()).reject_retries_only();
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn refuse_only_retries(self) -> CircuitBreakerLayer<C, P, J> {
-        let Self { classifier, partition, scope, requests: _, mut settings, registry: _ } = self;
-        settings.set_mode(Mode::RetriesOnly);
-        let (requests, registry) = (HttpRequests, Shared::default());
-        CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry }
+    pub fn reject_retries_only(self) -> CircuitBreakerLayer<C, P, J> {
+        let Self { classifier, partition, scope, requests: _, mut settings, breakers: _ } = self;
+        settings.set_mode(Mode::RejectRetriesOnly);
+        let (requests, breakers) = (HttpRequests, Shared::default());
+        CircuitBreakerLayer { classifier, partition, scope, requests, settings, breakers }
     }
 
     /// How many keys can have a breaker of their own. A breaker that is closed, has an empty window and no call under way
@@ -463,12 +498,12 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
         set(&mut self.settings);
         // Breakers that are alive keep what they were made with, and a clone of this layer keeps its own settings.
-        self.registry = Shared::default();
+        self.breakers = Shared::default();
         self
     }
 
-    fn registry(&self) -> &Arc<Registry<P::Key>> {
-        self.registry.get_or_init(|| Arc::new(Registry::new(&self.settings, P::is_partitioned(), P::place)))
+    fn breakers(&self) -> &Handle<P::Key> {
+        self.breakers.get_or_init(|| Handle::new(&self.settings, P::is_partitioned(), P::place))
     }
 }
 
@@ -476,8 +511,8 @@ impl<S, C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Layer<S> for CircuitBrea
     type Service = CircuitBreakerService<S, C, P, J, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { classifier, partition, scope, requests, settings: _, registry: _ } = self.clone();
-        CircuitBreakerService::new(inner, classifier, partition, self.registry().clone(), (scope, requests))
+        let Self { classifier, partition, scope, requests, settings: _, breakers: _ } = self.clone();
+        CircuitBreakerService::new(inner, classifier, partition, self.breakers().registry().clone(), (scope, requests))
     }
 }
 
@@ -489,7 +524,7 @@ impl<C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Clone for CircuitBreakerLay
             scope: self.scope.clone(),
             requests: self.requests.clone(),
             settings: self.settings.clone(),
-            registry: self.registry.clone(),
+            breakers: self.breakers.clone(),
         }
     }
 }

@@ -32,45 +32,25 @@
 //! minute, while partitions share a breaker for want of room. Nothing for a call. When a breaker around others opens by them,
 //! `calls` is how many of them had calls lately, and `rate` the share of open ones.
 
-mod cell;
-mod circuit_breaker;
-mod circuit_open;
-mod clock;
-mod engine;
+mod config;
+mod control;
+mod core;
 mod future;
-mod handle;
-mod hash;
-mod hierarchy;
-mod label;
 mod layer;
 #[cfg(all(test, rampart_loom))]
-mod loom_models;
-pub mod partition;
-mod permit;
-mod ramp;
+mod loom;
 mod registry;
 mod requests;
 mod service;
-mod settings;
-mod snapshot;
 mod state;
-mod streak;
-mod telemetry;
-mod watch;
-mod window;
-mod word;
 
-pub use self::circuit_breaker::CircuitBreaker;
-pub use self::circuit_open::CircuitOpen;
+pub use self::config::Abandoned;
+pub use self::control::{CircuitBreaker, CircuitOpen, Event, Events, Handle, Permit, Snapshot, Ticket, Watch};
+pub use self::core::Window;
 pub use self::future::ResponseFuture;
-pub use self::handle::Handle;
 pub use self::layer::CircuitBreakerLayer;
-pub use self::permit::{Permit, Ticket};
+pub use self::registry::partition;
 pub use self::requests::{AnyRequests, HttpRequests, Requests};
 pub use self::service::CircuitBreakerService;
-pub use self::settings::Abandoned;
-pub use self::snapshot::Snapshot;
 pub use self::state::{Cause, Mode, State};
-pub use self::watch::{Event, Events, Watch};
-pub use self::window::Window;
 pub use crate::invalid_setting::InvalidSetting;

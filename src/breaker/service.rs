@@ -4,10 +4,10 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::engine::Attempt;
+use super::control::permit::{Ticket, rejected};
+use super::core::state_machine::Attempt;
 use super::future::{Asking, ResponseFuture};
 use super::partition::{Keyed, Partition, Unpartitioned};
-use super::permit::{Ticket, rejected};
 use super::registry::{ForCall, Registry};
 use super::requests::{HttpRequests, Requests};
 use crate::BoxError;
@@ -29,7 +29,7 @@ pub struct CircuitBreakerService<S, C = HttpClassifier, P: Keyed = Unpartitioned
 }
 
 impl<S, C, P: Keyed, J, R> CircuitBreakerService<S, C, P, J, R> {
-    pub(super) fn new(
+    pub(crate) fn new(
         inner: S,
         classifier: C,
         partition: P,

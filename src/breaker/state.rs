@@ -25,10 +25,10 @@ pub enum Mode {
     Disabled,
     /// Nobody yet: it counts, opens and closes as if it were automatic, and reports that, but refuses no call.
     ObserveOnly,
-    /// The outcomes of the calls, but an open breaker refuses retries only: first attempts go through uncounted, so that
-    /// callers see the upstream as it is while retries do not add to its load. Needs to be told which calls are retries:
-    /// see [`CircuitBreakerLayer::refuse_only_retries`](super::CircuitBreakerLayer::refuse_only_retries).
-    RetriesOnly,
+    /// The outcomes of the calls, but an open breaker rejects retries only: it admits first attempts without counting them,
+    /// so that callers see the upstream as it is while retries do not add to its load. The requests must show which calls
+    /// are retries: see [`CircuitBreakerLayer::reject_retries_only`](super::CircuitBreakerLayer::reject_retries_only).
+    RejectRetriesOnly,
 }
 
 impl fmt::Display for State {
@@ -48,7 +48,7 @@ impl fmt::Display for Mode {
             Mode::ForcedOpen => "forced open",
             Mode::Disabled => "disabled",
             Mode::ObserveOnly => "observe only",
-            Mode::RetriesOnly => "retries only",
+            Mode::RejectRetriesOnly => "reject retries only",
         })
     }
 }
@@ -63,7 +63,7 @@ pub enum Cause {
     SlowRate,
     /// Too many calls failed in a row.
     ConsecutiveFailures,
-    /// Too large a share of the partitions [within](super::CircuitBreakerLayer::within) was open.
+    /// Too large a share of the partitions [within](super::CircuitBreakerLayer::nested_in) was open.
     PartitionsOpen,
     /// It had been open for long enough, and a call came.
     OpenTimeOver,

@@ -12,7 +12,7 @@ use tower_rampart::{BoxError, CircuitBreakerLayer};
 use crate::support::*;
 
 fn quick() -> Breakers {
-    layer().window(Window::count(1)).open_for(10 * SECOND).half_open(1, 1)
+    layer().window(Window::count(1)).open_for(10 * SECOND).half_open_max_calls(1).success_threshold(1)
 }
 
 #[tokio::test(start_paused = true)]
@@ -200,7 +200,7 @@ async fn rule_2_a_permit_settles_once_when_the_inner_future_panics_as_it_is_let_
     let cases: [Case; 3] =
         [(|| Some(Ok(Answer(Health::Success))), (0, 0)), (|| Some(Err("failed".into())), (1, 1)), (|| None, (0, 0))];
     for (answer, taught) in cases {
-        let layer = layer().window(Window::count(10)).open_for(10 * SECOND).half_open(1, 1);
+        let layer = layer().window(Window::count(10)).open_for(10 * SECOND).half_open_max_calls(1).success_threshold(1);
         let service = layer.layer(service_fn(move |_: ((), Do)| PanicsInDrop(answer())));
         let once = || {
             let mut call = begin(call(&service, Do::Succeed));

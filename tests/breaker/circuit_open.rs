@@ -15,7 +15,7 @@ use tower_rampart::{BoxError, CircuitBreakerLayer};
 use crate::support::*;
 
 fn forced_open() -> CircuitBreaker {
-    let breaker = CircuitBreaker::builder().name("billing").breaker();
+    let breaker = CircuitBreaker::builder().name("billing").build();
     breaker.force_open();
     breaker
 }
@@ -76,7 +76,7 @@ async fn is_found_where_two_calls_race_for_the_last_probe() {
         }
     }
 
-    let layer = layer().name("billing").window(Window::count(1)).half_open(1, 1);
+    let layer = layer().name("billing").window(Window::count(1)).half_open_max_calls(1).success_threshold(1);
     call(&over(&layer).0, Do::Fail).await;
     advance(30 * SECOND).await;
     let error = layer.layer(Races(layer.breaker())).oneshot(((), Do::Succeed)).await.unwrap_err();

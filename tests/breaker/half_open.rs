@@ -12,7 +12,7 @@ fn quick() -> Breakers {
 
 #[tokio::test(start_paused = true)]
 async fn rule_1_open_half_open_closed() {
-    let layer = quick().half_open(3, 2);
+    let layer = quick().half_open_max_calls(3).success_threshold(2);
     let (service, upstream) = over(&layer);
     call(&service, Do::Fail).await;
     advance(10 * SECOND - MS).await;
@@ -28,7 +28,7 @@ async fn rule_1_open_half_open_closed() {
 #[tokio::test(start_paused = true)]
 async fn rule_1_whole_milliseconds_are_exact_wherever_they_begin() {
     for offset in [0, 1, 499, 500, 999] {
-        let layer = quick().half_open(1, 1);
+        let layer = quick().half_open_max_calls(1).success_threshold(1);
         let (service, _) = over(&layer);
         advance(Duration::from_micros(offset)).await;
         call(&service, Do::Fail).await;
@@ -54,7 +54,7 @@ async fn rule_1_a_failed_or_throttled_probe_opens_again() {
 #[tokio::test(start_paused = true)]
 async fn rule_1_the_open_time_escalates_and_begins_anew_after_closing() {
     let growing = Backoff::exponential(SECOND, 5 * SECOND).jitter(Jitter::None);
-    let layer = quick().open_for(growing).half_open(1, 1);
+    let layer = quick().open_for(growing).half_open_max_calls(1).success_threshold(1);
     let (service, _) = over(&layer);
     for expected in [1, 2, 4, 5, 5] {
         assert_eq!(call(&service, Do::Fail).await, Outcome::Failed("failed".into()));
@@ -73,7 +73,7 @@ async fn rule_1_jitter_keeps_at_least_half_of_the_open_time() {
         let layer = quick().open_for(Backoff::exponential(SECOND, 60 * SECOND));
         let (service, _) = over(&layer);
         call(&service, Do::Fail).await;
-        let Some(wait) = layer.breaker().snapshot().open_for else { panic!("is open") };
+        let Some(wait) = layer.breaker().snapshot().retry_after else { panic!("is open") };
         assert!((SECOND / 2..=SECOND).contains(&wait), "{wait:?}");
         seen.insert(wait);
     }
@@ -108,7 +108,7 @@ async fn rule_1_controls_by_hand() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_1_observing_reports_and_never_refuses() {
-    let layer = quick().mode(Mode::ObserveOnly).half_open(1, 1);
+    let layer = quick().mode(Mode::ObserveOnly).half_open_max_calls(1).success_threshold(1);
     let (service, upstream) = over(&layer);
     let breaker = layer.breaker();
     calls(&service, 20, Do::Fail).await;
@@ -126,7 +126,7 @@ async fn rule_1_observing_reports_and_never_refuses() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_2_late_news_of_an_earlier_generation_changes_nothing() {
-    let layer = quick().half_open(1, 1);
+    let layer = quick().half_open_max_calls(1).success_threshold(1);
     let (service, _) = over(&layer);
     // Two calls of the closed time, still under way when it opens.
     let mut success = begin(call(&service, Do::SucceedAfter(5 * SECOND)));
@@ -145,7 +145,7 @@ async fn rule_2_late_news_of_an_earlier_generation_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_2_a_late_probe_of_an_earlier_outage_closes_nothing() {
-    let layer = quick().half_open(2, 1);
+    let layer = quick().half_open_max_calls(2).success_threshold(1);
     let (service, _) = over(&layer);
     call(&service, Do::Fail).await;
     advance(10 * SECOND).await;
@@ -161,7 +161,7 @@ async fn rule_2_a_late_probe_of_an_earlier_outage_closes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_4_no_more_probes_at_once_than_set() {
-    let layer = quick().half_open(3, 3);
+    let layer = quick().half_open_max_calls(3).success_threshold(3);
     let (service, upstream) = over(&layer);
     call(&service, Do::Fail).await;
     advance(10 * SECOND).await;
@@ -178,7 +178,7 @@ async fn rule_4_no_more_probes_at_once_than_set() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_4_hung_probes_lose_their_places_when_the_lease_ends() {
-    let layer = quick().half_open(2, 2).probe_lease(5 * SECOND);
+    let layer = quick().half_open_max_calls(2).success_threshold(2).probe_lease(5 * SECOND);
     let (service, _) = over(&layer);
     call(&service, Do::Fail).await;
     advance(10 * SECOND).await;
@@ -198,7 +198,7 @@ async fn rule_4_hung_probes_lose_their_places_when_the_lease_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_4_a_late_success_of_the_same_round_still_counts() {
-    let layer = quick().half_open(1, 1).probe_lease(SECOND);
+    let layer = quick().half_open_max_calls(1).success_threshold(1).probe_lease(SECOND);
     let (service, _) = over(&layer);
     call(&service, Do::Fail).await;
     advance(10 * SECOND).await;
@@ -212,8 +212,25 @@ async fn rule_4_a_late_success_of_the_same_round_still_counts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rule_1_more_successes_than_calls_at_once_come_one_after_the_other() {
+    let layer = quick().half_open_max_calls(1).success_threshold(4);
+    let (service, upstream) = over(&layer);
+    call(&service, Do::Fail).await;
+    advance(10 * SECOND).await;
+    for _ in 0..3 {
+        assert_eq!(call(&service, Do::Succeed).await, OK);
+        assert_eq!(layer.breaker().state(), State::HalfOpen);
+    }
+    let mut fourth = begin(call(&service, Do::SucceedAfter(SECOND)));
+    assert!(poll_once(fourth.as_mut()).await.is_pending());
+    assert_eq!(call(&service, Do::Succeed).await, refused(State::HalfOpen, 30 * SECOND), "one at a time");
+    assert_eq!(fourth.await, OK);
+    assert_eq!((layer.breaker().state(), upstream.calls()), (State::Closed, 5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn rule_4_sparse_probes_close_it() {
-    let layer = quick().half_open(3, 3).probe_lease(SECOND);
+    let layer = quick().half_open_max_calls(3).success_threshold(3).probe_lease(SECOND);
     let (service, upstream) = over(&layer);
     call(&service, Do::Fail).await;
     for _ in 0..3 {
@@ -225,7 +242,7 @@ async fn rule_4_sparse_probes_close_it() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_4_cancelled_and_ignored_probes_free_their_places_at_once() {
-    let layer = quick().half_open(1, 1);
+    let layer = quick().half_open_max_calls(1).success_threshold(1);
     let (service, _) = over(&layer);
     call(&service, Do::Fail).await;
     advance(10 * SECOND).await;
@@ -256,7 +273,7 @@ async fn rule_1_a_mode_that_is_left_begins_anew() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_1_a_ramp_lets_a_growing_share_through_before_it_closes() {
-    let layer = quick().half_open(1, 1).ramp(&[0.01, 0.25, 0.5], 4);
+    let layer = quick().half_open_max_calls(1).success_threshold(1).ramp(&[0.01, 0.25, 0.5], 4);
     let (service, upstream) = over(&layer);
     call(&service, Do::Fail).await;
     advance(10 * SECOND).await;
@@ -277,7 +294,7 @@ async fn rule_1_a_ramp_lets_a_growing_share_through_before_it_closes() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_1_a_ramp_opens_again_when_a_step_reaches_the_rate() {
-    let layer = quick().half_open(1, 1).failure_rate(0.5).ramp(&[1.0, 1.0], 4);
+    let layer = quick().half_open_max_calls(1).success_threshold(1).failure_rate(0.5).ramp(&[1.0, 1.0], 4);
     let (service, _) = over(&layer);
     call(&service, Do::Fail).await;
     advance(10 * SECOND).await;
@@ -293,7 +310,7 @@ async fn rule_1_a_ramp_opens_again_when_a_step_reaches_the_rate() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_4_calls_that_hang_on_the_ramp_do_not_hold_it_up() {
-    let layer = quick().half_open(1, 1).ramp(&[0.5], 2);
+    let layer = quick().half_open_max_calls(1).success_threshold(1).ramp(&[0.5], 2);
     let (service, _) = over(&layer);
     call(&service, Do::Fail).await;
     advance(10 * SECOND).await;
@@ -313,7 +330,7 @@ async fn an_open_breaker_without_calls_reads_as_half_open_when_it_is_due() {
     let mut events = layer.handle().subscribe(10);
     call(&service, Do::Fail).await;
     let breaker = layer.breaker();
-    let read = || (breaker.state(), breaker.snapshot().state, breaker.snapshot().open_for);
+    let read = || (breaker.state(), breaker.snapshot().state, breaker.snapshot().retry_after);
     assert_eq!(read(), (State::Open, State::Open, Some(10 * SECOND)));
     advance(10 * SECOND - MS).await;
     assert_eq!(read(), (State::Open, State::Open, Some(MS)));
@@ -350,7 +367,7 @@ async fn a_breaker_that_was_forced_open_is_never_due() {
     breaker.force_open();
     advance(3_600 * SECOND).await;
     let snapshot = breaker.snapshot();
-    assert_eq!((breaker.state(), snapshot.state, snapshot.open_for), (State::Open, State::Open, None));
+    assert_eq!((breaker.state(), snapshot.state, snapshot.retry_after), (State::Open, State::Open, None));
     breaker.observe();
     assert_eq!(breaker.state(), State::Closed);
     call(&service, Do::Fail).await;

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use tower::ServiceExt;
-use tower_rampart::breaker::partition::{self, Nested, Within};
+use tower_rampart::breaker::partition::{self, Nested, NestedIn};
 use tower_rampart::breaker::{Cause, CircuitOpen, Mode, State, Window};
 
 use crate::support::*;
@@ -11,15 +11,16 @@ use crate::support::*;
 pub(crate) type Key = (u64, u64);
 pub(crate) type By = partition::By<fn(&(Key, Do)) -> u64, u64>;
 
-pub(crate) fn nested() -> Breakers<Within<By, By>> {
+pub(crate) fn nested() -> Breakers<NestedIn<By, By>> {
     layer()
         .window(Window::time(10 * SECOND))
         .minimum_calls(1)
         .open_for(10 * SECOND)
         .probe_lease(5 * SECOND)
-        .half_open(1, 1)
+        .half_open_max_calls(1)
+        .success_threshold(1)
         .partition_by(partition::by((|request: &(Key, Do)| request.0.1) as fn(&(Key, Do)) -> u64))
-        .within(partition::by((|request: &(Key, Do)| request.0.0) as fn(&(Key, Do)) -> u64), 0.5)
+        .nested_in(partition::by((|request: &(Key, Do)| request.0.0) as fn(&(Key, Do)) -> u64), 0.5)
 }
 
 pub(crate) const HOST: Nested<u64, u64> = Nested::Outer(1);
@@ -81,7 +82,7 @@ async fn half_of_the_tenants_open_the_host_and_a_fresh_one_costs_no_call() {
 }
 
 /// Three tenants of six have failed.
-pub(crate) async fn opened(layer: &Breakers<Within<By, By>>) {
+pub(crate) async fn opened(layer: &Breakers<NestedIn<By, By>>) {
     let (service, _) = over(layer);
     for id in 3..6 {
         call_for(&service, (1, id), Do::Succeed).await;
@@ -362,15 +363,15 @@ fn tenants_that_open_at_once_open_the_host() {
 }
 
 #[test]
-#[should_panic(expected = "within: the rate must be over 0 and at most 1, but is 1.5")]
+#[should_panic(expected = "nested_in: the rate must be over 0 and at most 1, but is 1.5")]
 fn a_share_over_1_panics() {
-    let _ = layer().within(partition::host(), 1.5);
+    let _ = layer().nested_in(partition::host(), 1.5);
 }
 
 #[test]
-#[should_panic(expected = "within: partitions nest once, but this is a second time, with 0.25")]
+#[should_panic(expected = "nested_in: partitions nest once, but this is a second time, with 0.25")]
 fn a_second_level_panics() {
-    let _ = layer().within(partition::host(), 0.5).within(partition::host(), 0.25);
+    let _ = layer().nested_in(partition::host(), 0.5).nested_in(partition::host(), 0.25);
 }
 
 #[test]

@@ -63,19 +63,20 @@ async fn retries_are_told_apart_in_whatever_order_partitions_are_nested() {
     let by = || partition::header("x-tenant-id");
     // The first call of each of three tenants opens its breaker, so its retry is refused, and the third one the host.
     let expected = (vec![1; 8], State::Open);
-    assert_eq!(arrive!(http().partition_by(by()).within(partition::host(), 0.5).refuse_only_retries()), expected);
-    assert_eq!(arrive!(http().partition_by(by()).refuse_only_retries().within(partition::host(), 0.5)), expected);
-    assert_eq!(arrive!(http().refuse_only_retries().partition_by(by()).within(partition::host(), 0.5)), expected);
+    assert_eq!(arrive!(http().partition_by(by()).nested_in(partition::host(), 0.5).reject_retries_only()), expected);
+    assert_eq!(arrive!(http().partition_by(by()).reject_retries_only().nested_in(partition::host(), 0.5)), expected);
+    assert_eq!(arrive!(http().reject_retries_only().partition_by(by()).nested_in(partition::host(), 0.5)), expected);
     assert_eq!(
-        arrive!(http().partition_by(by()).within(partition::host(), 0.5).refuse_only_retries().judge_body()),
+        arrive!(http().partition_by(by()).nested_in(partition::host(), 0.5).reject_retries_only().judge_body()),
         expected
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_window_of_one_call_opens_at_the_first_failure_and_a_kept_permit_wedges_nothing() {
-    let breaker = CircuitBreaker::builder().window(Window::count(1)).minimum_calls(1).half_open(1, 1);
-    let breaker = breaker.probe_lease(5 * SECOND).open_for(10 * SECOND).breaker();
+    let breaker =
+        CircuitBreaker::builder().window(Window::count(1)).minimum_calls(1).half_open_max_calls(1).success_threshold(1);
+    let breaker = breaker.probe_lease(5 * SECOND).open_for(10 * SECOND).build();
     let kept = breaker.try_acquire().unwrap();
     breaker.try_acquire().unwrap().settle(Class::Transient);
     assert_eq!(breaker.state(), State::Open);
@@ -217,7 +218,7 @@ fn keys_that_panic_lock_nobody_out() {
         std::thread::spawn(move || {
             let breakers = layer()
                 .partition_by(partition::by(|request: &Touchy| request.clone()))
-                .within(partition::by(|_: &Touchy| 1_u64), 0.5)
+                .nested_in(partition::by(|_: &Touchy| 1_u64), 0.5)
                 .max_partitions(1_500)
                 .handle();
             let armed = Arc::new(AtomicBool::new(false));

@@ -70,7 +70,7 @@ async fn a_removed_host_takes_its_tenants_along() {
 
     let layer = layer()
         .partition_by(partition::by(|request: &((u64, u64), Do)| request.0.1))
-        .within(partition::by(|request: &((u64, u64), Do)| request.0.0), 0.5);
+        .nested_in(partition::by(|request: &((u64, u64), Do)| request.0.0), 0.5);
     let (service, _) = over(&layer);
     for key in [(1, 7), (1, 8), (2, 7)] {
         call_for(&service, key, Do::Succeed).await;

@@ -12,7 +12,7 @@ use tower_rampart::breaker::{CircuitBreaker, State, Window};
 use crate::support::*;
 
 fn quick() -> Breakers {
-    layer().window(Window::count(1)).open_for(10 * SECOND).half_open(1, 1)
+    layer().window(Window::count(1)).open_for(10 * SECOND).half_open_max_calls(1).success_threshold(1)
 }
 
 #[tokio::test(start_paused = true)]

@@ -182,7 +182,7 @@ fn threads_racing_for_probes_get_exactly_as_many_as_there_are() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     runtime.block_on(async {
         for _ in 0..20 {
-            let layer = layer().window(Window::count(1)).open_for(MS).half_open(3, 3);
+            let layer = layer().window(Window::count(1)).open_for(MS).half_open_max_calls(3).success_threshold(3);
             let (service, upstream) = over(&layer);
             call(&service, Do::Fail).await;
             while layer.breaker().state() != State::HalfOpen {

@@ -37,9 +37,10 @@ panics! {
         => "consecutive_failures: must be at most 16383, but is 16384";
     an_open_time_of_zero_panics: layer().open_for(Duration::ZERO) => "open_for: must be longer than 0ns";
     a_backoff_of_nothing_panics: layer().open_for(Backoff::none()) => "open_for: must be longer than 0ns";
-    no_probes_panic: layer().half_open(0, 1) => "half_open: the probes must be at least 1, but are 0";
-    no_successes_panic: layer().half_open(1, 0) => "half_open: the successes must be at least 1, but are 0";
-    more_successes_than_probes_panic: layer().half_open(2, 3) => "half_open: more successes required, 3, than there are probes, 2";
+    no_half_open_calls_panic: layer().half_open_max_calls(0)
+        => "half_open_max_calls: must be at least 1, but is 0";
+    a_success_threshold_of_zero_panics: layer().success_threshold(0)
+        => "success_threshold: must be at least 1, but is 0";
     a_lease_of_zero_panics: layer().probe_lease(Duration::ZERO) => "probe_lease: must be longer than 0ns";
     a_ramp_of_no_shares_panics: layer().ramp(&[], 1) => "ramp: there must be at least one share, but are []";
     a_ramp_of_a_zero_share_panics: layer().ramp(&[0.0], 1) => "ramp: every share must lie between a millionth and 1";
@@ -62,7 +63,7 @@ fn the_longest_times_do_not_overflow() {
         .probe_lease(Duration::MAX)
         .slow_calls(Duration::MAX, 1.0);
     layer.breaker().force_open();
-    assert_eq!(layer.breaker().snapshot().open_for, None);
+    assert_eq!(layer.breaker().snapshot().retry_after, None);
 }
 
 /// A setting a line that panics, and the form of it that does not: the same words, and the line of the user.
@@ -112,13 +113,14 @@ fn a_setting_that_makes_no_sense_fails_at_the_line_of_the_user() {
         layer().minimum_calls(6).window(Window::count(5)), layer().minimum_calls(6).try_window(Window::count(5));
         layer().consecutive_failures(0), layer().try_consecutive_failures(0);
         layer().open_for(Duration::ZERO), layer().try_open_for(Duration::ZERO);
-        layer().open_as_asked(Duration::ZERO), layer().try_open_as_asked(Duration::ZERO);
-        layer().half_open(2, 3), layer().try_half_open(2, 3);
+        layer().honor_retry_after(Duration::ZERO), layer().try_honor_retry_after(Duration::ZERO);
+        layer().half_open_max_calls(0), layer().try_half_open_max_calls(0);
+        layer().success_threshold(0), layer().try_success_threshold(0);
         layer().probe_lease(Duration::ZERO), layer().try_probe_lease(Duration::ZERO);
         layer().ramp(&[], 1), layer().try_ramp(&[], 1);
         layer().max_partitions(0), layer().try_max_partitions(0);
         layer().minimum_children(1), layer().try_minimum_children(1);
-        tenants().within(partition::host(), 0.0), tenants().try_within(partition::host(), 0.0);
+        tenants().nested_in(partition::host(), 0.0), tenants().try_nested_in(partition::host(), 0.0);
         Window::count(0), Window::try_count(0);
         Window::time(Duration::ZERO), Window::try_time(Duration::ZERO);
         Window::count(5).buckets(5), Window::count(5).try_buckets(5);

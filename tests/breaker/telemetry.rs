@@ -43,7 +43,7 @@ impl Lines {
 #[tokio::test(start_paused = true)]
 async fn one_event_for_a_change_and_none_for_a_call() {
     let lines = Lines::watch();
-    let layer = layer().window(Window::count(4)).open_for(SECOND).half_open(1, 1);
+    let layer = layer().window(Window::count(4)).open_for(SECOND).half_open_max_calls(1).success_threshold(1);
     let (service, _) = over(&layer);
     calls(&service, 1_000, Do::Succeed).await;
     assert!(lines.read().is_empty());

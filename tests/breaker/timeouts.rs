@@ -99,7 +99,7 @@ async fn rule_3_a_probe_at_its_deadline_opens_again() {
 #[tokio::test(start_paused = true)]
 async fn rule_3_calls_cut_in_readiness_after_the_opening_were_not_rejected() {
     let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::header("x-tenant-id"));
-    let layer = layer.minimum_calls(1).within(partition::host(), 0.5);
+    let layer = layer.minimum_calls(1).nested_in(partition::host(), 0.5);
     let service = layer.layer(hangs(true));
     let mut calls = Vec::new();
     for tenant in ["1", "1", "2", "2", "3", "3", "4"] {
@@ -150,7 +150,10 @@ async fn rule_4_a_probe_that_is_cut_dropped_or_leaked_keeps_no_place() {
     ];
     for (hand, act) in by_hand.into_iter().enumerate() {
         for end in ["cut", "dropped", "leaked"] {
-            let layer = CircuitBreakerLayer::new_for_http().window(Window::count(1)).half_open(1, 1);
+            let layer = CircuitBreakerLayer::new_for_http()
+                .window(Window::count(1))
+                .half_open_max_calls(1)
+                .success_threshold(1);
             let layer = layer.partition_by(partition::by(|_: &Request<()>| 7_u8));
             let breakers = layer.handle();
             dropped_after(layer.layer(hangs(false)), request(SECOND), SECOND).await;
@@ -179,8 +182,8 @@ async fn rule_4_a_probe_that_is_cut_dropped_or_leaked_keeps_no_place() {
 #[tokio::test(start_paused = true)]
 async fn rule_3_attempt_timeouts_open_the_host_of_three_tenants_and_fail_its_probe() {
     for in_readiness in [false, true] {
-        let layer = CircuitBreakerLayer::new_for_http().minimum_calls(1).half_open(1, 1);
-        let layer = layer.partition_by(partition::header("x-tenant-id")).within(partition::host(), 0.5);
+        let layer = CircuitBreakerLayer::new_for_http().minimum_calls(1).half_open_max_calls(1).success_threshold(1);
+        let layer = layer.partition_by(partition::header("x-tenant-id")).nested_in(partition::host(), 0.5);
         let stack = RetryLayer::new_for_http().max_attempts(1).attempt_timeout(SECOND).clone_bodies();
         let stack = stack.layer(layer.layer(hangs(in_readiness)));
         let pull = |tenant| {

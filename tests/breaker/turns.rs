@@ -29,7 +29,7 @@ async fn who_is_let_in_all_the_same_does_not_count_as_rejected() {
     let breakers = layer.handle();
     opened(&layer).await;
     assert!(breakers.observe(&tenant(20)));
-    assert!(breakers.set_mode(&tenant(21), Mode::RetriesOnly));
+    assert!(breakers.set_mode(&tenant(21), Mode::RejectRetriesOnly));
     permit(&breakers, 20).settle(Verdict::success());
     permit(&breakers, 21).settle(Verdict::success());
     assert_eq!(rejected(&breakers), 0);
@@ -67,7 +67,7 @@ async fn a_bad_tenant_that_is_only_observed_keeps_nobody_shut_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_bad_tenant_keeps_nobody_shut_out_where_only_retries_are_refused_or_nothing_is() {
-    for mode in [Mode::RetriesOnly, Mode::ObserveOnly] {
+    for mode in [Mode::RejectRetriesOnly, Mode::ObserveOnly] {
         let layer = nested().mode(mode);
         let breakers = layer.handle();
         opened(&layer).await;
@@ -162,7 +162,7 @@ async fn who_stands_back_for_nobody_waits_no_longer_than_the_open_time() {
 
 #[tokio::test(start_paused = true)]
 async fn late_news_of_an_earlier_probe_does_not_excuse_a_failed_one() {
-    let layer = nested().half_open(2, 2);
+    let layer = nested().half_open_max_calls(2).success_threshold(2);
     let breakers = layer.handle();
     opened(&layer).await;
     advance(10 * SECOND).await;
@@ -180,7 +180,7 @@ async fn late_news_of_an_earlier_probe_does_not_excuse_a_failed_one() {
 
 #[tokio::test(start_paused = true)]
 async fn late_success_of_its_last_probe_gives_a_tenant_its_turn_back() {
-    let layer = nested().half_open(2, 2);
+    let layer = nested().half_open_max_calls(2).success_threshold(2);
     let breakers = layer.handle();
     opened(&layer).await;
     advance(10 * SECOND).await;
@@ -215,7 +215,7 @@ async fn who_failed_in_an_earlier_outage_is_not_held_back_in_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_server_asks_of_one_tenant_does_not_shut_the_host_for_longer() {
-    let layer = nested().open_as_asked(3_600 * SECOND);
+    let layer = nested().honor_retry_after(3_600 * SECOND);
     let breakers = layer.handle();
     opened(&layer).await;
     advance(10 * SECOND).await;
@@ -227,7 +227,7 @@ async fn what_a_server_asks_of_one_tenant_does_not_shut_the_host_for_longer() {
 
 #[tokio::test(start_paused = true)]
 async fn a_late_probe_does_not_give_back_the_place_that_another_has() {
-    let layer = nested().half_open(2, 2);
+    let layer = nested().half_open_max_calls(2).success_threshold(2);
     let breakers = layer.handle();
     opened(&layer).await;
     advance(10 * SECOND).await;
@@ -245,7 +245,7 @@ async fn a_late_probe_does_not_give_back_the_place_that_another_has() {
 
 #[tokio::test(start_paused = true)]
 async fn who_was_in_the_way_is_not_forgotten_when_the_host_opens_again() {
-    let layer = nested().half_open(2, 2);
+    let layer = nested().half_open_max_calls(2).success_threshold(2);
     let breakers = layer.handle();
     opened(&layer).await;
     advance(10 * SECOND).await;

@@ -39,7 +39,7 @@ async fn a_field_names_only_what_differs_from_the_default() {
 /// Also for a layer of a classifier of its own, which would not read HTTP requests by itself.
 #[tokio::test]
 async fn only_retries_are_rejected_whatever_the_constructor() {
-    let layer = CircuitBreakerLayer::new(HttpClassifier::new()).minimum_calls(1).refuse_only_retries();
+    let layer = CircuitBreakerLayer::new(HttpClassifier::new()).minimum_calls(1).reject_retries_only();
     let retry = RetryLayer::new_for_http().backoff(Backoff::none()).budget(Budget::unlimited());
     let service = layer.layer(service_fn(|_: Request<_>| {
         ready(Ok::<_, Infallible>(Response::builder().status(503).body(()).unwrap()))

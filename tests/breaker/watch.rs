@@ -11,7 +11,7 @@ use crate::support::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_tells_every_change_and_nothing_else() {
-    let layer = layer().window(Window::count(1)).open_for(SECOND).half_open(1, 1);
+    let layer = layer().window(Window::count(1)).open_for(SECOND).half_open_max_calls(1).success_threshold(1);
     let (service, _) = over(&layer);
     let mut watch = layer.breaker().watch();
     calls(&service, 10, Do::Succeed).await;
@@ -31,7 +31,7 @@ async fn a_watch_tells_every_change_and_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_wakes_whoever_waits_and_can_be_cancelled() {
-    let breaker = CircuitBreaker::builder().breaker();
+    let breaker = CircuitBreaker::builder().build();
     let waiting: Vec<_> = (0..10)
         .map(|_| {
             let mut watch = breaker.watch();
@@ -53,7 +53,8 @@ async fn events_tell_who_changed_and_why() {
     let layer = layer()
         .window(Window::count(2))
         .open_for(SECOND)
-        .half_open(1, 1)
+        .half_open_max_calls(1)
+        .success_threshold(1)
         .partition_by(partition::by(|request: &(u64, Do)| request.0));
     let (service, _) = over(&layer);
     let mut events = layer.handle().subscribe(16);
@@ -145,7 +146,7 @@ fn wakers_that_come_back_when_they_are_let_go_of_do_not_block() {
 
 #[tokio::test(start_paused = true)]
 async fn a_permit_settles_once_however_it_ends() {
-    let breaker = CircuitBreaker::builder().window(Window::count(10)).minimum_calls(10).breaker();
+    let breaker = CircuitBreaker::builder().window(Window::count(10)).minimum_calls(10).build();
     let take = || breaker.try_acquire().unwrap();
     take().settle(Verdict::success());
     take().settle(Verdict::transient());
@@ -170,7 +171,7 @@ async fn a_permit_taken_during_a_panic_is_not_blamed_for_it() {
             drop(self.0.try_acquire());
         }
     }
-    let breaker = CircuitBreaker::builder().breaker();
+    let breaker = CircuitBreaker::builder().build();
     let thread = std::thread::spawn({
         let breaker = breaker.clone();
         move || {
@@ -188,7 +189,7 @@ async fn only_retries_are_refused_where_that_is_asked() {
     use tower_rampart::classify::HttpClassifier;
     use tower_rampart::{CircuitBreakerLayer, RetryLayer};
 
-    let breaker = CircuitBreakerLayer::<HttpClassifier>::new_for_http().window(Window::count(2)).refuse_only_retries();
+    let breaker = CircuitBreakerLayer::<HttpClassifier>::new_for_http().window(Window::count(2)).reject_retries_only();
     let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counted = calls.clone();
     let inner = breaker.layer(service_fn(move |_: http::Request<_>| {
@@ -210,7 +211,7 @@ async fn only_retries_are_refused_where_that_is_asked() {
 #[tokio::test(start_paused = true)]
 async fn it_stays_open_for_as_long_as_the_server_asks_up_to_a_cap() {
     for (asked, expected) in [(Some(7), 7), (Some(3_600), 60), (None, 30), (Some(0), 30)] {
-        let breaker = CircuitBreaker::builder().window(Window::count(1)).open_as_asked(60 * SECOND).breaker();
+        let breaker = CircuitBreaker::builder().window(Window::count(1)).honor_retry_after(60 * SECOND).build();
         let mut verdict = Verdict::transient();
         if let Some(asked) = asked {
             verdict = verdict.with_retry_after(asked * SECOND);

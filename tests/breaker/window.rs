@@ -153,7 +153,7 @@ async fn rule_5_an_ignored_outcome_is_in_no_window() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_9_a_breaker_that_was_open_for_a_hundred_years_is_probed() {
-    let layer = layer().window(Window::count(1)).half_open(1, 1);
+    let layer = layer().window(Window::count(1)).half_open_max_calls(1).success_threshold(1);
     let (service, _) = over(&layer);
     call(&service, Do::Fail).await;
     advance(100 * 365 * 24 * 3_600 * SECOND).await;

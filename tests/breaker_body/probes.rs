@@ -9,7 +9,8 @@ use crate::{Judged, Layered, MS, SECOND, body, call};
 
 /// Half-open, with one place for probes whose lease is 30 seconds.
 async fn half_open() -> Layered {
-    let layer = crate::layer().window(Window::count(1)).open_for(10 * SECOND).half_open(1, 1);
+    let layer =
+        crate::layer().window(Window::count(1)).open_for(10 * SECOND).half_open_max_calls(1).success_threshold(1);
     call(&layer, 503, script([])).await.unwrap();
     assert_eq!(layer.breaker().state(), State::Open);
     tokio::time::advance(10 * SECOND).await;

@@ -82,7 +82,7 @@ async fn no_time_is_too_long() {
         .window(tower_rampart::breaker::Window::time(Duration::MAX))
         .slow_calls(Duration::MAX, 1.0)
         .open_for(Duration::MAX)
-        .open_as_asked(Duration::MAX)
+        .honor_retry_after(Duration::MAX)
         .probe_lease(Duration::MAX)
         .minimum_calls(10);
     let retry = layer()

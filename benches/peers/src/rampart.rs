@@ -48,7 +48,8 @@ fn breaker(window: Window) -> CircuitBreakerLayer<HttpClassifier> {
         .failure_rate(FAILURE_RATE)
         .minimum_calls(MINIMUM_CALLS)
         .open_for(OPEN_FOR)
-        .half_open(3, 2)
+        .half_open_max_calls(3)
+        .success_threshold(2)
 }
 
 fn by_host<S, B>(inner: S) -> impl Service<Request<B>, Response = Answer, Error = tower::BoxError> + Clone

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{CircuitBreakerLayer, Shared};
 use crate::backoff::Backoff;
-use crate::breaker::partition::{Keyed, Within};
-use crate::breaker::settings::Settings;
+use crate::breaker::config::Settings;
+use crate::breaker::partition::{Keyed, NestedIn};
 use crate::breaker::{InvalidSetting, Window};
 
 impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
@@ -49,14 +49,19 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         self.try_set(|settings| settings.set_open_for(open_for.into()))
     }
 
-    /// [`open_as_asked`](Self::open_as_asked), with an error in place of a panic.
-    pub fn try_open_as_asked(self, longest: Duration) -> Result<Self, InvalidSetting> {
+    /// [`honor_retry_after`](Self::honor_retry_after), with an error in place of a panic.
+    pub fn try_honor_retry_after(self, longest: Duration) -> Result<Self, InvalidSetting> {
         self.try_set(|settings| settings.set_longest_hint(longest))
     }
 
-    /// [`half_open`](Self::half_open), with an error in place of a panic.
-    pub fn try_half_open(self, probes: u32, successes: u32) -> Result<Self, InvalidSetting> {
-        self.try_set(|settings| settings.set_half_open(probes, successes))
+    /// [`half_open_max_calls`](Self::half_open_max_calls), with an error in place of a panic.
+    pub fn try_half_open_max_calls(self, calls: u32) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_half_open_max_calls(calls))
+    }
+
+    /// [`success_threshold`](Self::success_threshold), with an error in place of a panic.
+    pub fn try_success_threshold(self, successes: u32) -> Result<Self, InvalidSetting> {
+        self.try_set(|settings| settings.set_success_threshold(successes))
     }
 
     /// [`probe_lease`](Self::probe_lease), with an error in place of a panic.
@@ -74,16 +79,16 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         self.try_set(|settings| settings.set_max_partitions(partitions))
     }
 
-    /// [`within`](Self::within), with an error in place of a panic.
-    pub fn try_within<Q: Keyed>(
+    /// [`nested_in`](Self::nested_in), with an error in place of a panic.
+    pub fn try_nested_in<Q: Keyed>(
         self,
         outer: Q,
         share: f64,
-    ) -> Result<CircuitBreakerLayer<C, Within<P, Q>, J, R>, InvalidSetting> {
-        let Self { classifier, partition, scope, requests, mut settings, registry: _ } = self;
+    ) -> Result<CircuitBreakerLayer<C, NestedIn<P, Q>, J, R>, InvalidSetting> {
+        let Self { classifier, partition, scope, requests, mut settings, breakers: _ } = self;
         settings.set_share(share)?;
-        let partition = Within { inner: partition, outer };
-        Ok(CircuitBreakerLayer { classifier, partition, scope, requests, settings, registry: Shared::default() })
+        let partition = NestedIn { inner: partition, outer };
+        Ok(CircuitBreakerLayer { classifier, partition, scope, requests, settings, breakers: Shared::default() })
     }
 
     fn try_set(
@@ -91,7 +96,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         set: impl FnOnce(&mut Settings) -> Result<(), InvalidSetting>,
     ) -> Result<Self, InvalidSetting> {
         set(&mut self.settings)?;
-        self.registry = Shared::default();
+        self.breakers = Shared::default();
         Ok(self)
     }
 }

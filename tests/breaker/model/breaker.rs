@@ -158,7 +158,7 @@ impl Model {
     pub(super) fn refuses(&self, retry: bool) -> bool {
         match self.mode {
             Mode::Automatic | Mode::ForcedOpen => true,
-            Mode::RetriesOnly => retry,
+            Mode::RejectRetriesOnly => retry,
             _ => false,
         }
     }

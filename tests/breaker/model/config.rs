@@ -67,7 +67,8 @@ impl Config {
             .minimum_calls(self.minimum)
             .failure_rate(self.rate)
             .open_for(Backoff::exponential(millis(first), millis(max)).jitter(Jitter::None))
-            .half_open(self.half_open.0, self.half_open.1)
+            .half_open_max_calls(self.half_open.0)
+            .success_threshold(self.half_open.1)
             .probe_lease(millis(self.lease))
             .mode(self.mode);
         if let Some((limit, rate)) = self.slow {
@@ -77,7 +78,7 @@ impl Config {
             builder = builder.consecutive_failures(failures);
         }
         if let Some(longest) = self.longest_hint {
-            builder = builder.open_as_asked(millis(longest));
+            builder = builder.honor_retry_after(millis(longest));
         }
         if let Some((shares, calls)) = &self.ramp {
             builder = builder.ramp(shares, *calls);
@@ -106,11 +107,12 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             .prop_map(|(buckets, each)| WindowConfig::Time { millis: each * u64::from(buckets) + each / 3, buckets }),
     ];
     let rate = || prop_oneof![Just(0.1), Just(0.3), Just(0.5), Just(0.6), Just(1.0), 0.01..1.0_f64];
-    let modes = prop_oneof![6 => Just(Mode::Automatic), 1 => Just(Mode::ObserveOnly), 1 => Just(Mode::RetriesOnly)];
+    let modes =
+        prop_oneof![6 => Just(Mode::Automatic), 1 => Just(Mode::ObserveOnly), 1 => Just(Mode::RejectRetriesOnly)];
     let ramp = (prop::collection::vec(prop_oneof![Just(0.5), Just(1.0), 0.05..1.0_f64], 1..4), 1..6_u32);
     (
         (window, 1..8_u32, rate(), prop::option::of((1..30_u64, rate())), prop::option::of(1..5_u32)),
-        ((1..50_u64, 0..200_u64), prop::option::of(1..100_u64), (1..4_u32, 0..3_u32), 1..60_u64),
+        ((1..50_u64, 0..200_u64), prop::option::of(1..100_u64), (1..4_u32, 0..5_u32), 1..60_u64),
         (prop::option::of(prop::option::of(0..30_u64)), modes, prop::option::of(ramp)),
     )
         .prop_map(|((window, minimum, rate, slow, consecutive), (open, longest_hint, half_open, lease), rest)| {
@@ -125,7 +127,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 consecutive,
                 open_for: (open.0, open.0 + open.1),
                 longest_hint,
-                half_open: (half_open.0, 1 + half_open.1 % half_open.0),
+                half_open: (half_open.0, 1 + half_open.1),
                 lease,
                 abandoned: rest.0,
                 mode: rest.1,
@@ -152,7 +154,7 @@ pub(super) fn mode() -> impl Strategy<Value = Mode> {
         1 => Just(Mode::ForcedOpen),
         1 => Just(Mode::Disabled),
         1 => Just(Mode::ObserveOnly),
-        1 => Just(Mode::RetriesOnly),
+        1 => Just(Mode::RejectRetriesOnly),
     ]
 }
 

@@ -78,7 +78,7 @@ impl World {
         let layer = config
             .layer()
             .partition_by(by(|request| request.1))
-            .within(by(|request| request.0), nesting.share)
+            .nested_in(by(|request| request.0), nesting.share)
             .minimum_children(nesting.minimum);
         let share = (nesting.share, nesting.minimum as usize);
         let hosts = (0..nesting.hosts).map(|_| Host::new(config, nesting.tenants, share)).collect();

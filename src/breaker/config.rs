@@ -1,0 +1,281 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::core::consecutive_failures;
+use super::core::policy::{Policy, Share, SlowCalls};
+use super::core::ramp::Ramp;
+use super::core::state_machine::Rules;
+use super::core::window::{Kind, Shape};
+use super::{Mode, Window};
+use crate::backoff::Backoff;
+use crate::clock::millis_up;
+use crate::invalid_setting::{InvalidSetting, ensure};
+
+/// Everything that can be set, each checked where it is set.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    name: Arc<str>,
+    window: Window,
+    /// Only if somebody has set it: the default gives way to a smaller window.
+    minimum_calls: Option<u32>,
+    failure_rate: f64,
+    slow_calls: Option<SlowCalls>,
+    consecutive_failures: Option<u32>,
+    open_for: Backoff,
+    longest_hint: Option<Duration>,
+    half_open_max_calls: u32,
+    success_threshold: u32,
+    probe_lease: Duration,
+    ramp: Option<Ramp>,
+    abandoned: Option<Abandoned>,
+    mode: Mode,
+    max_partitions: usize,
+    redact_labels: bool,
+    share: Option<f64>,
+    minimum_children: u32,
+}
+
+/// What a breaker learns from a call that is dropped before it ends.
+///
+/// A call that a time limit cuts has failed: one of the [`RetryLayer`](crate::RetryLayer) around the breaker, or any other
+/// once the [`Deadline`](crate::retry::Deadline) in the extensions of the HTTP request has passed. For other calls the
+/// default is `FailureAfter` the limit of the slow calls if there is one; else they teach nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Abandoned {
+    /// Nothing, however long it ran and even if a time limit cut it.
+    Neutral,
+    /// That it failed, if it had already run longer than this or a time limit cut it; else nothing. Zero makes every such
+    /// call a failure.
+    FailureAfter(Duration),
+}
+
+const DEFAULT_MINIMUM: u32 = 10;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            name: "default".into(),
+            window: Window::default(),
+            minimum_calls: None,
+            failure_rate: 0.5,
+            slow_calls: None,
+            consecutive_failures: None,
+            open_for: Duration::from_secs(30).into(),
+            longest_hint: None,
+            half_open_max_calls: 3,
+            success_threshold: 2,
+            probe_lease: Duration::from_secs(30),
+            ramp: None,
+            abandoned: None,
+            mode: Mode::Automatic,
+            max_partitions: 65_536,
+            redact_labels: false,
+            share: None,
+            minimum_children: 3,
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn set_name(&mut self, name: &str) -> Result<(), InvalidSetting> {
+        ensure!(!name.is_empty(), "name: must not be empty, but is {name:?}");
+        self.name = name.into();
+        Ok(())
+    }
+
+    pub(crate) fn set_window(&mut self, window: Window) -> Result<(), InvalidSetting> {
+        check_minimum(window, self.minimum_calls)?;
+        self.window = window;
+        Ok(())
+    }
+
+    pub(crate) fn set_minimum_calls(&mut self, calls: u32) -> Result<(), InvalidSetting> {
+        ensure!(calls >= 1, "minimum_calls: must be at least 1, but is {calls}");
+        check_minimum(self.window, Some(calls))?;
+        self.minimum_calls = Some(calls);
+        Ok(())
+    }
+
+    pub(crate) fn set_failure_rate(&mut self, rate: f64) -> Result<(), InvalidSetting> {
+        check_rate("failure_rate", rate)?;
+        self.failure_rate = rate;
+        Ok(())
+    }
+
+    pub(crate) fn set_slow_calls(&mut self, limit: Duration, rate: f64) -> Result<(), InvalidSetting> {
+        ensure!(!limit.is_zero(), "slow_calls: the limit must be longer than {limit:?}");
+        check_rate("slow_calls", rate)?;
+        self.slow_calls = Some(SlowCalls { limit, rate });
+        Ok(())
+    }
+
+    pub(crate) fn set_consecutive_failures(&mut self, failures: u32) -> Result<(), InvalidSetting> {
+        ensure!(failures >= 1, "consecutive_failures: must be at least 1, but is {failures}");
+        ensure!(
+            failures <= consecutive_failures::COUNT_MAX,
+            "consecutive_failures: must be at most {}, but is {failures}",
+            consecutive_failures::COUNT_MAX
+        );
+        self.consecutive_failures = Some(failures);
+        Ok(())
+    }
+
+    pub(crate) fn set_open_for(&mut self, open_for: Backoff) -> Result<(), InvalidSetting> {
+        let first = open_for.ceiling(0);
+        ensure!(!first.is_zero(), "open_for: must be longer than {first:?}");
+        self.open_for = open_for;
+        Ok(())
+    }
+
+    pub(crate) fn set_longest_hint(&mut self, longest: Duration) -> Result<(), InvalidSetting> {
+        ensure!(!longest.is_zero(), "honor_retry_after: the longest time must be longer than {longest:?}");
+        self.longest_hint = Some(longest);
+        Ok(())
+    }
+
+    pub(crate) fn set_half_open_max_calls(&mut self, calls: u32) -> Result<(), InvalidSetting> {
+        ensure!(calls >= 1, "half_open_max_calls: must be at least 1, but is {calls}");
+        self.half_open_max_calls = calls;
+        Ok(())
+    }
+
+    pub(crate) fn set_success_threshold(&mut self, successes: u32) -> Result<(), InvalidSetting> {
+        ensure!(successes >= 1, "success_threshold: must be at least 1, but is {successes}");
+        self.success_threshold = successes;
+        Ok(())
+    }
+
+    pub(crate) fn set_probe_lease(&mut self, lease: Duration) -> Result<(), InvalidSetting> {
+        ensure!(!lease.is_zero(), "probe_lease: must be longer than {lease:?}");
+        self.probe_lease = lease;
+        Ok(())
+    }
+
+    pub(crate) fn set_ramp(&mut self, shares: &[f64], calls: u32) -> Result<(), InvalidSetting> {
+        self.ramp = Some(Ramp::new(shares, calls)?);
+        Ok(())
+    }
+
+    pub(crate) fn set_abandoned(&mut self, abandoned: Abandoned) {
+        self.abandoned = Some(abandoned);
+    }
+
+    pub(crate) fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    pub(crate) fn set_max_partitions(&mut self, partitions: usize) -> Result<(), InvalidSetting> {
+        ensure!(partitions >= 1, "max_partitions: must be at least 1, but is {partitions}");
+        self.max_partitions = partitions;
+        Ok(())
+    }
+
+    pub(crate) fn set_redact_labels(&mut self, redact: bool) {
+        self.redact_labels = redact;
+    }
+
+    pub(crate) fn set_share(&mut self, share: f64) -> Result<(), InvalidSetting> {
+        check_rate("nested_in", share)?;
+        ensure!(self.share.is_none(), "nested_in: partitions nest once, but this is a second time, with {share}");
+        self.share = Some(share);
+        Ok(())
+    }
+
+    pub(crate) fn set_minimum_children(&mut self, children: u32) -> Result<(), InvalidSetting> {
+        ensure!(children >= 2, "minimum_children: must be at least 2, but is {children}");
+        self.minimum_children = children;
+        Ok(())
+    }
+
+    /// For the breakers around others. They have no outcomes of their own, and what all breakers begin as by hand is for
+    /// the inner ones, each of which can then be set free alone.
+    pub(crate) fn outer_policy(&self) -> Policy {
+        let mode = match self.mode {
+            Mode::ForcedOpen | Mode::Disabled => Mode::Automatic,
+            mode => mode,
+        };
+        let window = Window::count(1);
+        Self { window, minimum_calls: None, ramp: None, mode, ..self.clone() }.policy()
+    }
+
+    pub(crate) fn policy(&self) -> Policy {
+        let window = self.window.kind();
+        let minimum_calls = match (self.minimum_calls, window) {
+            (Some(calls), _) => calls,
+            (None, Kind::Count(calls)) => DEFAULT_MINIMUM.min(calls),
+            (None, Kind::Time { .. }) => DEFAULT_MINIMUM,
+        };
+        let abandoned_after = match self.abandoned {
+            Some(Abandoned::Neutral) => None,
+            Some(Abandoned::FailureAfter(limit)) => Some(limit),
+            None => self.slow_calls.map(|slow| slow.limit),
+        };
+        Policy {
+            name: self.name.clone(),
+            window: Shape::new(window, self.slow_calls.is_some()),
+            rules: Rules {
+                half_open_max_calls: self.half_open_max_calls,
+                success_threshold: self.success_threshold,
+                lease: millis_up(self.probe_lease),
+                open_for: self.open_for,
+                longest_hint: self.longest_hint,
+                ramp: self.ramp.clone().map(|ramp| ramp.with_failure_rate(self.failure_rate)),
+                mode: self.mode,
+            },
+            abandoned_after,
+            timeouts_fail: self.abandoned != Some(Abandoned::Neutral),
+            max_partitions: self.max_partitions,
+            redact_labels: self.redact_labels,
+            share: self.share.map(|share| Share { share, minimum: self.minimum_children }),
+            minimum_calls: minimum_calls.into(),
+            failure_rate: self.failure_rate,
+            slow_calls: self.slow_calls,
+            consecutive_failures: self.consecutive_failures,
+        }
+    }
+}
+
+fn check_rate(setting: &str, rate: f64) -> Result<(), InvalidSetting> {
+    ensure!(rate > 0.0 && rate <= 1.0, "{setting}: the rate must be over 0 and at most 1, but is {rate}");
+    Ok(())
+}
+
+fn check_minimum(window: Window, minimum: Option<u32>) -> Result<(), InvalidSetting> {
+    if let (Kind::Count(calls), Some(minimum)) = (window.kind(), minimum) {
+        ensure!(minimum <= calls, "minimum_calls: {minimum} calls never fit into a window of {calls}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn policy<R>(set: impl FnOnce(&mut Settings) -> R) -> Policy {
+        let mut settings = Settings::default();
+        set(&mut settings);
+        settings.policy()
+    }
+
+    #[test]
+    fn rule_8_the_clock_is_read_only_if_a_setting_needs_it() {
+        fn reads<R>(set: impl FnOnce(&mut Settings) -> R) -> (bool, bool) {
+            let policy = policy(set);
+            (policy.times_calls(), policy.dates_calls())
+        }
+        assert_eq!(reads(|settings| settings.set_window(Window::count(100))), (false, false));
+        assert_eq!(reads(|_| {}), (false, true), "a window of time needs the end of a call");
+        assert_eq!(reads(|settings| settings.set_slow_calls(SECOND, 1.0)), (true, true));
+        assert_eq!(reads(|settings| settings.set_abandoned(Abandoned::FailureAfter(SECOND))), (true, true));
+        assert_eq!(reads(|settings| settings.set_abandoned(Abandoned::Neutral)), (false, true));
+    }
+
+    #[test]
+    fn rule_5_the_default_minimum_is_no_larger_than_the_window() {
+        let minimum = |calls| policy(|settings| settings.set_window(Window::count(calls))).minimum_calls;
+        assert_eq!([minimum(1), minimum(9), minimum(10), minimum(1_000)], [1, 9, 10, 10]);
+    }
+}

@@ -1,0 +1,145 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::permit::Ticket;
+use crate::BoxError;
+use crate::breaker::core::node::Cell;
+use crate::breaker::core::state_machine::Attempt;
+use crate::breaker::{CircuitOpen, Mode, Permit, Snapshot, State};
+use crate::classify::Classifier;
+use crate::clock::Moment;
+
+/// One circuit breaker: that of a partition, or the only one of a layer that is not partitioned.
+///
+/// Clones are the same breaker. A partition is not forgotten while somebody holds its breaker.
+#[derive(Clone)]
+pub struct CircuitBreaker {
+    cell: Arc<Cell>,
+}
+
+impl CircuitBreaker {
+    pub(crate) fn new(cell: Arc<Cell>) -> Self {
+        Self { cell }
+    }
+
+    pub(crate) fn cell(&self) -> &Cell {
+        &self.cell
+    }
+
+    /// The name of the layer's breakers.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.cell.name()
+    }
+
+    /// The label of the partition: see [`partition`](crate::breaker::partition).
+    #[must_use]
+    pub fn partition(&self) -> &str {
+        self.cell.label()
+    }
+
+    /// Asks for the right to one call. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`CircuitOpen`] if the call must not be made.
+    pub fn try_acquire(&self) -> Result<Permit, Box<CircuitOpen>> {
+        Ticket::take(self.cell.clone(), Attempt::First, Moment::NEVER).map(Permit::new)
+    }
+
+    /// Asks for the right to repeat a call: the same, except in the mode [`RejectRetriesOnly`](Mode::RejectRetriesOnly).
+    ///
+    /// # Errors
+    ///
+    /// [`CircuitOpen`] if the call must not be repeated.
+    pub fn try_acquire_retry(&self) -> Result<Permit, Box<CircuitOpen>> {
+        Ticket::take(self.cell.clone(), Attempt::Retry, Moment::NEVER).map(Permit::new)
+    }
+
+    /// Makes a call, if it may be made, and learns from its outcome.
+    ///
+    /// ```
+    /// use tower_rampart::breaker::CircuitBreaker;
+    /// use tower_rampart::classify::{Verdict, classifier_fn};
+    ///
+    /// let breaker = CircuitBreaker::builder().name("config").consecutive_failures(2).build();
+    /// let judge = classifier_fn(|outcome: Result<&String, _>| match outcome {
+    ///     Ok(_) => Verdict::success(),
+    ///     Err(error) => Verdict::of_error(error),
+    /// });
+    /// for _ in 0..3 {
+    ///     let _ = breaker.call(&judge, || std::fs::read_to_string("/no/such/file"));
+    /// }
+    /// assert_eq!(breaker.snapshot().rejected, 1);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CircuitOpen`] if the call was not made, else the error of the call itself.
+    pub fn call<T, E, C>(&self, classifier: &C, call: impl FnOnce() -> Result<T, E>) -> Result<T, BoxError>
+    where
+        E: Into<BoxError>,
+        C: Classifier<T>,
+    {
+        let permit = self.try_acquire().map_err(|open| open as BoxError)?;
+        let result = call().map_err(Into::into);
+        permit.settle(classifier.classify(result.as_ref().map_err(|error| &**error as _)));
+        result
+    }
+
+    /// What it does with calls at the moment. Forced open it is open; disabled it is closed. An open breaker reads as
+    /// half-open once its open time is over: the next call is a probe. The event of that change comes with this call.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.cell.state()
+    }
+
+    /// Who decides what it does.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.cell.mode()
+    }
+
+    /// All that can be read of it, at one instant.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.cell.snapshot()
+    }
+
+    /// Refuses every call until another mode is set or it is [`reset`](Self::reset). Calls under way no longer count.
+    pub fn force_open(&self) {
+        self.set_mode(Mode::ForcedOpen);
+    }
+
+    /// Lets every call through and counts none, until another mode is set or it is [`reset`](Self::reset).
+    pub fn disable(&self) {
+        self.set_mode(Mode::Disabled);
+    }
+
+    /// Goes on as if automatic, but refuses no call.
+    pub fn observe(&self) {
+        self.set_mode(Mode::ObserveOnly);
+    }
+
+    /// Lets outcomes decide. After a forced or disabled time it begins closed, with an empty window.
+    pub fn automatic(&self) {
+        self.set_mode(Mode::Automatic);
+    }
+
+    /// Sets the mode.
+    pub fn set_mode(&self, mode: Mode) {
+        self.cell.set_mode(mode);
+    }
+
+    /// Makes it as it was when new: closed, with an empty window, in the mode that the layer was given. Calls under way
+    /// no longer count.
+    pub fn reset(&self) {
+        self.cell.reset();
+    }
+}
+
+impl fmt::Debug for CircuitBreaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.cell, f)
+    }
+}

@@ -1,0 +1,193 @@
+use std::error::Error;
+use std::fmt;
+#[cfg(feature = "tonic")]
+use std::panic::AssertUnwindSafe;
+use std::panic::RefUnwindSafe;
+use std::sync::Arc;
+#[cfg(feature = "tonic")]
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::breaker::State;
+use crate::breaker::registry::label::DEFAULT;
+use crate::classify::find;
+
+/// The error of a call that a circuit breaker rejected. The inner service has not seen the call.
+///
+/// Layers further outside judge it as terminal, unprocessed and neutral, so that they neither retry it blindly nor blame
+/// the upstream. It has no source, so that a chain of errors ends with its text. With the feature `tonic` its source is a
+/// `tonic::Status` with the code UNAVAILABLE and the same text, which is what the clients that tonic generates return.
+///
+/// A call that is rejected ends with a `Box<CircuitOpen>`, which `?` may box again. [`find`](Self::find) sees it either way.
+///
+/// ```
+/// use std::convert::Infallible;
+/// use tower::{Layer, Service, ServiceExt, service_fn};
+/// use tower_rampart::CircuitBreakerLayer;
+/// use tower_rampart::breaker::{CircuitOpen, State};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let breaker = CircuitBreakerLayer::new_for_http().name("billing");
+/// breaker.breaker().force_open();
+///
+/// let mut service = breaker.layer(service_fn(|_: http::Request<()>| async {
+///     Ok::<_, Infallible>(http::Response::new(()))
+/// }));
+/// let error = service.ready().await.unwrap().call(http::Request::new(())).await.unwrap_err();
+/// let open = CircuitOpen::find(&*error).unwrap();
+/// assert_eq!((open.name(), open.state()), ("billing", State::Open));
+/// # }
+/// ```
+pub struct CircuitOpen {
+    breaker: Arc<dyn Named>,
+    state: State,
+    retry_after: Option<Duration>,
+    /// Made when first asked for. Its own source is what keeps it from being unwind safe, and it has none.
+    #[cfg(feature = "tonic")]
+    status: AssertUnwindSafe<OnceLock<Box<tonic::Status>>>,
+}
+
+/// What an error says of the breaker that it comes from.
+pub(crate) trait Named: Send + Sync + RefUnwindSafe {
+    fn name(&self) -> &str;
+
+    fn label(&self) -> &str;
+
+    /// Whether the layer has more than one breaker.
+    fn is_partitioned(&self) -> bool;
+}
+
+/// A breaker that is nothing but a name.
+struct Plain {
+    name: Box<str>,
+    label: Option<Box<str>>,
+}
+
+impl CircuitOpen {
+    /// An error as a breaker of this name makes it, for the tests of code that handles one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::breaker::{CircuitOpen, State};
+    ///
+    /// let open = CircuitOpen::new("billing", State::Open)
+    ///     .with_partition("tenant-7")
+    ///     .with_retry_after(Duration::from_secs(6));
+    /// assert_eq!(
+    ///     open.to_string(),
+    ///     r#"circuit breaker "billing", partition tenant-7, is open; next probe in 6s"#
+    /// );
+    /// ```
+    #[must_use]
+    pub fn new(name: &str, state: State) -> Self {
+        Self::by(Arc::new(Plain { name: name.into(), label: None }), state, None)
+    }
+
+    /// The same from the breaker of a partition.
+    #[must_use]
+    pub fn with_partition(self, label: &str) -> Self {
+        let breaker = Arc::new(Plain { name: self.name().into(), label: Some(label.into()) });
+        Self::by(breaker, self.state, self.retry_after)
+    }
+
+    /// The same with this time until the next probe.
+    #[must_use]
+    pub fn with_retry_after(self, wait: Duration) -> Self {
+        Self::by(self.breaker, self.state, Some(wait))
+    }
+
+    pub(crate) fn by(breaker: Arc<dyn Named>, state: State, retry_after: Option<Duration>) -> Self {
+        Self {
+            breaker,
+            state,
+            retry_after,
+            #[cfg(feature = "tonic")]
+            status: AssertUnwindSafe(OnceLock::new()),
+        }
+    }
+
+    /// The outermost one in the chain of an error's sources, also inside a `Box` or an `Arc`.
+    #[must_use]
+    pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        find(error)
+    }
+
+    /// The name of the breaker.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.breaker.name()
+    }
+
+    /// The label of the partition whose breaker rejected the call: see [`partition`](crate::breaker::partition). `(default)` if the
+    /// request had no key, and if the layer is not partitioned.
+    #[must_use]
+    pub fn partition(&self) -> &str {
+        self.breaker.label()
+    }
+
+    /// What the breaker was in: open, or half-open with all its probes under way.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// How long it was, when the call was rejected, until the next probe would be admitted. While half-open that is
+    /// when the lease of a probe runs out; it can be earlier, as soon as a probe ends. Whole milliseconds and never less
+    /// than what is left; nothing if the breaker was forced open and waits for no time, or if it lets a
+    /// [share](crate::CircuitBreakerLayer::ramp) of the calls through already.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+impl Named for Plain {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn label(&self) -> &str {
+        self.label.as_deref().unwrap_or(DEFAULT)
+    }
+
+    fn is_partitioned(&self) -> bool {
+        self.label.is_some()
+    }
+}
+
+/// Names the partition only where there are any.
+impl fmt::Display for CircuitOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "circuit breaker {:?}", self.name())?;
+        match self.partition() {
+            _ if !self.breaker.is_partitioned() => {}
+            DEFAULT => f.write_str(", for requests without a key,")?,
+            label => write!(f, ", partition {label},")?,
+        }
+        write!(f, " is {}", self.state)?;
+        match self.retry_after {
+            Some(wait) => write!(f, "; next probe in {wait:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for CircuitOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitOpen")
+            .field("name", &self.name())
+            .field("partition", &self.partition())
+            .field("state", &self.state)
+            .field("retry_after", &self.retry_after)
+            .finish()
+    }
+}
+
+impl Error for CircuitOpen {
+    #[cfg(feature = "tonic")]
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let status = self.status.get_or_init(|| Box::new(tonic::Status::unavailable(self.to_string())));
+        Some(&**status)
+    }
+}

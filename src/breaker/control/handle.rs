@@ -1,0 +1,204 @@
+use std::fmt;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use super::events::Subscribers;
+use crate::breaker::config::Settings;
+use crate::breaker::partition::Place;
+use crate::breaker::registry::Registry;
+use crate::breaker::{CircuitBreaker, Events, Mode, State};
+
+/// Watches and controls the breakers of a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer), from anywhere and without
+/// waiting.
+///
+/// ```
+/// use tower_rampart::CircuitBreakerLayer;
+/// use tower_rampart::breaker::{State, partition};
+///
+/// let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::by(|id: &u64| *id));
+/// let breakers = layer.handle();
+///
+/// assert_eq!(breakers.state(&7), State::Closed);
+/// assert!(breakers.force_open(&7));
+/// assert_eq!(breakers.state(&7), State::Open);
+/// for breaker in breakers.iter() {
+///     println!("{} is {}", breaker.partition(), breaker.state());
+/// }
+/// breakers.reset_all();
+/// ```
+pub struct Handle<K> {
+    registry: Arc<Registry<K>>,
+    subscribers: Arc<Subscribers>,
+}
+
+impl<K> Handle<K> {
+    pub(crate) fn new(settings: &Settings, is_partitioned: bool, place: fn(&K) -> Place<K>) -> Self {
+        let subscribers = Arc::new(Subscribers::default());
+        let registry = Registry::new(settings, is_partitioned, place, subscribers.clone());
+        Self { registry: Arc::new(registry), subscribers }
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry<K>> {
+        &self.registry
+    }
+
+    /// The name of the layer's breakers.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.registry.name()
+    }
+
+    /// The changes of all breakers from now on, at most `capacity` of them waiting to be read.
+    ///
+    /// # Panics
+    ///
+    /// If the capacity is 0.
+    #[must_use]
+    #[track_caller]
+    pub fn subscribe(&self, capacity: usize) -> Events {
+        self.subscribers.subscribe(capacity)
+    }
+
+    /// The breaker of requests that have no key; of all requests, if the layer is not partitioned.
+    #[must_use]
+    pub fn default_partition(&self) -> CircuitBreaker {
+        CircuitBreaker::new(self.registry.default_cell().clone())
+    }
+
+    /// The breaker that new keys share when all partitions are in use.
+    #[must_use]
+    pub fn overflow_partition(&self) -> CircuitBreaker {
+        CircuitBreaker::new(self.registry.overflow_cell().clone())
+    }
+
+    /// How many calls have found all partitions in use and shared the overflow breaker.
+    #[must_use]
+    pub fn overflowed(&self) -> u64 {
+        self.registry.overflowed()
+    }
+}
+
+impl<K: Hash + Eq + Clone + Debug> Handle<K> {
+    /// How many keys have a breaker of their own, those [around others](crate::CircuitBreakerLayer::nested_in) included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// Whether no key has a breaker of its own.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The breaker of a key, if it has one. It is not forgotten while somebody holds it.
+    #[must_use]
+    pub fn get(&self, key: &K) -> Option<CircuitBreaker> {
+        self.registry.find(key).map(CircuitBreaker::new)
+    }
+
+    /// The breaker of a key, which is made if it has none; nothing if all
+    /// [`max_partitions`](crate::CircuitBreakerLayer::max_partitions) are in use.
+    #[must_use]
+    pub fn get_or_insert(&self, key: &K) -> Option<CircuitBreaker> {
+        let cell = self.registry.find(key).or_else(|| self.registry.insert(key.clone(), |key| key));
+        cell.map(CircuitBreaker::new)
+    }
+
+    /// All breakers there are at the moment: those of keys, and the default and the overflow breaker once they are in
+    /// use.
+    pub fn iter(&self) -> impl Iterator<Item = CircuitBreaker> + use<K> {
+        self.registry.cells().into_iter().map(CircuitBreaker::new)
+    }
+
+    /// The breakers of keys with their keys, in no order. The default and the overflow breaker have none.
+    pub fn iter_keyed(&self) -> impl Iterator<Item = (K, CircuitBreaker)> + use<K> {
+        self.registry.keyed_cells().into_iter().map(|(key, cell)| (key, CircuitBreaker::new(cell)))
+    }
+
+    /// Forgets the breaker of a key, whatever its state, for example when a tenant is gone for good. False if the key has
+    /// none. With an [outer](crate::breaker::partition::Nested::Outer) key the breakers of all its inner keys go too.
+    ///
+    /// Later calls get a new breaker, which begins as set in the layer. Those in flight, and a [`CircuitBreaker`] that is
+    /// still held, go on with the old one, which is [disabled](CircuitBreaker::disable): it admits every call and counts
+    /// none.
+    ///
+    /// ```
+    /// use tower_rampart::CircuitBreakerLayer;
+    /// use tower_rampart::breaker::{State, partition};
+    ///
+    /// let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::by(|id: &u64| *id));
+    /// let breakers = layer.handle();
+    /// breakers.force_open(&7);
+    /// assert!(breakers.remove(&7));
+    /// assert_eq!((breakers.state(&7), breakers.len()), (State::Closed, 0));
+    /// ```
+    pub fn remove(&self, key: &K) -> bool {
+        let removed = self.registry.remove(key);
+        // Not under the lock of the registry: a subscriber may look at it.
+        removed.iter().for_each(|cell| cell.set_mode(Mode::Disabled));
+        !removed.is_empty()
+    }
+
+    /// The state of a key's breaker. A key that has none would be let through: closed.
+    #[must_use]
+    pub fn state(&self, key: &K) -> State {
+        self.get(key).map_or(State::Closed, |breaker| breaker.state())
+    }
+
+    /// [`CircuitBreaker::force_open`] for a key. False if there is no room for it.
+    pub fn force_open(&self, key: &K) -> bool {
+        self.set_mode(key, Mode::ForcedOpen)
+    }
+
+    /// [`CircuitBreaker::disable`] for a key. False if there is no room for it.
+    pub fn disable(&self, key: &K) -> bool {
+        self.set_mode(key, Mode::Disabled)
+    }
+
+    /// [`CircuitBreaker::observe`] for a key. False if there is no room for it.
+    pub fn observe(&self, key: &K) -> bool {
+        self.set_mode(key, Mode::ObserveOnly)
+    }
+
+    /// [`CircuitBreaker::automatic`] for a key. False if there is no room for it.
+    pub fn automatic(&self, key: &K) -> bool {
+        self.set_mode(key, Mode::Automatic)
+    }
+
+    /// [`CircuitBreaker::set_mode`] for a key. False if there is no room for it.
+    pub fn set_mode(&self, key: &K, mode: Mode) -> bool {
+        self.get_or_insert(key).map(|breaker| breaker.set_mode(mode)).is_some()
+    }
+
+    /// [`CircuitBreaker::reset`] for a key, if it has a breaker.
+    pub fn reset(&self, key: &K) {
+        if let Some(breaker) = self.get(key) {
+            breaker.reset();
+        }
+    }
+
+    /// [`CircuitBreaker::set_mode`] for all that [`iter`](Self::iter) yields. Breakers made later begin as set in the
+    /// layer.
+    pub fn set_mode_all(&self, mode: Mode) {
+        self.iter().for_each(|breaker| breaker.set_mode(mode));
+    }
+
+    /// [`CircuitBreaker::reset`] for all that [`iter`](Self::iter) yields.
+    pub fn reset_all(&self) {
+        self.iter().for_each(|breaker| breaker.reset());
+    }
+}
+
+impl<K> Clone for Handle<K> {
+    fn clone(&self) -> Self {
+        Self { registry: self.registry.clone(), subscribers: self.subscribers.clone() }
+    }
+}
+
+impl<K> Debug for Handle<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("name", &self.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+use std::mem;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::circuit_open::CircuitOpen;
+use crate::breaker::core::node::{Cell, Ending, Held};
+use crate::breaker::core::state_machine::{Attempt, Refusal};
+use crate::classify::body::Settle;
+use crate::classify::{Health, Reason, Verdict};
+use crate::clock::{Moment, Stopwatch};
+use crate::cut::{self, Sent};
+
+/// The right to one call, from [`CircuitBreaker::try_acquire`](crate::breaker::CircuitBreaker::try_acquire).
+///
+/// Settles once, however the call ends. Dropped without a verdict it was abandoned, which teaches nothing unless the call
+/// had already run too long or a time limit cut it: see [`Abandoned`](crate::breaker::Abandoned). Dropped by a panic that began after it was taken, the
+/// call failed.
+///
+/// ```
+/// use tower_rampart::breaker::CircuitBreaker;
+/// use tower_rampart::classify::Verdict;
+///
+/// let breaker = CircuitBreaker::builder().name("database").consecutive_failures(5).build();
+/// match breaker.try_acquire() {
+///     Ok(permit) => {
+///         // … the call …
+///         permit.settle(Verdict::success());
+///     }
+///     Err(open) => println!("not now, perhaps in {:?}", open.retry_after()),
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "a permit that is dropped is an abandoned call"]
+pub struct Permit {
+    ticket: Ticket,
+    /// A panic that was under way before is not this call's.
+    panicking: bool,
+}
+
+/// The same for those who know themselves whether their call panicked: dropped, it was abandoned.
+///
+/// With [`judge_body`](crate::CircuitBreakerLayer::judge_body) it goes along with the body of the response.
+#[derive(Debug)]
+pub struct Ticket {
+    /// Nothing once it is settled.
+    outstanding: Option<Outstanding>,
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    cell: Arc<Cell>,
+    grant: Held,
+    watch: Option<Stopwatch>,
+    /// When a time limit cuts the call.
+    deadline: Moment,
+}
+
+impl Permit {
+    pub(crate) fn new(ticket: Ticket) -> Self {
+        Self { ticket, panicking: thread::panicking() }
+    }
+
+    /// Says how the call ended. A [`Class`](crate::classify::Class) alone stands for what is usual for it.
+    pub fn settle(mut self, verdict: impl Into<Verdict>) {
+        self.ticket.end((&verdict.into()).into());
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if thread::panicking() && !self.panicking {
+            self.ticket.end((&panicked()).into());
+        }
+    }
+}
+
+impl Ticket {
+    /// The ticket of a closed breaker that has no kin, or the cell back.
+    // Inlined, as all on the way of such a call: what is small then goes in registers.
+    #[inline(always)]
+    pub(crate) fn counted(cell: Arc<Cell>, deadline: Moment) -> Result<Self, Arc<Cell>> {
+        let Some(grant) = cell.counted() else { return Err(cell) };
+        let watch = cell.begins();
+        Ok(Self { outstanding: Some(Outstanding { cell, grant, watch, deadline }) })
+    }
+
+    /// Takes the cell along, so that whoever waits in front of it need not count it twice.
+    pub(crate) fn take(cell: Arc<Cell>, attempt: Attempt, deadline: Moment) -> Result<Self, Box<CircuitOpen>> {
+        match cell.acquire(attempt) {
+            Ok(grant) => {
+                let watch = cell.begins();
+                Ok(Self { outstanding: Some(Outstanding { cell, grant, watch, deadline }) })
+            }
+            Err(refusal) => Err(rejected(cell, refusal)),
+        }
+    }
+
+    /// The ticket itself; what stays behind is settled.
+    #[inline(always)]
+    pub(crate) fn hand_over(&mut self) -> Self {
+        Self { outstanding: self.outstanding.take() }
+    }
+
+    /// The call has panicked. Whatever comes of it after that changes nothing.
+    #[cold]
+    pub(crate) fn panicked(&mut self) {
+        self.end((&panicked()).into());
+    }
+
+    #[inline(always)]
+    fn end(&mut self, ending: Ending) {
+        if let Some(Outstanding { cell, grant, watch, deadline: _ }) = self.outstanding.take() {
+            cell.settle_held(grant, watch, ending);
+        }
+    }
+
+    #[cold]
+    fn abandon(&mut self) {
+        let is_cut = self.outstanding.as_ref().is_some_and(|call| call.cell.is_cut(call.deadline));
+        // It was handed on when the ticket was taken.
+        cut::report(Sent::Maybe);
+        self.end(if is_cut { Ending::TimedOut } else { Ending::Abandoned });
+    }
+}
+
+impl Settle for Ticket {
+    #[inline(always)]
+    fn settle(mut self, verdict: &Verdict) {
+        self.end(verdict.into());
+        mem::forget(self);
+    }
+
+    /// Who reads a body slowly does not make a slow upstream: the time that counts is that until the head.
+    fn await_eos(&mut self) {
+        if let Some(Outstanding { cell, watch: Some(watch), .. }) = &mut self.outstanding {
+            watch.stop(cell.now());
+        }
+    }
+}
+
+impl Drop for Ticket {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.outstanding.is_some() {
+            self.abandon();
+        }
+    }
+}
+
+/// The error of a call that a breaker rejects.
+#[cold]
+pub(crate) fn rejected(cell: Arc<Cell>, refusal: Refusal) -> Box<CircuitOpen> {
+    let Refusal { state, wait, by_outer } = refusal;
+    let cell = cell.outer().filter(|_| by_outer).cloned().unwrap_or(cell);
+    Box::new(CircuitOpen::by(cell, state, wait.map(Duration::from_millis)))
+}
+
+/// The verdict on a call that panicked.
+pub(crate) fn panicked() -> Verdict {
+    Verdict::ambiguous().with_health(Health::Failure).with_reason(Reason::PANIC)
+}

@@ -1,0 +1,61 @@
+use tracing::{Level, event};
+
+use crate::breaker::core::node::Cell;
+use crate::breaker::core::state_machine::Change;
+use crate::breaker::core::window::Counts;
+use crate::breaker::{Cause, State};
+
+const TARGET: &str = "tower_rampart::breaker";
+
+/// One event for a change; nothing for a call.
+pub(crate) fn changed(cell: &Cell, change: Change, counts: Counts) {
+    let Change { from, to, cause, empties_window: _ } = change;
+    if from == to {
+        return;
+    }
+    // The level of an event must be known when it is compiled.
+    macro_rules! tell {
+        ($level:expr) => {
+            event!(
+                target: TARGET,
+                $level,
+                name = cell.name(),
+                partition = cell.label(),
+                from = %from.0,
+                to = %to.0,
+                mode = %to.1,
+                cause = cause.as_str(),
+                rate = rate(cause, counts),
+                calls = counts.calls,
+                "circuit breaker changed"
+            )
+        };
+    }
+    if to.0 == State::Open { tell!(Level::WARN) } else { tell!(Level::INFO) }
+}
+
+/// Calls of more partitions than there is room for share one breaker.
+pub(crate) fn overflowed(cell: &Cell, max_partitions: usize, calls: u64) {
+    event!(
+        target: TARGET,
+        Level::WARN,
+        name = cell.name(),
+        max_partitions,
+        calls,
+        "all partitions are in use: new ones share one breaker"
+    );
+}
+
+/// The rate that the cause is about.
+fn rate(cause: Cause, counts: Counts) -> f64 {
+    match cause {
+        Cause::SlowRate => counts.slow_rate(),
+        Cause::FailureRate
+        | Cause::ConsecutiveFailures
+        | Cause::PartitionsOpen
+        | Cause::OpenTimeOver
+        | Cause::ProbesSucceeded
+        | Cause::ProbeFailed
+        | Cause::ByHand => counts.failure_rate(),
+    }
+}

@@ -1,0 +1,481 @@
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::panic::RefUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::{SmallRng, SysRng};
+
+use super::consecutive_failures::Streak;
+use super::nested::{Family, Kin, Membership};
+use super::observer::Observer;
+use super::packed_state::{Phase, Word};
+use super::policy::Policy;
+use super::state_machine::{Attempt, Change, Engine, Grant, Opening, Rules};
+use super::waiters::Waiters;
+use super::window::{Counts, Recorder, Shape};
+use crate::breaker::control::circuit_open::Named;
+use crate::breaker::{Cause, Mode, Snapshot, State};
+use crate::classify::{Health, Verdict};
+use crate::clock::{Clock, Moment, Stopwatch, millis_up};
+use crate::cut;
+use crate::deadline::Deadline;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
+
+/// One breaker in its concurrent form.
+///
+/// The way of a closed breaker is the word, the window and nothing else. Whatever changes the state goes through the
+/// engine under the lock and is then published in the word.
+pub(crate) struct Cell {
+    pub(super) word: AtomicU64,
+    pub(super) streak: Streak,
+    pub(super) window: Recorder,
+    pub(super) shared: Arc<Shared>,
+    pub(super) rejected: AtomicU64,
+    identity: Identity,
+    engine: Mutex<Engine>,
+}
+
+/// As large as the label alone.
+#[derive(Debug)]
+enum Identity {
+    Alone(Box<str>),
+    Related(Box<(Box<str>, Kin)>),
+}
+
+/// What all breakers of one layer have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) policy: Policy,
+    /// Whether there is more than one.
+    pub(crate) is_partitioned: bool,
+    pub(crate) clock: Clock,
+    pub(crate) observer: Arc<dyn Observer<Cell>>,
+    pub(crate) waiters: Waiters,
+}
+
+/// How a call ended, or that it was dropped before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// With the wait that the server asks for.
+    Judged(Health, Option<Duration>),
+    Abandoned,
+    /// Dropped because a time limit cut it.
+    TimedOut,
+}
+
+impl From<&Verdict> for Ending {
+    #[inline]
+    fn from(verdict: &Verdict) -> Self {
+        Self::Judged(verdict.health(), verdict.retry_after())
+    }
+}
+
+/// What a call is let in with.
+#[derive(Debug)]
+pub(crate) enum Held {
+    Own(Grant),
+    /// And with a place of a probe of the breaker around it.
+    Both(Box<(Grant, Grant)>),
+}
+
+/// How an inner breaker looks to the one around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Had no calls lately.
+    Idle,
+    Closed,
+    Open,
+}
+
+/// A count window has no time of its own: ten minutes without a call say that its key is no longer in use.
+const IDLE: Duration = Duration::from_secs(600);
+
+impl Cell {
+    pub(crate) fn new(shared: Arc<Shared>, label: Box<str>) -> Self {
+        Self::with_identity(shared, Identity::Alone(label))
+    }
+
+    /// One around others.
+    pub(crate) fn outer_of_others(shared: Arc<Shared>, label: Box<str>) -> Self {
+        Self::with_identity(shared, Identity::Related(Box::new((label, Kin::Outer(Family::new())))))
+    }
+
+    /// One within another, which hears of it.
+    pub(crate) fn within(outer: Arc<Self>, shared: Arc<Shared>, label: Box<str>) -> Arc<Self> {
+        let kin = Kin::Inner(Membership::new(outer.clone()));
+        let cell = Arc::new(Self::with_identity(shared, Identity::Related(Box::new((label, kin)))));
+        outer.family().into_iter().for_each(|family| family.add(&cell));
+        cell
+    }
+
+    fn with_identity(shared: Arc<Shared>, identity: Identity) -> Self {
+        let engine = Engine::new(&shared.policy.rules, shared.clock.now().millis());
+        Self {
+            word: AtomicU64::new(engine.word().with_kin(identity.kin().is_some()).bits()),
+            streak: Streak::new(),
+            window: Recorder::new(shared.policy.window),
+            shared,
+            rejected: AtomicU64::new(0),
+            identity,
+            engine: Mutex::new(engine),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.shared.policy.name
+    }
+
+    pub(crate) fn label(&self) -> &str {
+        match &self.identity {
+            Identity::Alone(label) => label,
+            Identity::Related(related) => &related.0,
+        }
+    }
+
+    /// The breaker around it.
+    pub(crate) fn outer(&self) -> Option<&Arc<Self>> {
+        self.membership().map(Membership::outer)
+    }
+
+    pub(crate) fn family(&self) -> Option<&Family> {
+        match self.identity.kin() {
+            Some(Kin::Outer(family)) => Some(family),
+            Some(Kin::Inner(_)) | None => None,
+        }
+    }
+
+    pub(super) fn membership(&self) -> Option<&Membership> {
+        match self.identity.kin() {
+            Some(Kin::Inner(membership)) => Some(membership),
+            Some(Kin::Outer(_)) | None => None,
+        }
+    }
+
+    /// Whether it is out of the registry for good. While [`retire`](Self::retire) has yet to decide, this waits for that.
+    #[inline]
+    pub(crate) fn is_gone(&self) -> bool {
+        self.word().is_retired() && self.is_gone_after_all()
+    }
+
+    /// Asked by whoever retires.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.word().is_retired() || self.membership().is_some_and(Membership::is_removed)
+    }
+
+    /// The registry has removed it: what is around it can be forgotten, although this one still holds it.
+    pub(crate) fn remove(&self) {
+        self.membership().into_iter().for_each(Membership::remove);
+    }
+
+    #[cold]
+    fn is_gone_after_all(&self) -> bool {
+        let _decided = self.lock();
+        self.word().is_retired()
+    }
+
+    #[cfg(all(test, rampart_loom))]
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    #[cfg(all(test, not(rampart_loom)))]
+    pub(crate) fn while_locked(&self, run: impl FnOnce()) {
+        let _engine = self.lock();
+        run();
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.shared.clock.now()
+    }
+
+    /// The moment at which a call will be cut.
+    #[inline]
+    pub(crate) fn moment_of(&self, deadline: Option<Deadline>) -> Moment {
+        deadline.map_or(Moment::NEVER, |deadline| self.shared.clock.moment_of(deadline))
+    }
+
+    /// Whether what is being dropped is cut by a time limit. Reads the clock only if there is a deadline.
+    pub(crate) fn is_cut(&self, deadline: Moment) -> bool {
+        cut::is_cutting() || (deadline < Moment::NEVER && self.now() >= deadline)
+    }
+
+    /// When a call begins, if a setting needs to know.
+    #[inline]
+    pub(crate) fn begins(&self) -> Option<Stopwatch> {
+        self.shared.policy.times_calls().then(|| Stopwatch::start(self.now()))
+    }
+
+    /// Whether calls come in and are counted, with no need to ask the engine.
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        let word = self.word();
+        word.is_plainly_closed() || (word.has_kin() && self.is_closed_with_kin(word))
+    }
+
+    pub(super) fn is_closed_with_kin(&self, word: Word) -> bool {
+        word.is_closed_itself() && self.outer().is_none_or(|outer| outer.is_open_to_all())
+    }
+
+    /// Closed and automatic, whatever its kin.
+    pub(crate) fn is_open_to_all(&self) -> bool {
+        self.word().is_closed_itself()
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.word().generation()
+    }
+
+    /// Whether it may refuse such a call at all.
+    pub(crate) fn refuses(&self, attempt: Attempt) -> bool {
+        attempt.can_be_refused_in(self.mode())
+    }
+
+    /// Whether it, or the breaker around it, may treat retries otherwise than first attempts.
+    #[inline]
+    pub(crate) fn spares_first_attempts(&self) -> bool {
+        !self.word().is_plainly_closed() && self.spares_first_attempts_seldom()
+    }
+
+    #[inline(never)]
+    fn spares_first_attempts_seldom(&self) -> bool {
+        let spares = |cell: &Self| cell.mode() == Mode::RejectRetriesOnly;
+        spares(self) || self.outer().is_some_and(|outer| spares(outer))
+    }
+
+    /// For how many milliseconds those go first that have not failed as probes; `awaited` tells of a generation whether
+    /// one of them has found no place.
+    pub(crate) fn turn_ends(&self, awaited: impl Fn(u32) -> bool) -> Option<(State, u64)> {
+        let engine = self.lock();
+        let turn = engine.turn_ends(&self.shared.policy.rules, awaited(engine.generation()))?;
+        Some((engine.state(), turn.saturating_sub(self.now().millis())))
+    }
+
+    /// How it looks to the breaker around it, in this generation of that one.
+    pub(crate) fn standing(&self, generation: u32) -> Standing {
+        let engine = self.lock();
+        let (policy, now) = (&self.shared.policy, self.now());
+        let long = match policy.window {
+            Shape::Count { .. } => millis_up(IDLE),
+            Shape::Time { buckets, bucket_nanos, .. } => u64::from(buckets) * (bucket_nanos / 1_000_000),
+        };
+        // Changes come with calls, and who still calls an open one comes by when it is due. What is forced open or disabled
+        // was changed by hand, and counts no calls.
+        let news = engine.open_until().or(engine.changed_by_calls_at());
+        let lately = news.is_some_and(|news| now.millis() <= news.saturating_add(long))
+            || !self.window.is_idle(policy.window, now, IDLE);
+        if !lately {
+            return Standing::Idle;
+        }
+        let is_news = self.membership().is_some_and(|membership| membership.has_opened_in(generation));
+        Standing::of_tripped(engine.state(), is_news)
+    }
+
+    pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {
+        let now = self.now().millis();
+        self.change(|engine, _| ((), engine.set_mode(mode, now)));
+    }
+
+    pub(crate) fn reset(self: &Arc<Self>) {
+        let now = self.now().millis();
+        self.rejected.store(0, Ordering::Relaxed);
+        self.change(|engine, rules| ((), Some(engine.reset(rules, now))));
+    }
+
+    /// Open past its time it is half-open: the next call is a probe.
+    pub(crate) fn state(&self) -> State {
+        let word = self.word().kept();
+        match word.phase() {
+            Phase::Live(State::Open) if word.mode() != Mode::ForcedOpen && self.is_due(word) => State::HalfOpen,
+            Phase::Live(state) => state,
+            Phase::Retired => State::Closed,
+        }
+    }
+
+    fn is_due(&self, word: Word) -> bool {
+        // The word of one that is due years ahead does not say when.
+        let until = word.until().or_else(|| self.lock().open_until());
+        until.is_some_and(|until| until <= self.now().millis())
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.word().mode()
+    }
+
+    /// Differs after every change that is told.
+    pub(crate) fn version(&self) -> u64 {
+        self.word().kept().bits()
+    }
+
+    pub(crate) fn waiters(&self) -> &Waiters {
+        &self.shared.waiters
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let engine = self.lock();
+        let now = self.now();
+        let due_in = engine.open_until().map(|until| until.saturating_sub(now.millis()));
+        let counts = self.window.counts(self.shared.policy.window, now);
+        Snapshot {
+            state: if due_in == Some(0) { State::HalfOpen } else { engine.state() },
+            mode: engine.mode(),
+            generation: engine.generation(),
+            calls: counts.calls,
+            failures: counts.failures,
+            slow: counts.slow,
+            failure_rate: counts.failure_rate(),
+            slow_rate: counts.slow_rate(),
+            consecutive_failures: self.streak.get(self.shared.policy.window.age(Some(now))),
+            rejected: self.rejected.load(Ordering::Relaxed),
+            retry_after: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
+            unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
+        }
+    }
+
+    /// Takes the cell out of use, if forgetting it loses nothing and `alone` says that nobody else holds it.
+    ///
+    /// Who finds a cell takes hold of it, then reads the word; this writes the word, then looks who holds it. With a
+    /// fence between the two steps on either side, at least one of the two sees the other.
+    pub(crate) fn retire(&self, alone: impl FnOnce() -> bool) -> bool {
+        let engine = self.lock();
+        if !self.is_blank(&engine) {
+            return false;
+        }
+        let word = self.word();
+        self.word.store(word.retired().bits(), Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let alone = alone();
+        fence(Ordering::SeqCst);
+        // Asked again, because a call may have come and gone in between.
+        let retired = alone && self.is_blank(&engine);
+        if !retired {
+            self.word.store(word.bits(), Ordering::SeqCst);
+        }
+        retired
+    }
+
+    fn is_blank(&self, engine: &Engine) -> bool {
+        let policy = &self.shared.policy;
+        engine.is_as_new(&policy.rules) && self.window.is_idle(policy.window, self.now(), IDLE)
+    }
+
+    /// Lets the engine take a step and publishes what it changes.
+    pub(super) fn change<T>(self: &Arc<Self>, step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>)) -> T {
+        self.change_by(None, step)
+    }
+
+    /// Tells these counts in place of those of the window.
+    fn change_by<T>(
+        self: &Arc<Self>,
+        counts: Option<Counts>,
+        step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>),
+    ) -> T {
+        let mut engine = self.lock();
+        let (result, change) = step(&mut engine, &self.shared.policy.rules);
+        let Some(change) = change else { return result };
+        let counts = counts.unwrap_or_else(|| self.window.counts(self.shared.policy.window, self.now()));
+        self.publish(&engine, change);
+        let generation = engine.generation();
+        drop(engine);
+        // Not under the lock: a subscriber may look at this very breaker.
+        self.shared.observer.changed(self, change, generation, counts);
+        self.shared.waiters.wake();
+        if opens(change) {
+            self.outer().into_iter().for_each(Self::inner_opened);
+        }
+        result
+    }
+
+    #[cold]
+    fn inner_opened(self: &Arc<Self>) {
+        let word = self.word().kept();
+        let (Some(share), Some(family)) = (self.shared.policy.share, self.family()) else { return };
+        if word.phase() != Phase::Live(State::Closed) || word.mode() == Mode::Disabled {
+            return;
+        }
+        let now = self.now().millis();
+        let Some(counts) = family.opened(share, word.generation(), now) else { return };
+        let mut rng = opening_rng();
+        let opening = Opening { now, hint: None };
+        self.change_by(Some(counts), |engine, rules| {
+            ((), engine.trip(rules, word.generation(), Cause::PartitionsOpen, opening, &mut rng))
+        });
+    }
+
+    fn publish(&self, engine: &Engine, change: Change) {
+        let related = self.identity.kin().is_some();
+        let word = engine.word().with_kin(related);
+        if opens(change) {
+            self.membership().into_iter().for_each(Membership::opens);
+        }
+        if change.empties_window {
+            // Between two closed generations, as after a reset, calls go through uncounted for a moment: the window is
+            // emptied only when nobody may write to it.
+            let paused = Word::new(State::Closed, Mode::Disabled, word.generation(), 0).with_kin(related);
+            if change.from.0 == State::Closed {
+                self.word.store(paused.bits(), Ordering::SeqCst);
+            }
+            self.window.reset(self.shared.policy.window, self.now());
+            self.streak.reset();
+        }
+        self.word.store(word.bits(), Ordering::SeqCst);
+    }
+
+    #[inline]
+    pub(super) fn word(&self) -> Word {
+        Word::from_bits(self.word.load(Ordering::Acquire))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Engine> {
+        lock(&self.engine)
+    }
+}
+
+/// All of it lies in atomics and under locks that nobody leaves half-done.
+impl RefUnwindSafe for Cell {}
+
+impl Named for Cell {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    fn label(&self) -> &str {
+        self.label()
+    }
+
+    fn is_partitioned(&self) -> bool {
+        self.shared.is_partitioned
+    }
+}
+
+/// What errors and permits show of it: neither the settings of the layer nor all the breakers within this one.
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreaker")
+            .field("name", &self.name())
+            .field("partition", &self.label())
+            .field("state", &self.state())
+            .field("mode", &self.mode())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    fn kin(&self) -> Option<&Kin> {
+        match self {
+            Self::Alone(_) => None,
+            Self::Related(related) => Some(&related.1),
+        }
+    }
+}
+
+/// By its outcomes and not by hand.
+fn opens(change: Change) -> bool {
+    change.to.0 == State::Open && change.cause != Cause::ByHand
+}
+
+/// Not the thread's own generator: a call can be dropped when its thread ends and has none any more.
+pub(super) fn opening_rng() -> SmallRng {
+    SmallRng::try_from_rng(&mut SysRng).unwrap_or_else(|_| SmallRng::seed_from_u64(RandomState::new().hash_one(())))
+}

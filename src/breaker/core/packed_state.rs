@@ -1,0 +1,157 @@
+use crate::breaker::{Mode, State};
+
+/// All that the way in needs to know of a breaker, in one load: state, mode, generation and deadline.
+///
+/// From the lowest bit: phase 2, mode 3, generation 20, kin 1, deadline 38. Kin says that the breaker is one within another
+/// or around others, so that whoever is neither does not pay for the question. The deadline is the millisecond at which an
+/// open breaker is due to be probed; one that lies more than 8 years ahead is not told here, but by the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word(u64);
+
+/// What the word says of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// In use, in this state.
+    Live(State),
+    /// Being taken out of the registry: whoever finds it looks again.
+    Retired,
+}
+
+const MODE_SHIFT: u32 = 2;
+const GENERATION_SHIFT: u32 = 5;
+const KIN: u64 = 1 << 25;
+const UNTIL_SHIFT: u32 = 26;
+const PHASE_MASK: u64 = 0b11;
+const RETIRED: u64 = 0b11;
+const MODE_MASK: u64 = 0b111;
+/// Generations return to 0 after a million transitions: a permit older than that could be taken for a new one.
+pub(crate) const GENERATION_MASK: u32 = (1 << 20) - 1;
+const UNTIL_MAX: u64 = u64::MAX >> UNTIL_SHIFT;
+
+impl Word {
+    pub(crate) fn new(state: State, mode: Mode, generation: u32, until: u64) -> Self {
+        let state = match state {
+            State::Closed => 0,
+            State::Open => 1,
+            State::HalfOpen => 2,
+        };
+        let mode = match mode {
+            Mode::Automatic => 0,
+            Mode::ForcedOpen => 1,
+            Mode::Disabled => 2,
+            Mode::ObserveOnly => 3,
+            Mode::RejectRetriesOnly => 4,
+        };
+        let generation = u64::from(generation & GENERATION_MASK);
+        Self(state | mode << MODE_SHIFT | generation << GENERATION_SHIFT | until.min(UNTIL_MAX) << UNTIL_SHIFT)
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The same cell on its way out of the registry.
+    pub(crate) fn retired(self) -> Self {
+        Self(self.0 | RETIRED)
+    }
+
+    /// As it would be if it stayed: only what is as new retires, and that is open if it begins forced open.
+    pub(crate) fn kept(self) -> Self {
+        if !self.is_retired() {
+            return self;
+        }
+        let state = if self.mode() == Mode::ForcedOpen { State::Open } else { State::Closed };
+        Self::new(state, self.mode(), self.generation(), 0).with_kin(self.has_kin())
+    }
+
+    pub(crate) fn with_kin(self, kin: bool) -> Self {
+        if kin { Self(self.0 | KIN) } else { self }
+    }
+
+    pub(crate) fn has_kin(self) -> bool {
+        self.0 & KIN != 0
+    }
+
+    /// Closed, automatic and without kin, as nearly always: go.
+    pub(crate) fn is_plainly_closed(self) -> bool {
+        self.0 & (PHASE_MASK | MODE_MASK << MODE_SHIFT | KIN) == 0
+    }
+
+    /// Closed and automatic, whatever its kin.
+    pub(crate) fn is_closed_itself(self) -> bool {
+        self.0 & (PHASE_MASK | MODE_MASK << MODE_SHIFT) == 0
+    }
+
+    pub(crate) fn is_retired(self) -> bool {
+        self.0 & PHASE_MASK == RETIRED
+    }
+
+    pub(crate) fn phase(self) -> Phase {
+        match self.0 & PHASE_MASK {
+            0 => Phase::Live(State::Closed),
+            1 => Phase::Live(State::Open),
+            2 => Phase::Live(State::HalfOpen),
+            _ => Phase::Retired,
+        }
+    }
+
+    pub(crate) fn mode(self) -> Mode {
+        match self.0 >> MODE_SHIFT & MODE_MASK {
+            1 => Mode::ForcedOpen,
+            2 => Mode::Disabled,
+            3 => Mode::ObserveOnly,
+            4 => Mode::RejectRetriesOnly,
+            _ => Mode::Automatic,
+        }
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> GENERATION_SHIFT) as u32 & GENERATION_MASK
+    }
+
+    /// The millisecond an open breaker is due, unless that is too far ahead to be told.
+    pub(crate) fn until(self) -> Option<u64> {
+        let until = self.0 >> UNTIL_SHIFT;
+        (until < UNTIL_MAX).then_some(until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_back_what_went_in() {
+        let modes = [Mode::Automatic, Mode::ForcedOpen, Mode::Disabled, Mode::ObserveOnly, Mode::RejectRetriesOnly];
+        for state in [State::Closed, State::Open, State::HalfOpen] {
+            for mode in modes {
+                for generation in [0, 1, GENERATION_MASK] {
+                    for until in [0, 1, UNTIL_MAX - 1] {
+                        let word = Word::new(state, mode, generation, until);
+                        assert_eq!(
+                            (word.phase(), word.mode(), word.generation(), word.until()),
+                            (Phase::Live(state), mode, generation, Some(until))
+                        );
+                        let plain = (state, mode) == (State::Closed, Mode::Automatic);
+                        assert_eq!(word.is_plainly_closed(), plain);
+                        assert!(word.retired().is_retired() && !word.is_retired());
+                        let as_new = (state == State::Open) == (mode == Mode::ForcedOpen) && state != State::HalfOpen;
+                        assert!(!as_new || until > 0 || word.retired().kept() == word);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_deadline_too_far_ahead_is_not_told() {
+        for until in [UNTIL_MAX, UNTIL_MAX + 1, UNTIL_MAX + 8, u64::MAX] {
+            let word = Word::new(State::Open, Mode::Automatic, 7, until);
+            assert_eq!((word.until(), word.generation()), (None, 7), "{until}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::state_machine::Rules;
+use super::window::{Counts, Shape};
+use crate::breaker::Cause;
+
+/// The settings in the form that a call needs.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) name: Arc<str>,
+    pub(crate) window: Shape,
+    pub(crate) rules: Rules,
+    pub(crate) abandoned_after: Option<Duration>,
+    /// Whether a call that a time limit cut has failed.
+    pub(crate) timeouts_fail: bool,
+    pub(crate) max_partitions: usize,
+    pub(crate) redact_labels: bool,
+    /// Nothing, if partitions do not nest.
+    pub(crate) share: Option<Share>,
+    pub(crate) minimum_calls: u64,
+    pub(crate) failure_rate: f64,
+    pub(crate) slow_calls: Option<SlowCalls>,
+    pub(crate) consecutive_failures: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SlowCalls {
+    pub(crate) limit: Duration,
+    pub(crate) rate: f64,
+}
+
+/// When an outer breaker opens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    pub(crate) share: f64,
+    /// Inner breakers that had calls lately.
+    pub(crate) minimum: u32,
+}
+
+impl Policy {
+    /// Whether a setting needs to know when a call began.
+    pub(crate) fn times_calls(&self) -> bool {
+        self.slow_calls.is_some() || self.abandoned_after.is_some()
+    }
+
+    /// Whether a setting needs to know when a call ended.
+    pub(crate) fn dates_calls(&self) -> bool {
+        self.times_calls() || matches!(self.window, Shape::Time { .. })
+    }
+
+    pub(crate) fn is_slow(&self, elapsed: Option<Duration>) -> bool {
+        matches!((self.slow_calls, elapsed), (Some(slow), Some(elapsed)) if elapsed > slow.limit)
+    }
+
+    pub(crate) fn counts_streaks(&self) -> bool {
+        self.consecutive_failures.is_some()
+    }
+
+    /// Whether this is too much to stay closed.
+    pub(crate) fn verdict(&self, counts: Counts, streak: u32) -> Option<Cause> {
+        if self.consecutive_failures.is_some_and(|limit| streak >= limit) {
+            return Some(Cause::ConsecutiveFailures);
+        }
+        if counts.calls < self.minimum_calls {
+            return None;
+        }
+        if counts.failures > 0 && counts.failure_rate() >= self.failure_rate {
+            return Some(Cause::FailureRate);
+        }
+        let slow = self.slow_calls?;
+        (counts.slow > 0 && counts.slow_rate() >= slow.rate).then_some(Cause::SlowRate)
+    }
+}

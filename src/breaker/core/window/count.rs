@@ -1,0 +1,323 @@
+use super::counts::{Counts, Outcome};
+use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
+
+/// Exactly the last N outcomes.
+///
+/// An outcome takes a position from the cursor, swaps what lies there for itself, and adds the difference to the
+/// counters; where nothing differs, nothing is written, so that success after success costs one atomic step. If a
+/// recorder sleeps between its steps while all others record N outcomes, it replaces a younger one; counters and slots
+/// agree all the same.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CountWindow<'a> {
+    /// Epoch 16, laps 27, next position 21. From the first lap on the window is full.
+    cursor: &'a AtomicU64,
+    counters: &'a AtomicU64,
+    /// Where the cursor stood, and in which millisecond, when it was first found there.
+    idle: [&'a AtomicU64; 2],
+    slots: &'a [AtomicU64],
+    calls: u32,
+}
+
+/// Epoch 16 in the lowest bits, where carries of the fields above cannot reach, then slow 24 and failures 24. Both are
+/// signed: of two recorders at one slot the second may add its difference first.
+#[derive(Clone, Copy)]
+struct Counters(u64);
+
+pub(super) const MAX_CALLS: u32 = 1 << 20;
+const FIELD: u32 = 24;
+const EPOCH: u32 = 16;
+const EPOCH_MASK: u64 = (1 << EPOCH) - 1;
+const POSITION: u32 = 21;
+const POSITION_MASK: u64 = (1 << POSITION) - 1;
+const LAPS: u32 = u64::BITS - EPOCH - POSITION;
+const LAPS_MASK: u64 = (1 << LAPS) - 1;
+/// Outcomes of two bits in a word, above an epoch.
+const SLOTS: u32 = (u64::BITS - EPOCH) / 2;
+/// Words before the slots.
+const HEAD: u32 = 4;
+const FAILED: u64 = 0b01;
+const SLOW: u64 = 0b10;
+
+impl<'a> CountWindow<'a> {
+    /// How many words it needs, and what the first one begins with; the others begin with 0.
+    pub(super) fn words(calls: u32) -> (usize, u64) {
+        ((HEAD + calls.div_ceil(SLOTS)) as usize, 0)
+    }
+
+    #[inline(always)]
+    pub(super) fn new(words: &'a [AtomicU64], calls: u32) -> Self {
+        let [cursor, counters, mark, since, slots @ ..] = words else { unreachable!("there are more") };
+        Self { cursor, counters, idle: [mark, since], slots, calls }
+    }
+
+    /// What the window then holds, if anything in it speaks against the upstream.
+    #[inline(always)]
+    pub(super) fn record(self, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
+        let (position, filled) = self.take_position(&live)?;
+        let difference = self.put(position, outcome, &live)?;
+        seq_cst_in_loom();
+        if difference == 0 {
+            let counters = Counters(self.counters.load(Ordering::SeqCst));
+            return if counters.are_clean() { None } else { counters.counts(filled).if_suspicious() };
+        }
+        let counters = self.add(difference, &live)?;
+        seq_cst_in_loom();
+        // What others have filled since only makes the check of the last of them right: each sees its own and all
+        // counted before.
+        counters.counts(self.filled()).if_suspicious()
+    }
+
+    pub(super) fn counts(self) -> Counts {
+        Counters(self.counters.load(Ordering::SeqCst)).counts(self.filled())
+    }
+
+    pub(super) fn reset(self) {
+        let epoch = (self.cursor.load(Ordering::Acquire) >> (LAPS + POSITION)).wrapping_add(1) & EPOCH_MASK;
+        // Swaps and not stores: loom does not know that a store cannot slip under a swap that read what was before.
+        for word in std::iter::once(self.counters).chain(self.slots) {
+            word.swap(epoch, Ordering::AcqRel);
+        }
+        self.cursor.swap(epoch << (LAPS + POSITION), Ordering::AcqRel);
+    }
+
+    /// How many milliseconds it is known to have recorded nothing; unknown when it is first asked. The cursor moves with
+    /// every outcome. By one at a time.
+    pub(super) fn idle_for(self, now: u64) -> Option<u64> {
+        let cursor = self.cursor.load(Ordering::Acquire);
+        let [mark, since] = self.idle;
+        // One apart, so that a window that was never asked is told from one that stands at 0.
+        if mark.load(Ordering::Relaxed) == cursor.wrapping_add(1) {
+            return Some(now.saturating_sub(since.load(Ordering::Relaxed)));
+        }
+        mark.store(cursor.wrapping_add(1), Ordering::Relaxed);
+        since.store(now, Ordering::Relaxed);
+        None
+    }
+
+    fn filled(self) -> u64 {
+        self.filled_by(self.cursor.load(Ordering::SeqCst))
+    }
+
+    fn filled_by(self, cursor: u64) -> u64 {
+        if cursor >> POSITION & LAPS_MASK == 0 { cursor & POSITION_MASK } else { self.calls.into() }
+    }
+
+    #[inline(always)]
+    fn take_position(self, live: impl Fn() -> bool) -> Option<(u32, u64)> {
+        let mut cursor = self.cursor.load(Ordering::Acquire);
+        loop {
+            if !live() {
+                return None;
+            }
+            let position = cursor & POSITION_MASK;
+            let next = if position + 1 < self.calls.into() { cursor + 1 } else { next_lap(cursor) };
+            match self.cursor.compare_exchange_weak(cursor, next, Ordering::SeqCst, Ordering::Acquire) {
+                Ok(_) => return Some((position as u32, self.filled_by(next))),
+                Err(seen) => cursor = seen,
+            }
+        }
+    }
+
+    /// Swaps the outcome in and returns what that changes in the counters.
+    #[inline(always)]
+    fn put(self, position: u32, outcome: Outcome, live: impl Fn() -> bool) -> Option<u64> {
+        let word = &self.slots[(position / SLOTS) as usize];
+        let shift = EPOCH + position % SLOTS * 2;
+        let new = (u64::from(outcome.failed) * FAILED) | (u64::from(outcome.slow) * SLOW);
+        let mut seen = word.load(Ordering::Acquire);
+        loop {
+            let old = seen >> shift & (FAILED | SLOW);
+            if old == new {
+                return Some(0);
+            }
+            if !live() {
+                return None;
+            }
+            let changed = seen & !((FAILED | SLOW) << shift) | new << shift;
+            match word.compare_exchange_weak(seen, changed, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(Counters::difference(old, new)),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    fn add(self, difference: u64, live: impl Fn() -> bool) -> Option<Counters> {
+        let mut seen = self.counters.load(Ordering::Acquire);
+        loop {
+            if !live() {
+                return None;
+            }
+            let sum = seen.wrapping_add(difference);
+            match self.counters.compare_exchange_weak(seen, sum, Ordering::SeqCst, Ordering::Acquire) {
+                Ok(_) => return Some(Counters(sum)),
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+/// The first position of the next lap. After the last lap comes the second: a full window stays full.
+fn next_lap(cursor: u64) -> u64 {
+    let epoch = cursor >> (LAPS + POSITION);
+    let laps = (cursor >> POSITION & LAPS_MASK) + 1;
+    let laps = if laps > LAPS_MASK { 1 } else { laps };
+    (epoch << LAPS | laps) << POSITION
+}
+
+impl Counters {
+    fn difference(old: u64, new: u64) -> u64 {
+        let value = |outcome: u64| ((outcome & FAILED) << (EPOCH + FIELD)) + ((outcome & SLOW) >> 1 << EPOCH);
+        value(new).wrapping_sub(value(old))
+    }
+
+    fn are_clean(self) -> bool {
+        self.0 & !EPOCH_MASK == 0
+    }
+
+    fn counts(self, filled: u64) -> Counts {
+        // The slow calls are the signed value of their field; what they borrowed from the failures is given back.
+        let both = self.0 as i64 >> EPOCH;
+        let slow = both << (64 - FIELD) >> (64 - FIELD);
+        let failures = (both - slow) >> FIELD;
+        Counts { calls: filled, failures: failures.max(0) as u64, slow: slow.max(0) as u64 }
+    }
+}
+
+#[cfg(all(test, not(rampart_loom)))]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OK: Outcome = Outcome { failed: false, slow: false };
+    const FAILED_CALL: Outcome = Outcome { failed: true, slow: false };
+
+    /// Records, and tells what the window then holds, whatever it is.
+    fn record(window: CountWindow<'_>, outcome: Outcome) -> Counts {
+        let seen = window.record(outcome, || true);
+        assert_eq!(seen, window.counts().if_suspicious());
+        window.counts()
+    }
+
+    fn words(calls: u32) -> Vec<AtomicU64> {
+        (0..CountWindow::words(calls).0).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    #[test]
+    fn counters_that_went_below_nothing_come_back() {
+        let below = Counters(7).0.wrapping_add(Counters::difference(0b11, 0));
+        assert_eq!(below & EPOCH_MASK, 7, "the epoch is out of reach");
+        assert_eq!(Counters(below).counts(1), Counts { calls: 1, failures: 0, slow: 0 });
+        let again = below.wrapping_add(Counters::difference(0, 0b11)).wrapping_add(Counters::difference(0b00, 0b01));
+        assert_eq!(Counters(again).counts(1), Counts { calls: 1, failures: 1, slow: 0 });
+    }
+
+    #[test]
+    fn laps_go_round_without_emptying_a_full_window() {
+        let words = words(2);
+        let window = CountWindow::new(&words, 2);
+        window.record(FAILED_CALL, || true);
+        window.record(FAILED_CALL, || true);
+        let last_lap = (7 << LAPS | LAPS_MASK) << POSITION | 1;
+        window.cursor.store(last_lap, Ordering::Relaxed);
+        assert_eq!(record(window, OK), Counts { calls: 2, failures: 1, slow: 0 });
+        assert_eq!(window.cursor.load(Ordering::Relaxed) >> (LAPS + POSITION), 7);
+    }
+
+    #[test]
+    fn after_100_000_successes_n_failures_fill_it() {
+        let words = words(100);
+        let window = CountWindow::new(&words, 100);
+        for _ in 0..100_000 {
+            window.record(OK, || true);
+        }
+        for failures in 1..=100 {
+            assert_eq!(window.record(FAILED_CALL, || true), Some(Counts { calls: 100, failures, slow: 0 }));
+        }
+    }
+
+    #[test]
+    fn what_comes_too_late_changes_nothing() {
+        let words = words(3);
+        let window = CountWindow::new(&words, 3);
+        assert_eq!(window.record(FAILED_CALL, || false), None);
+        assert_eq!(window.counts(), Counts::default());
+        // The generation ends between the cursor and the slot.
+        let asked = std::cell::Cell::new(0);
+        let first_only = || {
+            asked.set(asked.get() + 1);
+            asked.get() == 1
+        };
+        assert_eq!(window.record(FAILED_CALL, first_only), None);
+        window.reset();
+        assert_eq!(window.counts(), Counts::default());
+    }
+
+    #[test]
+    fn counters_that_are_clean_for_a_moment_hide_no_failure() {
+        let words = words(2);
+        let window = CountWindow::new(&words, 2);
+        let asked = std::cell::Cell::new(0);
+        // Interrupted between the slot and the counters.
+        let seen = window.record(FAILED_CALL, || {
+            asked.set(asked.get() + 1);
+            if asked.get() == 3 {
+                window.record(OK, || true);
+                // Takes the first failure back before it was counted.
+                assert_eq!(window.record(OK, || true), None);
+                assert_eq!(window.record(FAILED_CALL, || true), None, "the counters are at nothing");
+                assert_eq!(window.counts(), Counts { calls: 2, failures: 0, slow: 0 });
+            }
+            true
+        });
+        assert_eq!(seen, Some(Counts { calls: 2, failures: 1, slow: 0 }), "the last to count sees it");
+    }
+
+    #[test]
+    fn threads_lose_nothing() {
+        let words = words(4_096);
+        let window = CountWindow::new(&words, 4_096);
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let window = &window;
+                scope.spawn(move || {
+                    for call in 0..1_000 {
+                        window.record(Outcome { failed: (call + worker) % 2 == 0, slow: call % 4 == 0 }, || true);
+                    }
+                });
+            }
+        });
+        assert_eq!(window.counts(), Counts { calls: 4_000, failures: 2_000, slow: 1_000 });
+    }
+
+    proptest! {
+        #[test]
+        fn holds_exactly_the_last_n(
+            calls in 1_u32..60,
+            outcomes in prop::collection::vec((any::<bool>(), any::<bool>(), 0..40_u8), 0..400),
+        ) {
+            let words = words(calls);
+            let window = CountWindow::new(&words, calls);
+            let mut model = VecDeque::new();
+            for (failed, slow, reset) in outcomes {
+                if reset == 0 {
+                    window.reset();
+                    model.clear();
+                }
+                model.push_back((failed, slow));
+                if model.len() > calls as usize {
+                    model.pop_front();
+                }
+                let expected = Counts {
+                    calls: model.len() as u64,
+                    failures: model.iter().filter(|outcome| outcome.0).count() as u64,
+                    slow: model.iter().filter(|outcome| outcome.1).count() as u64,
+                };
+                prop_assert_eq!(window.record(Outcome { failed, slow }, || true), expected.if_suspicious());
+                prop_assert_eq!(window.counts(), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Sliding windows of outcomes that any number of threads record into without a lock.
+//!
+//! How both kinds stay right: a window belongs to one closed generation of its breaker. A recorder loads a word of the
+//! window, *then* asks whether its generation is still the current one, and only then swaps the word. A window is
+//! emptied after its generation has ended, and emptying changes every word. So a recorder that sees an emptied word also
+//! sees that it comes too late, and one that looked before finds that the word has changed and looks again.
+
+mod bucket;
+mod count;
+mod counts;
+mod time;
+
+use std::time::Duration;
+
+use self::count::CountWindow;
+pub(crate) use self::counts::{Counts, Outcome};
+use self::time::TimeWindow;
+use super::consecutive_failures::Age;
+use crate::clock::{Moment, millis_up, nanos};
+use crate::invalid_setting::{InvalidSetting, ensure, valid};
+use crate::sync::AtomicU64;
+
+/// Which outcomes the rates of a breaker are made of. Slides: nothing older counts, however much it was.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_rampart::breaker::Window;
+///
+/// let minute = Window::time(Duration::from_secs(60)); // in ten buckets
+/// let finer = Window::time(Duration::from_secs(60)).buckets(60);
+/// let hundred = Window::count(100);
+/// # let _ = (minute, finer, hundred);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Count(u32),
+    Time { length: Duration, buckets: u32 },
+}
+
+/// A window in the form that a call needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shape {
+    Count { calls: u32 },
+    Time { buckets: u32, bucket_nanos: u64, watch_slow: bool },
+}
+
+/// The window of one breaker. Which kind it is, is said once for all breakers of a layer, and so not kept in each.
+#[derive(Debug)]
+pub(crate) struct Recorder(Words);
+
+/// The words of a usual window lie in the breaker itself: one allocation less, and one place less to look at.
+#[derive(Debug)]
+enum Words {
+    Inline([AtomicU64; INLINE]),
+    Boxed(Box<[AtomicU64]>),
+}
+
+/// The words as what they are; with the nanoseconds of a bucket.
+enum View<'a> {
+    Count(CountWindow<'a>),
+    Time(TimeWindow<'a>, u64),
+}
+
+const DEFAULT_BUCKETS: u32 = 10;
+/// Enough for ten buckets, and for a window of 168 calls.
+const INLINE: usize = 11;
+const SHORTEST_BUCKET: Duration = Duration::from_millis(1);
+
+impl Window {
+    /// The longest window of [`count`](Self::count).
+    pub const MAX_CALLS: u32 = count::MAX_CALLS;
+    /// The most [`buckets`](Self::buckets).
+    pub const MAX_BUCKETS: u32 = time::MAX_BUCKETS;
+
+    /// Exactly the last `calls` outcomes, however long ago. Two bits each.
+    ///
+    /// # Panics
+    ///
+    /// If `calls` is 0 or more than [`MAX_CALLS`](Self::MAX_CALLS).
+    #[must_use]
+    #[track_caller]
+    pub fn count(calls: u32) -> Self {
+        valid(Self::try_count(calls))
+    }
+
+    /// [`count`](Self::count), with an error in place of a panic.
+    pub fn try_count(calls: u32) -> Result<Self, InvalidSetting> {
+        ensure!(
+            (1..=Self::MAX_CALLS).contains(&calls),
+            "Window::count: the calls must lie between 1 and {}, but are {calls}",
+            Self::MAX_CALLS
+        );
+        Ok(Self(Kind::Count(calls)))
+    }
+
+    /// The outcomes of the last `length`, in ten buckets, or in fewer if they were shorter than a millisecond: at any time
+    /// the newest tenth is still filling, and a tenth is forgotten at once. Eight bytes a bucket, whatever the traffic.
+    ///
+    /// # Panics
+    ///
+    /// If the length is below a millisecond.
+    #[must_use]
+    #[track_caller]
+    pub fn time(length: Duration) -> Self {
+        valid(Self::try_time(length))
+    }
+
+    /// [`time`](Self::time), with an error in place of a panic.
+    pub fn try_time(length: Duration) -> Result<Self, InvalidSetting> {
+        let fit = u32::try_from(length.as_millis()).unwrap_or(u32::MAX);
+        Self::checked_time(length, DEFAULT_BUCKETS.min(fit.max(1)))
+    }
+
+    /// The same time in another number of buckets.
+    ///
+    /// # Panics
+    ///
+    /// If this is a window of [`count`](Self::count), if there are no buckets or more than
+    /// [`MAX_BUCKETS`](Self::MAX_BUCKETS), or if a bucket were shorter than a millisecond.
+    #[must_use]
+    #[track_caller]
+    pub fn buckets(self, buckets: u32) -> Self {
+        valid(self.try_buckets(buckets))
+    }
+
+    /// [`buckets`](Self::buckets), with an error in place of a panic.
+    pub fn try_buckets(self, buckets: u32) -> Result<Self, InvalidSetting> {
+        match self.0 {
+            Kind::Time { length, .. } => Self::checked_time(length, buckets),
+            Kind::Count(calls) => {
+                Err(InvalidSetting::new(format!("Window::buckets: a window of {calls} calls has no buckets")))
+            }
+        }
+    }
+
+    fn checked_time(length: Duration, buckets: u32) -> Result<Self, InvalidSetting> {
+        ensure!(
+            (1..=Self::MAX_BUCKETS).contains(&buckets),
+            "Window::buckets: there must be between 1 and {}, but are {buckets}",
+            Self::MAX_BUCKETS
+        );
+        ensure!(
+            length >= SHORTEST_BUCKET * buckets,
+            "Window::time: {length:?} is too short for buckets of {SHORTEST_BUCKET:?}, of which there are {buckets}"
+        );
+        Ok(Self(Kind::Time { length, buckets }))
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.0
+    }
+}
+
+impl Default for Window {
+    /// The last minute, in ten buckets.
+    fn default() -> Self {
+        Self::time(Duration::from_secs(60))
+    }
+}
+
+impl Shape {
+    pub(crate) fn new(kind: Kind, watch_slow: bool) -> Self {
+        match kind {
+            Kind::Count(calls) => Self::Count { calls },
+            Kind::Time { length, buckets } => {
+                Self::Time { buckets, bucket_nanos: nanos(length).div_ceil(buckets.into()), watch_slow }
+            }
+        }
+    }
+
+    /// How the window tells that something is older than itself.
+    pub(crate) fn age(self, now: Option<Moment>) -> Age {
+        match self {
+            Self::Count { .. } => Age { tick: 0, gone_after: u64::MAX },
+            Self::Time { buckets, bucket_nanos, .. } => {
+                Age { tick: now.map_or(0, Moment::nanos) / bucket_nanos, gone_after: buckets.into() }
+            }
+        }
+    }
+}
+
+impl Recorder {
+    pub(crate) fn new(shape: Shape) -> Self {
+        let (len, first) = match shape {
+            Shape::Count { calls } => CountWindow::words(calls),
+            Shape::Time { buckets, watch_slow, .. } => TimeWindow::words(buckets, watch_slow),
+        };
+        let word = |index| AtomicU64::new(if index == 0 { first } else { 0 });
+        Self(if len <= INLINE {
+            Words::Inline(std::array::from_fn(word))
+        } else {
+            Words::Boxed((0..len).map(word).collect())
+        })
+    }
+
+    /// Adds an outcome and returns what the window then holds, if anything in it speaks against the upstream; nothing if
+    /// `live` says that it comes too late.
+    #[inline(always)]
+    pub(crate) fn record(
+        &self,
+        shape: Shape,
+        now: Option<Moment>,
+        outcome: Outcome,
+        live: impl Fn() -> bool,
+    ) -> Option<Counts> {
+        let now = now.map_or(0, Moment::nanos);
+        match self.view(shape) {
+            View::Count(window) => window.record(outcome, live),
+            View::Time(window, bucket_nanos) => window.record(now / bucket_nanos, outcome, live),
+        }
+    }
+
+    pub(crate) fn counts(&self, shape: Shape, now: Moment) -> Counts {
+        match self.view(shape) {
+            View::Count(window) => window.counts(),
+            View::Time(window, bucket_nanos) => window.counts(now.nanos() / bucket_nanos),
+        }
+    }
+
+    /// Empties the window. Only while no generation is closed, and by one at a time.
+    pub(crate) fn reset(&self, shape: Shape, now: Moment) {
+        match self.view(shape) {
+            View::Count(window) => window.reset(),
+            View::Time(window, bucket_nanos) => window.reset(now.nanos() / bucket_nanos),
+        }
+    }
+
+    /// Whether nothing is lost if it is forgotten: it is empty, or it is one of calls that has been idle since it was
+    /// asked so long ago. By one at a time.
+    pub(crate) fn is_idle(&self, shape: Shape, now: Moment, long: Duration) -> bool {
+        let idle = match self.view(shape) {
+            View::Count(window) => window.idle_for(now.millis()).is_some_and(|idle| idle >= millis_up(long)),
+            View::Time(..) => false,
+        };
+        idle || self.counts(shape, now).calls == 0
+    }
+
+    #[inline(always)]
+    fn view(&self, shape: Shape) -> View<'_> {
+        let words = match &self.0 {
+            Words::Inline(words) => &words[..],
+            Words::Boxed(words) => words,
+        };
+        match shape {
+            Shape::Count { calls } => View::Count(CountWindow::new(words, calls)),
+            Shape::Time { buckets, bucket_nanos, watch_slow } => {
+                View::Time(TimeWindow::new(words, buckets, watch_slow), bucket_nanos)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "the calls must lie between 1 and 1048576, but are 0")]
+    fn a_window_of_no_calls_panics() {
+        let _ = Window::count(0);
+    }
+
+    #[test]
+    #[should_panic(expected = "999µs is too short for buckets of 1ms, of which there are 1")]
+    fn a_window_below_a_millisecond_panics() {
+        let _ = Window::time(Duration::from_micros(999));
+    }
+
+    #[test]
+    #[should_panic(expected = "5ms is too short for buckets of 1ms, of which there are 6")]
+    fn a_bucket_below_a_millisecond_panics() {
+        let _ = Window::time(Duration::from_millis(5)).buckets(6);
+    }
+
+    #[test]
+    #[should_panic(expected = "a window of 5 calls has no buckets")]
+    fn buckets_of_a_count_window_panic() {
+        let _ = Window::count(5).buckets(2);
+    }
+}

@@ -1,0 +1,252 @@
+use std::fmt;
+use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
+
+use http::Request;
+use http::header::HOST;
+use http::uri::Authority;
+use papaya::Equivalent;
+
+use super::{Finder, Keyed, Partition};
+
+/// One breaker a host: see [`host`].
+#[derive(Clone, Copy, Debug)]
+pub struct ByHost;
+
+/// The key of [`host`]: a host and port, in which letter case makes no difference.
+///
+/// [`Authority`] hashes letter by letter, which for a hash that withstands flooding takes longer than all the rest of a
+/// call; this hashes all letters at once.
+///
+/// ```
+/// use http::uri::Authority;
+/// use tower_rampart::CircuitBreakerLayer;
+/// use tower_rampart::breaker::{State, partition};
+///
+/// let breakers = CircuitBreakerLayer::new_for_http().partition_by(partition::host()).handle();
+/// breakers.force_open(&Authority::from_static("api.example.com").into());
+/// assert_eq!(breakers.state(&Authority::from_static("API.example.com").into()), State::Open);
+/// ```
+#[derive(Clone)]
+pub struct Host(Authority);
+
+/// A host where it lies in a request, without its user.
+struct HostText<'a> {
+    text: &'a str,
+    is_lowercase: bool,
+}
+
+const PIECE: usize = 64;
+/// All that passes for an authority and names no host share this one.
+const INVALID: &str = "invalid";
+
+/// One breaker for each host and port, from the request's URI, else from its `Host` header. Letter case makes no
+/// difference; a user and a password are left out.
+///
+/// A request that tells no host falls to the default partition. Those of tonic's clients tell none, unless the client was made
+/// with `with_origin`.
+#[must_use]
+pub fn host() -> ByHost {
+    ByHost
+}
+
+impl Keyed for ByHost {
+    type Key = Host;
+
+    /// An authority can be a slice of the whole URI.
+    fn keep(&self, Host(authority): Host) -> Host {
+        Host(Authority::try_from(authority.as_str()).unwrap_or(authority))
+    }
+}
+
+impl<B> Partition<Request<B>> for ByHost {
+    fn key(&self, request: &Request<B>) -> Option<Host> {
+        match request.uri().authority() {
+            Some(authority) => Some(authority.clone().into()),
+            None => Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok().map(Host::from),
+        }
+    }
+
+    #[inline]
+    fn find<F: Finder<Host>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
+        // What has no breaker may be no host at all; that is for the key to tell.
+        let host = match request.uri().authority() {
+            Some(authority) => HostText::of(authority.as_str()),
+            None => HostText::of(request.headers().get(HOST)?.to_str().ok()?),
+        };
+        finder.find_by(&host, || self.key(request))
+    }
+}
+
+impl<'a> HostText<'a> {
+    #[inline]
+    fn of(authority: &'a str) -> Self {
+        if is_plain(authority) { Self { text: authority, is_lowercase: true } } else { Self::of_any(authority) }
+    }
+
+    /// Credentials are not for labels. Only who still writes them into a URI (RFC 3986 section 3.2.1) pays for this.
+    #[cold]
+    fn of_any(authority: &'a str) -> Self {
+        let text = authority.rsplit('@').next().unwrap_or_default();
+        // A bracket that was opened before the `@`, which passes for an authority. Without its user it is none.
+        let is_none = text.contains(']') && !text.contains('[') && authority.contains('[');
+        let text = if is_none { INVALID } else { text };
+        Self { text, is_lowercase: is_plain(text) }
+    }
+}
+
+impl Equivalent<Host> for HostText<'_> {
+    #[inline]
+    fn equivalent(&self, host: &Host) -> bool {
+        // Mostly the very same bytes, which is told faster than letter by letter.
+        let host = host.0.as_str();
+        self.text == host || self.text.eq_ignore_ascii_case(host)
+    }
+}
+
+impl Hash for HostText<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Many letters at once, and in pieces of the same length whether they need folding or not.
+        for piece in self.text.as_bytes().chunks(PIECE) {
+            if self.is_lowercase {
+                state.write(piece);
+            } else {
+                let mut folded = [0; PIECE];
+                let folded = &mut folded[..piece.len()];
+                folded.copy_from_slice(piece);
+                folded.make_ascii_lowercase();
+                state.write(folded);
+            }
+        }
+    }
+}
+
+impl From<Authority> for Host {
+    fn from(authority: Authority) -> Self {
+        let HostText { text, .. } = HostText::of(authority.as_str());
+        if text == authority.as_str() {
+            return Self(authority);
+        }
+        Self(Authority::try_from(text).unwrap_or(Authority::from_static(INVALID)))
+    }
+}
+
+impl PartialEq for Host {
+    fn eq(&self, other: &Self) -> bool {
+        HostText::of(self.0.as_str()).equivalent(other)
+    }
+}
+
+impl Eq for Host {}
+
+impl Hash for Host {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        HostText::of(self.0.as_str()).hash(state);
+    }
+}
+
+/// Whether nothing in it is a capital or ends a user's part: in ASCII `@` stands just before `A`.
+#[inline]
+fn is_plain(text: &str) -> bool {
+    // Not the short-circuiting `any` of iterators, so that many bytes are looked at in one step.
+    !text.bytes().fold(false, |any, byte| any | matches!(byte, b'@'..=b'Z'))
+}
+
+/// In lower case, so that a host has one label however it was spelled.
+impl Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.0.as_str();
+        if is_plain(host) { f.write_str(host) } else { f.write_str(&host.to_ascii_lowercase()) }
+    }
+}
+
+#[cfg(all(test, not(rampart_loom)))]
+mod tests {
+    use std::hash::BuildHasher;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::breaker::registry::hash::KeyedHash;
+
+    /// Whether a request to this authority finds the breaker that was made for it.
+    fn is_found(authority: &Authority) -> bool {
+        let (hash, kept) = (KeyedHash::new(), ByHost.keep(Host::from(authority.clone())));
+        let text = HostText::of(authority.as_str());
+        text.equivalent(&kept) && hash.hash_one(&text) == hash.hash_one(&kept)
+    }
+
+    fn host(text: &'static str) -> Host {
+        Authority::from_static(text).into()
+    }
+
+    #[test]
+    fn letter_case_makes_no_difference_and_all_else_does() {
+        let hash = KeyedHash::new();
+        for (one, other, same) in [
+            ("api.example", "API.Example", true),
+            ("api.example", "api.example:80", false),
+            ("[::1]:80", "[::1]:80", true),
+            ("[fe80::A]", "[FE80::a]", true),
+            ("[::1]", "[::1]:80", false),
+            ("user@api.example", "API.example", true),
+            ("One@api.example", "tWo@api.example", true),
+            ("a_b", "a-b", false),
+        ] {
+            let (one, other) = (host(one), host(other));
+            assert_eq!(one == other, same, "{one:?}, {other:?}");
+            assert_eq!(hash.hash_one(&one) == hash.hash_one(&other), same, "{one:?}, {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_one_label_however_it_was_spelled() {
+        for text in ["API.Example:80", "api.example:80", "User@Api.Example:80"] {
+            assert_eq!(format!("{:?}", host(text)), "api.example:80");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_none_without_its_user_is_found_too() {
+        for text in ["[@host]", "[user:hunter2@HOST]:80", "[@]"] {
+            let authority = Authority::try_from(text).unwrap();
+            assert_eq!(format!("{:?}", Host::from(authority.clone())), "invalid", "{text}");
+            assert!(is_found(&authority), "{text}");
+        }
+    }
+
+    #[test]
+    fn letter_case_and_credentials_make_no_difference_however_long_the_host() {
+        let state = KeyedHash::new();
+        for len in [1, 7, 8, 63, 64, 65, 127, 128, 129, 200] {
+            let lower = format!("{}.example:8080", "ab".repeat(len));
+            let kept = Host::from(Authority::try_from(lower.as_str()).unwrap());
+            for other in [lower.to_ascii_uppercase(), lower.replacen('a', "A", 1), format!("User:p@{lower}")] {
+                let text = HostText::of(&other);
+                assert!(text.equivalent(&kept), "{other}");
+                assert_eq!(state.hash_one(&text), state.hash_one(&kept), "{other}");
+            }
+            let text = &lower[1..];
+            assert!(!HostText::of(text).equivalent(&kept), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_an_authority_is_found_by_what_lies_in_the_request(
+            text in prop_oneof![r"[a-cYZ@:\[\].%_~0-9]{1,14}", r"\[?([aZ:%]{0,2}@){0,2}\[?[a-cX-Z:.]{0,4}\]?(:80)?"],
+        ) {
+            if let Ok(authority) = Authority::try_from(text.as_str()) {
+                prop_assert!(is_found(&authority), "{}", authority);
+                let host = Host::from(authority);
+                let label = format!("{host:?}");
+                prop_assert!(!label.contains('@'), "{}", label);
+                let other: Authority = text.to_ascii_uppercase().parse().unwrap();
+                let (other, hash) = (Host::from(other), KeyedHash::new());
+                prop_assert_eq!(hash.hash_one(&host), hash.hash_one(&other));
+                prop_assert_eq!(host, other);
+            }
+        }
+    }
+}
