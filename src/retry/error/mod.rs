@@ -8,8 +8,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 #[cfg(feature = "tonic")]
 use self::status::WithStatus;
+use super::observe::{History, RetryReport};
 use super::policy::GiveUp;
-use super::report::{History, RetryReport};
 use crate::BoxError;
 use crate::classify::{self, Processed, Verdict};
 
