@@ -225,6 +225,16 @@ mod tests {
 
     #[test]
     #[cfg(feature = "tonic")]
+    fn the_status_omits_the_text_of_the_source() {
+        let secret = || std::io::Error::other("GET https://user:hunter2@host/?token=7");
+        let error = RetryError::new(GiveUp::Exhausted, 3, secret()).with_status(false);
+        let status = error.source().unwrap();
+        assert!(status.is::<tonic::Status>());
+        assert!(!format!("{status} {status:?}").contains("hunter2"), "{status}");
+    }
+
+    #[test]
+    #[cfg(feature = "tonic")]
     fn a_generated_client_returns_the_code_and_into_source_the_error() {
         for (kind, code) in [
             (std::io::ErrorKind::ConnectionReset, tonic::Code::Unavailable),

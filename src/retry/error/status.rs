@@ -19,7 +19,6 @@ pub(super) struct WithStatus {
 }
 
 /// Shared with the status, whose source it is.
-#[derive(Debug)]
 struct Original(BoxError);
 
 impl LazyStatus {
@@ -57,6 +56,13 @@ struct SharedOriginal(Arc<Original>);
 impl fmt::Debug for LazyStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LazyStatus")
+    }
+}
+
+/// Omits the error, which may contain a URL: the `Display` of the status prints this.
+impl fmt::Debug for Original {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Original(..)")
     }
 }
 
