@@ -5,10 +5,11 @@ use tokio::time::Instant;
 
 use super::config::SharedConfig;
 use super::error::{RetryError, TimedOut};
-use super::observe::{GiveUpEvent, OnRetry, Origin, RetryEvent, trace_retry};
+use super::observe::{
+    AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport, trace_retry,
+};
 use super::policy::{GiveUp, TimeLeft, was_given_back};
 use super::replay::{AttemptPlan, Replay};
-use super::report::{AttemptReport, History, Report, RetryReport};
 use crate::BoxError;
 use crate::attempt::Attempt;
 use crate::classify::{Classifier, Health, Processed, Reason, Verdict};

@@ -95,16 +95,14 @@ mod layer;
 mod observe;
 mod policy;
 mod replay;
-mod report;
 mod service;
 
 pub use self::error::{RetryError, TimedOut};
 pub use self::future::ResponseFuture;
 pub use self::layer::RetryLayer;
-pub use self::observe::{GiveUpEvent, OnGiveUp, OnRetry, RetryEvent};
+pub use self::observe::{AttemptReport, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
 pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpIdempotency, Idempotency};
 pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody};
-pub use self::report::{AttemptReport, Report, RetryReport};
 pub use self::service::Retry;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter};

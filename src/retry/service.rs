@@ -7,9 +7,8 @@ use tower_service::Service;
 
 use super::config::SharedConfig;
 use super::future::ResponseFuture;
-use super::observe::OnRetry;
+use super::observe::{OnRetry, Report};
 use super::replay::{Replay, ReplayBodies};
-use super::report::Report;
 use crate::BoxError;
 use crate::classify::{Classifier, HttpClassifier};
 

@@ -205,7 +205,7 @@ async fn rule_8_a_failed_attempt_loses_the_body_to_the_next_and_never_sees_an_en
     }
 }
 
-/// Otherwise a connection task that waits for such a body would wait for ever.
+/// Without a wake, a connection task that waits for the body would wait for ever.
 #[tokio::test(start_paused = true)]
 async fn rule_8_a_superseded_reader_that_waits_is_woken() {
     let upstream = Upstream::new([reset().holding_after(1), hang()]);
@@ -318,7 +318,7 @@ async fn buffer_is_gone(layer: RetryLayer, chunk: usize, end_call: bool) -> bool
     let step = if end_call { answer(200).holding_after(1) } else { hang().reading(1) };
     let mut call = pin!(layer.layer(Upstream::new([step])).oneshot(request(body)));
     assert_eq!(poll_once(call.as_mut()).is_ready(), end_call);
-    // If the call is over, the body is asked for more by a task that holds it.
+    // After the end of the call a task that holds the body reads on.
     settle().await;
     gone.load(Ordering::Relaxed)
 }

@@ -1,4 +1,4 @@
-//! Rule 6: what a time limit that cuts an attempt means inside, and for the request that it cuts.
+//! Rule 6: what a cut means to the layers inside, and to the request that is cut.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -62,7 +62,7 @@ async fn rule_6_a_caller_who_leaves_before_the_limit_counts_as_neutral() {
     assert_eq!((handle.state(), handle.snapshot().calls), (State::Closed, 0));
 }
 
-/// Requests of a type that has no place for a mark.
+/// A request type without extensions.
 #[tokio::test(start_paused = true)]
 async fn rule_6_layers_inside_see_a_hang_for_requests_of_every_type() {
     let classifier = classifier_fn(|_: Result<&(), _>| Verdict::transient());
@@ -91,7 +91,7 @@ async fn rule_6_a_hang_in_readiness_opens_a_breaker_and_proves_that_nothing_was_
     let stack = ServiceBuilder::new().layer(retry).layer(breaker).layer(&limit).service(upstream);
     for _ in 0..5 {
         let error = stack.clone().oneshot(post("5 euros")).await.unwrap_err();
-        // Retried although it is a POST: it never left.
+        // A POST, retried because it was never sent.
         assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::Exhausted, 2));
         assert_eq!(gave_up(&error).verdict().processed(), Processed::No);
     }

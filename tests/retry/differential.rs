@@ -56,7 +56,7 @@ impl Policy<&'static str, (usize, Outcome), BoxError> for Attempts {
 
 type Outputs = (Vec<Result<(usize, Outcome), String>>, Vec<&'static str>);
 
-/// Calls three times, so that what one call leaves behind would be seen in the next.
+/// Calls three times, so that state that leaks from one call shows in the next.
 async fn run<S>(script: &[Outcome], service: impl FnOnce(Inner) -> S) -> Outputs
 where
     S: tower::Service<&'static str, Response = (usize, Outcome), Error = BoxError> + Clone,

@@ -108,7 +108,7 @@ async fn rule_5_a_retried_answer_keeps_its_grpc_verdict() {
     assert_eq!(Verdict::of_grpc(&response).code(), Some(8));
 }
 
-/// What came of the attempt before is why the call is late, but the code is that of a deadline.
+/// The source is the error of the earlier attempt, but the code is that of a deadline.
 #[cfg(feature = "tonic")]
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_passes_between_attempts_returns_deadline_exceeded() {

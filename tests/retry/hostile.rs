@@ -1,4 +1,4 @@
-//! What a hostile or careless caller, body, server or stack tries, and fails at.
+//! Hostile or careless callers, bodies, servers and stacks.
 
 use std::future::{pending, ready};
 use std::io;
@@ -49,7 +49,7 @@ async fn an_outer_retry_does_not_repeat_what_an_inner_one_may_have_had_processed
     assert_eq!(Verdict::of(&response).processed(), Processed::Maybe);
     assert_eq!(RetryReport::of(&response).unwrap().processed(), Processed::Maybe);
 
-    // What none of them had processed is retried by both.
+    // A request that no attempt had processed is retried by both.
     let upstream = Upstream::new([answer(429), answer(429), answer(200)]);
     let log = upstream.log();
     let both = ServiceBuilder::new().layer(layer()).layer(layer().max_attempts(2));
@@ -71,7 +71,7 @@ async fn a_service_that_fails_at_once_yields_between_attempts() {
         assert!(poll_once(call.as_mut()).is_pending());
         assert_eq!(calls.load(Ordering::Relaxed), calls_so_far);
     }
-    // It goes on by itself.
+    // It continues without a further wake.
     let error = call.await.unwrap_err();
     assert_eq!((gave_up(&error).attempts(), calls.load(Ordering::Relaxed)), (1_000, 1_000));
 }
@@ -103,7 +103,7 @@ async fn no_time_is_too_long() {
     }
 }
 
-/// A body with an opinion of its own on how long it is.
+/// A body whose size hint is wrong.
 struct WrongSizeHint {
     hint: SizeHint,
     chunks: u32,
@@ -135,10 +135,10 @@ async fn a_body_with_a_wrong_size_hint_is_neither_truncated_nor_doubled() {
         (SizeHint::with_exact(1), 3, 2),
         (SizeHint::with_exact(40), 3, 2),
         (upper, 3, 2),
-        // Too large by its own word, so sent once.
+        // Too large by its hint, so sent once.
         (SizeHint::with_exact(u64::MAX), 3, 1),
         (lower, 3, 1),
-        // Small by its own word, and larger than what is kept.
+        // Small by its hint, and larger than the replay buffer.
         (SizeHint::with_exact(5), 100_000, 1),
     ] {
         let upstream = Upstream::new([answer(503), answer(200)]);

@@ -1,4 +1,4 @@
-//! Bodies that are sent again, against a model that is slow and obvious.
+//! Replayed bodies against a slow and obvious model.
 
 use std::io;
 use std::pin::Pin;

@@ -56,7 +56,7 @@ async fn a_storm_of_give_ups_is_one_line_a_second_for_each_kind_and_loses_no_cou
     let service = layer.layer(Upstream::new([answer(503)]));
     let lines = lines_of(async {
         for _ in 0..10_000 {
-            // Clones of layer and service are one storm.
+            // Clones of layer and service share the log.
             service.clone().oneshot(charge()).await.unwrap();
             layer.clone().layer(Upstream::new([answer(503)])).oneshot(charge()).await.unwrap();
             tokio::time::advance(MS).await;
@@ -72,7 +72,7 @@ async fn a_storm_of_give_ups_is_one_line_a_second_for_each_kind_and_loses_no_cou
     };
     let storm = counts("not_idempotent");
     assert_eq!(storm.len(), 10, "{storm:?}");
-    // What came after the last line waits for the next.
+    // Give-ups after the last line are counted in the next.
     assert_eq!((storm[0], storm.iter().sum::<u32>()), (1, 18_001));
     assert_eq!(counts("exhausted"), [1]);
 }

@@ -123,7 +123,7 @@ async fn the_last_or_only_attempt_also_reports_a_failed_body() {
     assert_eq!(gave_up(&error).verdict().reason(), Reason::USER);
 }
 
-/// A server may answer without the whole body. The answer is what came of the call, whatever then became of the body.
+/// A server may answer before it has read the whole body. The answer is the outcome, even if the body fails afterwards.
 #[tokio::test(start_paused = true)]
 async fn rule_5_an_answer_keeps_its_verdict_if_the_request_body_failed() {
     let calls = std::sync::atomic::AtomicUsize::new(0);

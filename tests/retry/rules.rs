@@ -1,4 +1,4 @@
-//! Rules 1 to 3, 5 and 7: what is retried, after what wait, and how giving up looks.
+//! Rules 1 to 3, 5 and 7: what is retried, after which wait, and what a give-up returns.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

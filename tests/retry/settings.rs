@@ -1,4 +1,4 @@
-//! Settings that make no sense panic where they are written.
+//! Invalid settings panic where they are written.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn no_time_at_all_panics() {
     let _ = RetryLayer::new_for_http().deadline(Duration::ZERO);
 }
 
-/// What makes no sense is an error in the form for values that come from outside, with the text of the panic.
+/// The `try_` form returns an error with the text of the panic.
 #[test]
 fn the_try_forms_return_the_error() {
     let invalid = |error: InvalidSetting| error.to_string();

@@ -1,4 +1,4 @@
-//! An upstream that plays a script, and looks closely at how it is called.
+//! An upstream that plays a script and checks how it is called.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -37,7 +37,7 @@ enum Read {
     All,
     Nothing,
     Frames(usize),
-    /// Reads so many frames and leaves the body with a task that goes on holding it.
+    /// Reads this many frames, then passes the body to a task that keeps it.
     Hold(usize),
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn reset() -> Step {
     Step { read: Read::All, takes: Duration::ZERO, then: Then::Fail(io::ErrorKind::ConnectionReset) }
 }
 
-/// An error that was judged so. Nothing was read.
+/// An error with this verdict. Nothing was read.
 pub(crate) fn fail(verdict: Verdict) -> Step {
     Step { read: Read::Nothing, takes: Duration::ZERO, then: Then::Refuse(verdict) }
 }
@@ -151,7 +151,7 @@ impl Upstream {
         Self { shared: Arc::new(shared), ready: false }
     }
 
-    /// A view on what was seen, that stays behind when the upstream goes into a stack.
+    /// A log of the attempts, which stays usable after the upstream moved into a stack.
     pub(crate) fn log(&self) -> Log {
         Log(Arc::clone(&self.shared))
     }
@@ -428,7 +428,7 @@ pub(crate) fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(std::task::Waker::noop()))
 }
 
-/// Runs until nothing can go on without time passing.
+/// Runs every task until all wait for time to pass.
 pub(crate) async fn settle() {
     for _ in 0..32 {
         tokio::task::yield_now().await;

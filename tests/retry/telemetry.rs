@@ -1,4 +1,4 @@
-//! One event for every retry and for every give-up that matters; never what a request holds.
+//! One event for every retry and for every give-up that matters, without data of the request.
 
 use std::cell::RefCell;
 use std::fmt::{Debug, Write};
@@ -41,7 +41,7 @@ impl<S: Subscriber> Layer<S> for Lines {
 
 /// What is logged while this runs.
 pub(crate) async fn lines_of(run: impl Future<Output = ()>) -> Vec<String> {
-    // One for all: subscribers that come and go with other tests make tracing forget for a moment who listens.
+    // One subscriber for all tests: tracing caches interest, and a subscriber per test would race with that.
     static LISTEN: Once = Once::new();
     LISTEN.call_once(|| tracing::subscriber::set_global_default(Registry::default().with(Lines)).unwrap());
     LINES.take();

@@ -1,4 +1,4 @@
-//! Rule 6 and the attempt timeout: what the clock does, and when it is not looked at.
+//! Rule 6 and the attempt timeout, and calls that do not read the clock.
 
 use std::future::{pending, poll_fn, ready};
 use std::pin::pin;
@@ -218,7 +218,7 @@ fn a_single_attempt_without_a_time_limit_needs_no_timer() {
     assert!(poll_once(call.as_mut()).is_ready());
 }
 
-/// A future that uses up the task's budget in every poll leaves none for a timer that is polled after it.
+/// A future that uses up the task's cooperative budget in every poll leaves none for the timer.
 #[tokio::test(start_paused = true)]
 async fn a_busy_attempt_cannot_starve_the_timer() {
     let busy = service_fn(|_: Request<ReplayBody<Body>>| async {

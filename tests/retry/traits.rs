@@ -1,4 +1,4 @@
-//! What the types ask for: nothing that the logic does not need.
+//! The bounds of the types: none that the logic does not need.
 
 use std::future::Future;
 use std::marker::PhantomData;

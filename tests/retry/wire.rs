@@ -127,7 +127,7 @@ fn to(address: SocketAddr, method: &str) -> http::request::Builder {
     Request::builder().method(method).uri(format!("http://{address}/"))
 }
 
-/// hyper's client wants bodies that are `Unpin`, whatever they are made of.
+/// hyper's client requires `Unpin` bodies.
 fn boxed(body: Chunks) -> std::pin::Pin<Box<Chunks>> {
     Box::pin(body)
 }
@@ -262,7 +262,7 @@ async fn rule_8_an_answer_that_overtakes_the_body_is_final() {
     let (address, count) = raw_server(|_, mut stream| async move {
         read_head(&mut stream).await;
         say(&mut stream, "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").await;
-        // Goes on listening, as a server does that has made up its mind early.
+        // Keeps reading, as a server does that answers early.
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest).await;
     })
@@ -290,7 +290,7 @@ async fn rule_8_a_failed_request_body_is_not_the_servers_fault_on_both_versions(
     }
 }
 
-/// The connection that was given up sends on, and must not get at the body that the next attempt reads.
+/// An abandoned connection continues to send and must not read the body of the next attempt.
 #[tokio::test]
 async fn rule_8_a_body_moves_from_a_connection_that_died_to_the_next() {
     let (whole, mut wholes) = tokio::sync::mpsc::unbounded_channel();

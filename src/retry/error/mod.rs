@@ -8,8 +8,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 #[cfg(feature = "tonic")]
 use self::status::WithStatus;
+use super::observe::{History, RetryReport};
 use super::policy::GiveUp;
-use super::report::{History, RetryReport};
 use crate::BoxError;
 use crate::classify::{self, Processed, Verdict};
 
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "tonic")]
-    fn the_status_shows_nothing_that_the_source_says() {
+    fn the_status_omits_the_text_of_the_source() {
         let secret = || std::io::Error::other("GET https://user:hunter2@host/?token=7");
         let error = RetryError::new(GiveUp::Exhausted, 3, secret()).with_status(false);
         let status = error.source().unwrap();

@@ -59,7 +59,7 @@ impl fmt::Debug for LazyStatus {
     }
 }
 
-/// Without the error: the status shows this where it is displayed, and the error may hold a URL.
+/// Omits the error, which may contain a URL: the `Display` of the status prints this.
 impl fmt::Debug for Original {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Original(..)")

@@ -1,6 +1,7 @@
-//! What a retry layer reports to its callbacks and to `tracing`.
+//! What a retry layer reports: events to its callbacks and to `tracing`, and a report to the caller.
 
 mod origin;
+mod report;
 mod telemetry;
 
 use std::fmt;
@@ -12,6 +13,8 @@ use super::policy::GiveUp;
 use crate::classify::Verdict;
 
 pub(in crate::retry) use self::origin::{Origin, PartitionLabel};
+pub(in crate::retry) use self::report::History;
+pub use self::report::{AttemptReport, Report, RetryReport};
 pub(in crate::retry) use self::telemetry::{GiveUpLog, trace_retry};
 
 /// A retry, reported before its wait. See [`RetryLayer::on_retry`](crate::RetryLayer::on_retry).

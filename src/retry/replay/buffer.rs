@@ -1,6 +1,5 @@
 //! The copy of a request body that lets an attempt read it again from the start.
 
-use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::mem;
@@ -9,10 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
-use http::HeaderMap;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
+use super::frames::FrameCopy;
 use crate::BoxError;
 use crate::classify::RequestBodyFailed;
 use crate::retry::policy::GiveUp;
@@ -53,41 +52,12 @@ enum Source<B> {
     Failed,
 }
 
-/// The frames that were read from the source, and the position of the reader.
-struct FrameCopy {
-    frames: VecDeque<KeptFrame>,
-    /// Small chunks that arrived after the last of `frames`, copied into one. The current reader has seen them.
-    tail: BytesMut,
-    /// How many of `frames` the reader has seen. Always 0 once nothing is kept, because frames are then dropped when read.
-    seen: usize,
-    /// The bytes of data in `frames` and `tail`.
-    len: usize,
-    cap: usize,
-    /// Whether further frames are kept.
-    is_keeping: bool,
-    /// Whether a frame was dropped, so that the body can no longer be read from the start.
-    is_lost: bool,
-}
-
-enum KeptFrame {
-    Data(Bytes),
-    Trailers(HeaderMap),
-}
-
 impl<B: Body> ReplayBuffer<B> {
     pub(super) fn new(body: B, cap: usize) -> Arc<Self> {
         // A body that is known to be too large is not kept. It can be sent again as long as nothing was read.
         let size = body.size_hint();
         let is_keeping = size.lower() <= cap as u64;
-        let copy = FrameCopy {
-            frames: VecDeque::new(),
-            tail: BytesMut::new(),
-            seen: 0,
-            len: 0,
-            cap,
-            is_keeping,
-            is_lost: false,
-        };
+        let copy = FrameCopy::new(cap, is_keeping);
         let shared = Shared { turn: 1, source: Source::Open(Box::pin(body)), copy, waiting: None };
         Arc::new(Self {
             alive: AtomicU32::new(0),
@@ -123,7 +93,7 @@ impl<B: Body> ReplayBuffer<B> {
             return Err(GiveUp::BodyFailed);
         }
         let sending = self.alive.load(Ordering::Acquire) == shared.turn && !shared.is_at_end();
-        if shared.copy.is_lost || (answered && sending) {
+        if shared.copy.is_lost() || (answered && sending) {
             return Err(GiveUp::BodyNotReplayable);
         }
         shared.turn += 1;
@@ -260,115 +230,6 @@ impl<B: Body> Shared<B> {
     }
 }
 
-impl FrameCopy {
-    /// Returns the next kept frame that this turn has not seen.
-    fn next(&mut self) -> Option<Frame<Bytes>> {
-        if !self.is_keeping {
-            return self.frames.pop_front().map(Frame::from);
-        }
-        let frame = self.frames.get(self.seen)?.to_frame();
-        self.seen += 1;
-        Some(frame)
-    }
-
-    /// Drops the frames that were seen and keeps no further ones, because no attempt will read from the start again.
-    fn stop_keeping(&mut self) {
-        self.is_keeping = false;
-        self.is_lost = true;
-        self.frames.drain(..self.seen);
-        self.seen = 0;
-        self.tail = BytesMut::new();
-    }
-
-    /// Keeps a frame from the source that the current reader is about to return.
-    fn keep(&mut self, frame: &Frame<Bytes>) {
-        if frame.data_ref().is_some_and(Bytes::is_empty) {
-            return;
-        }
-        let fits = match (frame.data_ref(), frame.trailers_ref()) {
-            // HTTP allows no frame after the trailers. Such frames are passed on; keeping them would be unbounded.
-            _ if self.frames.back().is_some_and(|last| matches!(last, KeptFrame::Trailers(_))) => false,
-            (Some(data), _) => data.len() <= self.cap - self.len,
-            (None, Some(_)) => true,
-            (None, None) => false,
-        };
-        if !(self.is_keeping && fits) {
-            self.discard();
-        } else if let Some(data) = frame.data_ref() {
-            self.len += data.len();
-            // A `Bytes` keeps the whole allocation alive that it was sliced from, of unknown size. Only large chunks are
-            // kept by reference, so there are at most eight such allocations; small chunks are copied.
-            if data.len() < (self.cap / 8).max(4 * 1024) {
-                self.tail.extend_from_slice(data);
-            } else {
-                self.push(KeptFrame::Data(data.clone()));
-            }
-        } else if let Some(trailers) = frame.trailers_ref() {
-            self.push(KeptFrame::Trailers(trailers.clone()));
-        }
-    }
-
-    fn push(&mut self, kept: KeptFrame) {
-        self.seal_tail();
-        self.frames.push_back(kept);
-        self.seen = self.frames.len();
-    }
-
-    fn seal_tail(&mut self) {
-        if !self.tail.is_empty() {
-            self.frames.push_back(KeptFrame::Data(self.tail.split().freeze()));
-        }
-    }
-
-    fn discard(&mut self) {
-        self.is_keeping = false;
-        self.is_lost = true;
-        self.frames = VecDeque::new();
-        self.tail = BytesMut::new();
-        self.seen = 0;
-    }
-
-    /// Moves to the start for the next reader.
-    fn rewind(&mut self) {
-        self.seal_tail();
-        self.seen = 0;
-    }
-
-    /// Returns true if the reader has seen every kept frame, so that the source comes next.
-    fn is_seen(&self) -> bool {
-        self.seen == self.frames.len()
-    }
-
-    fn unseen_len(&self) -> u64 {
-        self.frames.iter().skip(self.seen).map(KeptFrame::len).sum()
-    }
-}
-
-impl KeptFrame {
-    fn to_frame(&self) -> Frame<Bytes> {
-        match self {
-            Self::Data(data) => Frame::data(data.clone()),
-            Self::Trailers(trailers) => Frame::trailers(trailers.clone()),
-        }
-    }
-
-    fn len(&self) -> u64 {
-        match self {
-            Self::Data(data) => data.len() as u64,
-            Self::Trailers(_) => 0,
-        }
-    }
-}
-
-impl From<KeptFrame> for Frame<Bytes> {
-    fn from(kept: KeptFrame) -> Self {
-        match kept {
-            KeptFrame::Data(data) => Frame::data(data),
-            KeptFrame::Trailers(trailers) => Frame::trailers(trailers),
-        }
-    }
-}
-
 impl<B> fmt::Debug for ReplayBuffer<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReplayBuffer").finish_non_exhaustive()
@@ -415,8 +276,7 @@ mod tests {
             buffer.rewind(false).unwrap();
             let mut last = ReplayBuffer::reader(&buffer, false);
             assert_eq!(next(&mut last).unwrap().len(), size);
-            let copy = &buffer.lock().copy;
-            assert!(copy.frames.is_empty() && copy.tail.is_empty(), "{size} bytes");
+            assert!(buffer.lock().copy.is_empty(), "{size} bytes");
             drop(first);
         }
     }

@@ -10,9 +10,8 @@ use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
 use crate::deadline::Deadline;
-use crate::retry::observe::Origin;
+use crate::retry::observe::{Origin, Report, RetryReport};
 use crate::retry::policy::{GiveUp, HttpIdempotency, Idempotency};
-use crate::retry::report::{Report, RetryReport};
 
 /// Keeps an HTTP request by cloning it, body included: see
 /// [`RetryLayer::clone_bodies`](crate::RetryLayer::clone_bodies).

@@ -6,9 +6,8 @@ use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
 use crate::deadline::Deadline;
-use crate::retry::observe::Origin;
+use crate::retry::observe::{Origin, Report, RetryReport};
 use crate::retry::policy::{AlwaysIdempotent, GiveUp, Idempotency};
-use crate::retry::report::{Report, RetryReport};
 
 /// Keeps a request by cloning it.
 #[derive(Clone, Debug)]

@@ -8,8 +8,7 @@ use super::{AttemptPlan, grpc_timeout};
 use crate::attempt::Attempt;
 use crate::classify::{Health, Processed, Reason, Verdict};
 use crate::deadline::{AttemptDeadline, Deadline};
-use crate::retry::observe::{Origin, PartitionLabel};
-use crate::retry::report::RetryReport;
+use crate::retry::observe::{Origin, PartitionLabel, RetryReport};
 
 /// What is the same for all HTTP requests, however their bodies are kept.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ mod body;
 mod buffer;
 mod clone_bodies;
 mod clone_requests;
+mod frames;
 mod grpc_timeout;
 mod http;
 mod replay_bodies;

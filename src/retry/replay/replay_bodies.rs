@@ -14,9 +14,8 @@ use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
 use crate::deadline::Deadline;
-use crate::retry::observe::Origin;
+use crate::retry::observe::{Origin, Report, RetryReport};
 use crate::retry::policy::{GiveUp, HttpIdempotency, Idempotency};
-use crate::retry::report::{Report, RetryReport};
 
 /// Keeps the head of an HTTP request and copies its body while it is sent.
 ///

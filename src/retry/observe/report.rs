@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use http::Response;
 
-use super::policy::GiveUp;
 use crate::classify::{Processed, Reason, Verdict};
+use crate::retry::policy::GiveUp;
 
 /// The attempts of a call, in the extensions of its response if another attempt was made or wanted.
 ///
-/// If the call failed, the report is in its [`RetryError`](super::RetryError).
+/// If the call failed, the report is in its [`RetryError`](crate::retry::RetryError).
 ///
 /// ```
 /// use tower_rampart::retry::RetryReport;
@@ -18,23 +18,23 @@ use crate::classify::{Processed, Reason, Verdict};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryReport {
-    pub(super) attempts: u32,
-    pub(super) gave_up: Option<GiveUp>,
-    pub(super) processed: Processed,
-    pub(super) history: History,
+    pub(in crate::retry) attempts: u32,
+    pub(in crate::retry) gave_up: Option<GiveUp>,
+    pub(in crate::retry) processed: Processed,
+    pub(in crate::retry) history: History,
 }
 
 /// One send of a request and its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptReport {
-    pub(super) attempt: u32,
-    pub(super) verdict: Verdict,
-    pub(super) wait: Option<Duration>,
+    pub(in crate::retry) attempt: u32,
+    pub(in crate::retry) verdict: Verdict,
+    pub(in crate::retry) wait: Option<Duration>,
 }
 
 /// The latest [`KEPT`](Self::KEPT) sends of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct History {
+pub(in crate::retry) struct History {
     sends: Vec<AttemptReport>,
 }
 
@@ -117,9 +117,9 @@ impl AttemptReport {
 
 impl History {
     /// Bounds the memory of a call that is retried without end.
-    pub(super) const KEPT: usize = 64;
+    pub(in crate::retry) const KEPT: usize = 64;
 
-    pub(super) fn push(&mut self, send: AttemptReport) {
+    pub(in crate::retry) fn push(&mut self, send: AttemptReport) {
         if self.sends.len() == Self::KEPT {
             self.sends.remove(0);
         }
