@@ -104,9 +104,12 @@ const ROWS: &[(&str, &[&str])] = &[
             "reqwest::fin_inside_the_body",
         ],
     ),
-    ("this crate's [`CircuitOpen`](crate::breaker::CircuitOpen)", &["judge::an_open_circuit_was_not_called"]),
-    ("tower's `load_shed::Overloaded`", &["judge::a_full_local_limit_sends_nothing_and_blames_nobody"]),
-    ("an error with a [`ClassifiedError`] in its chain", &["judge::the_outermost_classified_wins"]),
+    (
+        "this crate's [`CircuitOpen`](crate::breaker::CircuitOpen)",
+        &["judge::an_open_circuit_is_terminal_unprocessed_and_neutral"],
+    ),
+    ("tower's `load_shed::Overloaded`", &["judge::load_shedding_is_unprocessed_and_neutral"]),
+    ("an error with a [`ClassifiedError`] in its chain", &["judge::rule_4_the_outermost_classified_error_decides"]),
     ("anything else", &["judge::unknown_chain"]),
 ];
 
