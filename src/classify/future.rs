@@ -83,7 +83,7 @@ mod tests {
     use crate::classify::{Class, Counters, classifier_fn};
 
     #[test]
-    fn a_call_that_a_time_limit_cuts_is_a_timeout_and_any_other_dropped_call_is_nothing() {
+    fn rule_3_a_call_dropped_by_a_time_limit_is_a_timeout() {
         let counters = Counters::new();
         let classifier = classifier_fn(|_: Result<&(), _>| panic!("there is no outcome to classify"));
         let service = ClassifyLayer::new(classifier)
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_has_ended_is_not_reported_again() {
+    fn rule_1_a_completed_call_is_reported_once() {
         let counters = Counters::new();
         let layer = ClassifyLayer::new_for_http().counters(&counters);
         let service = layer.layer(service_fn(|(): ()| async { Ok::<_, Infallible>(http::Response::new(())) }));

@@ -122,7 +122,7 @@ fn every_row_has_a_test() {
 }
 
 #[test]
-fn every_test_is_there() {
+fn every_named_test_exists() {
     for (situation, tests) in ROWS {
         assert!(!tests.is_empty(), "{situation}");
         for name in *tests {

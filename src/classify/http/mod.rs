@@ -321,9 +321,9 @@ mod tests {
             prop_assert_eq!(classifier.classify(Ok(&response)), classifier.classify_slow(&head, None));
 
             let rule = move |head: &ResponseHead<'_>| head.headers().contains_key("x-rule").then_some(ruled).flatten();
-            let said = rule(&head);
+            let ruled_verdict = rule(&head);
             let classifier = classifier.when(rule);
-            prop_assert_eq!(classifier.classify_head(&head), classifier.classify_slow(&head, said));
+            prop_assert_eq!(classifier.classify_head(&head), classifier.classify_slow(&head, ruled_verdict));
             // A rule alone: it runs for every response.
             let classifier = HttpClassifier::new().when(move |_: &ResponseHead<'_>| ruled);
             prop_assert_eq!(classifier.classify_head(&head), classifier.classify_slow(&head, ruled));

@@ -138,7 +138,7 @@ where
         match outcome {
             Ok(response) => Verdict::left_in(response.extensions()).unwrap_or_else(|| self.judge(response)),
             Err(error) => match ClassifiedError::find(error) {
-                Some(said) => said.verdict(),
+                Some(classified) => classified.verdict(),
                 None => (self.map)(self.theirs.clone().classify_error(&error.to_string())),
             },
         }

@@ -8,7 +8,7 @@
 //! Three questions, because one answer cannot serve both layers: a 429 is worth another attempt, is safe to resend, and
 //! must slow the breaker down without opening it at once.
 //!
-//! `Verdict::of`, `of_grpc` and `of_error` stand beside the classifiers that they ask.
+//! The files of the classifiers implement `Verdict::of`, `of_grpc` and `of_error`.
 
 mod reason;
 
