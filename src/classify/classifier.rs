@@ -8,8 +8,8 @@ use super::body::ClassifyEos;
 
 /// Decides what the outcome of an attempt means.
 ///
-/// A closure from an outcome to a [`Verdict`] is a classifier. Wrap it in [`classifier_fn`], which lets the compiler infer
-/// its types and allows its use in a spawned task.
+/// A closure from an outcome to a [`Verdict`] is a classifier. Wrap it in [`classifier_fn`], which lets the compiler
+/// infer its types and allows its use in a spawned task.
 ///
 /// ```
 /// use tower_rampart::classify::{Classifier, Verdict, classifier_fn};
@@ -31,8 +31,8 @@ pub trait Classifier<Res> {
 
     /// Attaches the verdict to the response, if this type of response can carry one.
     ///
-    /// [`ClassifyLayer`](crate::ClassifyLayer) calls this for every response. The default does nothing, because a closure,
-    /// for example, does not know whether its response can carry a verdict. For HTTP, use
+    /// [`ClassifyLayer`](crate::ClassifyLayer) calls this for every response. The default does nothing, because a
+    /// closure, for example, does not know whether its response can carry a verdict. For HTTP, use
     /// [`HttpClassifier::when`](super::HttpClassifier::when) instead of a closure.
     fn annotate(&self, response: &mut Res, verdict: Verdict) {
         let _ = (response, verdict);
@@ -50,8 +50,8 @@ pub trait ClassifyHttp {
     /// Returns the verdict on the head of a response.
     fn classify_response<B>(&self, response: &Response<B>) -> Verdict;
 
-    /// Returns the classifier for the end of this response's body, or `None` if the end cannot change the verdict on the
-    /// head.
+    /// Returns the classifier for the end of this response's body, or `None` if the end cannot change the verdict on
+    /// the head.
     fn eos<B>(&self, response: &Response<B>, head: Verdict) -> Option<Self::Eos>;
 }
 
@@ -67,8 +67,8 @@ where
 /// A closure as a classifier. Created by [`classifier_fn`].
 pub struct ClassifierFn<F, Res> {
     closure: F,
-    // A function pointer, so that no later bound names the closure. In a spawned task the compiler forgets the lifetimes in
-    // such a bound, `'static` among them, and cannot prove it (rust-lang/rust issue 102211).
+    // A function pointer, so that no later bound names the closure. In a spawned task the compiler forgets the
+    // lifetimes in such a bound, `'static` among them, and cannot prove it (rust-lang/rust issue 102211).
     classify: Classify<F, Res>,
 }
 
@@ -76,8 +76,8 @@ type Classify<F, Res> = fn(&F, Result<&Res, &(dyn Error + 'static)>) -> Verdict;
 
 /// Creates a classifier from a closure. Only the response type has to be written out: see [`Classifier`].
 ///
-/// A bare closure is a classifier too, but `tokio::spawn` rejects a service that holds one: "implementation of `FnOnce` is
-/// not general enough".
+/// A bare closure is a classifier too, but `tokio::spawn` rejects a service that holds one: "implementation of `FnOnce`
+/// is not general enough".
 pub fn classifier_fn<F, Res>(closure: F) -> ClassifierFn<F, Res>
 where
     F: Fn(Result<&Res, &(dyn Error + 'static)>) -> Verdict,

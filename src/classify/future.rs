@@ -82,6 +82,8 @@ mod tests {
     use crate::ClassifyLayer;
     use crate::classify::{Class, Counters, classifier_fn};
 
+    // The rules are those of `observe`.
+
     #[test]
     fn rule_3_a_call_dropped_by_a_time_limit_is_a_timeout() {
         let counters = Counters::new();

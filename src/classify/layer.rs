@@ -28,8 +28,8 @@ use crate::BoxError;
 ///
 /// # Errors
 ///
-/// Wraps every error of the inner service in [`ClassifiedError`], which keeps it as its source. An error from `poll_ready`
-/// is judged in the same way, but as unprocessed, because the service was not called.
+/// Wraps every error of the inner service in [`ClassifiedError`], which keeps it as its source. An error from
+/// `poll_ready` is judged in the same way, but as unprocessed, because the service was not called.
 #[derive(Clone, Debug)]
 pub struct ClassifyLayer<Classifier = HttpClassifier, OnVerdict = (), SettleAt = HeadOnly, Route = ()> {
     classifier: Classifier,
@@ -93,10 +93,11 @@ impl<Classifier, OnVerdict, SettleAt, Route> ClassifyLayer<Classifier, OnVerdict
         self.observed_by(counters.clone())
     }
 
-    /// Delays [`on_verdict`](Self::on_verdict) and [`counters`](Self::counters) for a success until its body has ended: see
-    /// [the table](super::body). For HTTP and gRPC only.
+    /// Delays [`on_verdict`](Self::on_verdict) and [`counters`](Self::counters) for a success until its body has ended:
+    /// see [the table](super::body). For HTTP and gRPC only.
     ///
-    /// The response body becomes a [`JudgedBody`](super::body::JudgedBody), which wraps its errors in [`ClassifiedError`].
+    /// The response body becomes a [`JudgedBody`](super::body::JudgedBody), which wraps its errors in
+    /// [`ClassifiedError`].
     ///
     /// The head is passed on at once, with the verdict on the head alone.
     #[must_use]
@@ -108,8 +109,8 @@ impl<Classifier, OnVerdict, SettleAt, Route> ClassifyLayer<Classifier, OnVerdict
     /// Treats a request whose stream was refused (`REFUSED_STREAM`) as one that may have been processed: see
     /// [`DistrustRefusals`]. Also applies to the routes that were added before.
     ///
-    /// This changes only the verdicts of this layer. The default classifiers of retry and breaker use them, but set it there
-    /// too if they can see errors that do not pass through this layer.
+    /// This changes only the verdicts of this layer. The default classifiers of retry and breaker use them, but set it
+    /// there too if they can see errors that do not pass through this layer.
     #[must_use]
     pub fn distrust_refusals(self) -> Self
     where
@@ -139,8 +140,8 @@ impl<Classifier, OnVerdict, SettleAt, Route> ClassifyLayer<Classifier, OnVerdict
 }
 
 impl<Classifier: Clone, OnVerdict, SettleAt> ClassifyLayer<Classifier, OnVerdict, SettleAt> {
-    /// Classifies the outcomes of some requests with another classifier of the same type. If several routes match, the last
-    /// one applies.
+    /// Classifies the outcomes of some requests with another classifier of the same type. If several routes match, the
+    /// last one applies.
     ///
     /// ```
     /// use http::Method;

@@ -1,20 +1,21 @@
 //! Turns the outcome of a call, a response or an error, into a [`Verdict`].
 //!
-//! The layers of this crate act on verdicts alone: the retry layer on the [`Class`] and on [`Processed`], the breaker on
-//! [`Health`]. A [`Classifier`] makes the verdict. [`HttpClassifier`] is the default for HTTP, [`GrpcClassifier`] for gRPC.
+//! The layers of this crate act on verdicts alone: the retry layer on the [`Class`] and on [`Processed`], the breaker
+//! on [`Health`]. A [`Classifier`] makes the verdict. [`HttpClassifier`] is the default for HTTP, [`GrpcClassifier`]
+//! for gRPC.
 //!
 //! # Rules
 //!
 //! 1. **Every layer has a classifier.** [`RetryLayer`](crate::retry) and [`CircuitBreakerLayer`](crate::breaker) work
-//!    without a [`ClassifyLayer`]. Add that layer to decide in one place what outcomes mean: it attaches its verdict to the
-//!    outcome, and the default classifiers of the layers outside it use that verdict.
+//!    without a [`ClassifyLayer`]. Add that layer to decide in one place what outcomes mean: it attaches its verdict to
+//!    the outcome, and the default classifiers of the layers outside it use that verdict.
 //! 2. **A plain success costs nothing.** It attaches nothing and allocates nothing.
 //! 3. **A response carries its verdict in its extensions**, if the default classifier would not reach the same one.
 //!    [`Verdict::of`] reads it.
-//! 4. **An error is wrapped in a [`ClassifiedError`]**, which keeps the original as its source. [`Verdict::of_error`] reads
-//!    it.
-//! 5. **A body is judged after its head has been passed on.** The result goes to [callbacks](ClassifyLayer::on_verdict),
-//!    to [`Counters`] and into the error of the body: see [`body`].
+//! 4. **An error is wrapped in a [`ClassifiedError`]**, which keeps the original as its source. [`Verdict::of_error`]
+//!    reads it.
+//! 5. **A body is judged after its head has been passed on.** The result goes to
+//!    [callbacks](ClassifyLayer::on_verdict), to [`Counters`] and into the error of the body: see [`body`].
 //! 6. **The strongest evidence in a chain of errors decides**: see [below](#what-an-error-means).
 //!
 //! # What a status means
@@ -36,8 +37,8 @@
 //!
 //! # What an error means
 //!
-//! The classifier walks the chain of an error's sources, for at most 64 links. It also looks inside an `io::Error`, a `Box`
-//! and an `Arc`. Each link that it recognizes is evidence, and the strongest evidence decides, in this order:
+//! The classifier walks the chain of an error's sources, for at most 64 links. It also looks inside an `io::Error`, a
+//! `Box` and an `Arc`. Each link that it recognizes is evidence, and the strongest evidence decides, in this order:
 //!
 //! 1. TLS failed for good;
 //! 2. the client could not send such a request at all;
@@ -46,11 +47,11 @@
 //! 5. the response body was cut off;
 //! 6. the call failed in flight.
 //!
-//! Of equally strong evidence the deepest decides: it is closest to the cause. A [`ClassifiedError`], an error of this crate
-//! and a failed request body end the walk, because what lies underneath is not about this call.
+//! Of equally strong evidence the deepest decides: it is closest to the cause. A [`ClassifiedError`], an error of this
+//! crate and a failed request body end the walk, because what lies underneath is not about this call.
 //!
-//! A test on real sockets causes each row, through hyper-util's client unless the row names another. Tested with hyper 1.12,
-//! hyper-util 0.1.21, h2 0.4.20, rustls 0.23, reqwest 0.13.5 and tonic 0.14.9.
+//! A test on real sockets causes each row, through hyper-util's client unless the row names another. Tested with hyper
+//! 1.12, hyper-util 0.1.21, h2 0.4.20, rustls 0.23, reqwest 0.13.5 and tonic 0.14.9.
 //!
 //! | situation | class | processed | health | reason |
 //! |---|---|---|---|---|
@@ -97,17 +98,17 @@
 //!
 //! Limits of what an error shows:
 //!
-//! - A client that does not resend what a reused connection returned unsent, such as tonic's, reports such a request as if
-//!   the connection had been fresh: as a failure of the upstream.
+//! - A client that does not resend what a reused connection returned unsent, such as tonic's, reports such a request as
+//!   if the connection had been fresh: as a failure of the upstream.
 //! - Hyper uses one kind of error for a failed request body and for a request that it dropped. The body of a
 //!   [`RetryLayer`](crate::RetryLayer) marks its own failure. For other bodies, the text of the error decides.
 //! - A body without a length ends when its connection ends, so it is never short
 //!   (`body::body_without_length_ends_with_the_connection`).
-//! - For TLS libraries other than rustls, and for rustls without the feature `rustls` or in another version than 0.23, only
-//!   the `io::Error` is visible. What tokio-rustls makes of a failed handshake (`InvalidData`) is enough for the rows above;
-//!   a certificate that native-tls rejects counts as a failed connection.
-//! - An error of hyper-util without [`connect_info`][info] counts as a failed handshake. Hyper-util does not document this;
-//!   a test pins it.
+//! - For TLS libraries other than rustls, and for rustls without the feature `rustls` or in another version than 0.23,
+//!   only the `io::Error` is visible. What tokio-rustls makes of a failed handshake (`InvalidData`) is enough for the
+//!   rows above; a certificate that native-tls rejects counts as a failed connection.
+//! - An error of hyper-util without [`connect_info`][info] counts as a failed handshake. Hyper-util does not document
+//!   this; a test pins it.
 //!
 //! [info]: https://docs.rs/hyper-util/latest/hyper_util/client/legacy/struct.Error.html#method.connect_info
 

@@ -33,8 +33,8 @@ impl<F: FnOnce(&Verdict)> Settle for F {
 pin_project! {
     /// A body that is judged when it ends.
     ///
-    /// Forwards frames, trailers, `size_hint` and `is_end_stream` of the inner body, and allocates and copies nothing. Wraps
-    /// an error that ends the body in [`ClassifiedError`].
+    /// Forwards frames, trailers, `size_hint` and `is_end_stream` of the inner body, and allocates and copies nothing.
+    /// Wraps an error that ends the body in [`ClassifiedError`].
     ///
     /// ```
     /// use std::cell::Cell;
@@ -200,8 +200,8 @@ fn fail<ClassifyEosT: ClassifyEos, SettleT: Settle>(
 
 /// Returns the announced length: from the body, or from `Content-Length` if the body does not know it.
 ///
-/// A response to HEAD and a 304 announce the length of a body that they do not have. Their bodies are at the end from the
-/// start, so they are never watched.
+/// A response to HEAD and a 304 announce the length of a body that they do not have. Their bodies are at the end from
+/// the start, so they are never watched.
 fn announced<B: Body>(body: &B, headers: &HeaderMap) -> Option<u64> {
     body.size_hint().exact().or_else(|| headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok())
 }

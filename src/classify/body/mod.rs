@@ -1,7 +1,7 @@
 //! Judges a response by how its body ends, not by its head alone.
 //!
-//! A response can start with 200 and its body can still fail. [`JudgedBody`] watches the body and settles the verdict once,
-//! when the body ends. Enable it with [`ClassifyLayer::judge_body`](crate::ClassifyLayer::judge_body).
+//! A response can start with 200 and its body can still fail. [`JudgedBody`] watches the body and settles the verdict
+//! once, when the body ends. Enable it with [`ClassifyLayer::judge_body`](crate::ClassifyLayer::judge_body).
 //!
 //! 1. A head that is not a success settles at once, and its body passes through unwatched.
 //! 2. A success settles when its body ends, by the table below. For gRPC the trailers decide: see

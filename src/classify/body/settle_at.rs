@@ -18,8 +18,8 @@ pub trait SettleAt<Res, Classifier, Settle> {
     /// Settles the verdict on the head, or defers that to the end of the body.
     fn judged(&self, verdict: Verdict, settle: Settle) -> Self::Pending;
 
-    /// Returns the response for the caller. Separate from [`judged`](Self::judged), so that an unchanged response moves only
-    /// once.
+    /// Returns the response for the caller. Separate from [`judged`](Self::judged), so that an unchanged response moves
+    /// only once.
     fn respond(&self, response: Res, classifier: &Classifier, pending: Self::Pending) -> Self::Response;
 }
 

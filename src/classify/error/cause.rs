@@ -1,7 +1,7 @@
 //! Names the cause of an error in a few words, for logs.
 //!
-//! The words are static and this crate's own. The text of an error may hold a query, a credential or a part of a body, so it
-//! is matched but never shown.
+//! The words are static and this crate's own. The text of an error may hold a query, a credential or a part of a body,
+//! so it is matched but never shown.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};

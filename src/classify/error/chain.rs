@@ -20,8 +20,8 @@ pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item 
     std::iter::successors(Some(error), |&link| next(link)).take(DEPTH)
 }
 
-/// Returns the link as this type, also if the link is a `Box` or an `Arc` of it. Both forward `source` to the error they
-/// hold, so the walk never reaches that error itself.
+/// Returns the link as this type, also if the link is a `Box` or an `Arc` of it. Both forward `source` to the error
+/// they hold, so the walk never reaches that error itself.
 pub(super) fn downcast<'a, T: Error + 'static>(link: Link<'a>) -> Option<&'a T> {
     link.downcast_ref()
         .or_else(|| link.downcast_ref::<Box<T>>().map(|boxed| &**boxed))

@@ -7,8 +7,8 @@ use crate::classify::Verdict;
 
 /// An error with a verdict. It ends the walk of the default classifiers along a chain of errors.
 ///
-/// [`ClassifyLayer`](crate::ClassifyLayer) wraps every error in one. Your own error type can return one as its source to
-/// set its verdict.
+/// [`ClassifyLayer`](crate::ClassifyLayer) wraps every error in one. Your own error type can return one as its source
+/// to set its verdict.
 ///
 /// ```
 /// use tower_rampart::classify::{Class, ClassifiedError, Processed, Verdict};

@@ -2,17 +2,17 @@ use crate::classify::{Processed, Reason, Verdict};
 
 /// Classifiers that can stop trusting a server that refuses a stream.
 ///
-/// By RFC 9113 (section 8.7) a server did not act on a stream that it reset with `REFUSED_STREAM`, so the retry layer resends
-/// such a request, even a POST. Some proxies send this code for requests that their backend has processed: **with HAProxy, 9
-/// of 6,000 POSTs were processed twice** while its backend was killed three times ([haproxy#3414], [haproxy#1495]). Behind
-/// such a proxy, set `distrust_refusals` on every layer that classifies. A refused stream then counts as maybe processed, and
-/// only idempotent requests are resent.
+/// By RFC 9113 (section 8.7) a server did not act on a stream that it reset with `REFUSED_STREAM`, so the retry layer
+/// resends such a request, even a POST. Some proxies send this code for requests that their backend has processed:
+/// **with HAProxy, 9 of 6,000 POSTs were processed twice** while its backend was killed three times ([haproxy#3414],
+/// [haproxy#1495]). Behind such a proxy, set `distrust_refusals` on every layer that classifies. A refused stream then
+/// counts as maybe processed, and only idempotent requests are resent.
 ///
 /// [haproxy#3414]: https://github.com/haproxy/haproxy/issues/3414
 /// [haproxy#1495]: https://github.com/haproxy/haproxy/issues/1495
 pub trait DistrustRefusals {
-    /// Treats a request whose stream was refused as one that may have been processed. Also applies to a verdict of an inner
-    /// layer.
+    /// Treats a request whose stream was refused as one that may have been processed. Also applies to a verdict of an
+    /// inner layer.
     #[must_use]
     fn distrust_refusals(self) -> Self;
 }

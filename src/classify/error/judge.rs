@@ -28,8 +28,8 @@ const LIBRARIES: &[Recognize] = &[
 ];
 
 impl Verdict {
-    /// Returns the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) wrapped around the error, else the verdict of the
-    /// strongest evidence in the chain of its sources.
+    /// Returns the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) wrapped around the error, else the verdict of
+    /// the strongest evidence in the chain of its sources.
     ///
     /// ```
     /// use tower_rampart::classify::{Class, Verdict};
@@ -72,6 +72,8 @@ mod tests {
     use super::*;
     use crate::breaker::CircuitOpen;
     use crate::classify::{Class, ClassifiedError, Health, Processed, Reason, RequestBodyFailed};
+
+    // The rules are those of `error`.
 
     /// Returns itself as its own source.
     #[derive(Debug)]

@@ -5,7 +5,8 @@ use crate::BoxError;
 
 /// Marks a failed request body in the chain of the client's error.
 ///
-/// Clients use one kind of error for a failed body and for a request that they dropped. This link distinguishes the two.
+/// Clients use one kind of error for a failed body and for a request that they dropped. This link distinguishes the
+/// two.
 #[derive(Debug)]
 pub(crate) struct RequestBodyFailed {
     source: BoxError,

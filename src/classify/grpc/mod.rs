@@ -27,9 +27,9 @@ use crate::invalid_setting::{InvalidSetting, valid};
 
 /// The default classifier for gRPC.
 ///
-/// The code decides. It is in the headers of a response without a body (trailers-only), or in the trailers, which are only
-/// read if the layer [judges bodies](crate::ClassifyLayer::judge_body). A head without a code starts a stream: it is a
-/// success so far and is never held back. A response that is not gRPC has the code that its HTTP status maps to.
+/// The code decides. It is in the headers of a response without a body (trailers-only), or in the trailers, which are
+/// only read if the layer [judges bodies](crate::ClassifyLayer::judge_body). A head without a code starts a stream: it
+/// is a success so far and is never held back. A response that is not gRPC has the code that its HTTP status maps to.
 ///
 /// | code | class | processed | health |
 /// |---|---|---|---|
@@ -43,10 +43,10 @@ use crate::invalid_setting::{InvalidSetting, valid};
 ///
 /// A missing code and a code that gRPC does not define count as `UNKNOWN`.
 ///
-/// `grpc-retry-pushback-ms` (gRPC proposal A6) becomes [`retry_after`](Verdict::retry_after). If it is negative, invalid or
-/// repeated, [`should_retry`](Verdict::should_retry) is false. Without it, the classifier reads the hints of
-/// [`HttpClassifier`](super::HttpClassifier) (only the waits if the code is overridden), then the `google.rpc.RetryInfo` in
-/// the details of the status.
+/// `grpc-retry-pushback-ms` (gRPC proposal A6) becomes [`retry_after`](Verdict::retry_after). If it is negative,
+/// invalid or repeated, [`should_retry`](Verdict::should_retry) is false. Without it, the classifier reads the hints of
+/// [`HttpClassifier`](super::HttpClassifier) (only the waits if the code is overridden), then the
+/// `google.rpc.RetryInfo` in the details of the status.
 ///
 /// ```
 /// use tower_rampart::classify::{Class, Classifier, GrpcClassifier};

@@ -1,8 +1,8 @@
 //! Decodes the wait in the details of a gRPC status.
 //!
-//! `grpc-status-details-bin` is a `google.rpc.Status` in base64, whose field 3 repeats `google.protobuf.Any`; one of them
-//! may be a `google.rpc.RetryInfo`, whose field 1 is a `google.protobuf.Duration`. These five fields do not justify
-//! a protobuf dependency, and a hint that cannot be read is ignored.
+//! `grpc-status-details-bin` is a `google.rpc.Status` in base64, whose field 3 repeats `google.protobuf.Any`; one of
+//! them may be a `google.rpc.RetryInfo`, whose field 1 is a `google.protobuf.Duration`. These five fields do not
+//! justify a protobuf dependency, and a hint that cannot be read is ignored.
 
 use std::time::Duration;
 

@@ -31,8 +31,8 @@ impl Verdict {
         extensions.get::<Annotation>().map(|&Annotation(verdict)| verdict)
     }
 
-    /// Attaches this verdict to a response, for the outer layers and the caller. Skips a success that the default classifier
-    /// would return too, so that it costs nothing.
+    /// Attaches this verdict to a response, for the outer layers and the caller. Skips a success that the default
+    /// classifier would return too, so that it costs nothing.
     pub(crate) fn leave_in<B>(self, response: &mut Response<B>) {
         let known = match Self::left_in(response.extensions()) {
             Some(attached) => attached == self,

@@ -13,7 +13,8 @@ use crate::classify::Verdict;
 /// assert_eq!(ResponseHead::of(&response).status(), 404);
 /// ```
 ///
-/// `Debug` shows the status, the version and the header names. It hides header values and extensions, which may be secret.
+/// `Debug` shows the status, the version and the header names. It hides header values and extensions, which may be
+/// secret.
 #[derive(Clone, Copy)]
 pub struct ResponseHead<'a> {
     status: StatusCode,

@@ -6,8 +6,8 @@ use http::header::{HeaderMap, HeaderName, RETRY_AFTER};
 
 use crate::classify::{Health, Verdict};
 
-/// Smaller numbers are seconds from now, larger ones are seconds since 1970. No server asks for a wait of 31 years, and no
-/// clock is set before September 2001.
+/// Smaller numbers are seconds from now, larger ones are seconds since 1970. No server asks for a wait of 31 years, and
+/// no clock is set before September 2001.
 const FIRST_EPOCH: u64 = 1_000_000_000;
 
 /// Larger numbers (beyond the year 5138) are probably milliseconds, which no specification mentions.

@@ -58,9 +58,9 @@ use crate::invalid_setting::{InvalidSetting, ensure, valid};
 ///
 /// # Hints
 ///
-/// For every verdict except a success, the classifier reads what the server asks for. Whatever a rule or an override sets (a
-/// wait, a reason, whether to retry) stays. A rule or an override also disables `x-should-retry`: you know better than a
-/// header what a status means to you.
+/// For every verdict except a success, the classifier reads what the server asks for. Whatever a rule or an override
+/// sets (a wait, a reason, whether to retry) stays. A rule or an override also disables `x-should-retry`: you know
+/// better than a header what a status means to you.
 ///
 /// | header | becomes |
 /// |---|---|
@@ -69,8 +69,8 @@ use crate::invalid_setting::{InvalidSetting, ensure, valid};
 /// | else `RateLimit-Reset`, `X-RateLimit-Reset` | the same, if [asked for](Self::rate_limit_reset) |
 /// | `x-should-retry: true`, `false` | [`should_retry`](Verdict::should_retry), unless a rule or an override decided |
 ///
-/// Invalid values are ignored. If a header is repeated, the longest wait applies, which satisfies all of them; both `true`
-/// and `false` cancel out. Waits are capped at [`Verdict::LONGEST_RETRY_AFTER`].
+/// Invalid values are ignored. If a header is repeated, the longest wait applies, which satisfies all of them; both
+/// `true` and `false` cancel out. Waits are capped at [`Verdict::LONGEST_RETRY_AFTER`].
 #[derive(Clone, Debug, Default)]
 pub struct HttpClassifier<Rule = ()> {
     // Shared, because a classifier is cloned with every call.
@@ -104,8 +104,8 @@ impl HttpClassifier {
 
 impl<Rule> HttpClassifier<Rule> {
     /// Sets the verdict on this status. A class alone stands for its usual verdict, whatever the status: see
-    /// [`Verdict::new`]. For example, `Class::Terminal` also reports to a breaker that the upstream is alive. To only stop
-    /// the retries, set the health too:
+    /// [`Verdict::new`]. For example, `Class::Terminal` also reports to a breaker that the upstream is alive. To only
+    /// stop the retries, set the health too:
     ///
     /// ```
     /// use tower_rampart::classify::{Health, HttpClassifier, Verdict};
@@ -178,10 +178,11 @@ impl<Rule> HttpClassifier<Rule> {
         HttpClassifier { overrides, distrusts_refusals, rule: RuleOrElse::new(rule, otherwise) }
     }
 
-    /// Uses `RateLimit-Reset` and `X-RateLimit-Reset` as the wait of a throttled call without another hint. Off by default.
+    /// Uses `RateLimit-Reset` and `X-RateLimit-Reset` as the wait of a throttled call without another hint. Off by
+    /// default.
     ///
-    /// These headers are not standardized. Numbers below a billion are seconds from now, larger ones are seconds since 1970,
-    /// and numbers beyond the year 5138 (milliseconds) are ignored.
+    /// These headers are not standardized. Numbers below a billion are seconds from now, larger ones are seconds since
+    /// 1970, and numbers beyond the year 5138 (milliseconds) are ignored.
     #[must_use]
     pub fn rate_limit_reset(mut self, obey: bool) -> Self {
         self.update(|overrides| overrides.rate_limit_reset = obey);

@@ -16,8 +16,8 @@ pub trait Route<Req, Classifier> {
     /// Returns the classifier for this request.
     fn route(&self, default: &Classifier, request: &Req) -> Self::Classifier;
 
-    /// Returns the classifier for an error from `poll_ready`, before there is a request. If `None`, the chain of the error's
-    /// sources decides.
+    /// Returns the classifier for an error from `poll_ready`, before there is a request. If `None`, the chain of the
+    /// error's sources decides.
     fn without_request(&self, default: &Classifier) -> Option<Self::Classifier>;
 }
 
@@ -32,8 +32,8 @@ type Predicate = Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
 
 /// A borrowed request without its body.
 ///
-/// `Debug` shows the method, the version, the host and the header names. It hides what may be secret: userinfo, path, query,
-/// header values and extensions.
+/// `Debug` shows the method, the version, the host and the header names. It hides what may be secret: userinfo, path,
+/// query, header values and extensions.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     method: &'a Method,

@@ -11,7 +11,8 @@ pub trait ResponseRule {
     fn rule(&self, head: &ResponseHead<'_>) -> Option<Verdict>;
 }
 
-/// A rule, and the one to try where it returns `None`. Created by [`HttpClassifier::when`](super::HttpClassifier::when).
+/// A rule, and the one to try where it returns `None`. Created by
+/// [`HttpClassifier::when`](super::HttpClassifier::when).
 #[derive(Clone)]
 pub struct RuleOrElse<Rule, Otherwise> {
     rule: Rule,

@@ -24,8 +24,8 @@ fn with_details(verdict: Verdict, status: StatusCode, headers: &HeaderMap) -> Ve
     if verdict.is_success() { verdict } else { hint::apply(with_status(verdict, status), headers) }
 }
 
-/// Adds the status and the server's wait to a verdict that the user set. What the verdict already sets stays, and the server
-/// cannot change whether to retry.
+/// Adds the status and the server's wait to a verdict that the user set. What the verdict already sets stays, and the
+/// server cannot change whether to retry.
 pub(in crate::classify) fn with_details_of_override(
     verdict: Verdict,
     status: StatusCode,

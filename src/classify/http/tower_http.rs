@@ -63,11 +63,12 @@ pub struct IntoTowerHttpEos<Ours> {
 }
 
 impl<MakeTheirs, Map> ClassifyLayer<(), (), HeadOnly, FromTowerHttp<MakeTheirs, Map>> {
-    /// Creates a layer from a `MakeClassifier` of tower-http, which sees the request, and a map from its failure classes to
-    /// verdicts.
+    /// Creates a layer from a `MakeClassifier` of tower-http, which sees the request, and a map from its failure
+    /// classes to verdicts.
     ///
-    /// Everything that is not a failure is a success. With [`judge_body`](ClassifyLayer::judge_body), its `ClassifyEos` is
-    /// used too. It sees only the text of an error. It is not used for an error with a [`ClassifiedError`] in its chain.
+    /// Everything that is not a failure is a success. With [`judge_body`](ClassifyLayer::judge_body), its `ClassifyEos`
+    /// is used too. It sees only the text of an error. It is not used for an error with a [`ClassifiedError`] in its
+    /// chain.
     #[must_use]
     pub fn from_tower_http(make: MakeTheirs, map: Map) -> Self
     where

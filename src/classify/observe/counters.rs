@@ -7,8 +7,8 @@ use crate::classify::{Class, Reason, Verdict};
 
 /// Counts verdicts by class and reason. Clones share the counts.
 ///
-/// Counting is one atomic addition and, except for a plain success, a search among the few pairs seen so far. It never locks
-/// or allocates.
+/// Counting is one atomic addition and, except for a plain success, a search among the few pairs seen so far. It never
+/// locks or allocates.
 ///
 /// ```
 /// use tower_rampart::ClassifyLayer;

@@ -26,7 +26,8 @@ pub enum Class {
     Transient,
     /// The call failed, and every other attempt will fail too.
     Terminal,
-    /// What the server did or sent is unknown (truncated, malformed). Never retried blindly: the caller has to reconcile.
+    /// What the server did or sent is unknown (truncated, malformed). Never retried blindly: the caller has to
+    /// reconcile.
     Ambiguous,
 }
 
@@ -79,8 +80,8 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The longest [`retry_after`](Self::retry_after), 366 days. A longer wait is an outage, and the limit keeps sums of
-    /// waits from overflowing.
+    /// The longest [`retry_after`](Self::retry_after), 366 days. A longer wait is an outage, and the limit keeps sums
+    /// of waits from overflowing.
     pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
     /// Creates a verdict of this class, with the usual answers for it:
@@ -169,8 +170,8 @@ impl Verdict {
         self.retry_after
     }
 
-    /// Returns whether the server asks for another attempt. This overrides the class, but never makes it safe to resend a
-    /// request that may have been processed.
+    /// Returns whether the server asks for another attempt. This overrides the class, but never makes it safe to resend
+    /// a request that may have been processed.
     #[must_use]
     pub const fn should_retry(&self) -> Option<bool> {
         self.should_retry

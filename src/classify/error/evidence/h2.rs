@@ -11,8 +11,8 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) ->
         return Some(in_flight(Reason::PROTOCOL));
     }
     Some(match (error.is_go_away(), error.is_reset(), error.is_remote()) {
-        // No proof. By RFC 9113 section 6.8 only the streams above the last processed one are unprocessed, but hyper also
-        // reports the GOAWAY for a new stream that the server will answer.
+        // No proof. By RFC 9113 section 6.8 only the streams above the last processed one are unprocessed, but hyper
+        // also reports the GOAWAY for a new stream that the server will answer.
         (true, _, true) => {
             let health = if calm { Health::Throttled } else { Health::Neutral };
             let verdict = Verdict::new(Class::Transient).with_health(health).with_reason(Reason::GOAWAY);

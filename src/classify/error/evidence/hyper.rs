@@ -12,8 +12,8 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) ->
         Evidence::Final(if own_body_failed(error) { own_fault(Processed::Maybe) } else { DISPATCH_GONE })
     } else if error.is_canceled() {
         // Hyper returns the request unsent; its source is why the connection had closed. Hyper-util itself resends a
-        // request on a reused connection, so this one was fresh: the upstream accepts connections and closes them, which
-        // is a failure.
+        // request on a reused connection, so this one was fresh: the upstream accepts connections and closes them,
+        // which is a failure.
         Evidence::Known(Precedence::NeverSent, unprocessed(Class::Transient, Health::Failure, Reason::CANCELED))
     } else if error.is_closed() {
         Evidence::Known(Precedence::NeverSent, unprocessed(Class::Transient, Health::Failure, Reason::CONNECT))
@@ -28,15 +28,15 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) ->
     })
 }
 
-/// The connection task ended and dropped the request: a GOAWAY arrived while the request waited for a stream, or the runtime
-/// shut down. Hyper reports this as a user error too.
+/// The connection task ended and dropped the request: a GOAWAY arrived while the request waited for a stream, or the
+/// runtime shut down. Hyper reports this as a user error too.
 const DISPATCH_GONE: Verdict =
     Verdict::new(Class::Transient).with_health(Health::Neutral).with_reason(Reason::DISPATCH_GONE);
 
 /// Returns true if a user error of hyper is about the request body.
 ///
-/// A replay body marks its own failure. For any other body only the text of hyper's error shows it, which a test pins. If
-/// the text changes, a failed body counts as a dropped request, which may have been processed as well.
+/// A replay body marks its own failure. For any other body only the text of hyper's error shows it, which a test pins.
+/// If the text changes, a failed body counts as a dropped request, which may have been processed as well.
 fn own_body_failed(error: &Error) -> bool {
     error.is_body_write_aborted()
         || find::<RequestBodyFailed>(error).is_some()

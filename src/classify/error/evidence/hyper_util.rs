@@ -21,8 +21,8 @@ fn client_fact(error: &Error) -> Option<Evidence> {
     match (error.source(), error.connect_info()) {
         // A relative URI, or a version or method that the client does not support.
         (None, _) => Some(Evidence::Known(Precedence::Request, own_fault(Processed::No))),
-        // The client sets `connect_info` once it hands a request to the connection; before that there is only a handshake.
-        // Undocumented, but a test on real sockets pins it.
+        // The client sets `connect_info` once it hands a request to the connection; before that there is only a
+        // handshake. Undocumented, but a test on real sockets pins it.
         (Some(_), None) => Some(Evidence::Known(
             Precedence::NeverSent,
             unprocessed(Class::Transient, Health::Failure, Reason::CONNECT),
@@ -31,8 +31,8 @@ fn client_fact(error: &Error) -> Option<Evidence> {
     }
 }
 
-/// The error of hyper-util's TCP connector has no public type, so its text has to do. Tests pin both texts. If they change,
-/// an invalid address counts as an unreachable one, which costs a few retries.
+/// The error of hyper-util's TCP connector has no public type, so its text has to do. Tests pin both texts. If they
+/// change, an invalid address counts as an unreachable one, which costs a few retries.
 fn connector_fact(link: Link<'_>) -> Option<Evidence> {
     let words = link.to_string();
     if words.starts_with("invalid URL") {

@@ -23,8 +23,8 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) ->
         let verdict = Verdict::new(Class::Terminal).with_processed(Processed::Maybe).with_health(Health::Success);
         Evidence::Known(Precedence::InFlight, verdict.with_reason(Reason::PROTOCOL))
     } else if error.is_decode() || error.is_body() {
-        // The response body was cut off or could not be decoded. Reqwest also reports "body" for a request body, but then
-        // hyper's evidence underneath is final.
+        // The response body was cut off or could not be decoded. Reqwest also reports "body" for a request body, but
+        // then hyper's evidence underneath is final.
         Evidence::Known(Precedence::Body, Verdict::new(Class::Ambiguous).with_reason(Reason::BODY))
     } else {
         return None;
