@@ -21,7 +21,7 @@ pub trait Settle {
     fn settle(self, verdict: &Verdict);
 
     /// Called when the head has arrived and the verdict waits for the end of the body. The default does nothing.
-    fn await_eos(&mut self) {}
+    fn await_end(&mut self) {}
 }
 
 impl<F: FnOnce(&Verdict)> Settle for F {
@@ -112,7 +112,7 @@ impl<B: Body, ClassifyEosT: ClassifyEos, SettleT: Settle> JudgedBody<B, Classify
                 pending.settle(Eos::Complete(None));
             }
         } else if let Some(pending) = &mut judged.pending {
-            pending.settle.await_eos();
+            pending.settle.await_end();
         }
         Response::from_parts(parts, judged)
     }
