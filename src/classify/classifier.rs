@@ -6,10 +6,10 @@ use http::Response;
 use super::Verdict;
 use super::body::ClassifyEos;
 
-/// Says what the outcome of an attempt means.
+/// Decides what the outcome of an attempt means.
 ///
-/// A closure from an outcome to a [`Verdict`] is a classifier. Wrap it in [`classifier_fn`], which helps the compiler with
-/// its types, and without which it cannot go into a spawned task.
+/// A closure from an outcome to a [`Verdict`] is a classifier. Wrap it in [`classifier_fn`], which lets the compiler
+/// infer its types and allows its use in a spawned task.
 ///
 /// ```
 /// use tower_rampart::classify::{Classifier, Verdict, classifier_fn};
@@ -24,33 +24,34 @@ use super::body::ClassifyEos;
 /// assert!(classifier.classify(Ok(&Rows(1))).is_success());
 /// ```
 pub trait Classifier<Res> {
-    /// The verdict on a response or an error.
+    /// Returns the verdict on a response or an error.
     ///
-    /// Asked once for every attempt and on the caller's time: do no more here than look.
+    /// Called once for every attempt, on the caller's task: it must not block.
     fn classify(&self, outcome: Result<&Res, &(dyn Error + 'static)>) -> Verdict;
 
-    /// Leaves the verdict with the response, where such a response has a place for it.
+    /// Attaches the verdict to the response, if this type of response can carry one.
     ///
-    /// [`ClassifyLayer`](crate::ClassifyLayer) calls it for every verdict that the default classifiers of the layers
-    /// outside it could not know. Does nothing by default: a closure, for one, cannot tell whether its response has such
-    /// a place. For HTTP put your rule in front of [`HttpClassifier`](super::HttpClassifier) instead.
+    /// [`ClassifyLayer`](crate::ClassifyLayer) calls this for every response. The default does nothing, because a
+    /// closure, for example, does not know whether its response can carry a verdict. For HTTP, use
+    /// [`HttpClassifier::when`](super::HttpClassifier::when) instead of a closure.
     fn annotate(&self, response: &mut Res, verdict: Verdict) {
         let _ = (response, verdict);
     }
 }
 
-/// A classifier of HTTP answers that does not ask what type their body is, and that can judge how the body ends.
+/// Classifies HTTP responses with any type of body, and how the body ends.
 ///
-/// [`HttpClassifier`](super::HttpClassifier) and [`GrpcClassifier`](super::GrpcClassifier) are such. Judging [at the end of the body](super::body) needs one.
+/// Implemented by [`HttpClassifier`](super::HttpClassifier) and [`GrpcClassifier`](super::GrpcClassifier). Judging
+/// [bodies](super::body) requires it.
 pub trait ClassifyHttp {
-    /// What judges the end of a body.
+    /// Classifies the end of a body.
     type Eos: ClassifyEos;
 
-    /// The verdict on a head.
+    /// Returns the verdict on the head of a response.
     fn classify_response<B>(&self, response: &Response<B>) -> Verdict;
 
-    /// What is to judge the end of this response's body, whose head was judged so. `None` if the end cannot change the
-    /// verdict any more.
+    /// Returns the classifier for the end of this response's body, or `None` if the end cannot change the verdict on
+    /// the head.
     fn eos<B>(&self, response: &Response<B>, head: Verdict) -> Option<Self::Eos>;
 }
 
@@ -63,37 +64,36 @@ where
     }
 }
 
-/// A closure as a classifier: made by [`classifier_fn`].
+/// A closure as a classifier. Created by [`classifier_fn`].
 pub struct ClassifierFn<F, Res> {
     closure: F,
-    // Known when it was made, so that no bound on the closure is left to be proven later. Inside a spawned task the
-    // compiler forgets the lifetimes in such a bound, `'static` among them, and then cannot prove it (rust-lang/rust
-    // issue 102211).
-    ask: Ask<F, Res>,
+    // A function pointer, so that no later bound names the closure. In a spawned task the compiler forgets the
+    // lifetimes in such a bound, `'static` among them, and cannot prove it (rust-lang/rust issue 102211).
+    classify: Classify<F, Res>,
 }
 
-type Ask<F, Res> = fn(&F, Result<&Res, &(dyn Error + 'static)>) -> Verdict;
+type Classify<F, Res> = fn(&F, Result<&Res, &(dyn Error + 'static)>) -> Verdict;
 
-/// Makes a classifier of a closure, of which only the response type has to be written out: see [`Classifier`].
+/// Creates a classifier from a closure. Only the response type has to be written out: see [`Classifier`].
 ///
-/// A closure that is not wrapped is a classifier too, but a service that holds one cannot go into `tokio::spawn`: the
-/// compiler says "implementation of `FnOnce` is not general enough".
+/// A bare closure is a classifier too, but `tokio::spawn` rejects a service that holds one: "implementation of `FnOnce`
+/// is not general enough".
 pub fn classifier_fn<F, Res>(closure: F) -> ClassifierFn<F, Res>
 where
     F: Fn(Result<&Res, &(dyn Error + 'static)>) -> Verdict,
 {
-    ClassifierFn { closure, ask: |closure, outcome| closure(outcome) }
+    ClassifierFn { closure, classify: |closure, outcome| closure(outcome) }
 }
 
 impl<F, Res> Classifier<Res> for ClassifierFn<F, Res> {
     fn classify(&self, outcome: Result<&Res, &(dyn Error + 'static)>) -> Verdict {
-        (self.ask)(&self.closure, outcome)
+        (self.classify)(&self.closure, outcome)
     }
 }
 
 impl<F: Clone, Res> Clone for ClassifierFn<F, Res> {
     fn clone(&self) -> Self {
-        Self { closure: self.closure.clone(), ask: self.ask }
+        Self { closure: self.closure.clone(), classify: self.classify }
     }
 }
 

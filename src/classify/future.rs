@@ -12,19 +12,19 @@ pin_project! {
     /// The future of [`Classify`](super::Classify).
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
-    // The bound stands on the struct because dropping it can be a timeout, which is reported.
+    // The bound is on the struct because dropping it can report a timeout.
     pub struct ResponseFuture<F, Classifier, OnVerdictT: OnVerdict = (), SettleAt = HeadOnly> {
         #[pin]
         inner: F,
         classifier: Classifier,
-        // Gone when it has been told, or has gone with the body.
+        // None once the verdict is final, or once the body has it.
         notify: Option<Notify<OnVerdictT>>,
         settle_at: SettleAt,
     }
 
     impl<F, Classifier, OnVerdictT: OnVerdict, SettleAt> PinnedDrop for ResponseFuture<F, Classifier, OnVerdictT, SettleAt> {
         fn drop(this: Pin<&mut Self>) {
-            // A call that is dropped otherwise was left by its caller, which says nothing.
+            // Any other drop is the caller's choice and has no verdict.
             if let Some(notify) = this.project().notify.take().filter(|_| cut::is_cutting()) {
                 notify.settle(&TIMED_OUT);
             }
@@ -32,7 +32,7 @@ pin_project! {
     }
 }
 
-/// What a call means that a time limit of the retry layer cuts. No classifier is asked: there is no error yet.
+/// The verdict on a call that a time limit of the retry layer drops. There is no error to classify yet.
 const TIMED_OUT: Verdict = Verdict::transient().with_reason(Reason::TIMEOUT);
 
 impl<F, Classifier, OnVerdictT: OnVerdict, SettleAt> ResponseFuture<F, Classifier, OnVerdictT, SettleAt> {
@@ -82,8 +82,10 @@ mod tests {
     use crate::ClassifyLayer;
     use crate::classify::{Class, Counters, classifier_fn};
 
+    // The rules are those of `observe`.
+
     #[test]
-    fn a_call_that_a_time_limit_cuts_is_a_timeout_and_any_other_dropped_call_is_nothing() {
+    fn rule_3_a_call_dropped_by_a_time_limit_is_a_timeout() {
         let counters = Counters::new();
         let classifier = classifier_fn(|_: Result<&(), _>| panic!("there is no outcome to classify"));
         let service = ClassifyLayer::new(classifier)
@@ -102,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_has_ended_is_not_reported_again() {
+    fn rule_1_a_completed_call_is_reported_once() {
         let counters = Counters::new();
         let layer = ClassifyLayer::new_for_http().counters(&counters);
         let service = layer.layer(service_fn(|(): ()| async { Ok::<_, Infallible>(http::Response::new(())) }));

@@ -9,9 +9,9 @@ use super::{
 };
 use crate::BoxError;
 
-/// Says in one place what outcomes mean, for the caller and for the layers outside.
+/// Decides in one place what outcomes mean, for the caller and for the layers outside.
 ///
-/// Belongs innermost, around the client. See [the module](super) for how its verdicts travel.
+/// Put it innermost, around the client. The rules of [the module](super) describe how its verdicts travel.
 ///
 /// ```
 /// use tower::{ServiceBuilder, service_fn};
@@ -28,8 +28,8 @@ use crate::BoxError;
 ///
 /// # Errors
 ///
-/// Every error of the inner service is wrapped in [`ClassifiedError`], which keeps it as its source. One that fails to become
-/// ready is judged in the same way, but as unprocessed: it was not called.
+/// Wraps every error of the inner service in [`ClassifiedError`], which keeps it as its source. An error from
+/// `poll_ready` is judged in the same way, but as unprocessed, because the service was not called.
 #[derive(Clone, Debug)]
 pub struct ClassifyLayer<Classifier = HttpClassifier, OnVerdict = (), SettleAt = HeadOnly, Route = ()> {
     classifier: Classifier,
@@ -38,7 +38,7 @@ pub struct ClassifyLayer<Classifier = HttpClassifier, OnVerdict = (), SettleAt =
     routes: Route,
 }
 
-/// The service that [`ClassifyLayer`] makes.
+/// The service of [`ClassifyLayer`].
 #[derive(Clone, Debug)]
 pub struct Classify<S, Classifier = HttpClassifier, OnVerdict = (), SettleAt = HeadOnly, Route = ()> {
     inner: S,
@@ -46,7 +46,7 @@ pub struct Classify<S, Classifier = HttpClassifier, OnVerdict = (), SettleAt = H
 }
 
 impl ClassifyLayer<HttpClassifier> {
-    /// Judges HTTP responses and errors by the defaults of [`HttpClassifier`].
+    /// Creates a layer with the default [`HttpClassifier`].
     #[must_use]
     pub fn new_for_http() -> Self {
         Self::new(HttpClassifier::new())
@@ -54,9 +54,9 @@ impl ClassifyLayer<HttpClassifier> {
 }
 
 impl ClassifyLayer<GrpcClassifier> {
-    /// Judges gRPC responses and errors by the defaults of [`GrpcClassifier`].
+    /// Creates a layer with the default [`GrpcClassifier`].
     ///
-    /// A code that comes with the trailers is seen only with [`judge_body`](Self::judge_body).
+    /// To see the codes in trailers, add [`judge_body`](Self::judge_body).
     #[must_use]
     pub fn new_for_grpc() -> Self {
         Self::new(GrpcClassifier::new())
@@ -64,14 +64,14 @@ impl ClassifyLayer<GrpcClassifier> {
 }
 
 impl<Classifier> ClassifyLayer<Classifier> {
-    /// Judges by a classifier of your own, which need not be about HTTP.
+    /// Creates a layer with this classifier, for HTTP or any other protocol.
     pub fn new(classifier: Classifier) -> Self {
         Self { classifier, observer: (), settle_at: HeadOnly, routes: () }
     }
 }
 
 impl<Classifier, OnVerdict, SettleAt, Route> ClassifyLayer<Classifier, OnVerdict, SettleAt, Route> {
-    /// Calls this for every verdict, after those that were set before.
+    /// Calls this for every verdict, after the callbacks that were set before.
     ///
     /// ```
     /// use tower_rampart::ClassifyLayer;
@@ -93,24 +93,24 @@ impl<Classifier, OnVerdict, SettleAt, Route> ClassifyLayer<Classifier, OnVerdict
         self.observed_by(counters.clone())
     }
 
-    /// Watches the body of a success to its end before [`on_verdict`](Self::on_verdict) and
-    /// [`counters`](Self::counters) are told what it was: see [the table](super::body).
+    /// Delays [`on_verdict`](Self::on_verdict) and [`counters`](Self::counters) for a success until its body has ended:
+    /// see [the table](super::body). For HTTP and gRPC only.
     ///
-    /// The response body becomes a [`JudgedBody`](super::body::JudgedBody), whose error is wrapped in [`ClassifiedError`]. For
-    /// HTTP and gRPC only.
+    /// The response body becomes a [`JudgedBody`](super::body::JudgedBody), which wraps its errors in
+    /// [`ClassifiedError`].
     ///
-    /// The head is passed on as soon as it comes, with the verdict that it deserves by itself.
+    /// The head is passed on at once, with the verdict on the head alone.
     #[must_use]
     pub fn judge_body(self) -> ClassifyLayer<Classifier, OnVerdict, WholeBody, Route> {
         let Self { classifier, observer, settle_at: _, routes } = self;
         ClassifyLayer { classifier, observer, settle_at: WholeBody, routes }
     }
 
-    /// Takes a request whose stream was refused (`REFUSED_STREAM`) for one that may have been processed: see
-    /// [`DistrustRefusals`]. Also changes the routes that were added before.
+    /// Treats a request whose stream was refused (`REFUSED_STREAM`) as one that may have been processed: see
+    /// [`DistrustRefusals`]. Also applies to the routes that were added before.
     ///
-    /// Only this layer's verdict changes. The default classifiers of retry and breaker honour it; to be safe where they
-    /// might also meet errors that this layer has not seen, set it on them as well.
+    /// This changes only the verdicts of this layer. The default classifiers of retry and breaker use them, but set it
+    /// there too if they can see errors that do not pass through this layer.
     #[must_use]
     pub fn distrust_refusals(self) -> Self
     where
@@ -140,8 +140,8 @@ impl<Classifier, OnVerdict, SettleAt, Route> ClassifyLayer<Classifier, OnVerdict
 }
 
 impl<Classifier: Clone, OnVerdict, SettleAt> ClassifyLayer<Classifier, OnVerdict, SettleAt> {
-    /// Judges what comes of certain requests by another classifier of the same type. If several fit a request, the last
-    /// one counts.
+    /// Classifies the outcomes of some requests with another classifier of the same type. If several routes match, the
+    /// last one applies.
     ///
     /// ```
     /// use http::Method;
@@ -168,7 +168,7 @@ impl<Classifier: Clone, OnVerdict, SettleAt> ClassifyLayer<Classifier, OnVerdict
 }
 
 impl<Classifier: Clone, OnVerdict, SettleAt> ClassifyLayer<Classifier, OnVerdict, SettleAt, Routes<Classifier>> {
-    /// Another one: see [`route`](ClassifyLayer::route).
+    /// Adds another route: see [`route`](ClassifyLayer::route).
     #[must_use]
     pub fn route<P>(self, fits: P, classifier: Classifier) -> Self
     where

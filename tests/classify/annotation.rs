@@ -1,4 +1,4 @@
-//! How a verdict travels outward.
+//! How a verdict travels outward: rules 2 to 4 of `classify`.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -13,7 +13,7 @@ use tower_rampart::classify::{
 
 use super::response;
 
-/// The response that comes out of a `ClassifyLayer` with this classifier, of a service that answers with this one.
+/// Passes a response through a `ClassifyLayer` with this classifier.
 async fn through<C>(classifier: C, answer: Response<()>) -> Response<()>
 where
     C: Classifier<Response<()>> + Clone,
@@ -27,7 +27,7 @@ where
 }
 
 #[tokio::test]
-async fn a_plain_success_leaves_nothing_behind() {
+async fn rule_2_a_plain_success_attaches_nothing() {
     for status in [100, 204, 302] {
         let response = through(HttpClassifier::new(), response(status, &[])).await;
         assert!(response.extensions().is_empty());
@@ -35,7 +35,7 @@ async fn a_plain_success_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn what_is_no_success_or_not_the_default_is_left() {
+async fn rule_3_a_failure_and_an_unusual_success_are_attached() {
     let unavailable = through(HttpClassifier::new(), response(503, &[("retry-after", "3")])).await;
     assert_eq!(unavailable.extensions().len(), 1);
     assert_eq!(Verdict::of(&unavailable).retry_after().unwrap().as_secs(), 3);
@@ -50,17 +50,17 @@ async fn what_is_no_success_or_not_the_default_is_left() {
 }
 
 #[tokio::test]
-async fn an_outer_override_says_otherwise_again() {
+async fn an_outer_override_replaces_the_attached_verdict() {
     let inner = through(HttpClassifier::new().status(503, Class::Terminal), response(503, &[])).await;
     let outer = through(HttpClassifier::new().status(503, Class::Success), inner).await;
     assert_eq!(Verdict::of(&outer), Verdict::success());
-    // And the default of a third has no say.
+    // A third layer with the default classifier changes nothing.
     let outermost = through(HttpClassifier::new(), outer).await;
     assert_eq!(Verdict::of(&outermost), Verdict::success());
 }
 
 #[tokio::test]
-async fn an_error_is_wrapped_once_and_keeps_its_source() {
+async fn rule_4_an_error_is_wrapped_once_and_keeps_its_source() {
     let inner = service_fn(|(): ()| async { Err::<Response<()>, _>(std::io::Error::other("lost")) });
     let service = ClassifyLayer::new_for_http().layer(ClassifyLayer::new_for_http().layer(inner));
     let error = service.oneshot(()).await.unwrap_err();
@@ -70,7 +70,7 @@ async fn an_error_is_wrapped_once_and_keeps_its_source() {
 }
 
 #[tokio::test]
-async fn an_outer_classifier_wraps_an_error_that_it_judges_otherwise() {
+async fn rule_4_an_outer_classifier_with_another_verdict_wraps_again() {
     let inner = service_fn(|(): ()| async { Err::<Response<()>, _>(std::io::Error::other("lost")) });
     let terminal = |_: Result<&Response<()>, &(dyn Error + 'static)>| Verdict::terminal();
     let service = ClassifyLayer::new(terminal).layer(ClassifyLayer::new_for_http().layer(inner));
@@ -90,7 +90,7 @@ fn any_verdict() -> impl Strategy<Value = Verdict> {
 }
 
 proptest! {
-    /// Whatever an inner layer said, the defaults outside say the same; and where it said nothing, exactly the default.
+    /// Outer default classifiers return the verdict of the inner layer, and the default where nothing is attached.
     #[test]
     fn annotation_wins_and_absence_is_the_default(status in 100..600_u16, verdict in any_verdict(), retry_after in 0..100_u32) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -99,13 +99,13 @@ proptest! {
         let judge = move |_: &tower_rampart::classify::ResponseHead<'_>| Some(verdict);
 
         let annotated = runtime.block_on(through(HttpClassifier::new().when(judge), answer()));
-        let said = HttpClassifier::new().when(judge).classify(Ok(&answer()));
-        prop_assert_eq!(said.class(), verdict.class());
-        prop_assert_eq!(Verdict::of(&annotated), said);
-        prop_assert_eq!(HttpClassifier::new().classify(Ok(&annotated)), said);
-        prop_assert_eq!(GrpcClassifier::new().classify(Ok(&annotated)), said);
+        let expected = HttpClassifier::new().when(judge).classify(Ok(&answer()));
+        prop_assert_eq!(expected.class(), verdict.class());
+        prop_assert_eq!(Verdict::of(&annotated), expected);
+        prop_assert_eq!(HttpClassifier::new().classify(Ok(&annotated)), expected);
+        prop_assert_eq!(GrpcClassifier::new().classify(Ok(&annotated)), expected);
         let annotated = runtime.block_on(through(HttpClassifier::new(), annotated));
-        prop_assert_eq!(Verdict::of(&annotated), said);
+        prop_assert_eq!(Verdict::of(&annotated), expected);
 
         let untouched = runtime.block_on(through(HttpClassifier::new(), answer()));
         let default = Verdict::of(&answer());

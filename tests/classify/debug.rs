@@ -1,4 +1,4 @@
-//! What `Debug` shows of heads: nothing that may be secret.
+//! `Debug` of heads hides what may be secret.
 
 use http::{Request, Response};
 use tower_rampart::classify::{RequestHead, ResponseHead};

@@ -1,4 +1,4 @@
-//! Servers whose refusals prove nothing.
+//! Servers whose refused streams may have been processed.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use tower_rampart::classify::{
 
 use super::facts;
 
-/// As a layer further inside judged it.
+/// As judged by an inner layer.
 fn judged(reason: Reason) -> io::Error {
     let unprocessed = Verdict::transient().with_processed(Processed::No).with_health(Health::Neutral);
     io::Error::other(ClassifiedError::new(unprocessed.with_reason(reason)))
@@ -25,7 +25,7 @@ fn processed(classifier: &impl Classifier<Response<()>>, reason: Reason) -> Proc
 }
 
 #[test]
-fn a_refused_stream_may_have_been_processed_and_nothing_else_changes() {
+fn a_distrusted_refused_stream_may_have_been_processed() {
     fn check(trusting: impl Classifier<Response<()>> + DistrustRefusals + Clone) {
         let distrusting = trusting.clone().distrust_refusals();
         assert_eq!(processed(&trusting, Reason::REFUSED_STREAM), Processed::No);

@@ -18,7 +18,7 @@ const FILES: [(&str, &str); 9] = [
 const ROWS: &[(&str, &[&str])] = &[
     ("relative URI, bad version", &["connect::relative_uri", "connect::bad_version"]),
     ("the same in reqwest (feature `reqwest`)", &["reqwest::builder"]),
-    ("https through a plain connector", &["connect::https_through_a_plain_connector"]),
+    ("https through a plain-text connector", &["connect::https_through_a_plain_connector"]),
     ("certificate rejected by us", &["tls::self_signed", "tls::wrong_name", "tls::expired"]),
     ("TLS protocol error", &["tls::plain_http_instead_of_tls"]),
     ("TLS handshake cut or reset", &["tls::handshake_cut", "tls::handshake_reset"]),
@@ -27,22 +27,22 @@ const ROWS: &[(&str, &[&str])] = &[
     ("unreachable", &["connect::unreachable"]),
     ("connect timeout", &["connect::connect_timeout", "connect::connector_timeout", "reqwest::connect_timeout"]),
     ("name not found", &["connect::dns", "reqwest::dns"]),
-    ("any other error of a connector", &["connect::a_connector_that_fails_for_reasons_of_its_own"]),
+    ("any other connector error", &["connect::a_connector_that_fails_for_reasons_of_its_own"]),
     (
         "connection dies in its handshake",
         &["http1::connection_dies_in_its_handshake", "http2::connection_dies_in_its_handshake"],
     ),
     (
-        "HTTP/2 connection ended in good order, or GOAWAY, before the first request",
+        "HTTP/2 connection closed cleanly, or GOAWAY, before the first request",
         &["http2::connection_dies_in_its_handshake", "http2::go_away_on_connect"],
     ),
     (
-        "connection closed before the write: a fresh one, for hyper-util repeats the request itself on others",
+        "fresh connection closed before the write (hyper-util itself resends on a reused one)",
         &["http1::pooled_connection_closed_before_the_write"],
     ),
     ("REFUSED_STREAM, unless [distrusted](DistrustRefusals)", &["http2::refused_stream", "tonic::refused_stream"]),
     (
-        "GOAWAY: proves nothing, as hyper also reports it of streams that the server answers",
+        "GOAWAY: no proof, as hyper also reports it for streams that the server answers",
         &[
             "http2::go_away_beyond_the_last_id",
             "goaway::no_post_is_doubled_by_graceful_shutdowns_of_h2",
@@ -52,7 +52,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("the same with ENHANCE_YOUR_CALM", &["http2::go_away_to_calm_down"]),
     ("GOAWAY that covers our stream, then close", &["http2::go_away_that_covers_the_stream"]),
     (
-        "keep-alive race, no head or half of one",
+        "keep-alive race, no head or a partial one",
         &["http1::keep_alive_race", "http1::fin_before_the_status_line", "http1::fin_inside_the_head"],
     ),
     (
@@ -64,7 +64,7 @@ const ROWS: &[(&str, &[&str])] = &[
             "http2::rst_inside_the_body",
         ],
     ),
-    ("end of the connection in flight, HTTP/2", &["http2::eof_in_flight"]),
+    ("connection closed in flight, HTTP/2", &["http2::eof_in_flight"]),
     ("RST_STREAM: CANCEL, INTERNAL_ERROR", &["http2::remote_reset"]),
     ("RST_STREAM: ENHANCE_YOUR_CALM", &["http2::remote_reset_to_calm_down"]),
     (
@@ -72,27 +72,30 @@ const ROWS: &[(&str, &[&str])] = &[
         &["http1::timeout_after_sending", "reqwest::total_timeout", "tonic::timeout_after_sending"],
     ),
     ("HTTP/2 keep-alive unanswered", &["http2::keep_alive_timeout"]),
-    ("garbage instead of HTTP", &["http1::garbage_instead_of_http", "reqwest::garbage_instead_of_http"]),
+    ("not HTTP at all", &["http1::garbage_instead_of_http", "reqwest::garbage_instead_of_http"]),
     (
-        "our own request body failed",
+        "our request body failed",
         &[
             "http1::own_request_body_failed",
             "http1::own_request_body_failed_for_reasons_that_were_judged",
             "http2::own_request_body_failed",
         ],
     ),
-    ("h2 found the peer at fault", &["http2::peer_at_fault"]),
+    ("h2 detected a protocol error of the peer", &["http2::peer_at_fault"]),
     (
-        "the client dropped the request: a GOAWAY came while it waited for its stream, or its runtime shut down",
+        "the client dropped the request: a GOAWAY arrived while it waited for a stream, or the runtime shut down",
         &["http1::runtime_shut_down_under_the_client", "http2::go_away_drops_a_request_that_waits_for_its_stream"],
     ),
     ("reqwest gives up on redirects (feature `reqwest`)", &["reqwest::redirects_without_end"]),
     ("reqwest's `error_for_status` (feature `reqwest`)", &["reqwest::error_for_status"]),
     ("a `tonic::Status` from the server (feature `tonic`)", &["tonic::status_from_the_server"]),
-    ("a `tonic::Status` that tonic made of an error", &["tonic::refused_stream", "tonic::status_of_an_unknown_error"]),
+    (
+        "a `tonic::Status` that tonic made from an error",
+        &["tonic::refused_stream", "tonic::status_of_an_unknown_error"],
+    ),
     ("tonic cannot connect (feature `tonic`)", &["tonic::cannot_connect", "tonic::cannot_connect_for_reasons_unknown"]),
     (
-        "body broken off, where it is watched",
+        "body cut off, where the layer judges bodies",
         &[
             "body::fin_inside_the_body",
             "body::rst_inside_the_body",
@@ -101,9 +104,12 @@ const ROWS: &[(&str, &[&str])] = &[
             "reqwest::fin_inside_the_body",
         ],
     ),
-    ("this crate's [`CircuitOpen`](crate::breaker::CircuitOpen)", &["judge::an_open_circuit_was_not_called"]),
-    ("tower's `load_shed::Overloaded`", &["judge::a_full_local_limit_sends_nothing_and_blames_nobody"]),
-    ("an error with a [`ClassifiedError`] in its chain", &["judge::the_outermost_classified_wins"]),
+    (
+        "this crate's [`CircuitOpen`](crate::breaker::CircuitOpen)",
+        &["judge::an_open_circuit_is_terminal_unprocessed_and_neutral"],
+    ),
+    ("tower's `load_shed::Overloaded`", &["judge::load_shedding_is_unprocessed_and_neutral"]),
+    ("an error with a [`ClassifiedError`] in its chain", &["judge::rule_4_the_outermost_classified_error_decides"]),
     ("anything else", &["judge::unknown_chain"]),
 ];
 
@@ -116,7 +122,7 @@ fn every_row_has_a_test() {
 }
 
 #[test]
-fn every_test_is_there() {
+fn every_named_test_exists() {
     for (situation, tests) in ROWS {
         assert!(!tests.is_empty(), "{situation}");
         for name in *tests {

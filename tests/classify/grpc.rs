@@ -46,7 +46,7 @@ fn every_code_trailers_only() {
 }
 
 #[test]
-fn codes_that_are_none_are_unknown() {
+fn undefined_codes_are_unknown() {
     for code in ["17", "-1", "999999999999", "", "OK", "0x0", "1 4"] {
         let verdict = classify(200, &[GRPC, ("grpc-status", code)]);
         assert_eq!((facts(verdict), verdict.code()), (UNCLEAR, Some(2)), "{code}");
@@ -64,7 +64,7 @@ fn a_streaming_head_is_a_success_so_far() {
 }
 
 #[test]
-fn missing_status_is_judged_by_http() {
+fn a_response_without_a_code_is_judged_by_its_http_status() {
     let mapped = |status| {
         let verdict = classify(status, &[("content-type", "text/html")]);
         (verdict.code().unwrap(), facts(verdict))
@@ -80,7 +80,7 @@ fn missing_status_is_judged_by_http() {
     for status in [204, 302, 408, 500, 501] {
         assert_eq!(mapped(status), (2, UNCLEAR), "{status}");
     }
-    // Whatever it calls itself, and with what a proxy says of when to come back.
+    // With any content type, and with the wait of a proxy.
     let verdict = classify(503, &[GRPC, ("retry-after", "9")]);
     assert_eq!((facts(verdict), verdict.retry_after().unwrap().as_secs()), (FLAKY, 9));
     assert_eq!(facts(classify(200, &[])), UNCLEAR);
@@ -121,7 +121,7 @@ fn details(details: Vec<tonic_types::ErrorDetail>) -> String {
 }
 
 #[test]
-fn retry_info_says_when() {
+fn retry_info_becomes_the_wait() {
     let exhausted = |details: &str, pushback: Option<&str>| {
         let mut headers = vec![GRPC, ("grpc-status", "8"), ("grpc-status-details-bin", details)];
         headers.extend(pushback.map(|value| ("grpc-retry-pushback-ms", value)));
@@ -136,7 +136,7 @@ fn retry_info_says_when() {
     // Padded or not.
     let padded = format!("{encoded}{}", "=".repeat((4 - encoded.len() % 4) % 4));
     assert_eq!(exhausted(&padded, None), (Some(delay), None));
-    // The pushback is meant for whoever retries, and says it better.
+    // The pushback is meant for retries, so it comes first.
     assert_eq!(exhausted(&encoded, Some("9")), (Some(std::time::Duration::from_millis(9)), None));
     assert_eq!(exhausted(&encoded, Some("-1")), (None, Some(false)));
 
@@ -159,6 +159,6 @@ fn overrides_of_a_code() {
 
 #[test]
 #[should_panic(expected = "there is no code 17")]
-fn a_code_that_is_none_panics() {
+fn an_undefined_code_panics() {
     let _ = GrpcClassifier::new().code(17, Class::Success);
 }

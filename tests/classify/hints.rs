@@ -64,13 +64,13 @@ fn retry_after_as_a_date_in_any_form() {
 }
 
 #[test]
-fn retry_after_date_in_the_past_is_no_wait_and_far_ahead_the_longest() {
+fn a_retry_after_date_is_clamped_to_zero_and_the_longest_wait() {
     assert_eq!(wait(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")]), millis(0));
     assert_eq!(wait(&[("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT")]), Some(LONGEST));
 }
 
 #[test]
-fn junk_is_no_hint() {
+fn invalid_values_are_ignored() {
     for junk in ["", " ", "-1", "+1", "1.5", "1e3", "soon", "5 s", "1, 2", "Sun, 32 Nov 2094 08:49:37 GMT", "\u{661}"] {
         assert_eq!(wait(&[("retry-after", junk)]), None, "{junk}");
     }
@@ -80,7 +80,7 @@ fn junk_is_no_hint() {
 }
 
 #[test]
-fn of_several_values_the_longest_valid_counts() {
+fn the_longest_of_several_valid_values_applies() {
     let values = [("retry-after", "3"), ("retry-after", "soon"), ("retry-after", "20"), ("retry-after", "7")];
     assert_eq!(wait(&values), millis(20_000));
 }
@@ -91,7 +91,7 @@ fn milliseconds() {
     assert_eq!(wait(&[("x-ms-retry-after-ms", "250")]), millis(250));
     assert_eq!(wait(&[("retry-after-ms", "1500.25")]), millis(1_501));
     assert_eq!(wait(&[("retry-after-ms", "1500.0")]), millis(1_500));
-    // More precise than Retry-After, but junk is still none.
+    // More precise than Retry-After, unless invalid.
     assert_eq!(wait(&[("retry-after", "2"), ("x-ms-retry-after-ms", "9"), ("retry-after-ms", "1500")]), millis(1_500));
     assert_eq!(wait(&[("retry-after", "2"), ("retry-after-ms", "a while")]), millis(2_000));
     for junk in ["-1", ".", "1.", ".5", "1.2.3", "NaN"] {
@@ -113,7 +113,7 @@ fn should_retry() {
     for junk in [&["yes"][..], &[""], &["1"], &["true", "false"], &["true", "perhaps"]] {
         assert_eq!(said(junk), None, "{junk:?}");
     }
-    // It says nothing of the class.
+    // It does not change the class.
     assert_eq!(Verdict::of(&response(400, &[("x-should-retry", "true")])).class(), Class::Terminal);
 }
 
@@ -174,7 +174,7 @@ const HINTS: [&str; 9] = [
     "grpc-status-details-bin",
 ];
 
-/// Bytes that a header may have, mostly such as look like hints.
+/// Bytes that a header may hold, mostly similar to hints.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         "[0-9]{0,30}",
@@ -217,7 +217,7 @@ proptest! {
             let digits = !text.trim().is_empty() && text.trim().bytes().all(|byte| byte.is_ascii_digit());
             let date = httpdate::parse_http_date(text.trim()).ok();
             prop_assert_eq!(wait(&[("retry-after", text)]).is_some(), digits || date.is_some(), "{}", text);
-            // A day off the clock's present, so that the test does not depend on the instant.
+            // A day away from now, so that the test does not depend on the time it takes.
             if let Some(date) = date {
                 let now = SystemTime::now();
                 let wait = wait(&[("retry-after", text)]).unwrap();

@@ -1,4 +1,4 @@
-//! The layer itself: who is told, of what, and how often.
+//! The layer: which verdicts it reports, to which observers, and how often.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -16,7 +16,7 @@ use tower_rampart::{BoxError, ClassifyLayer};
 
 use super::{facts, response};
 
-/// Answers with the status that the request's body says.
+/// Responds with the status in the request's body.
 async fn echo(request: Request<u16>) -> Result<Response<()>, Infallible> {
     Ok(response(request.into_body(), &[]))
 }
@@ -39,12 +39,12 @@ async fn route_overrides() {
     assert_eq!(class(Method::GET, "/tenants/1", 404).await, Class::Terminal);
     assert_eq!(class(Method::GET, "/search/1", 404).await, Class::Success);
     assert_eq!(class(Method::GET, "/search/1", 503).await, Class::Transient);
-    // Both fit: the last one counts.
+    // Both match: the last one applies.
     assert_eq!(class(Method::DELETE, "/search/1", 404).await, Class::Ambiguous);
 }
 
 #[tokio::test]
-async fn every_verdict_is_told_once_to_all_who_listen() {
+async fn every_verdict_is_reported_once_to_every_observer() {
     let (told, counters) = (Arc::new(Mutex::new(Vec::new())), Counters::new());
     let layer = {
         let told = told.clone();
@@ -74,7 +74,7 @@ async fn every_verdict_is_told_once_to_all_who_listen() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_dropped_is_not_told() {
+async fn a_dropped_call_is_not_reported() {
     let counters = Counters::new();
     let layer = ClassifyLayer::new_for_http().counters(&counters);
     let service = layer.layer(service_fn(|(): ()| std::future::pending::<Result<Response<()>, Infallible>>()));
@@ -85,7 +85,7 @@ async fn a_call_that_is_dropped_is_not_told() {
 }
 
 #[test]
-fn reasons_without_end_are_counted_as_other() {
+fn unlimited_reasons_are_counted_as_other() {
     use tower_rampart::classify::OnVerdict;
 
     let counters = Counters::new();
@@ -103,7 +103,7 @@ fn reasons_without_end_are_counted_as_other() {
 }
 
 #[test]
-fn counters_lose_nothing_between_threads() {
+fn concurrent_verdicts_are_all_counted() {
     use tower_rampart::classify::OnVerdict;
 
     let counters = Counters::new();
@@ -140,7 +140,7 @@ impl Service<()> for Closed {
 }
 
 #[tokio::test]
-async fn a_readiness_error_is_judged_as_never_called() {
+async fn a_readiness_error_is_unprocessed() {
     let counters = Counters::new();
     let layer = ClassifyLayer::new_for_http().counters(&counters);
     let error = layer.layer(Closed).ready().await.map(|_| ()).unwrap_err();
@@ -148,13 +148,13 @@ async fn a_readiness_error_is_judged_as_never_called() {
     assert_eq!(facts(classified.verdict()), (Class::Transient, Processed::No, Health::Failure));
     assert_eq!(classified.verdict().reason(), Reason::RESET);
     assert!(classified.source().unwrap().is::<io::Error>());
-    // There was no call, so there was no outcome of one.
+    // There was no call, so there is no outcome.
     assert_eq!(counters.iter().count(), 0);
 }
 
-/// A service that is neither `'static` nor `Send`, whose parts are not `Clone`, and that has nothing to do with HTTP.
+/// A service that is neither `'static` nor `Send`, whose parts are not `Clone`, and that does not use HTTP.
 #[tokio::test]
-async fn asks_nothing_of_request_response_and_error() {
+async fn works_for_any_request_response_and_error() {
     struct Question<'a>(&'a str, Rc<()>);
     struct Answer<'a>(&'a str, #[allow(dead_code)] Rc<()>);
     #[derive(Debug)]
@@ -188,7 +188,7 @@ async fn asks_nothing_of_request_response_and_error() {
     assert_eq!(seen.get(), 2);
 }
 
-/// A layer in a field needs no type parameters, nor does its service more than the one inside.
+/// A layer in a field needs no type parameters, and its service only the inner one.
 #[test]
 fn type_parameters_have_defaults() {
     struct Fields {
@@ -202,7 +202,7 @@ fn type_parameters_have_defaults() {
 }
 
 #[tokio::test]
-async fn a_neutral_verdict_is_a_success_of_which_a_breaker_learns_nothing() {
+async fn a_neutral_verdict_is_a_success_with_neutral_health() {
     let cached = HttpClassifier::new().when(|head| head.header("x-cache").map(|_| Verdict::neutral()));
     let inner = service_fn(|(): ()| async { Ok::<_, Infallible>(response(503, &[("x-cache", "stale")])) });
     let answer = ClassifyLayer::new(cached).layer(inner).oneshot(()).await.unwrap();

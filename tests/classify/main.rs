@@ -1,6 +1,6 @@
-//! What responses mean: tables, hints, annotations, and everything around them that needs no wire.
+//! Classification without sockets: tables, hints, attached verdicts, bodies and the layer.
 
-// A test that cannot go on ends in a panic; clippy knows only those that are marked as tests.
+// Helpers may panic too; clippy allows that only in functions marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod annotation;

@@ -1,4 +1,4 @@
-//! A response body that does as it is told.
+//! A scripted response body.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 
-/// What a body does when it is asked for a frame.
+/// What a body does when it is polled for a frame.
 pub(crate) enum Step {
     Data(&'static str),
     Trailers(&'static [(&'static str, &'static str)]),
@@ -19,11 +19,11 @@ pub(crate) enum Step {
     Panic,
 }
 
-/// Plays its steps, and ends when there are none left.
+/// Plays its steps, then ends.
 pub(crate) struct Script {
     steps: VecDeque<Step>,
     hint: SizeHint,
-    // Whether it says that it has ended before it is asked once more.
+    // Whether `is_end_stream` is true after the last step.
     tells_its_end: bool,
 }
 

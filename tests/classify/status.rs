@@ -2,7 +2,7 @@ use tower_rampart::classify::{Class, Classifier, GrpcClassifier, Health, HttpCla
 
 use super::{Facts, facts, response};
 
-/// The table of the docs, written another way round: by what a status means.
+/// The table of the docs, grouped by verdict.
 fn table(status: u16) -> Facts {
     const ALIVE: Facts = (Class::Terminal, Processed::Yes, Health::Success);
     const BROKEN: Facts = (Class::Terminal, Processed::Yes, Health::Failure);
@@ -32,7 +32,7 @@ fn every_status() {
     }
 }
 
-/// Valid on the wire, and to be treated as 5xx (RFC 9110 section 15).
+/// Valid on the wire, and treated as 5xx (RFC 9110 section 15).
 #[test]
 fn statuses_beyond_599() {
     for status in 600..=999 {
@@ -50,7 +50,7 @@ fn overrides_of_a_status_and_a_range() {
     assert_eq!([500, 503, 599].map(class), [Class::Terminal, Class::Ambiguous, Class::Terminal]);
     assert_eq!([404, 409, 200].map(class), [Class::Terminal, Class::Transient, Class::Success]);
 
-    // The last word counts, also of a range over a status.
+    // The last override applies, also if a range overrides a status.
     let classifier = classifier.statuses(500..=503, Class::Success);
     assert!(classifier.classify(Ok(&response(503, &[]))).is_success());
 }
@@ -69,7 +69,7 @@ fn an_override_gets_status_and_hints_but_keeps_its_own() {
     assert_eq!(HttpClassifier::new().status(409, own).classify(Ok(&response(409, &headers))), own);
 }
 
-/// Who sets what a status means knows better than the server whether to send such a request again.
+/// The user's override decides whether to retry, not the server.
 #[test]
 fn an_override_or_a_rule_beats_x_should_retry() {
     let should_retry = |classifier: &dyn Classifier<http::Response<()>>, said| {
@@ -96,7 +96,7 @@ fn rules_come_before_overrides_and_the_last_rule_first() {
     let class = |headers: &[_]| classifier.classify(Ok(&response(404, headers))).class();
     assert_eq!(class(&[("x-empty", "1")]), Class::Success);
     assert_eq!(class(&[]), Class::Transient);
-    // Neither rule speaks.
+    // Neither rule decides.
     assert_eq!(classifier.classify(Ok(&response(403, &[]))).class(), Class::Terminal);
 }
 
@@ -120,7 +120,7 @@ fn a_rule_sees_the_whole_head() {
 
 #[test]
 #[should_panic(expected = "no status lies in 99..=99")]
-fn a_status_that_is_none_panics() {
+fn an_undefined_status_panics() {
     let _ = HttpClassifier::new().status(99, Class::Success);
 }
 
@@ -131,14 +131,14 @@ fn an_empty_range_panics() {
     let _ = HttpClassifier::new().statuses(504..=500, Class::Success);
 }
 
-/// So that the message points at the line that has to change.
+/// The message must name the line to change.
 #[test]
-fn a_setting_that_panics_points_at_its_caller() {
+fn the_panic_of_a_setting_names_the_caller() {
     use std::panic::{catch_unwind, set_hook, take_hook};
     use std::sync::Mutex;
 
     static FILES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-    // Other tests of this process may panic meanwhile.
+    // Other tests of this process may panic at the same time.
     let (here, earlier) = (std::thread::current().id(), take_hook());
     set_hook(Box::new(move |info| {
         if std::thread::current().id() == here {
@@ -149,13 +149,13 @@ fn a_setting_that_panics_points_at_its_caller() {
     catch_unwind(|| HttpClassifier::new().status(1_000, Class::Success)).unwrap_err();
     catch_unwind(|| HttpClassifier::new().statuses(1..=2, Class::Success)).unwrap_err();
     catch_unwind(|| tower_rampart::classify::GrpcClassifier::new().code(17, Class::Success)).unwrap_err();
-    // Not under the lock: a failing assertion panics, too.
+    // Not under the lock: a failing assertion panics too.
     let files = std::mem::take(&mut *FILES.lock().unwrap());
     assert_eq!(files, [file!(); 3]);
 }
 
 #[test]
-fn what_is_said_of_a_clone_changes_no_other() {
+fn overrides_of_a_clone_do_not_change_the_original() {
     let limited = |status| response(status, &[("ratelimit-reset", "9")]);
     let said = |classifier: &HttpClassifier| {
         let verdict = |status| classifier.classify(Ok(&limited(status)));
@@ -172,7 +172,7 @@ fn what_is_said_of_a_clone_changes_no_other() {
 }
 
 #[test]
-fn a_setting_from_outside_that_makes_no_sense_is_an_error() {
+fn try_methods_return_an_error() {
     let error = HttpClassifier::new().try_statuses(99..=600, Class::Success).unwrap_err();
     assert_eq!(error.to_string(), "HttpClassifier: no status lies in 99..=600; statuses go from 100 to 999");
     assert!(HttpClassifier::new().try_status(99, Class::Success).is_err());

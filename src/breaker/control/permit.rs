@@ -132,7 +132,7 @@ impl Settle for Ticket {
     }
 
     /// Who reads a body slowly does not make a slow upstream: the time that counts is that until the head.
-    fn await_eos(&mut self) {
+    fn await_end(&mut self) {
         if let Some(Outstanding { cell, watch: Some(watch), .. }) = &mut self.outstanding {
             watch.stop(cell.now());
         }

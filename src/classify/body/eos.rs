@@ -4,33 +4,33 @@ use http::HeaderMap;
 
 use crate::classify::{Class, ClassifiedError, Health, Reason, Verdict};
 
-/// How a body ended.
+/// How a body ended ("end of stream").
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Eos<'a> {
-    /// As it should, with the trailers if there were any.
+    /// Completely, with the trailers if there were any.
     Complete(Option<&'a HeaderMap>),
-    /// In good order, but with fewer bytes than were announced.
+    /// Without an error, but with fewer bytes than announced.
     Short,
     /// With an error.
     Failed(&'a (dyn Error + 'static)),
-    /// It did not: it was dropped before.
+    /// Not at all: the body was dropped before its end.
     Abandoned {
-        /// Whether all the bytes that were announced had been read.
+        /// Whether all announced bytes had been read.
         all_read: bool,
     },
-    /// It panicked.
+    /// With a panic.
     Panicked,
 }
 
-/// Judges an answer by how its body ended.
+/// Classifies a response by how its body ended.
 pub trait ClassifyEos {
-    /// The verdict on the whole answer.
+    /// Returns the verdict on the whole response.
     fn classify_eos(self, eos: Eos<'_>) -> Verdict;
 }
 
 impl Eos<'_> {
-    /// What this makes of an answer whose head was judged so: see [the table](super).
+    /// Returns the verdict on a response whose head had this verdict: see [the table](super).
     #[must_use]
     pub fn after(&self, head: Verdict) -> Verdict {
         match self {

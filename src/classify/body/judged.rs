@@ -13,15 +13,15 @@ use super::{ClassifyEos, Eos};
 use crate::BoxError;
 use crate::classify::{ClassifiedError, ClassifyHttp, Verdict};
 
-/// Takes the verdict on an answer, once.
+/// Receives the final verdict on a response, once.
 ///
-/// A closure is one: `|verdict: &Verdict| …`.
+/// Implemented by closures: `|verdict: &Verdict| …`.
 pub trait Settle {
-    /// Takes the verdict.
+    /// Receives the verdict.
     fn settle(self, verdict: &Verdict);
 
-    /// Hears that the head is here and that the verdict will come when the body has ended. Does nothing by default.
-    fn await_eos(&mut self) {}
+    /// Called when the head has arrived and the verdict waits for the end of the body. The default does nothing.
+    fn await_end(&mut self) {}
 }
 
 impl<F: FnOnce(&Verdict)> Settle for F {
@@ -31,10 +31,10 @@ impl<F: FnOnce(&Verdict)> Settle for F {
 }
 
 pin_project! {
-    /// A body that is judged when it has ended.
+    /// A body that is judged when it ends.
     ///
-    /// Frames, trailers, `size_hint` and `is_end_stream` are those of the body inside; nothing is allocated or copied. An
-    /// error that ends the body is wrapped in [`ClassifiedError`].
+    /// Forwards frames, trailers, `size_hint` and `is_end_stream` of the inner body, and allocates and copies nothing.
+    /// Wraps an error that ends the body in [`ClassifiedError`].
     ///
     /// ```
     /// use std::cell::Cell;
@@ -43,21 +43,21 @@ pin_project! {
     /// use tower_rampart::classify::{HttpClassifier, Verdict};
     ///
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-    /// let told = Cell::new(None);
+    /// let settled = Cell::new(None);
     /// let response = http::Response::new(Full::<bytes::Bytes>::from("metrics"));
     /// let head = Verdict::of(&response);
-    /// let response = JudgedBody::wrap(response, head, &HttpClassifier::new(), |verdict: &Verdict| told.set(Some(*verdict)));
-    /// assert_eq!(told.get(), None);
+    /// let response = JudgedBody::wrap(response, head, &HttpClassifier::new(), |verdict: &Verdict| settled.set(Some(*verdict)));
+    /// assert_eq!(settled.get(), None);
     /// response.into_body().collect().await.unwrap();
-    /// assert_eq!(told.get(), Some(Verdict::success()));
+    /// assert_eq!(settled.get(), Some(Verdict::success()));
     /// # });
     /// ```
-    // The bounds stand on the struct because dropping it settles.
+    // The bounds are on the struct because dropping it settles.
     pub struct JudgedBody<B, ClassifyEosT: ClassifyEos, SettleT: Settle> {
         #[pin]
         inner: B,
         pending: Option<Pending<ClassifyEosT, SettleT>>,
-        // Set while the body inside is asked for a frame, so that a drop tells whether that panicked.
+        // True while the inner body is polled, so that `drop` can recognize a panic.
         polling: bool,
     }
 
@@ -75,19 +75,19 @@ pin_project! {
     }
 }
 
-/// What there is to do when the body ends.
+/// What to do when the body ends.
 #[derive(Debug)]
 struct Pending<ClassifyEosT, SettleT> {
     classifier: ClassifyEosT,
     settle: SettleT,
-    // How many bytes are still to come, if it was announced.
+    // The bytes still to come, if the length was announced.
     missing: Option<u64>,
 }
 
 impl<B: Body, ClassifyEosT: ClassifyEos, SettleT: Settle> JudgedBody<B, ClassifyEosT, SettleT> {
-    /// Watches the body of a response whose head was judged so by this classifier.
+    /// Watches the body of a response whose head had the verdict `head` from this classifier.
     ///
-    /// Settles at once if nothing that the body does can change the verdict: the head is no success, or there is no body.
+    /// Settles at once if the body cannot change the verdict: the head is not a success, or the body is empty.
     pub fn wrap<Classifier>(
         response: Response<B>,
         head: Verdict,
@@ -112,7 +112,7 @@ impl<B: Body, ClassifyEosT: ClassifyEos, SettleT: Settle> JudgedBody<B, Classify
                 pending.settle(Eos::Complete(None));
             }
         } else if let Some(pending) = &mut judged.pending {
-            pending.settle.await_eos();
+            pending.settle.await_end();
         }
         Response::from_parts(parts, judged)
     }
@@ -138,7 +138,7 @@ where
                 if let (Some(pending), Some(data)) = (this.pending.as_mut(), frame.data_ref()) {
                     pending.read(data.remaining());
                 }
-                // Trailers come last, and many readers do not ask again once the body says that it has ended.
+                // Trailers come last, and many readers stop polling once `is_end_stream` is true.
                 if frame.is_trailers() || this.inner.is_end_stream() {
                     finish(this.pending, frame.trailers_ref());
                 }
@@ -163,7 +163,7 @@ where
 
 impl<ClassifyEosT: ClassifyEos, SettleT: Settle> Pending<ClassifyEosT, SettleT> {
     fn read(&mut self, bytes: usize) {
-        // No platform has more than 64 bits; and more bytes than were announced are not fewer.
+        // Saturates: a body longer than announced is not short.
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.missing = self.missing.map(|missing| missing.saturating_sub(bytes));
     }
@@ -198,10 +198,10 @@ fn fail<ClassifyEosT: ClassifyEos, SettleT: Settle>(
     }
 }
 
-/// How many bytes were promised: by the body, or by a `Content-Length` if the body does not know.
+/// Returns the announced length: from the body, or from `Content-Length` if the body does not know it.
 ///
-/// The header alone would not do: an answer to HEAD and a 304 tell the length of a body that they do not have. Those say
-/// from the beginning that they have ended, and are not watched.
+/// A response to HEAD and a 304 announce the length of a body that they do not have. Their bodies are at the end from
+/// the start, so they are never watched.
 fn announced<B: Body>(body: &B, headers: &HeaderMap) -> Option<u64> {
     body.size_hint().exact().or_else(|| headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok())
 }

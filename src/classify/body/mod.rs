@@ -1,18 +1,21 @@
-//! Judging an answer when its body has ended, not when its head has come.
+//! Judges a response by how its body ends, not by its head alone.
 //!
-//! A head can say 200 and the body break off. [`JudgedBody`] watches a body and says once, when it has ended in whatever
-//! way, what that makes of the answer. [`ClassifyLayer::judge_body`](crate::ClassifyLayer::judge_body) puts it to use.
+//! A response can start with 200 and its body can still fail. [`JudgedBody`] watches the body and settles the verdict
+//! once, when the body ends. Enable it with [`ClassifyLayer::judge_body`](crate::ClassifyLayer::judge_body).
+//!
+//! 1. A head that is not a success settles at once, and its body passes through unwatched.
+//! 2. A success settles when its body ends, by the table below. For gRPC the trailers decide: see
+//!    [`GrpcClassifier`](super::GrpcClassifier).
+//! 3. A body settles exactly once, whether it ends, fails, panics or is dropped.
+//! 4. Watching allocates and copies nothing.
 //!
 //! | how the body ends | verdict, for HTTP |
 //! |---|---|
-//! | completely | that of the head |
+//! | completely | the verdict on the head |
 //! | with an error, or shorter than announced | ambiguous, maybe processed, health failure, reason `body` |
-//! | dropped with all the announced bytes read | that of the head |
-//! | dropped earlier | that of the head, but neutral for a breaker, reason `abandoned` |
-//! | in a panic of its own | ambiguous, maybe processed, health failure, reason `panic` |
-//!
-//! For gRPC the trailers decide: see [`GrpcClassifier`](super::GrpcClassifier). A head that is no success settles at once,
-//! and its body is passed through unwatched.
+//! | dropped after all announced bytes were read | the verdict on the head |
+//! | dropped earlier | the verdict on the head, but health neutral, reason `abandoned` |
+//! | with a panic | ambiguous, maybe processed, health failure, reason `panic` |
 
 mod eos;
 mod judged;

@@ -5,33 +5,34 @@ use super::{JudgedBody, Settle};
 use crate::BoxError;
 use crate::classify::{ClassifyHttp, OnVerdict, Verdict};
 
-/// How far a layer looks before it settles on a verdict, and what becomes of the response.
+/// When a layer settles the verdict on a response: at its head or at the end of its body.
 ///
-/// Implemented by [`HeadOnly`] and [`WholeBody`], for [`ClassifyLayer`](crate::ClassifyLayer) and
-/// [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) alike.
+/// Implemented by [`HeadOnly`] and [`WholeBody`]. Used by [`ClassifyLayer`](crate::ClassifyLayer) and
+/// [`CircuitBreakerLayer`](crate::CircuitBreakerLayer).
 pub trait SettleAt<Res, Classifier, Settle> {
-    /// The response that the caller gets.
+    /// The response that the caller receives.
     type Response;
-    /// What is left to be done when the head has been judged.
+    /// What remains to be done after the head.
     type Pending;
 
-    /// Settles with the verdict on the head, or leaves that for later.
+    /// Settles the verdict on the head, or defers that to the end of the body.
     fn judged(&self, verdict: Verdict, settle: Settle) -> Self::Pending;
 
-    /// The response on its way out. A step of its own, so that a response which is passed on as it is moves once.
+    /// Returns the response for the caller. Separate from [`judged`](Self::judged), so that an unchanged response moves
+    /// only once.
     fn respond(&self, response: Res, classifier: &Classifier, pending: Self::Pending) -> Self::Response;
 }
 
-/// The response as it comes from the inner service is enough, and is passed on as it is. The default.
+/// Settles at the head and passes the response on unchanged. The default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HeadOnly;
 
-/// A success is settled only when the body has ended: see [`ClassifyLayer::judge_body`](crate::ClassifyLayer::judge_body)
+/// Settles a success at the end of its body: see [`ClassifyLayer::judge_body`](crate::ClassifyLayer::judge_body)
 /// and [`CircuitBreakerLayer::judge_body`](crate::CircuitBreakerLayer::judge_body).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WholeBody;
 
-/// Tells an observer of the verdict.
+/// Reports the settled verdict to an observer.
 #[derive(Clone, Debug)]
 pub struct Notify<OnVerdict>(pub(in crate::classify) OnVerdict);
 

@@ -1,7 +1,7 @@
-//! The cause of an error in a word or three, for people who read logs.
+//! Names the cause of an error in a few words, for logs.
 //!
-//! The words are this crate's own and static. An error's text may hold a query, a credential or a piece of a body, so it is
-//! looked at, but never passed on.
+//! The words are static and this crate's own. The text of an error may hold a query, a credential or a part of a body,
+//! so it is matched but never shown.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -10,9 +10,9 @@ use super::chain::{Link, chain, downcast};
 use super::evidence;
 use crate::classify::{ClassifiedError, Reason, Verdict};
 
-/// Names the cause of an error, if anything is known of it.
+/// Returns the cause of an error, if it is known.
 pub(crate) fn cause(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    // A classifier that gives no reason hides what the errors inside tell. Its verdict counts, their cause is named.
+    // A verdict without a reason hides the errors underneath, so look for their cause.
     named(error).or_else(|| named(chain(error).filter_map(downcast::<ClassifiedError>).last()?.source()?))
 }
 
@@ -40,7 +40,7 @@ fn named(error: Link<'_>) -> Option<&'static str> {
         Reason::OVERLOADED => "overloaded",
         Reason::PANIC => "panicked",
         Reason::ABANDONED => "abandoned",
-        // A word that a classifier of the user's coined.
+        // A reason of the user's classifier.
         other => other.as_str(),
     })
 }
@@ -70,11 +70,11 @@ fn tls(error: Link<'_>) -> &'static str {
     if let Some(cause) = chain(error).find_map(evidence::rustls::cause) {
         return cause;
     }
-    // Other libraries, and rustls without the feature, are known by their text alone.
+    // Other libraries, and rustls without the feature, are recognized by their text.
     chain(error).find_map(|link| certificate(&link.to_string())).unwrap_or("TLS handshake failed")
 }
 
-/// What the text of a TLS library says of a certificate: rustls, OpenSSL, SChannel and Secure Transport word it so.
+/// Recognizes the texts of rustls, OpenSSL, SChannel and Secure Transport about certificates.
 fn certificate(text: &str) -> Option<&'static str> {
     const WORDS: &[(&str, &[&str])] = &[
         ("certificate expired", &["certificate expired", "certificate has expired", "CertificateExpired"]),
@@ -92,7 +92,7 @@ fn certificate(text: &str) -> Option<&'static str> {
     WORDS.iter().find(|(_, texts)| texts.iter().any(|word| text.contains(word))).map(|(cause, _)| *cause)
 }
 
-/// The kind of the deepest io error that has one: some wrap another error and have none of their own.
+/// Returns the kind of the deepest io error whose kind is not `Other`.
 fn deepest_kind(error: Link<'_>) -> Option<ErrorKind> {
     chain(error).filter_map(downcast::<io::Error>).map(io::Error::kind).filter(|kind| *kind != ErrorKind::Other).last()
 }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use crate::classify::RequestBodyFailed;
 
-    /// Says something secret and wraps another error.
+    /// Shows a secret and wraps another error.
     #[derive(Debug)]
     struct Secret(io::Error);
 
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_known_of_a_strange_error() {
+    fn an_unknown_error_has_no_cause() {
         assert_eq!(cause(&io::Error::other("token=s3cr3t")), None);
     }
 
@@ -151,7 +151,7 @@ mod tests {
         ] {
             let secret = io::Error::other(Secret(kind.into()));
             assert_eq!(cause(&secret), Some(named), "{kind:?}");
-            // A verdict around it hides nothing, with a reason or without.
+            // A verdict around it hides nothing, with or without a reason.
             let verdict = Verdict::of_error(&secret);
             assert_eq!(cause(&ClassifiedError::with_source(verdict, secret)), Some(named), "{kind:?}");
             let unreasoned = ClassifiedError::with_source(Verdict::terminal(), Secret(kind.into()));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_but_the_unknown_one_has_words() {
+    fn every_reason_except_unknown_has_words() {
         for (reason, named) in [
             (Reason::REFUSED_STREAM, "stream refused"),
             (Reason::GOAWAY, "server is going away"),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn tls_libraries_are_understood_by_their_words() {
+    fn tls_libraries_are_recognized_by_their_text() {
         let named = |text: &str| {
             let tls = Verdict::terminal().with_reason(Reason::TLS);
             cause(&ClassifiedError::with_source(tls, io::Error::new(ErrorKind::InvalidData, text.to_owned()))).unwrap()

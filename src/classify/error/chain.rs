@@ -1,4 +1,4 @@
-//! Walks an error and the sources underneath it.
+//! Walks an error and its sources.
 
 use std::error::Error;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// An error in the chain.
 pub(super) type Link<'a> = &'a (dyn Error + 'static);
 
-/// How many errors of a chain are looked at. Real chains have fewer than ten; one that returns itself has no end.
+/// The maximum number of links to visit. Real chains have fewer than ten; an error that is its own source has no end.
 pub(super) const DEPTH: usize = 64;
 
 /// Returns the outermost error of this type in the chain, also if a `Box` or an `Arc` holds it.
@@ -20,8 +20,8 @@ pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item 
     std::iter::successors(Some(error), |&link| next(link)).take(DEPTH)
 }
 
-/// Returns the link as this type, also if the link is a `Box` or an `Arc` of it. Both forward `source` to the error they
-/// hold, so the walk never reaches that error itself.
+/// Returns the link as this type, also if the link is a `Box` or an `Arc` of it. Both forward `source` to the error
+/// they hold, so the walk never reaches that error itself.
 pub(super) fn downcast<'a, T: Error + 'static>(link: Link<'a>) -> Option<&'a T> {
     link.downcast_ref()
         .or_else(|| link.downcast_ref::<Box<T>>().map(|boxed| &**boxed))

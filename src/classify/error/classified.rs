@@ -5,10 +5,10 @@ use super::find;
 use crate::BoxError;
 use crate::classify::Verdict;
 
-/// A verdict in a chain of errors: what is underneath has been judged, and the default classifiers look no further.
+/// An error with a verdict. It ends the walk of the default classifiers along a chain of errors.
 ///
-/// [`ClassifyLayer`](crate::ClassifyLayer) wraps every error in one. An error type of your own can carry one as its
-/// source to say what it means, as this crate's `CircuitOpen` does to say that the call was never made.
+/// [`ClassifyLayer`](crate::ClassifyLayer) wraps every error in one. Your own error type can return one as its source
+/// to set its verdict.
 ///
 /// ```
 /// use tower_rampart::classify::{Class, ClassifiedError, Processed, Verdict};
@@ -23,39 +23,39 @@ pub struct ClassifiedError {
 }
 
 impl ClassifiedError {
-    /// A verdict alone, for the end of a chain.
+    /// Creates an error without a source, for the end of a chain.
     #[must_use]
     pub const fn new(verdict: Verdict) -> Self {
         Self { verdict, source: None }
     }
 
-    /// A verdict on an error, which becomes the source.
+    /// Creates an error with a verdict on its source.
     #[must_use]
     pub fn with_source(verdict: Verdict, source: impl Into<BoxError>) -> Self {
         Self { verdict, source: Some(source.into()) }
     }
 
-    /// The error with this verdict on it: as it is if that is what it says already.
+    /// Wraps an error, unless it has this verdict already.
     pub(crate) fn wrap(verdict: Verdict, error: BoxError) -> BoxError {
         match Self::find(&*error) {
-            Some(said) if said.verdict == verdict => error,
+            Some(classified) if classified.verdict == verdict => error,
             _ => Box::new(Self::with_source(verdict, error)),
         }
     }
 
-    /// The outermost one in the chain of an error's sources.
+    /// Returns the outermost one in the chain of an error's sources.
     #[must_use]
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         find(error)
     }
 
-    /// The verdict.
+    /// Returns the verdict.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// The error that was judged.
+    /// Returns the error that was judged.
     #[must_use]
     pub fn into_source(self) -> Option<BoxError> {
         self.source

@@ -1,28 +1,28 @@
 use crate::classify::{Processed, Reason, Verdict};
 
-/// Classifiers that can be told not to believe a server that refuses a stream.
+/// Classifiers that can stop trusting a server that refuses a stream.
 ///
-/// By RFC 9113 (section 8.7) a stream reset with `REFUSED_STREAM` was not acted on, so such a request is sent again, even a
-/// POST. Some proxies send it for requests that the server behind them has processed: **with HAProxy 9 of 6,000 POSTs were
-/// processed twice** while its backend was killed three times ([haproxy#3414], [haproxy#1495]). Behind such a proxy, set
-/// `distrust_refusals` on every layer that classifies. A refused stream then counts as maybe processed: only idempotent
-/// requests are sent again.
+/// By RFC 9113 (section 8.7) a server did not act on a stream that it reset with `REFUSED_STREAM`, so the retry layer
+/// resends such a request, even a POST. Some proxies send this code for requests that their backend has processed:
+/// **with HAProxy, 9 of 6,000 POSTs were processed twice** while its backend was killed three times ([haproxy#3414],
+/// [haproxy#1495]). Behind such a proxy, set `distrust_refusals` on every layer that classifies. A refused stream then
+/// counts as maybe processed, and only idempotent requests are resent.
 ///
 /// [haproxy#3414]: https://github.com/haproxy/haproxy/issues/3414
 /// [haproxy#1495]: https://github.com/haproxy/haproxy/issues/1495
 pub trait DistrustRefusals {
-    /// Takes a request whose stream was refused for one that may have been processed. Has the last word on errors, also
-    /// on a verdict that a layer further inside gave.
+    /// Treats a request whose stream was refused as one that may have been processed. Also applies to a verdict of an
+    /// inner layer.
     #[must_use]
     fn distrust_refusals(self) -> Self;
 }
 
-/// Of no use by itself: the routes of a layer that has none.
+/// For layers without routes.
 impl DistrustRefusals for () {
     fn distrust_refusals(self) -> Self {}
 }
 
-/// The verdict on an error from a classifier that distrusts refusals.
+/// Returns the verdict on an error of a classifier that distrusts refusals.
 pub(in crate::classify) fn distrusted(verdict: Verdict) -> Verdict {
     if verdict.reason() == Reason::REFUSED_STREAM && verdict.is_unprocessed() {
         verdict.with_processed(Processed::Maybe)

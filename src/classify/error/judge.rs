@@ -1,13 +1,15 @@
+//! Judges an error by the strongest evidence in its chain.
+
 use std::error::Error;
 
 use super::chain::{Link, chain};
 use super::evidence::{self, Evidence, Precedence};
 use crate::classify::Verdict;
 
-/// A recogniser. It is told whether a link further out said that the connection was still being made.
-type Recognise = fn(Link<'_>, connecting: bool) -> Option<Evidence>;
+/// Returns the evidence of one link. `connecting` is true if an outer link shows that no connection was made yet.
+type Recognize = fn(Link<'_>, connecting: bool) -> Option<Evidence>;
 
-const LIBRARIES: &[Recognise] = &[
+const LIBRARIES: &[Recognize] = &[
     evidence::own::evidence,
     evidence::io::evidence,
     evidence::tower::evidence,
@@ -26,8 +28,8 @@ const LIBRARIES: &[Recognise] = &[
 ];
 
 impl Verdict {
-    /// What an error means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) wrapped around it, else what the
-    /// chain of its sources tells.
+    /// Returns the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) wrapped around the error, else the verdict of
+    /// the strongest evidence in the chain of its sources.
     ///
     /// ```
     /// use tower_rampart::classify::{Class, Verdict};
@@ -37,23 +39,24 @@ impl Verdict {
     /// ```
     #[must_use]
     pub fn of_error(error: &(dyn Error + 'static)) -> Self {
-        let mut told: Option<(Precedence, Verdict)> = None;
+        let mut strongest: Option<(Precedence, Verdict)> = None;
         for link in chain(error) {
-            let connecting = told.is_some_and(|(weight, _)| weight == Precedence::Connect);
+            let connecting = strongest.is_some_and(|(precedence, _)| precedence == Precedence::Connect);
             match evidence(link, connecting) {
                 Some(Evidence::Final(verdict)) => return verdict,
-                Some(Evidence::Known(weight, verdict)) if told.is_none_or(|(most, _)| weight >= most) => {
-                    told = Some((weight, verdict));
+                Some(Evidence::Known(precedence, verdict)) if strongest.is_none_or(|(most, _)| precedence >= most) => {
+                    strongest = Some((precedence, verdict));
                 }
                 Some(Evidence::Known(..)) | None => {}
             }
         }
-        told.map_or(Verdict::transient(), |(_, verdict)| verdict)
+        // Without evidence the call may have been processed and another attempt may succeed.
+        strongest.map_or(Verdict::transient(), |(_, verdict)| verdict)
     }
 }
 
 fn evidence(link: Link<'_>, connecting: bool) -> Option<Evidence> {
-    LIBRARIES.iter().find_map(|recognise| recognise(link, connecting))
+    LIBRARIES.iter().find_map(|recognize| recognize(link, connecting))
 }
 
 #[cfg(test)]
@@ -69,6 +72,8 @@ mod tests {
     use super::*;
     use crate::breaker::CircuitOpen;
     use crate::classify::{Class, ClassifiedError, Health, Processed, Reason, RequestBodyFailed};
+
+    // The rules are those of `error`.
 
     /// Returns itself as its own source.
     #[derive(Debug)]
@@ -102,7 +107,7 @@ mod tests {
         }
     }
 
-    /// Lets go of a long chain one link at a time: dropping it whole would need as much stack as it has links.
+    /// Drops a long chain link by link: a recursive drop would overflow the stack.
     impl Drop for Link {
         fn drop(&mut self) {
             let mut next = self.0.take();
@@ -132,27 +137,27 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_is_its_own_source_is_unknown() {
+    fn rule_1_an_error_that_is_its_own_source_is_unknown() {
         assert_eq!(verdict(&Ouroboros), Verdict::transient());
         assert!(find::<io::Error>(&Ouroboros).is_none());
     }
 
     #[test]
-    fn the_walk_ends_after_64_links() {
-        // The outermost link and those around it, then the error itself.
+    fn rule_1_the_walk_ends_after_64_links() {
+        // The wrapping links come first, then the error itself.
         assert_eq!(verdict(&wrapped(reset(), DEPTH - 2)).reason(), Reason::RESET);
         assert_eq!(verdict(&wrapped(reset(), DEPTH - 1)).reason(), Reason::UNKNOWN);
         assert_eq!(verdict(&wrapped(reset(), 10_000)), Verdict::transient());
     }
 
     #[test]
-    fn what_an_io_error_wraps_is_seen() {
+    fn the_walk_looks_inside_an_io_error() {
         let nested = io::Error::other(io::Error::other(wrapped(reset(), 3)));
         assert_eq!(verdict(&nested).reason(), Reason::RESET);
     }
 
     #[test]
-    fn of_facts_as_weighty_the_deepest_counts() {
+    fn rule_3_of_equal_evidence_the_deepest_decides() {
         let nested = io::Error::new(io::ErrorKind::TimedOut, wrapped(reset(), 3));
         assert_eq!(verdict(&nested).reason(), Reason::RESET);
         let nested = io::Error::new(io::ErrorKind::ConnectionReset, io::Error::from(io::ErrorKind::TimedOut));
@@ -160,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_outermost_classified_wins() {
+    fn rule_4_the_outermost_classified_error_decides() {
         let inner = ClassifiedError::with_source(Verdict::terminal(), reset());
         assert_eq!(verdict(&wrapped(inner, 3)).class(), Class::Terminal);
 
@@ -170,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_or_an_arc_hides_nothing() {
+    fn the_walk_looks_inside_a_box_and_an_arc() {
         let judged = || ClassifiedError::with_source(Verdict::terminal(), reset());
         let held: [Box<dyn Error + Send + Sync>; 4] = [
             Box::new(Box::new(judged())),
@@ -194,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_circuit_was_not_called() {
+    fn an_open_circuit_is_terminal_unprocessed_and_neutral() {
         let breaker = crate::CircuitBreakerLayer::new_for_http();
         breaker.breaker().force_open();
         let mut service = breaker.layer(tower::service_fn(|_: http::Request<()>| async {
@@ -205,14 +210,14 @@ mod tests {
         let open = Verdict::terminal().with_processed(Processed::No).with_health(Health::Neutral);
         let open = open.with_reason(Reason::CIRCUIT_OPEN);
         assert_eq!(verdict(&*error), open);
-        // As `?` makes it of a boxed error.
+        // As `?` converts a boxed error.
         let boxed: Box<dyn Error> = Box::new(error.downcast::<CircuitOpen>().unwrap());
         assert_eq!(verdict(&*boxed), open);
         assert!(CircuitOpen::find(&*boxed).is_some());
     }
 
     #[test]
-    fn a_failed_request_body_ends_the_walk() {
+    fn rule_4_a_failed_request_body_ends_the_walk() {
         let unprocessed = Verdict::transient().with_processed(Processed::No);
         let body = RequestBodyFailed::new(ClassifiedError::with_source(unprocessed, reset()));
         let own_fault = Verdict::terminal().with_processed(Processed::Maybe).with_health(Health::Neutral);
@@ -220,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_local_limit_sends_nothing_and_blames_nobody() {
+    fn load_shedding_is_unprocessed_and_neutral() {
         let shed = verdict(&wrapped(tower::load_shed::error::Overloaded::new(), 2));
         let unsent = Verdict::transient().with_processed(Processed::No).with_health(Health::Neutral);
         assert_eq!(shed, unsent.with_reason(Reason::OVERLOADED));

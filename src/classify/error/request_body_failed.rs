@@ -3,10 +3,10 @@ use std::fmt;
 
 use crate::BoxError;
 
-/// A request body that failed, in the chain of the error that the client makes of it.
+/// Marks a failed request body in the chain of the client's error.
 ///
-/// Clients use one kind of error for a body that failed and for a request that they dropped for reasons of their own.
-/// This link tells them apart.
+/// Clients use one kind of error for a failed body and for a request that they dropped. This link distinguishes the
+/// two.
 #[derive(Debug)]
 pub(crate) struct RequestBodyFailed {
     source: BoxError,
@@ -19,7 +19,7 @@ impl RequestBodyFailed {
     }
 }
 
-/// In the words of the body: a client that reads the body sees its own error.
+/// Shows the text of the inner error, so that a client that reads the body sees that error.
 impl fmt::Display for RequestBodyFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.source, f)

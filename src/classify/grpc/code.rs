@@ -5,14 +5,14 @@ use http::header::{HeaderMap, HeaderName};
 
 use crate::classify::{Class, Health, Processed, Reason, Verdict};
 
-/// How many codes gRPC has, from `OK` to `UNAUTHENTICATED`.
+/// The number of gRPC codes, from `OK` to `UNAUTHENTICATED`.
 pub(super) const CODES: usize = 17;
 
 pub(super) const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 pub(super) const UNKNOWN: u16 = 2;
 
-/// What a code means by itself.
+/// Returns the verdict on a code, without hints.
 pub(in crate::classify) const fn verdict(code: u16) -> Verdict {
     let (class, processed, health) = match code {
         0 => (Class::Success, Processed::Yes, Health::Success),
@@ -27,20 +27,20 @@ pub(in crate::classify) const fn verdict(code: u16) -> Verdict {
         // INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, OUT_OF_RANGE,
         // UNIMPLEMENTED, UNAUTHENTICATED
         3 | 5 | 6 | 7 | 9 | 11 | 12 | 16 => (Class::Terminal, Processed::Yes, Health::Success),
-        // UNKNOWN, INTERNAL, DATA_LOSS, and what nobody knows
+        // UNKNOWN, INTERNAL, DATA_LOSS, and undefined codes
         _ => (Class::Ambiguous, Processed::Maybe, Health::Failure),
     };
     let verdict = Verdict::new(class).with_processed(processed).with_health(health);
     if code == 0 { verdict } else { verdict.with_reason(Reason::GRPC).with_code(code) }
 }
 
-/// The code in the headers or trailers, `UNKNOWN` if it is none of gRPC's.
+/// Returns the code in the headers or trailers, `UNKNOWN` if gRPC does not define it.
 pub(super) fn code_in(metadata: &HeaderMap) -> Option<u16> {
     let text = metadata.get(STATUS)?.to_str().unwrap_or_default();
     Some(text.parse().ok().filter(|&code| usize::from(code) < CODES).unwrap_or(UNKNOWN))
 }
 
-/// For answers that gRPC did not make: "HTTP to gRPC Status Code Mapping" of the gRPC documentation.
+/// Maps the status of a response that is not gRPC, by "HTTP to gRPC Status Code Mapping" of the gRPC documentation.
 pub(super) fn code_of_http(status: StatusCode) -> u16 {
     match status.as_u16() {
         400 => 13,

@@ -4,7 +4,7 @@ use super::GrpcClassifier;
 use crate::classify::body::{ClassifyEos, Eos};
 use crate::classify::{ClassifyHttp, ResponseHead, Verdict};
 
-/// The end of a gRPC stream, whose trailers decide.
+/// Classifies the end of a gRPC stream by its trailers.
 #[derive(Clone, Debug)]
 pub struct GrpcEos {
     head: Verdict,
@@ -28,7 +28,7 @@ impl ClassifyEos for GrpcEos {
     fn classify_eos(self, eos: Eos<'_>) -> Verdict {
         match eos {
             Eos::Complete(trailers) => self.classifier.classify_trailers(trailers),
-            // However much of the stream was read, its code was not.
+            // Even if every byte was read, the code in the trailers was not.
             Eos::Abandoned { .. } => Eos::Abandoned { all_read: false }.after(self.head),
             Eos::Short | Eos::Failed(_) | Eos::Panicked => eos.after(self.head),
         }

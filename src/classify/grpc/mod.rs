@@ -1,3 +1,13 @@
+//! Classification of gRPC responses.
+//!
+//! 1. The code decides. It is in the headers of a trailers-only response, else in the trailers.
+//! 2. A head without a code starts a stream. It is a success so far, and it is never held back.
+//! 3. A response that is not gRPC has the code that its HTTP status maps to.
+//! 4. A missing or undefined code is `UNKNOWN`.
+//! 5. The server's wait is read from `grpc-retry-pushback-ms`, then from the HTTP hints, then from `RetryInfo`.
+//!
+//! `code` is the table of codes, `retry_info` decodes the details of a status, `eos` judges the end of a stream.
+
 pub(super) mod code;
 mod eos;
 mod retry_info;
@@ -17,27 +27,26 @@ use crate::invalid_setting::{InvalidSetting, valid};
 
 /// The default classifier for gRPC.
 ///
-/// The code decides, wherever the server put it: in the headers of an answer that has nothing else (trailers-only), or in
-/// the trailers, which only those see who [judge the body](crate::ClassifyLayer::judge_body). A head without a code is the
-/// beginning of a stream: it is a success so far and never held back. An answer that is no gRPC at all is judged by the
-/// code that its HTTP status stands for.
+/// The code decides. It is in the headers of a response without a body (trailers-only), or in the trailers, which are
+/// only read if the layer [judges bodies](crate::ClassifyLayer::judge_body). A head without a code starts a stream: it
+/// is a success so far and is never held back. A response that is not gRPC has the code that its HTTP status maps to.
 ///
 /// | code | class | processed | health |
 /// |---|---|---|---|
 /// | `OK` | success | yes | success |
 /// | `UNAVAILABLE`, `DEADLINE_EXCEEDED` | transient | maybe | failure |
-/// | `RESOURCE_EXHAUSTED` | transient, to be retried only if the server says when | maybe | throttled |
+/// | `RESOURCE_EXHAUSTED` | transient, retried only if the server says when | maybe | throttled |
 /// | `ABORTED` | ambiguous | maybe | success |
 /// | `UNKNOWN`, `INTERNAL`, `DATA_LOSS` | ambiguous | maybe | failure |
 /// | `CANCELLED` | terminal | maybe | neutral |
 /// | all others | terminal | yes | success |
 ///
-/// A code that is none of gRPC's 17 counts as `UNKNOWN`, and so does a code that is missing.
+/// A missing code and a code that gRPC does not define count as `UNKNOWN`.
 ///
-/// `grpc-retry-pushback-ms` (gRPC proposal A6) becomes [`retry_after`](Verdict::retry_after); one that is negative,
-/// unreadable or repeated forbids another attempt, as [`should_retry`](Verdict::should_retry) then says. Without one, the
-/// hints of [`HttpClassifier`](super::HttpClassifier) are read (of an overridden code only the waits), and then the
-/// `google.rpc.RetryInfo` among the details of the status.
+/// `grpc-retry-pushback-ms` (gRPC proposal A6) becomes [`retry_after`](Verdict::retry_after). If it is negative,
+/// invalid or repeated, [`should_retry`](Verdict::should_retry) is false. Without it, the classifier reads the hints of
+/// [`HttpClassifier`](super::HttpClassifier) (only the waits if the code is overridden), then the
+/// `google.rpc.RetryInfo` in the details of the status.
 ///
 /// ```
 /// use tower_rampart::classify::{Class, Classifier, GrpcClassifier};
@@ -55,13 +64,13 @@ pub struct GrpcClassifier {
 }
 
 impl GrpcClassifier {
-    /// The defaults, without any override.
+    /// Creates a classifier with the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Says what this code means. A class alone stands for what is usual for it: see [`Verdict::new`].
+    /// Sets the verdict on this code. A class alone stands for its usual verdict: see [`Verdict::new`].
     ///
     /// # Panics
     ///
@@ -72,7 +81,7 @@ impl GrpcClassifier {
         valid(self.try_code(code, verdict))
     }
 
-    /// [`code`](Self::code), with an error in place of a panic.
+    /// Like [`code`](Self::code), but returns an error instead of panicking.
     pub fn try_code(mut self, code: u16, verdict: impl Into<Verdict>) -> Result<Self, InvalidSetting> {
         let mut overrides = self.overrides.as_deref().copied().unwrap_or_default();
         let Some(place) = overrides.get_mut(usize::from(code)) else {
@@ -84,11 +93,11 @@ impl GrpcClassifier {
         Ok(self)
     }
 
-    /// Takes a request whose stream was refused (`REFUSED_STREAM`) for one that may have been processed.
+    /// Treats a request whose stream was refused (`REFUSED_STREAM`) as one that may have been processed.
     ///
-    /// For servers behind a proxy that refuses streams which its backend has processed, as HAProxy does: see
-    /// [`DistrustRefusals`](super::DistrustRefusals). Applies to every error, also to one that a
-    /// [`ClassifyLayer`](crate::ClassifyLayer) further inside has judged.
+    /// For proxies such as HAProxy that refuse streams after their backend has processed the request: see
+    /// [`DistrustRefusals`](super::DistrustRefusals). Applies to every error, even if an inner
+    /// [`ClassifyLayer`](crate::ClassifyLayer) has already judged it.
     #[must_use]
     pub fn distrust_refusals(mut self) -> Self {
         self.distrusts_refusals = true;
@@ -99,7 +108,7 @@ impl GrpcClassifier {
         *self.overrides.as_deref()?.get(usize::from(code))?
     }
 
-    /// The verdict on a response, whatever its body is.
+    /// Returns the verdict on the head of a response.
     pub(in crate::classify) fn classify_head(&self, head: &ResponseHead<'_>) -> Verdict {
         let code = match code_in(head.headers()) {
             Some(code) => code,
@@ -107,23 +116,23 @@ impl GrpcClassifier {
             None => code_of_http(head.status()),
         };
         match self.overridden(code) {
-            Some(verdict) => with_facts(verdict, code, head.headers(), hint::apply_wait_hint),
+            Some(verdict) => with_details(verdict, code, head.headers(), hint::apply_wait_hint),
             None => head.annotation().unwrap_or_else(|| default_verdict(code, head.headers())),
         }
     }
 
-    /// Whether the head tells all: there are no trailers to wait for.
+    /// Returns true if the head has the code, so that there are no trailers to wait for.
     pub(in crate::classify) fn is_complete(head: &ResponseHead<'_>) -> bool {
         head.headers().contains_key(STATUS)
     }
 
-    /// The verdict on an answer that came to its end with these trailers.
+    /// Returns the verdict on a response that ended with these trailers.
     pub(in crate::classify) fn classify_trailers(&self, trailers: Option<&HeaderMap>) -> Verdict {
         let none = HeaderMap::new();
         let trailers = trailers.unwrap_or(&none);
         let code = code_in(trailers).unwrap_or(UNKNOWN);
         match self.overridden(code) {
-            Some(verdict) => with_facts(verdict, code, trailers, hint::apply_wait_hint),
+            Some(verdict) => with_details(verdict, code, trailers, hint::apply_wait_hint),
             None => default_verdict(code, trailers),
         }
     }
@@ -135,8 +144,8 @@ impl GrpcClassifier {
 }
 
 impl Verdict {
-    /// What a gRPC response means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) left in its extensions, else
-    /// what [`GrpcClassifier::new`] says of its head.
+    /// Returns the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) attached to the response, else the verdict of
+    /// [`GrpcClassifier::new`] on its head.
     ///
     /// ```
     /// use tower_rampart::classify::{Class, Verdict};
@@ -170,16 +179,16 @@ impl<B> Classifier<Response<B>> for GrpcClassifier {
 }
 
 fn default_verdict(code: u16, metadata: &HeaderMap) -> Verdict {
-    let verdict = with_facts(code::verdict(code), code, metadata, hint::apply);
+    let verdict = with_details(code::verdict(code), code, metadata, hint::apply);
     match (code, verdict.retry_after(), verdict.should_retry()) {
-        // The quota is gone, and trying again without being asked to only keeps it so.
+        // The quota is exhausted, and unrequested attempts would keep it so.
         (8, None, None) => verdict.with_should_retry(false),
         _ => verdict,
     }
 }
 
-/// Adds the code and the hints of the answer, as far as `apply_hints` reads them. What the verdict sets already stays.
-fn with_facts(
+/// Adds the code and the hints that `apply_hints` reads. What the verdict already sets stays.
+fn with_details(
     verdict: Verdict,
     code: u16,
     metadata: &HeaderMap,
@@ -203,7 +212,7 @@ fn with_facts(
     }
 }
 
-/// A head that is committed: what follows is gRPC, and its code comes with the trailers.
+/// Returns true if the head starts a gRPC stream, whose code comes with the trailers.
 fn is_stream(head: &ResponseHead<'_>) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     let media_type = head.headers().get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..GRPC.len()));

@@ -1,8 +1,8 @@
-//! The wait that a gRPC server asks for in the details of its status.
+//! Decodes the wait in the details of a gRPC status.
 //!
-//! `grpc-status-details-bin` is a `google.rpc.Status` in base64, whose field 3 repeats `google.protobuf.Any`; one of them
-//! may be a `google.rpc.RetryInfo`, whose field 1 is a `google.protobuf.Duration`. These five fields are all there is to
-//! read, and no failure to read them matters, so they are picked out of the bytes as they are.
+//! `grpc-status-details-bin` is a `google.rpc.Status` in base64, whose field 3 repeats `google.protobuf.Any`; one of
+//! them may be a `google.rpc.RetryInfo`, whose field 1 is a `google.protobuf.Duration`. These five fields do not
+//! justify a protobuf dependency, and a hint that cannot be read is ignored.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The delay of the first `RetryInfo` in these headers or trailers that has a sensible one.
+/// Returns the delay of the first `RetryInfo` with a valid one in these headers or trailers.
 pub(super) fn delay(metadata: &HeaderMap) -> Option<Duration> {
     let status = BASE64.decode(metadata.get(DETAILS)?.as_bytes()).ok()?;
     Fields(&status).bytes(3).find_map(delay_of_any)
@@ -32,20 +32,20 @@ fn delay_of_any(any: &[u8]) -> Option<Duration> {
     }
     let retry_info = Fields(any).bytes(2).next()?;
     let duration = Fields(retry_info).bytes(1).next()?;
-    // Signed, in two's complement: a negative number is a huge one, and no delay. What is zero is left out.
+    // A negative number is a huge one in two's complement: not a delay. Protobuf omits zeros.
     let seconds = i64::try_from(Fields(duration).number(1).unwrap_or(0)).ok()?;
     let nanos = u32::try_from(Fields(duration).number(2).unwrap_or(0)).ok().filter(|nanos| *nanos < 1_000_000_000)?;
     Some(Duration::new(seconds.unsigned_abs(), nanos))
 }
 
-/// The fields of a protobuf message, as far as they can be read.
+/// Iterates over the fields of a protobuf message, up to the first invalid one.
 #[derive(Clone, Copy)]
 struct Fields<'a>(&'a [u8]);
 
 enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
-    /// Fixed width, which nothing here has.
+    /// A fixed-width number, which no field here uses.
     Fixed,
 }
 
@@ -57,7 +57,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Of several the last, as protobuf has it.
+    /// Returns the last number of this field, as protobuf requires.
     fn number(self, field: u64) -> Option<u64> {
         let numbers = self.filter_map(|(number, value)| match value {
             Value::Number(value) if number == field => Some(value),
@@ -89,7 +89,7 @@ impl<'a> Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = (u64, Value<'a>);
 
-    /// Ends at the first thing that is no field.
+    /// Ends at the first invalid field.
     fn next(&mut self) -> Option<Self::Item> {
         let tag = self.varint()?;
         let value = match tag & 0b111 {

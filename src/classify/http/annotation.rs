@@ -1,17 +1,17 @@
-//! A verdict that travels with a response, in its extensions.
+//! Attaches a verdict to a response, in its extensions.
 
 use http::{Extensions, Response};
 
 use super::status;
 use crate::classify::Verdict;
 
-/// The place of a verdict in a response's extensions. Private, so that nothing but this crate can leave or clear one.
+/// The verdict attached to a response. Private, so that only this crate can attach or remove it.
 #[derive(Clone, Copy, Debug)]
 struct Annotation(Verdict);
 
 impl Verdict {
-    /// What a response means: the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) left in its extensions, else
-    /// what [`HttpClassifier::new`](crate::classify::HttpClassifier::new) says.
+    /// Returns the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) attached to the response, else the verdict of
+    /// [`HttpClassifier::new`](crate::classify::HttpClassifier::new).
     ///
     /// ```
     /// use tower_rampart::classify::{Class, Verdict};
@@ -25,17 +25,17 @@ impl Verdict {
             .unwrap_or_else(|| status::default_verdict(response.status(), response.headers()))
     }
 
-    /// The verdict that lies in the extensions of a response, if any.
+    /// Returns the verdict in the extensions of a response, if any.
     #[inline]
     pub(crate) fn left_in(extensions: &Extensions) -> Option<Self> {
         extensions.get::<Annotation>().map(|&Annotation(verdict)| verdict)
     }
 
-    /// Leaves this verdict in the extensions of a response, for the layers outside and the caller, unless it is a
-    /// success and they would say the same without it.
+    /// Attaches this verdict to a response, for the outer layers and the caller. Skips a success that the default
+    /// classifier would return too, so that it costs nothing.
     pub(crate) fn leave_in<B>(self, response: &mut Response<B>) {
         let known = match Self::left_in(response.extensions()) {
-            Some(left) => left == self,
+            Some(attached) => attached == self,
             None => self.is_success() && self == status::default_verdict(response.status(), response.headers()),
         };
         if !known {

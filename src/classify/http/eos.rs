@@ -4,7 +4,7 @@ use super::{HttpClassifier, ResponseHead, ResponseRule};
 use crate::classify::body::{ClassifyEos, Eos};
 use crate::classify::{ClassifyHttp, Verdict};
 
-/// The end of a body whose head was a success: see [the table](crate::classify::body).
+/// Classifies the end of an HTTP body whose head was a success: see [the table](crate::classify::body).
 #[derive(Clone, Copy, Debug)]
 pub struct HttpEos {
     head: Verdict,

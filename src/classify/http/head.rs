@@ -4,7 +4,7 @@ use http::{Extensions, HeaderMap, Response, StatusCode, Version};
 
 use crate::classify::Verdict;
 
-/// All of a response but its body, borrowed: what the HTTP classifiers look at, whatever the type of the body is.
+/// A borrowed response without its body: what the HTTP classifiers see, for every type of body.
 ///
 /// ```
 /// use tower_rampart::classify::ResponseHead;
@@ -13,8 +13,8 @@ use crate::classify::Verdict;
 /// assert_eq!(ResponseHead::of(&response).status(), 404);
 /// ```
 ///
-/// `Debug` shows the status, the version and the names of the headers, but neither their values nor the extensions, which
-/// may be secret.
+/// `Debug` shows the status, the version and the header names. It hides header values and extensions, which may be
+/// secret.
 #[derive(Clone, Copy)]
 pub struct ResponseHead<'a> {
     status: StatusCode,
@@ -23,11 +23,11 @@ pub struct ResponseHead<'a> {
     extensions: &'a Extensions,
 }
 
-/// Shows the names of headers and hides their values.
+/// Shows header names and hides their values.
 pub(super) struct HeaderNames<'a>(pub(super) &'a HeaderMap);
 
 impl<'a> ResponseHead<'a> {
-    /// The head of a response.
+    /// Borrows the head of a response.
     #[must_use]
     #[inline]
     pub fn of<B>(response: &'a Response<B>) -> Self {
@@ -39,37 +39,37 @@ impl<'a> ResponseHead<'a> {
         }
     }
 
-    /// The status.
+    /// Returns the status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The version of HTTP it was spoken in.
+    /// Returns the HTTP version.
     #[must_use]
     pub const fn version(&self) -> Version {
         self.version
     }
 
-    /// The headers.
+    /// Returns the headers.
     #[must_use]
     pub const fn headers(&self) -> &'a HeaderMap {
         self.headers
     }
 
-    /// The extensions: what layers further inside left with the response.
+    /// Returns the extensions, where inner layers attach data to the response.
     #[must_use]
     pub const fn extensions(&self) -> &'a Extensions {
         self.extensions
     }
 
-    /// The first value of a header, if it is visible ASCII.
+    /// Returns the first value of a header, if it is visible ASCII.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The verdict that a [`ClassifyLayer`](crate::ClassifyLayer) further inside left, if any.
+    /// Returns the verdict that an inner [`ClassifyLayer`](crate::ClassifyLayer) attached, if any.
     #[must_use]
     #[inline]
     pub fn annotation(&self) -> Option<Verdict> {

@@ -1,4 +1,4 @@
-//! What a server asks of those who would try again.
+//! Reads hints: response headers that ask for a wait, for another attempt, or for none.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,14 +6,14 @@ use http::header::{HeaderMap, HeaderName, RETRY_AFTER};
 
 use crate::classify::{Health, Verdict};
 
-/// Seconds since 1970 from here on, seconds from now below: nobody asks for a wait of 31 years, and nobody's clock
-/// stands before September 2001.
+/// Smaller numbers are seconds from now, larger ones are seconds since 1970. No server asks for a wait of 31 years, and
+/// no clock is set before September 2001.
 const FIRST_EPOCH: u64 = 1_000_000_000;
 
-/// Seconds since 1970 no longer, but milliseconds, which nobody promised to send: year 5138.
+/// Larger numbers (beyond the year 5138) are probably milliseconds, which no specification mentions.
 const LAST_EPOCH: u64 = 100_000_000_000;
 
-/// More precise than `Retry-After`, so asked first.
+/// More precise than `Retry-After`, so these are read first.
 const MILLISECONDS: [HeaderName; 2] =
     [HeaderName::from_static("retry-after-ms"), HeaderName::from_static("x-ms-retry-after-ms")];
 
@@ -24,7 +24,7 @@ const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 const RATE_LIMIT_RESET: [HeaderName; 2] =
     [HeaderName::from_static("ratelimit-reset"), HeaderName::from_static("x-ratelimit-reset")];
 
-/// Adds to a verdict what the server asks for in its headers. What the verdict says already stays.
+/// Adds the hints of the headers to a verdict. What the verdict already sets stays.
 pub(in crate::classify) fn apply(verdict: Verdict, headers: &HeaderMap) -> Verdict {
     let verdict = match (verdict.should_retry(), should_retry(headers)) {
         (None, Some(retry)) => verdict.with_should_retry(retry),
@@ -33,22 +33,22 @@ pub(in crate::classify) fn apply(verdict: Verdict, headers: &HeaderMap) -> Verdi
     apply_wait_hint(verdict, headers)
 }
 
-/// Adds to a verdict only how long the server asks to wait.
+/// Adds only the wait that the server asks for.
 pub(in crate::classify) fn apply_wait_hint(verdict: Verdict, headers: &HeaderMap) -> Verdict {
     apply_wait(verdict, || wait(headers, SystemTime::now))
 }
 
-/// Adds to the verdict on a throttled call when the quota fills up again, if no better hint was given.
+/// Adds the time until the quota resets to the verdict on a throttled call, if there is no better hint.
 pub(in crate::classify) fn apply_rate_limit(verdict: Verdict, headers: &HeaderMap) -> Verdict {
     match verdict.health() {
-        // Servers send the header with every answer. It says when to come back only where the quota is what was missing.
+        // Servers send the header with every response. It is a wait only if the quota ran out.
         Health::Throttled => apply_wait(verdict, || rate_limit_reset(headers, SystemTime::now)),
         Health::Success | Health::Failure | Health::Neutral => verdict,
     }
 }
 
-/// Adds to a verdict what a gRPC server says by `grpc-retry-pushback-ms` (gRPC proposal A6): a wait, or, if the value is
-/// negative, unreadable or not the only one, that there must be no other attempt.
+/// Adds `grpc-retry-pushback-ms` (gRPC proposal A6): a wait, or no further attempt if the value is negative, invalid or
+/// repeated.
 pub(in crate::classify) fn apply_pushback(verdict: Verdict, metadata: &HeaderMap) -> Verdict {
     if verdict.retry_after().is_some() || verdict.should_retry().is_some() {
         return verdict;
@@ -57,7 +57,7 @@ pub(in crate::classify) fn apply_pushback(verdict: Verdict, metadata: &HeaderMap
     match (values.next(), values.next()) {
         (None, _) => verdict,
         (Some(value), None) => match value.to_str().ok().and_then(digits) {
-            // As a 32-bit integer, which is what the reference implementations read.
+            // The reference implementations read a 32-bit integer.
             Some(millis) if millis <= i32::MAX as u64 => verdict.with_retry_after(Duration::from_millis(millis)),
             _ => verdict.with_should_retry(false),
         },
@@ -72,7 +72,7 @@ fn apply_wait(verdict: Verdict, wait: impl FnOnce() -> Option<Duration>) -> Verd
     }
 }
 
-/// How long the headers ask to wait. `now` is read only for a date.
+/// Returns the wait that the headers ask for. Reads `now` only for a date.
 fn wait(headers: &HeaderMap, now: impl Fn() -> SystemTime) -> Option<Duration> {
     MILLISECONDS
         .iter()
@@ -84,7 +84,7 @@ fn rate_limit_reset(headers: &HeaderMap, now: impl Fn() -> SystemTime) -> Option
     RATE_LIMIT_RESET.iter().find_map(|name| longest(headers, name, |text| reset(text, &now)))
 }
 
-/// `x-should-retry: true` or `false`. A server that says both is not believed.
+/// Reads `x-should-retry: true` or `false`. Ignores a server that sends both.
 fn should_retry(headers: &HeaderMap) -> Option<bool> {
     let mut words = headers.get_all(SHOULD_RETRY).iter().map(|value| match value.as_bytes().trim_ascii() {
         word if word.eq_ignore_ascii_case(b"true") => Some(true),
@@ -95,12 +95,12 @@ fn should_retry(headers: &HeaderMap) -> Option<bool> {
     words.all(|word| word == Some(first)).then_some(first)
 }
 
-/// The longest wait that any value of this header makes sense as: of several, none is then disobeyed.
+/// Returns the longest wait among the values of this header, which satisfies all of them.
 fn longest(headers: &HeaderMap, name: &HeaderName, parse: impl Fn(&str) -> Option<Duration>) -> Option<Duration> {
     headers.get_all(name).iter().filter_map(|value| parse(value.to_str().ok()?.trim())).max()
 }
 
-/// `Retry-After`: delta-seconds or an HTTP-date (RFC 9110 section 10.2.3). A date in the past is no wait; junk is no hint.
+/// Parses `Retry-After`: seconds or an HTTP date (RFC 9110 section 10.2.3). A date in the past is a wait of zero.
 fn retry_after(text: &str, now: impl Fn() -> SystemTime) -> Option<Duration> {
     match digits(text) {
         Some(seconds) => Some(Duration::from_secs(seconds)),
@@ -108,14 +108,14 @@ fn retry_after(text: &str, now: impl Fn() -> SystemTime) -> Option<Duration> {
     }
 }
 
-/// Whole milliseconds. Some servers compute the number and send it with a fraction, which is rounded up.
+/// Parses milliseconds. Some servers compute the number and send a fraction, which is rounded up.
 fn milliseconds(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let (whole, fraction) = (digits(whole)?, digits(fraction)?);
     Some(Duration::from_millis(whole.saturating_add(u64::from(fraction > 0))))
 }
 
-/// Seconds from now or since 1970; the headers never became a standard, and both are in use.
+/// Parses seconds from now or since 1970: the headers are not standardized, and servers send both.
 fn reset(text: &str, now: impl Fn() -> SystemTime) -> Option<Duration> {
     match digits(text)? {
         seconds @ ..FIRST_EPOCH => Some(Duration::from_secs(seconds)),
@@ -127,7 +127,7 @@ fn reset(text: &str, now: impl Fn() -> SystemTime) -> Option<Duration> {
     }
 }
 
-/// A number of digits alone. More of them than fit mean "very much", not junk.
+/// Parses digits only. Saturates if the number does not fit.
 fn digits(text: &str) -> Option<u64> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().unwrap_or(u64::MAX))
 }

@@ -1,3 +1,12 @@
+//! Classification of HTTP responses.
+//!
+//! 1. `head` borrows all of a response but its body, so that one classifier serves every body type.
+//! 2. `status` is the table of statuses; `rule` holds the user's closures in front of it; `route` picks a classifier by
+//!    request.
+//! 3. `hint` reads what the server asks for: a wait, or another attempt.
+//! 4. `annotation` attaches a verdict to a response; `eos` judges the end of a body.
+//! 5. `tower_http` converts classifiers from and to tower-http's.
+
 mod annotation;
 mod eos;
 mod head;
@@ -24,14 +33,14 @@ use crate::invalid_setting::{InvalidSetting, ensure, valid};
 
 /// The default classifier for HTTP.
 ///
-/// A response is judged by the first of these that has something to say:
+/// The first of these that returns a verdict judges a response:
 ///
 /// 1. the rules of [`when`](Self::when), the last one added first;
-/// 2. the overrides of [`status`](Self::status) and [`statuses`](Self::statuses), the last one that fits;
-/// 3. the verdict that a [`ClassifyLayer`](crate::ClassifyLayer) further inside left in the response;
+/// 2. the overrides of [`status`](Self::status) and [`statuses`](Self::statuses), the last matching one;
+/// 3. the verdict that an inner [`ClassifyLayer`](crate::ClassifyLayer) attached to the response;
 /// 4. the table in [the module](super).
 ///
-/// An error is judged by the chain of its sources.
+/// The chain of its sources judges an error.
 ///
 /// ```
 /// use tower_rampart::classify::{Class, Classifier, HttpClassifier, Verdict};
@@ -49,31 +58,31 @@ use crate::invalid_setting::{InvalidSetting, ensure, valid};
 ///
 /// # Hints
 ///
-/// For every verdict but a success the classifier reads what the server asks for. What a rule or an override sets itself
-/// (a wait, a reason, whether to retry) stays. A rule or an override also beats `x-should-retry`, whatever it sets: you
-/// know better than a header what a status means to you.
+/// For every verdict except a success, the classifier reads what the server asks for. Whatever a rule or an override
+/// sets (a wait, a reason, whether to retry) stays. A rule or an override also disables `x-should-retry`: you know
+/// better than a header what a status means to you.
 ///
 /// | header | becomes |
 /// |---|---|
 /// | `retry-after-ms`, else `x-ms-retry-after-ms` | [`retry_after`](Verdict::retry_after), in milliseconds |
-/// | else `Retry-After` (RFC 9110 section 10.2.3) | `retry_after`, in seconds or until a date in any of the three forms; a date in the past is no wait |
+/// | else `Retry-After` (RFC 9110 section 10.2.3) | `retry_after`, in seconds or until a date in any of the three forms; a date in the past is a wait of zero |
 /// | else `RateLimit-Reset`, `X-RateLimit-Reset` | the same, if [asked for](Self::rate_limit_reset) |
 /// | `x-should-retry: true`, `false` | [`should_retry`](Verdict::should_retry), unless a rule or an override decided |
 ///
-/// Junk is no hint. If a header comes several times, the longest wait counts, so that none is disobeyed; a server that
-/// says both `true` and `false` is not believed. No wait is longer than [`Verdict::LONGEST_RETRY_AFTER`].
+/// Invalid values are ignored. If a header is repeated, the longest wait applies, which satisfies all of them; both
+/// `true` and `false` cancel out. Waits are capped at [`Verdict::LONGEST_RETRY_AFTER`].
 #[derive(Clone, Debug, Default)]
 pub struct HttpClassifier<Rule = ()> {
     // Shared, because a classifier is cloned with every call.
-    said: Option<Arc<Said>>,
+    overrides: Option<Arc<Overrides>>,
     distrusts_refusals: bool,
     rule: Rule,
 }
 
 /// What differs from the defaults.
 #[derive(Clone, Debug, Default)]
-struct Said {
-    overrides: Vec<Override>,
+struct Overrides {
+    statuses: Vec<Override>,
     rate_limit_reset: bool,
 }
 
@@ -83,10 +92,10 @@ struct Override {
     verdict: Verdict,
 }
 
-static NOTHING: Said = Said { overrides: Vec::new(), rate_limit_reset: false };
+static DEFAULTS: Overrides = Overrides { statuses: Vec::new(), rate_limit_reset: false };
 
 impl HttpClassifier {
-    /// The defaults, without any override.
+    /// Creates a classifier with the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -94,9 +103,9 @@ impl HttpClassifier {
 }
 
 impl<Rule> HttpClassifier<Rule> {
-    /// Says what this status means. A class alone stands for what is usual for it, whatever the status: see
-    /// [`Verdict::new`]. So `Class::Terminal` also tells a breaker that the upstream is alive. To end only the retrying,
-    /// say the rest too:
+    /// Sets the verdict on this status. A class alone stands for its usual verdict, whatever the status: see
+    /// [`Verdict::new`]. For example, `Class::Terminal` also reports to a breaker that the upstream is alive. To only
+    /// stop the retries, set the health too:
     ///
     /// ```
     /// use tower_rampart::classify::{Health, HttpClassifier, Verdict};
@@ -105,7 +114,7 @@ impl<Rule> HttpClassifier<Rule> {
     /// # let _ = classifier;
     /// ```
     ///
-    /// The last word on a status counts.
+    /// If several overrides match a status, the last one applies.
     ///
     /// # Panics
     ///
@@ -116,12 +125,12 @@ impl<Rule> HttpClassifier<Rule> {
         valid(self.try_status(status, verdict))
     }
 
-    /// [`status`](Self::status), with an error in place of a panic.
+    /// Like [`status`](Self::status), but returns an error instead of panicking.
     pub fn try_status(self, status: u16, verdict: impl Into<Verdict>) -> Result<Self, InvalidSetting> {
         self.try_statuses(status..=status, verdict)
     }
 
-    /// Says what every status of a range means.
+    /// Sets the verdict on every status of a range.
     ///
     /// # Panics
     ///
@@ -132,7 +141,7 @@ impl<Rule> HttpClassifier<Rule> {
         valid(self.try_statuses(statuses, verdict))
     }
 
-    /// [`statuses`](Self::statuses), with an error in place of a panic.
+    /// Like [`statuses`](Self::statuses), but returns an error instead of panicking.
     pub fn try_statuses(
         mut self,
         statuses: RangeInclusive<u16>,
@@ -144,18 +153,18 @@ impl<Rule> HttpClassifier<Rule> {
             "HttpClassifier: no status lies in {first}..={last}; statuses go from 100 to 999"
         );
         let verdict = verdict.into();
-        self.say(|said| said.overrides.push(Override { statuses, verdict }));
+        self.update(|overrides| overrides.statuses.push(Override { statuses, verdict }));
         Ok(self)
     }
 
-    /// Puts a rule in front of everything else. Where it has nothing to say, what was set before decides.
+    /// Adds a rule in front of everything set before. Where it returns `None`, what was set before decides.
     ///
-    /// The rule sees all of a response but the body, and runs for every response: do no more in it than look.
+    /// The rule sees the response without its body. It runs for every response, so it must be cheap and must not block.
     ///
     /// ```
     /// use tower_rampart::classify::{Class, HttpClassifier, Verdict};
     ///
-    /// // A search that finds nothing is no failure; so say the owners of this API by a header.
+    /// // This API marks a search without hits by a header: not a failure.
     /// let classifier = HttpClassifier::new()
     ///     .when(|head| (head.status() == 404 && head.headers().contains_key("x-no-hits")).then(Verdict::success));
     /// # let _ = classifier;
@@ -165,54 +174,53 @@ impl<Rule> HttpClassifier<Rule> {
     where
         NewRule: Fn(&ResponseHead<'_>) -> Option<Verdict>,
     {
-        let Self { said, distrusts_refusals, rule: otherwise } = self;
-        HttpClassifier { said, distrusts_refusals, rule: RuleOrElse::new(rule, otherwise) }
+        let Self { overrides, distrusts_refusals, rule: otherwise } = self;
+        HttpClassifier { overrides, distrusts_refusals, rule: RuleOrElse::new(rule, otherwise) }
     }
 
-    /// Takes `RateLimit-Reset` and `X-RateLimit-Reset` for a hint, where the call was throttled and no other hint given.
-    /// Off by default.
+    /// Uses `RateLimit-Reset` and `X-RateLimit-Reset` as the wait of a throttled call without another hint. Off by
+    /// default.
     ///
-    /// The headers never became a standard: numbers below a billion are taken for seconds from now, others for seconds
-    /// since 1970, and what would lie beyond the year 5138 (milliseconds) for junk.
+    /// These headers are not standardized. Numbers below a billion are seconds from now, larger ones are seconds since
+    /// 1970, and numbers beyond the year 5138 (milliseconds) are ignored.
     #[must_use]
     pub fn rate_limit_reset(mut self, obey: bool) -> Self {
-        self.say(|said| said.rate_limit_reset = obey);
+        self.update(|overrides| overrides.rate_limit_reset = obey);
         self
     }
 
-    /// Takes a request whose stream was refused (`REFUSED_STREAM`) for one that may have been processed.
+    /// Treats a request whose stream was refused (`REFUSED_STREAM`) as one that may have been processed.
     ///
-    /// For servers behind a proxy that refuses streams which its backend has processed, as HAProxy does: see
-    /// [`DistrustRefusals`](super::DistrustRefusals). Applies to every error, also to one that a
-    /// [`ClassifyLayer`](crate::ClassifyLayer) further inside has judged.
+    /// For proxies such as HAProxy that refuse streams after their backend has processed the request: see
+    /// [`DistrustRefusals`](super::DistrustRefusals). Applies to every error, even if an inner
+    /// [`ClassifyLayer`](crate::ClassifyLayer) has already judged it.
     #[must_use]
     pub fn distrust_refusals(mut self) -> Self {
         self.distrusts_refusals = true;
         self
     }
 
-    fn say(&mut self, say: impl FnOnce(&mut Said)) {
-        say(Arc::make_mut(self.said.get_or_insert_default()));
+    fn update(&mut self, update: impl FnOnce(&mut Overrides)) {
+        update(Arc::make_mut(self.overrides.get_or_insert_default()));
     }
 
-    /// The verdict on a response, whatever its body is. A plain success is told apart inline: a few comparisons, and no
-    /// verdict is moved about.
+    /// Returns the verdict on a response. Fast path: a few inlined comparisons recognize a plain success.
     #[inline(always)]
     pub(super) fn classify_head(&self, head: &ResponseHead<'_>) -> Verdict
     where
         Rule: ResponseRule,
     {
         let ruled = self.rule.rule(head);
-        let is_plain = ruled.is_none() && self.said.is_none() && head.extensions().is_empty();
-        if is_plain && status::is_success(head.status()) { Verdict::success() } else { self.look_closer(head, ruled) }
+        let is_plain = ruled.is_none() && self.overrides.is_none() && head.extensions().is_empty();
+        if is_plain && status::is_success(head.status()) { Verdict::success() } else { self.classify_slow(head, ruled) }
     }
 
-    fn look_closer(&self, head: &ResponseHead<'_>, ruled: Option<Verdict>) -> Verdict {
-        let Said { overrides, rate_limit_reset } = self.said.as_deref().unwrap_or(&NOTHING);
+    fn classify_slow(&self, head: &ResponseHead<'_>, ruled: Option<Verdict>) -> Verdict {
+        let Overrides { statuses: overrides, rate_limit_reset } = self.overrides.as_deref().unwrap_or(&DEFAULTS);
         let status = head.status();
         let overridden = || overrides.iter().rfind(|rule| rule.statuses.contains(&status.as_u16()));
         let verdict = match ruled.or_else(|| overridden().map(|rule| rule.verdict)) {
-            Some(verdict) => status::with_facts_of_override(verdict, status, head.headers()),
+            Some(verdict) => status::with_details_of_override(verdict, status, head.headers()),
             None => head.annotation().unwrap_or_else(|| status::default_verdict(status, head.headers())),
         };
         if *rate_limit_reset { hint::apply_rate_limit(verdict, head.headers()) } else { verdict }
@@ -264,7 +272,7 @@ mod tests {
         )
     }
 
-    /// The response that a classifier has to judge: any status, and hints, extensions and a verdict from further inside.
+    /// Responses of any status, with hints, extensions and an attached verdict.
     fn responses() -> impl Strategy<Value = Response<()>> {
         let status = prop_oneof![100..=999_u16, Just(200), Just(399), Just(400), Just(429)];
         let header = prop::sample::select(vec![
@@ -296,7 +304,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_told_apart_at_once_is_what_a_closer_look_says(
+        fn the_fast_path_returns_what_the_slow_path_returns(
             response in responses(),
             overrides in prop::collection::vec((100..=999_u16, 0..900_u16, verdicts()), 0..3),
             rate_limit_reset in prop::option::of(any::<bool>()),
@@ -310,16 +318,16 @@ mod tests {
                 classifier = classifier.rate_limit_reset(obey);
             }
             let head = ResponseHead::of(&response);
-            prop_assert_eq!(classifier.classify_head(&head), classifier.look_closer(&head, None));
-            prop_assert_eq!(classifier.classify(Ok(&response)), classifier.look_closer(&head, None));
+            prop_assert_eq!(classifier.classify_head(&head), classifier.classify_slow(&head, None));
+            prop_assert_eq!(classifier.classify(Ok(&response)), classifier.classify_slow(&head, None));
 
             let rule = move |head: &ResponseHead<'_>| head.headers().contains_key("x-rule").then_some(ruled).flatten();
-            let said = rule(&head);
+            let ruled_verdict = rule(&head);
             let classifier = classifier.when(rule);
-            prop_assert_eq!(classifier.classify_head(&head), classifier.look_closer(&head, said));
-            // Nothing but a rule, which has its say on every response.
+            prop_assert_eq!(classifier.classify_head(&head), classifier.classify_slow(&head, ruled_verdict));
+            // A rule alone: it runs for every response.
             let classifier = HttpClassifier::new().when(move |_: &ResponseHead<'_>| ruled);
-            prop_assert_eq!(classifier.classify_head(&head), classifier.look_closer(&head, ruled));
+            prop_assert_eq!(classifier.classify_head(&head), classifier.classify_slow(&head, ruled));
         }
     }
 }

@@ -6,34 +6,34 @@ use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 use super::head::HeaderNames;
 use crate::classify::DistrustRefusals;
 
-/// Chooses the classifier for a request, because a classifier sees only what came of it.
+/// Chooses the classifier for a request, because a classifier sees only the outcome.
 ///
-/// `()` takes the classifier of the layer for every request; [`Routes`] look at the request first.
+/// `()` uses the classifier of the layer for every request; [`Routes`] choose by request.
 pub trait Route<Req, Classifier> {
-    /// The classifier that judges what comes of a request.
+    /// The classifier for the outcome of a request.
     type Classifier;
 
-    /// The classifier for this request.
+    /// Returns the classifier for this request.
     fn route(&self, default: &Classifier, request: &Req) -> Self::Classifier;
 
-    /// The classifier for when there is no request yet: the inner service fails to become ready. With none, the chain of
-    /// the error's sources decides.
+    /// Returns the classifier for an error from `poll_ready`, before there is a request. If `None`, the chain of the
+    /// error's sources decides.
     fn without_request(&self, default: &Classifier) -> Option<Self::Classifier>;
 }
 
-/// Classifiers for requests of a certain kind: see [`ClassifyLayer::route`](crate::ClassifyLayer::route).
+/// Classifiers for some requests: see [`ClassifyLayer::route`](crate::ClassifyLayer::route).
 #[derive(Clone)]
 pub struct Routes<Classifier> {
-    // Shared, because they are cloned with every service.
+    // Shared, because the layer clones them with every service.
     routes: Arc<[(Predicate, Classifier)]>,
 }
 
 type Predicate = Arc<dyn Fn(&RequestHead<'_>) -> bool + Send + Sync>;
 
-/// All of a request but its body, borrowed.
+/// A borrowed request without its body.
 ///
-/// `Debug` shows the method, the version, the host and the names of the headers. It hides what may be secret: userinfo,
-/// path, query, the values of headers, extensions.
+/// `Debug` shows the method, the version, the host and the header names. It hides what may be secret: userinfo, path,
+/// query, header values and extensions.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     method: &'a Method,
@@ -60,7 +60,7 @@ impl<B, Classifier: Clone> Route<Request<B>, Classifier> for Routes<Classifier> 
 
     fn route(&self, default: &Classifier, request: &Request<B>) -> Classifier {
         let head = RequestHead::of(request);
-        let route = self.routes.iter().rfind(|(fits, _)| fits(&head));
+        let route = self.routes.iter().rfind(|(matches, _)| matches(&head));
         route.map_or(default, |(_, classifier)| classifier).clone()
     }
 
@@ -82,7 +82,7 @@ impl<Classifier: Clone> Routes<Classifier> {
         Self { routes: self.routes.iter().cloned().chain([added]).collect() }
     }
 
-    /// The same routes to changed classifiers.
+    /// Applies a change to every classifier.
     fn map(&self, change: impl Fn(Classifier) -> Classifier) -> Self {
         Self { routes: self.routes.iter().cloned().map(|(fits, classifier)| (fits, change(classifier))).collect() }
     }
@@ -95,7 +95,7 @@ impl<Classifier: DistrustRefusals + Clone> DistrustRefusals for Routes<Classifie
 }
 
 impl<'a> RequestHead<'a> {
-    /// The head of a request.
+    /// Borrows the head of a request.
     #[must_use]
     pub fn of<B>(request: &'a Request<B>) -> Self {
         Self {
@@ -107,37 +107,37 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    /// The method.
+    /// Returns the method.
     #[must_use]
     pub const fn method(&self) -> &'a Method {
         self.method
     }
 
-    /// The whole URI.
+    /// Returns the URI.
     #[must_use]
     pub const fn uri(&self) -> &'a Uri {
         self.uri
     }
 
-    /// The path of the URI.
+    /// Returns the path of the URI.
     #[must_use]
     pub fn path(&self) -> &'a str {
         self.uri.path()
     }
 
-    /// The version of HTTP asked for.
+    /// Returns the HTTP version.
     #[must_use]
     pub const fn version(&self) -> Version {
         self.version
     }
 
-    /// The headers.
+    /// Returns the headers.
     #[must_use]
     pub const fn headers(&self) -> &'a HeaderMap {
         self.headers
     }
 
-    /// The extensions: where a layer further outside may have left the name of the route.
+    /// Returns the extensions, where an outer layer may have put the name of the route.
     #[must_use]
     pub const fn extensions(&self) -> &'a Extensions {
         self.extensions
@@ -155,7 +155,7 @@ impl fmt::Debug for RequestHead<'_> {
     }
 }
 
-/// Closures have nothing to show.
+/// Omits the closures, which have no `Debug`.
 impl<Classifier: fmt::Debug> fmt::Debug for Routes<Classifier> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.routes.iter().map(|(_, classifier)| classifier)).finish()

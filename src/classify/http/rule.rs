@@ -3,15 +3,16 @@ use std::fmt;
 use super::ResponseHead;
 use crate::classify::Verdict;
 
-/// A rule in front of the default, as [`HttpClassifier::when`](super::HttpClassifier::when) takes it.
+/// A rule that comes before the defaults: see [`HttpClassifier::when`](super::HttpClassifier::when).
 ///
-/// A closure from a [`ResponseHead`] to an optional [`Verdict`] is a rule; `()` is the rule that has nothing to say.
+/// Implemented by closures from a [`ResponseHead`] to an optional [`Verdict`], and by `()`, which never decides.
 pub trait ResponseRule {
-    /// The verdict on a response, or `None` to let others decide.
+    /// Returns the verdict on a response, or `None` to leave the decision to what comes next.
     fn rule(&self, head: &ResponseHead<'_>) -> Option<Verdict>;
 }
 
-/// A rule, and one to ask where it has nothing to say. Made by [`HttpClassifier::when`](super::HttpClassifier::when).
+/// A rule, and the one to try where it returns `None`. Created by
+/// [`HttpClassifier::when`](super::HttpClassifier::when).
 #[derive(Clone)]
 pub struct RuleOrElse<Rule, Otherwise> {
     rule: Rule,
@@ -46,7 +47,7 @@ impl<Rule: ResponseRule, Otherwise: ResponseRule> ResponseRule for RuleOrElse<Ru
     }
 }
 
-/// A closure has nothing to show.
+/// Omits the closure, which has no `Debug`.
 impl<Rule, Otherwise: fmt::Debug> fmt::Debug for RuleOrElse<Rule, Otherwise> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RuleOrElse").field("otherwise", &self.otherwise).finish_non_exhaustive()

@@ -1,30 +1,32 @@
+//! The table of HTTP statuses and their default verdicts.
+
 use http::{HeaderMap, StatusCode};
 
 use super::hint;
 use crate::classify::{Class, Health, Processed, Reason, Verdict};
 
-/// What a status means when nobody said otherwise, with the hints that lie in the headers.
+/// Returns the default verdict on a status, with the hints of the headers.
 ///
 /// RFC 9110 section 15 for the statuses, RFC 8470 for 425, RFC 6585 for 429. 520 to 530 are those of reverse proxies,
 /// which send them when the server behind them fails; 509 is a web host's "bandwidth limit exceeded".
 pub(in crate::classify) fn default_verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    with_facts(verdict(status), status, headers)
+    with_details(verdict(status), status, headers)
 }
 
-/// Whether it means success, whatever the headers say.
+/// Returns true if the status is a success. As in [`verdict`], but cheap enough to inline.
 #[inline(always)]
 pub(in crate::classify) fn is_success(status: StatusCode) -> bool {
     matches!(status.as_u16(), 100..=399)
 }
 
-/// Adds the status and the server's hints to the default verdict.
-fn with_facts(verdict: Verdict, status: StatusCode, headers: &HeaderMap) -> Verdict {
+/// Adds the status and the server's hints to a default verdict.
+fn with_details(verdict: Verdict, status: StatusCode, headers: &HeaderMap) -> Verdict {
     if verdict.is_success() { verdict } else { hint::apply(with_status(verdict, status), headers) }
 }
 
-/// Adds the status and the wait that the server asks for to a verdict that the user set for this response. What the
-/// verdict sets already stays. The server's word on whether to retry does not overrule the user's.
-pub(in crate::classify) fn with_facts_of_override(
+/// Adds the status and the server's wait to a verdict that the user set. What the verdict already sets stays, and the
+/// server cannot change whether to retry.
+pub(in crate::classify) fn with_details_of_override(
     verdict: Verdict,
     status: StatusCode,
     headers: &HeaderMap,
@@ -52,7 +54,7 @@ fn verdict(status: StatusCode) -> Verdict {
         429 => (Class::Transient, Processed::No, Health::Throttled),
         400..=499 => (Class::Terminal, Processed::Yes, Health::Success),
         501 | 505 | 506 | 508 | 510 | 511 => (Class::Terminal, Processed::Yes, Health::Failure),
-        // The rest of 5xx, and with it what is valid on the wire and means nothing (RFC 9110 section 15: as 5xx).
+        // The rest of 5xx, and undefined statuses, which RFC 9110 section 15 treats as 5xx.
         _ => (Class::Transient, Processed::Maybe, Health::Failure),
     };
     Verdict::new(class).with_processed(processed).with_health(health)

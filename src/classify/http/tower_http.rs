@@ -1,4 +1,4 @@
-//! Classifiers of [tower-http] as ours, and ours in its `TraceLayer`. Behind the feature `tower-http`.
+//! Converts classifiers from and to those of [tower-http]. Requires the feature `tower-http`.
 //!
 //! ```
 //! use tower_http::classify::{ServerErrorsAsFailures, ServerErrorsFailureClass};
@@ -7,14 +7,14 @@
 //! use tower_rampart::classify::tower_http::IntoTowerHttp;
 //! use tower_rampart::classify::{HttpClassifier, Verdict};
 //!
-//! // Theirs, with a word on what each of its failures means here.
+//! // From tower-http, with a verdict for each failure class.
 //! let theirs = ClassifyLayer::from_tower_http(ServerErrorsAsFailures::make_classifier(), |failure| match failure {
 //!     ServerErrorsFailureClass::StatusCode(status) if status == 501 => Verdict::terminal(),
 //!     ServerErrorsFailureClass::StatusCode(_) => Verdict::transient(),
 //!     ServerErrorsFailureClass::Error(_) => Verdict::ambiguous(),
 //! });
 //!
-//! // Ours: the trace says "transient (status 503)".
+//! // To tower-http: the trace shows "transient (status 503)".
 //! let ours = TraceLayer::new(IntoTowerHttp::make_classifier(HttpClassifier::new()));
 //! # let _ = (theirs, ours);
 //! ```
@@ -34,40 +34,41 @@ use crate::BoxError;
 use crate::classify::body::{ClassifyEos, Eos};
 use crate::classify::{ClassifiedError, Classifier, ClassifyHttp, ClassifyLayer, HeadOnly, Route, Verdict};
 
-/// A classifier of tower-http, with what its failures mean.
+/// A classifier of tower-http, with a map from its failure classes to verdicts.
 #[derive(Clone, Copy, Debug)]
 pub struct FromTowerHttp<Theirs, Map> {
     theirs: Theirs,
     map: Map,
 }
 
-/// What judges the end of a body by a classifier of tower-http.
+/// Classifies the end of a body with a classifier of tower-http.
 #[derive(Clone, Copy, Debug)]
 pub struct FromTowerHttpEos<Theirs, Map> {
     head: Verdict,
-    // None if the head was enough for them; the body can still break off.
+    // None if tower-http decided at the head. The body can still be cut off.
     theirs: Option<Theirs>,
     map: Map,
 }
 
-/// A classifier of ours for `TraceLayer` and whatever else takes one of tower-http. Its failure class is a [`Verdict`].
+/// A classifier of this crate for `TraceLayer` and other users of tower-http's. Its failure class is a [`Verdict`].
 #[derive(Clone, Copy, Debug)]
 pub struct IntoTowerHttp<Ours> {
     ours: Ours,
 }
 
-/// What judges the end of a body for tower-http.
+/// Classifies the end of a body for tower-http.
 #[derive(Clone, Copy, Debug)]
 pub struct IntoTowerHttpEos<Ours> {
     ours: Ours,
 }
 
 impl<MakeTheirs, Map> ClassifyLayer<(), (), HeadOnly, FromTowerHttp<MakeTheirs, Map>> {
-    /// Judges by a `MakeClassifier` of tower-http, which sees the request, and a word on what each of its failures means.
+    /// Creates a layer from a `MakeClassifier` of tower-http, which sees the request, and a map from its failure
+    /// classes to verdicts.
     ///
-    /// Whatever it calls no failure is a success. With [`judge_body`](ClassifyLayer::judge_body) its `ClassifyEos` has its
-    /// say, too. Of an error it sees only the words, as it always does; one that says its verdict itself (a
-    /// [`ClassifiedError`] in its chain) is not asked about.
+    /// Everything that is not a failure is a success. With [`judge_body`](ClassifyLayer::judge_body), its `ClassifyEos`
+    /// is used too. It sees only the text of an error. It is not used for an error with a [`ClassifiedError`] in its
+    /// chain.
     #[must_use]
     pub fn from_tower_http(make: MakeTheirs, map: Map) -> Self
     where
@@ -79,19 +80,19 @@ impl<MakeTheirs, Map> ClassifyLayer<(), (), HeadOnly, FromTowerHttp<MakeTheirs, 
 }
 
 impl<Theirs, Map> FromTowerHttp<Theirs, Map> {
-    /// A classifier of ours from a `ClassifyResponse` of theirs (or a way to make such from a `MakeClassifier`).
+    /// Converts a `ClassifyResponse` (or a `MakeClassifier`) of tower-http.
     pub const fn new(theirs: Theirs, map: Map) -> Self {
         Self { theirs, map }
     }
 }
 
 impl<Ours> IntoTowerHttp<Ours> {
-    /// A `ClassifyResponse`.
+    /// Creates a `ClassifyResponse`.
     pub const fn new(ours: Ours) -> Self {
         Self { ours }
     }
 
-    /// A `MakeClassifier`, as `TraceLayer::new` takes it.
+    /// Creates a `MakeClassifier` for `TraceLayer::new`.
     pub fn make_classifier(ours: Ours) -> SharedClassifier<Self>
     where
         Ours: ClassifyHttp + Clone,
@@ -138,7 +139,7 @@ where
         match outcome {
             Ok(response) => Verdict::left_in(response.extensions()).unwrap_or_else(|| self.judge(response)),
             Err(error) => match ClassifiedError::find(error) {
-                Some(said) => said.verdict(),
+                Some(classified) => classified.verdict(),
                 None => (self.map)(self.theirs.clone().classify_error(&error.to_string())),
             },
         }
@@ -181,7 +182,7 @@ where
             (Some(theirs), Eos::Failed(error)) if ClassifiedError::find(error).is_none() => {
                 map(theirs.classify_error(&error.to_string()))
             }
-            // They have no word for the other ends.
+            // Tower-http has no notion of the other ends.
             (_, eos) => eos.after(head),
         }
     }
@@ -199,8 +200,7 @@ impl<Ours: ClassifyHttp> ClassifyResponse for IntoTowerHttp<Ours> {
         }
     }
 
-    /// Judged by its chain, if it is a [`BoxError`] or of a type that this crate knows; the words of any
-    /// other tell nothing.
+    /// Judges the chain of a [`BoxError`] and of error types that this crate knows. Any other error is transient.
     fn classify_error<E: fmt::Display + 'static>(self, error: &E) -> Verdict {
         chain_of(error).map_or(Verdict::transient(), Verdict::of_error)
     }
@@ -222,7 +222,7 @@ fn failure(verdict: Verdict) -> Result<(), Verdict> {
     if verdict.is_success() { Ok(()) } else { Err(verdict) }
 }
 
-/// They promise only that an error can be displayed, so what else it is has to be guessed.
+/// Returns the error as `dyn Error`. Tower-http only guarantees `Display`, so this tries the known types.
 fn chain_of<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
     let any: &dyn Any = error;
     match any.downcast_ref::<BoxError>() {
@@ -233,7 +233,7 @@ fn chain_of<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
 
 type Known = fn(&dyn Any) -> Option<&(dyn Error + 'static)>;
 
-/// What clients fail with that is not boxed.
+/// The error types of clients that are not boxed.
 const KNOWN: &[Known] = &[
     known::<ClassifiedError>,
     known::<std::io::Error>,

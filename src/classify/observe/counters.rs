@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 use super::OnVerdict;
 use crate::classify::{Class, Reason, Verdict};
 
-/// How many verdicts there were, by class and reason. A handle: clones count together.
+/// Counts verdicts by class and reason. Clones share the counts.
 ///
-/// Counting is one atomic addition and, for all but a plain success, a search among the few pairs that were met before. It
-/// never locks or allocates.
+/// Counting is one atomic addition and, except for a plain success, a search among the few pairs seen so far. It never
+/// locks or allocates.
 ///
 /// ```
 /// use tower_rampart::ClassifyLayer;
@@ -28,13 +28,13 @@ pub struct Counters {
     counts: Arc<Counts>,
 }
 
-/// Four classes and the reasons of this crate make fewer pairs that occur; the rest is for reasons of your own.
+/// The reasons of this crate need fewer pairs; the rest is for reasons of the user.
 const PAIRS: usize = 64;
 
 struct Counts {
     success: AtomicU64,
     pairs: [Pair; PAIRS],
-    // By class, for what came when all pairs were taken.
+    // By class, once all pairs are taken.
     others: [AtomicU64; CLASSES.len()],
 }
 
@@ -47,11 +47,10 @@ struct Pair {
 const CLASSES: [Class; 4] = [Class::Success, Class::Transient, Class::Terminal, Class::Ambiguous];
 
 impl Counters {
-    /// The reason under which everything is counted that came when the places for 64 pairs were taken: more than this
-    /// crate knows, so only coined reasons can take so many.
+    /// The reason that stands for all further ones once 64 pairs are taken. Only reasons of your own can take so many.
     pub const OTHER: Reason = Reason::new("other");
 
-    /// All at zero.
+    /// Creates counters at zero.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -63,19 +62,19 @@ impl Counters {
         }
     }
 
-    /// How many verdicts were of this class for this reason. A plain success has the reason [`Reason::UNKNOWN`].
+    /// Returns the number of verdicts of this class and reason. A plain success has the reason [`Reason::UNKNOWN`].
     #[must_use]
     pub fn count(&self, class: Class, reason: Reason) -> u64 {
         self.iter().filter(|(c, r, _)| (*c, *r) == (class, reason)).map(|(.., count)| count).sum()
     }
 
-    /// How many verdicts were of this class.
+    /// Returns the number of verdicts of this class.
     #[must_use]
     pub fn class(&self, class: Class) -> u64 {
         self.iter().filter(|(c, ..)| *c == class).map(|(.., count)| count).sum()
     }
 
-    /// Every pair that was counted at least once. Not a snapshot: what is counted meanwhile may show or not.
+    /// Iterates over the pairs with a count above zero. Not a snapshot: concurrent verdicts may be missing.
     pub fn iter(&self) -> impl Iterator<Item = (Class, Reason, u64)> + '_ {
         let Counts { success, pairs, others } = &*self.counts;
         let success = std::iter::once((Class::Success, Reason::UNKNOWN, success));
@@ -97,7 +96,7 @@ impl Default for Counters {
 
 impl OnVerdict for Counters {
     fn on_verdict(&self, verdict: &Verdict) {
-        // Counts are read for themselves, never to tell what else has happened.
+        // Relaxed: no other memory depends on a count.
         self.counts.of(verdict.class(), verdict.reason()).fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -107,7 +106,7 @@ impl Counts {
         if (class, reason) == (Class::Success, Reason::UNKNOWN) {
             return &self.success;
         }
-        // Places are taken in order and never given up, so two threads that look for one pair find one place.
+        // Pairs are taken in order and never freed, so two threads that look for the same pair find the same place.
         let place = self.pairs.iter().find(|pair| *pair.of.get_or_init(|| (class, reason)) == (class, reason));
         match place {
             Some(pair) => &pair.count,

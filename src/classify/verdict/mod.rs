@@ -1,3 +1,15 @@
+//! The verdict on an outcome: a small `Copy` value that knows no classifier.
+//!
+//! 1. [`Class`] answers "is another attempt worth it?", for the retry layer.
+//! 2. [`Processed`] answers "is another attempt safe?", for the retry layer.
+//! 3. [`Health`] answers "is the upstream well?", for the breaker.
+//! 4. [`Reason`], code and hints say why and what the server asks for.
+//!
+//! Three questions, because one answer cannot serve both layers: a 429 is worth another attempt, is safe to resend, and
+//! must slow the breaker down without opening it at once.
+//!
+//! The files of the classifiers implement `Verdict::of`, `of_grpc` and `of_error`.
+
 mod reason;
 
 use std::fmt;
@@ -5,47 +17,45 @@ use std::time::Duration;
 
 pub use self::reason::Reason;
 
-/// What kind of outcome an attempt had. There will be no other kinds.
+/// The kind of outcome. The list is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// The call did what it should.
+    /// The call succeeded.
     Success,
-    /// It failed, and may go away by itself.
+    /// The call failed, and another attempt may succeed.
     Transient,
-    /// It failed, and the same call will fail again.
+    /// The call failed, and every other attempt will fail too.
     Terminal,
-    /// It cannot be told what the server did or sent (truncated, malformed). Never retried blindly: to be reconciled
-    /// by the caller.
+    /// What the server did or sent is unknown (truncated, malformed). Never retried blindly: the caller has to
+    /// reconcile.
     Ambiguous,
 }
 
-/// Whether the server acted on the request. There will be no other answers.
+/// Whether the server acted on the request. The list is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Processed {
-    /// It did.
+    /// The server acted on it.
     Yes,
-    /// It provably did not: safe to send again, even a POST.
+    /// The server provably did not: safe to resend, even a POST.
     No,
-    /// It may have.
+    /// The server may have.
     Maybe,
 }
 
-/// What a circuit breaker learns about the upstream. There will be nothing else to learn.
+/// What a circuit breaker learns about the upstream. The list is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Health {
     /// The upstream is alive and answered.
     Success,
     /// The upstream failed.
     Failure,
-    /// The upstream asks for fewer calls: counts in the failure rate, not as a consecutive failure.
+    /// The upstream asks for fewer calls. Counts in the failure rate, but not as a consecutive failure.
     Throttled,
-    /// Says nothing about the upstream.
+    /// The outcome says nothing about the upstream.
     Neutral,
 }
 
-/// What an attempt's outcome means.
-///
-/// Made by a [`Classifier`](super::Classifier); a small `Copy` value.
+/// What the outcome of an attempt means. A [`Classifier`](super::Classifier) makes it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -70,17 +80,17 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The longest [`retry_after`](Self::retry_after), 366 days. A longer wait is no wait but an outage; the limit also
-    /// keeps every sum of waits far from overflow.
+    /// The longest [`retry_after`](Self::retry_after), 366 days. A longer wait is an outage, and the limit keeps sums
+    /// of waits from overflowing.
     pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-    /// A verdict of this class, with what is usual for it:
+    /// Creates a verdict of this class, with the usual answers for it:
     ///
     /// | class | processed | health |
     /// |---|---|---|
     /// | `Success` | yes | success |
     /// | `Transient` | maybe | failure |
-    /// | `Terminal` | yes | success: the upstream is alive and said no |
+    /// | `Terminal` | yes | success: the upstream is alive and rejected the call |
     /// | `Ambiguous` | maybe | failure |
     #[must_use]
     pub const fn new(class: Class) -> Self {
@@ -115,99 +125,99 @@ impl Verdict {
         Self::new(Class::Ambiguous)
     }
 
-    /// A success that says nothing about the upstream: the caller is served, and a breaker learns nothing from it. For
-    /// outcomes that are not the upstream's doing, for example an answer that came from a cache.
+    /// Creates a success that a breaker ignores, for example for a response from a cache.
     ///
-    /// Of a failure say so by [`with_health`](Self::with_health): `Verdict::terminal().with_health(Health::Neutral)`.
+    /// For a failure that a breaker ignores, use [`with_health`](Self::with_health):
+    /// `Verdict::terminal().with_health(Health::Neutral)`.
     #[must_use]
     pub const fn neutral() -> Self {
         Self::success().with_health(Health::Neutral)
     }
 
-    /// The class.
+    /// Returns the class.
     #[must_use]
     pub const fn class(&self) -> Class {
         self.class
     }
 
-    /// Whether the server acted on the request.
+    /// Returns whether the server acted on the request.
     #[must_use]
     pub const fn processed(&self) -> Processed {
         self.processed
     }
 
-    /// What a circuit breaker learns.
+    /// Returns what a circuit breaker learns.
     #[must_use]
     pub const fn health(&self) -> Health {
         self.health
     }
 
-    /// Why it is so.
+    /// Returns the reason.
     #[must_use]
     pub const fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// The HTTP status or gRPC code it was made from.
+    /// Returns the HTTP status or gRPC code behind the verdict.
     #[must_use]
     pub const fn code(&self) -> Option<u16> {
         self.code
     }
 
-    /// How long the server asks to wait before the next attempt.
+    /// Returns how long the server asks to wait before the next attempt.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// The server's own word on whether to try again, which overrides what the class says. It never makes a request
-    /// that may have been processed safe to send twice.
+    /// Returns whether the server asks for another attempt. This overrides the class, but never makes it safe to resend
+    /// a request that may have been processed.
     #[must_use]
     pub const fn should_retry(&self) -> Option<bool> {
         self.should_retry
     }
 
-    /// Whether the class is [`Class::Success`].
+    /// Returns true if the class is [`Class::Success`].
     #[must_use]
     pub const fn is_success(&self) -> bool {
         matches!(self.class, Class::Success)
     }
 
-    /// Whether the server provably did not act on the request.
+    /// Returns true if the server provably did not act on the request.
     #[must_use]
     pub const fn is_unprocessed(&self) -> bool {
         matches!(self.processed, Processed::No)
     }
 
-    /// The same with another [`processed`](Self::processed).
+    /// Sets [`processed`](Self::processed).
     #[must_use]
     pub const fn with_processed(mut self, processed: Processed) -> Self {
         self.processed = processed;
         self
     }
 
-    /// The same with another [`health`](Self::health).
+    /// Sets [`health`](Self::health).
     #[must_use]
     pub const fn with_health(mut self, health: Health) -> Self {
         self.health = health;
         self
     }
 
-    /// The same with another [`reason`](Self::reason).
+    /// Sets the [`reason`](Self::reason).
     #[must_use]
     pub const fn with_reason(mut self, reason: Reason) -> Self {
         self.reason = reason;
         self
     }
 
-    /// The same with a [`code`](Self::code).
+    /// Sets the [`code`](Self::code).
     #[must_use]
     pub const fn with_code(mut self, code: u16) -> Self {
         self.code = Some(code);
         self
     }
 
-    /// The same with a wait that the server asks for, at most [`LONGEST_RETRY_AFTER`](Self::LONGEST_RETRY_AFTER).
+    /// Sets the wait that the server asks for, capped at [`LONGEST_RETRY_AFTER`](Self::LONGEST_RETRY_AFTER).
     #[must_use]
     pub const fn with_retry_after(mut self, wait: Duration) -> Self {
         let longest = Self::LONGEST_RETRY_AFTER;
@@ -215,7 +225,7 @@ impl Verdict {
         self
     }
 
-    /// The same with the server's own word on whether to try again.
+    /// Sets whether the server asks for another attempt.
     #[must_use]
     pub const fn with_should_retry(mut self, retry: bool) -> Self {
         self.should_retry = Some(retry);
@@ -230,7 +240,7 @@ impl From<Class> for Verdict {
 }
 
 impl fmt::Display for Verdict {
-    /// The class, with the reason and the code where there are any: `transient (status 503)`.
+    /// Writes the class, and the reason and code if there are any: `transient (status 503)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.class)?;
         match (self.reason, self.code) {

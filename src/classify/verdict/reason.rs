@@ -1,8 +1,8 @@
 use std::fmt;
 
-/// Why a verdict is what it is: a short, static word for logs and metrics.
+/// Why a verdict is what it is: a short static word for logs and metrics.
 ///
-/// The words of this crate are the constants below; a classifier of your own can coin others with [`Reason::new`].
+/// The constants are the reasons of this crate. Your own classifier can add others with [`Reason::new`].
 ///
 /// ```
 /// use tower_rampart::classify::{Reason, Verdict};
@@ -15,15 +15,15 @@ use std::fmt;
 pub struct Reason(&'static str);
 
 impl Reason {
-    /// Nothing more is known.
+    /// No reason is known.
     pub const UNKNOWN: Reason = Reason("unknown");
     /// The status of an HTTP response.
     pub const STATUS: Reason = Reason("status");
     /// The code of a gRPC response.
     pub const GRPC: Reason = Reason("grpc");
-    /// A body that failed, broke off or was shorter than announced.
+    /// The response body failed, was cut off or was shorter than announced.
     pub const BODY: Reason = Reason("body");
-    /// No connection could be made.
+    /// The connection could not be made.
     pub const CONNECT: Reason = Reason("connect");
     /// The name of the host could not be resolved.
     pub const DNS: Reason = Reason("dns");
@@ -31,38 +31,38 @@ impl Reason {
     pub const TLS: Reason = Reason("tls");
     /// The server refused the HTTP/2 stream before acting on it.
     pub const REFUSED_STREAM: Reason = Reason("refused_stream");
-    /// The server announced that it is going away. It may have acted on this stream nevertheless.
+    /// The server sent a GOAWAY. It may still have acted on this stream.
     pub const GOAWAY: Reason = Reason("goaway");
-    /// The client dropped the request because its connection ended, and does not know whether it was sent.
+    /// The client dropped the request because its connection closed. The request may have been sent.
     pub const DISPATCH_GONE: Reason = Reason("dispatch_gone");
     /// The connection or the stream was reset.
     pub const RESET: Reason = Reason("reset");
-    /// The connection ended before the answer was complete.
+    /// The connection closed before the response was complete.
     pub const INCOMPLETE: Reason = Reason("incomplete");
-    /// The connection was closed before the request was written to it.
+    /// The connection closed before the request was written to it.
     pub const CANCELED: Reason = Reason("canceled");
     /// A time limit ran out.
     pub const TIMEOUT: Reason = Reason("timeout");
-    /// What came back was not the protocol that was expected.
+    /// The response violated the protocol.
     pub const PROTOCOL: Reason = Reason("protocol");
-    /// The caller's own doing: a malformed request, or a request body that failed.
+    /// The caller is at fault: a malformed request, or a request body that failed.
     pub const USER: Reason = Reason("user");
-    /// A circuit breaker did not let the call through.
+    /// A circuit breaker rejected the call.
     pub const CIRCUIT_OPEN: Reason = Reason("circuit_open");
-    /// A limit on this side, such as tower's `load_shed`, rejected the call before it was sent.
+    /// A local limit, such as tower's `load_shed`, rejected the call before it was sent.
     pub const OVERLOADED: Reason = Reason("overloaded");
     /// The call panicked.
     pub const PANIC: Reason = Reason("panic");
-    /// The caller let go of the call before it ended.
+    /// The caller dropped the call before it ended.
     pub const ABANDONED: Reason = Reason("abandoned");
 
-    /// A reason of your own. Keep it short, lower-case and without spaces: it becomes a metric label.
+    /// Creates a reason. Use a short lower-case word without spaces: it becomes a metric label.
     #[must_use]
     pub const fn new(word: &'static str) -> Self {
         Self(word)
     }
 
-    /// The word itself.
+    /// Returns the word.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         self.0

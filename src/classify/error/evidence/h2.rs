@@ -11,8 +11,8 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) ->
         return Some(in_flight(Reason::PROTOCOL));
     }
     Some(match (error.is_go_away(), error.is_reset(), error.is_remote()) {
-        // No proof. RFC 9113 section 6.8 gives back only the streams beyond the last one that the server took, but hyper
-        // also hands the connection's GOAWAY to a stream that it has just opened and that will be answered.
+        // No proof. By RFC 9113 section 6.8 only the streams above the last processed one are unprocessed, but hyper
+        // also reports the GOAWAY for a new stream that the server will answer.
         (true, _, true) => {
             let health = if calm { Health::Throttled } else { Health::Neutral };
             let verdict = Verdict::new(Class::Transient).with_health(health).with_reason(Reason::GOAWAY);
@@ -28,7 +28,7 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) ->
             Evidence::Known(Precedence::InFlight, throttled.with_reason(Reason::RESET))
         }
         (_, true, true) => in_flight(Reason::RESET),
-        // Neither the peer nor the library: our side gave the stream up, which is what a failed request body does.
+        // Neither the peer nor the library: our side reset the stream, as a failed request body does.
         (true, _, false) | (_, true, false) => Evidence::Final(own_fault(Processed::Maybe)),
         (false, false, _) => return None,
     })

@@ -19,10 +19,10 @@ fn client_fact(error: &Error) -> Option<Evidence> {
         return Some(no_connection(Reason::CONNECT));
     }
     match (error.source(), error.connect_info()) {
-        // A relative URI, a version or a method that the client does not speak.
+        // A relative URI, or a version or method that the client does not support.
         (None, _) => Some(Evidence::Known(Precedence::Request, own_fault(Processed::No))),
-        // The client names the connection from the moment it hands it a request; before, there was only a handshake.
-        // Seen in its source and pinned by a test on real sockets: it is nowhere promised.
+        // The client sets `connect_info` once it hands a request to the connection; before that there is only a
+        // handshake. Undocumented, but a test on real sockets pins it.
         (Some(_), None) => Some(Evidence::Known(
             Precedence::NeverSent,
             unprocessed(Class::Transient, Health::Failure, Reason::CONNECT),
@@ -31,8 +31,8 @@ fn client_fact(error: &Error) -> Option<Evidence> {
     }
 }
 
-/// The error of hyper-util's TCP connector has no public type, so its words must do. Both are pinned by tests; were they
-/// to change, an unusable address would be taken for an unreachable one, which costs a retry and harms nobody.
+/// The error of hyper-util's TCP connector has no public type, so its text has to do. Tests pin both texts. If they
+/// change, an invalid address counts as an unreachable one, which costs a few retries.
 fn connector_fact(link: Link<'_>) -> Option<Evidence> {
     let words = link.to_string();
     if words.starts_with("invalid URL") {

@@ -11,16 +11,16 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, connecting: bool) -> 
 
 fn while_connecting(kind: ErrorKind) -> Option<Evidence> {
     Some(match kind {
-        // What tokio-rustls makes of every error of rustls, whichever version of it is at work.
+        // Tokio-rustls wraps every error of rustls like this, in every version.
         ErrorKind::InvalidData => {
             Evidence::Known(Precedence::Tls, unprocessed(Class::Terminal, Health::Failure, Reason::TLS))
         }
-        // TCP had connected, or there would be nothing to cut: it was the handshake.
+        // TCP was connected, else nothing could be cut: this is the handshake.
         ErrorKind::UnexpectedEof
         | ErrorKind::ConnectionReset
         | ErrorKind::ConnectionAborted
         | ErrorKind::BrokenPipe => no_connection(Reason::TLS),
-        // Nothing that whoever was connecting did not say already.
+        // Adds nothing to what the connector reports.
         _ => return None,
     })
 }
@@ -31,8 +31,8 @@ fn on_a_connection(kind: ErrorKind) -> Option<Evidence> {
         | ErrorKind::ConnectionAborted
         | ErrorKind::BrokenPipe
         | ErrorKind::UnexpectedEof => in_flight(Reason::RESET),
-        // An ICMP message can end a connection that stood (a firewall that begins to reject answers with "port
-        // unreachable", which Linux calls refused), so this does not prove that nothing was sent.
+        // An ICMP message can end an established connection: a firewall that starts to reject sends "port unreachable",
+        // which Linux reports as refused. So this does not prove that nothing was sent.
         ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
             in_flight(Reason::CONNECT)
         }
@@ -46,12 +46,12 @@ mod tests {
     use super::*;
     use crate::classify::{Processed, Verdict};
 
-    /// What a kind means on a connection, and while it is still being made.
+    /// The verdicts on a kind: on a connection, and while connecting.
     fn verdicts(kind: ErrorKind) -> [Option<(Class, Processed, &'static str)>; 2] {
         let error = Error::from(kind);
         [false, true].map(|connecting| match evidence(&error, connecting)? {
             Evidence::Known(_, verdict) => Some((verdict.class(), verdict.processed(), verdict.reason().as_str())),
-            Evidence::Final(_) => panic!("an io error is never the last word"),
+            Evidence::Final(_) => panic!("an io error is never final"),
         })
     }
 

@@ -1,6 +1,6 @@
-//! What the errors of each library tell about a call.
+//! What the errors of each library prove about a call.
 //!
-//! A library has a file, and a file has a `evidence`. [`judge`](super::judge) makes one verdict of the facts of a whole chain.
+//! Each library has a file with a function `evidence`. [`judge`](super::judge) combines the evidence of a whole chain.
 
 #[cfg(feature = "h2")]
 pub(super) mod h2;
@@ -20,39 +20,40 @@ pub(super) mod tower;
 
 use crate::classify::{Class, Health, Processed, Reason, Verdict};
 
-/// What one link tells.
+/// What one link of a chain proves.
 pub(super) enum Evidence {
-    /// The last word: whatever lies underneath is about something else, or was judged already.
+    /// Ends the walk: what lies underneath is about another call, or was judged already.
     Final(Verdict),
-    /// A verdict that a weightier one, or one as weighty and deeper in the chain, replaces.
+    /// A verdict that stronger evidence replaces, or equal evidence deeper in the chain.
     Known(Precedence, Verdict),
 }
 
-/// Which evidence of a chain counts, the last of these most.
+/// The strength of evidence, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Precedence {
     /// The call may have reached the server.
     InFlight,
-    /// The answer had begun, and its body broke off.
+    /// The response had started, and its body was cut off.
     #[cfg(feature = "reqwest")]
     Body,
-    /// The call provably did not.
+    /// The call provably did not reach the server.
     NeverSent,
-    /// No connection was made. Also said of every failure of TLS and of most unusable addresses, so those weigh more.
+    /// No connection was made. Clients report failures of TLS and most invalid addresses like this too, so those are
+    /// stronger.
     Connect,
-    /// The request could not have been sent by this client at all.
+    /// The client cannot send such a request at all.
     #[cfg(feature = "hyper")]
     Request,
-    /// TLS failed for a reason that stays.
+    /// TLS failed for good.
     Tls,
 }
 
-/// It may go away by itself, and the server may have seen it.
+/// The call failed on a connection: another attempt may succeed, and the server may have seen this one.
 const fn in_flight(reason: Reason) -> Evidence {
     Evidence::Known(Precedence::InFlight, Verdict::new(Class::Transient).with_reason(reason))
 }
 
-/// No connection was made, which says nothing good of the server.
+/// No connection was made: a failure of the upstream.
 const fn no_connection(reason: Reason) -> Evidence {
     Evidence::Known(Precedence::Connect, unprocessed(Class::Transient, Health::Failure, reason))
 }
@@ -61,7 +62,7 @@ const fn unprocessed(class: Class, health: Health, reason: Reason) -> Verdict {
     Verdict::new(class).with_processed(Processed::No).with_health(health).with_reason(reason)
 }
 
-/// The caller's own doing: no other attempt will fare better, and the server is not to blame.
+/// The caller is at fault: every other attempt will fail too, and the upstream is not to blame.
 const fn own_fault(processed: Processed) -> Verdict {
     Verdict::new(Class::Terminal).with_processed(processed).with_health(Health::Neutral).with_reason(Reason::USER)
 }

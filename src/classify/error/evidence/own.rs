@@ -1,4 +1,4 @@
-//! The errors of this crate. Each says all there is to know of a call, so the walk ends there.
+//! The errors of this crate. Each carries the verdict on the whole call, so it ends the walk.
 
 use super::{Evidence, own_fault, unprocessed};
 use crate::breaker::CircuitOpen;
@@ -15,7 +15,7 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) ->
     } else if let Some(timed_out) = downcast::<TimedOut>(link) {
         timed_out.verdict()
     } else if let Some(gave_up) = downcast::<RetryError>(link) {
-        // Of all attempts, not only of the last.
+        // The verdict on all attempts, not only on the last one.
         gave_up.verdict()
     } else if downcast::<RequestBodyFailed>(link).is_some() {
         own_fault(Processed::Maybe)

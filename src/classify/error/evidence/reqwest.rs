@@ -10,7 +10,7 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) ->
     Some(if error.is_builder() {
         Evidence::Known(Precedence::Request, own_fault(Processed::No))
     } else if let Some(status) = error.status() {
-        // From `error_for_status`: the headers are gone, and with them the server's hints.
+        // From `error_for_status`, which drops the headers and so the server's hints.
         Evidence::Known(Precedence::InFlight, status::default_verdict(status, &http::HeaderMap::new()))
     } else if error.is_dns() {
         no_connection(Reason::DNS)
@@ -19,18 +19,14 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) ->
     } else if error.is_timeout() {
         in_flight(Reason::TIMEOUT)
     } else if error.is_redirect() {
-        // The server did what it does for every client: it keeps redirecting.
+        // The server is alive: it keeps redirecting, as for every client.
         let verdict = Verdict::new(Class::Terminal).with_processed(Processed::Maybe).with_health(Health::Success);
         Evidence::Known(Precedence::InFlight, verdict.with_reason(Reason::PROTOCOL))
     } else if error.is_decode() || error.is_body() {
-        body(error)
+        // The response body was cut off or could not be decoded. Reqwest also reports "body" for a request body, but
+        // then hyper's evidence underneath is final.
+        Evidence::Known(Precedence::Body, Verdict::new(Class::Ambiguous).with_reason(Reason::BODY))
     } else {
         return None;
     })
-}
-
-/// An answer whose body broke off or made no sense. Reqwest says "body" of a request's as well, but then the evidence of
-/// hyper underneath is the last word.
-fn body(_: &Error) -> Evidence {
-    Evidence::Known(Precedence::Body, Verdict::new(Class::Ambiguous).with_reason(Reason::BODY))
 }

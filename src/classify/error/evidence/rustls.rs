@@ -10,16 +10,16 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, connecting: bool) -> 
         error if connecting || only_in_a_handshake(error) => {
             Evidence::Known(Precedence::Tls, unprocessed(Class::Terminal, Health::Failure, Reason::TLS))
         }
-        // With TLS 1.3 a server refuses our certificate when the handshake is over for us and the request may be sent.
-        Error::AlertReceived(alert) if refuses_us(*alert) => {
-            let refused = Verdict::new(Class::Terminal).with_processed(Processed::Maybe);
-            Evidence::Known(Precedence::InFlight, refused.with_health(Health::Failure).with_reason(Reason::TLS))
+        // In TLS 1.3 a server rejects our certificate after our side of the handshake, when the request may be sent.
+        Error::AlertReceived(alert) if rejects_us(*alert) => {
+            let rejected = Verdict::new(Class::Terminal).with_processed(Processed::Maybe);
+            Evidence::Known(Precedence::InFlight, rejected.with_health(Health::Failure).with_reason(Reason::TLS))
         }
         _ => in_flight(Reason::TLS),
     })
 }
 
-/// What went wrong, in words for people.
+/// Names the cause in words for logs.
 pub(in crate::classify) fn cause(link: Link<'_>) -> Option<&'static str> {
     Some(match downcast::<Error>(link)? {
         Error::InvalidCertificate(error) => match error {
@@ -33,7 +33,7 @@ pub(in crate::classify) fn cause(link: Link<'_>) -> Option<&'static str> {
             _ => "certificate rejected",
         },
         Error::InvalidCertRevocationList(_) | Error::NoCertificatesPresented => "certificate rejected",
-        Error::AlertReceived(alert) if refuses_us(*alert) => "client certificate rejected",
+        Error::AlertReceived(alert) if rejects_us(*alert) => "client certificate rejected",
         _ => "TLS handshake failed",
     })
 }
@@ -50,7 +50,7 @@ fn only_in_a_handshake(error: &Error) -> bool {
     )
 }
 
-fn refuses_us(alert: AlertDescription) -> bool {
+fn rejects_us(alert: AlertDescription) -> bool {
     matches!(
         alert,
         AlertDescription::BadCertificate

@@ -13,7 +13,7 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) ->
     } else if link.is::<TimeoutExpired>() {
         Some(in_flight(Reason::TIMEOUT))
     } else {
-        // A status that tonic made of a transport error has lost what happened: its source still knows.
+        // A status that tonic made from a transport error has lost the cause. Its source still has it.
         let status = link.downcast_ref::<Status>().filter(|status| status.source().is_none())?;
         Some(Evidence::Known(Precedence::InFlight, code::verdict(status.code() as u16)))
     }

@@ -5,19 +5,19 @@ use super::{Evidence, Precedence, in_flight, unprocessed};
 use crate::classify::error::chain::{Link, downcast};
 use crate::classify::{Class, Health, Reason};
 
-/// Errors of tower's layers, and tokio's timeout. Around a connector, what the client says of it weighs more.
+/// Errors of tower's layers, and tokio's timeout. Around a connector, the evidence of the client is stronger.
 pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) -> Option<Evidence> {
     if is_timeout(link) {
         Some(in_flight(Reason::TIMEOUT))
     } else if downcast::<Overloaded>(link).is_some() {
-        // A limit on this side was full: nothing was sent, and the upstream is not to blame.
+        // A local limit rejected the call: nothing was sent, and the upstream is not to blame.
         Some(Evidence::Known(Precedence::NeverSent, unprocessed(Class::Transient, Health::Neutral, Reason::OVERLOADED)))
     } else {
         None
     }
 }
 
-/// Whether it is the error of a timeout around a call or a connector.
+/// Returns true if this is the error of a timeout around a call or a connector.
 pub(in crate::classify) fn is_timeout(link: Link<'_>) -> bool {
     downcast::<Elapsed>(link).is_some() || downcast::<tokio::time::error::Elapsed>(link).is_some()
 }
