@@ -3,60 +3,27 @@
 //! Nothing is counted up and down, so that nothing can go astray when a breaker is reset, forced or forgotten: the outer
 //! one looks at the inner ones when one of them opens, but not more often than the share can have been reached.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
-use super::node::{Cell, Ending, Standing};
+use super::nesting::{Family, Membership, NEVER, Taken};
+use super::node::{Cell, Ending, IDLE, opening_rng};
+use super::packed_state::Phase;
 use super::policy::Share;
-use super::state_machine::{Attempt, Grant, Refusal};
-use super::window::Counts;
-use crate::breaker::State;
+use super::state_machine::{Attempt, Grant, Opening, Refusal};
+use super::window::{Counts, Shape};
+use crate::breaker::{Cause, Mode, State};
 use crate::classify::Health;
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::clock::millis_up;
+use crate::sync::{Ordering, lock};
 
-/// The place of a breaker among others.
-#[derive(Debug)]
-pub(crate) enum Kin {
-    Outer(Family),
-    Inner(Membership),
+/// How an inner breaker looks to the one around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Had no calls lately.
+    Idle,
+    Closed,
+    Open,
 }
-
-/// The inner breakers of an outer one.
-#[derive(Debug)]
-pub(crate) struct Family {
-    /// The number of the cycle, in each of which every inner breaker may fail as a probe once.
-    cycle: AtomicU64,
-    /// The generation of the outer one in which an inner one whose turn it was found all places taken, if none has got a
-    /// place since.
-    awaited_in: AtomicU64,
-    members: Mutex<Members>,
-}
-
-#[derive(Debug)]
-struct Members {
-    cells: Vec<Weak<Cell>>,
-    /// At how many those are let go of that are gone.
-    prune_at: usize,
-    /// Openings that come too early to be worth a look.
-    spare: u64,
-    looked_at: u64,
-}
-
-/// An inner breaker's tie to its outer one.
-#[derive(Debug)]
-pub(crate) struct Membership {
-    outer: Arc<Cell>,
-    /// The generation of the outer one at the last opening: what opened before that one last closed is no news to it.
-    opened_in: AtomicU64,
-    /// The place of a probe that it took last, if that has failed or has yet to end.
-    taken: AtomicU64,
-    /// Whether a user has removed it from the registry.
-    is_removed: AtomicBool,
-}
-
-/// A place of a probe: cycle 12, generation 20, id 32. Cycles go round, which holds back for one turn at most.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Taken(u64);
 
 /// The right to ask for a place of a probe: nobody else has to go first.
 struct Turn {
@@ -67,32 +34,59 @@ struct Turn {
 
 /// One bad tenant never shuts a host.
 const FEWEST_OPEN: u64 = 2;
-const NEVER: u64 = u64::MAX;
-const FIRST_PRUNE: usize = 16;
 /// Inner breakers fall idle with no opening that would tell.
 const LOOK_EVERY_MILLIS: u64 = 1_000;
 /// Fewer are looked at whenever one of them opens.
 const MANY: u64 = 64;
-const CYCLE_BITS: u32 = 12;
-const CYCLE_SHIFT: u32 = u64::BITS - CYCLE_BITS;
-const CYCLE_MASK: u64 = (1 << CYCLE_BITS) - 1;
 const NEUTRAL: Ending = Ending::Judged(Health::Neutral, None);
 
-impl Family {
-    pub(crate) fn new() -> Self {
-        let members = Members { cells: Vec::new(), prune_at: FIRST_PRUNE, spare: 0, looked_at: 0 };
-        Self { cycle: AtomicU64::new(0), awaited_in: AtomicU64::new(NEVER), members: Mutex::new(members) }
+impl Cell {
+    /// For how many milliseconds those go first that have not failed as probes; `awaited` tells of a generation whether
+    /// one of them has found no place.
+    pub(crate) fn turn_ends(&self, awaited: impl Fn(u32) -> bool) -> Option<(State, u64)> {
+        let engine = self.lock();
+        let turn = engine.turn_ends(&self.shared.policy.rules, awaited(engine.generation()))?;
+        Some((engine.state(), turn.saturating_sub(self.now().millis())))
     }
 
-    pub(crate) fn add(&self, inner: &Arc<Cell>) {
-        let mut members = lock(&self.members);
-        if members.cells.len() >= members.prune_at {
-            members.cells.retain(|cell| cell.strong_count() > 0);
-            members.prune_at = (members.cells.len() * 2).max(FIRST_PRUNE);
+    /// How it looks to the breaker around it, in this generation of that one.
+    pub(crate) fn standing(&self, generation: u32) -> Standing {
+        let engine = self.lock();
+        let (policy, now) = (&self.shared.policy, self.now());
+        let long = match policy.window {
+            Shape::Count { .. } => millis_up(IDLE),
+            Shape::Time { buckets, bucket_nanos, .. } => u64::from(buckets) * (bucket_nanos / 1_000_000),
+        };
+        // Changes come with calls, and who still calls an open one comes by when it is due. What is forced open or disabled
+        // was changed by hand, and counts no calls.
+        let news = engine.open_until().or(engine.changed_by_calls_at());
+        let lately = news.is_some_and(|news| now.millis() <= news.saturating_add(long))
+            || !self.window.is_idle(policy.window, now, IDLE);
+        if !lately {
+            return Standing::Idle;
         }
-        members.cells.push(Arc::downgrade(inner));
+        let is_news = self.membership().is_some_and(|membership| membership.has_opened_in(generation));
+        Standing::of_tripped(engine.state(), is_news)
     }
 
+    #[cold]
+    pub(super) fn inner_opened(self: &Arc<Self>) {
+        let word = self.word().kept();
+        let (Some(share), Some(family)) = (self.shared.policy.share, self.family()) else { return };
+        if word.phase() != Phase::Live(State::Closed) || word.mode() == Mode::Disabled {
+            return;
+        }
+        let now = self.now().millis();
+        let Some(counts) = family.opened(share, word.generation(), now) else { return };
+        let mut rng = opening_rng();
+        let opening = Opening { now, hint: None };
+        self.change_by(Some(counts), |engine, rules| {
+            ((), engine.trip(rules, word.generation(), Cause::PartitionsOpen, opening, &mut rng))
+        });
+    }
+}
+
+impl Family<Cell> {
     /// Inner breakers out of the registry for good that the map has yet to let go of.
     pub(crate) fn retired(&self) -> usize {
         lock(&self.members).cells.iter().filter_map(Weak::upgrade).filter(|cell| cell.is_retired()).count()
@@ -130,63 +124,23 @@ impl Family {
         members.looked_at = now;
         None
     }
-
-    fn cycle(&self) -> u64 {
-        self.cycle.load(Ordering::Relaxed)
-    }
-
-    /// Whether somebody waits for a place in this generation of the outer one.
-    fn is_awaited_in(&self, generation: u32) -> bool {
-        self.awaited_in.load(Ordering::Relaxed) == u64::from(generation)
-    }
 }
 
-impl Membership {
-    pub(crate) fn new(outer: Arc<Cell>) -> Self {
-        Self {
-            outer,
-            opened_in: AtomicU64::new(NEVER),
-            taken: AtomicU64::new(NEVER),
-            is_removed: AtomicBool::new(false),
-        }
-    }
-
-    pub(crate) fn outer(&self) -> &Arc<Cell> {
-        &self.outer
-    }
-
-    /// Written and read under the lock of the registry.
-    pub(crate) fn remove(&self) {
-        self.is_removed.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_removed(&self) -> bool {
-        self.is_removed.load(Ordering::Relaxed)
-    }
-
-    /// Before the opening is published.
-    pub(crate) fn opens(&self) {
-        self.opened_in.store(self.outer.generation().into(), Ordering::Relaxed);
-    }
-
-    pub(crate) fn has_opened_in(&self, generation: u32) -> bool {
-        self.opened_in.load(Ordering::Relaxed) == u64::from(generation)
-    }
-
+impl Membership<Cell> {
     /// Whether the outer breaker would refuse a call now; counts as a refusal.
     pub(crate) fn refusal(&self, attempt: Attempt) -> Option<Refusal> {
-        if self.outer.is_open_to_all() {
+        if self.outer().is_open_to_all() {
             return None;
         }
-        let family = self.outer.family()?;
-        let refusal = match self.outer.refusal_alone(attempt) {
+        let family = self.outer().family()?;
+        let refusal = match self.outer().refusal_alone(attempt) {
             Some(refusal) => {
                 if refusal.state == State::HalfOpen && !self.taken().is_in(family.cycle()) {
-                    family.awaited_in.store(self.outer.generation().into(), Ordering::Relaxed);
+                    family.awaited_in.store(self.outer().generation().into(), Ordering::Relaxed);
                 }
                 refusal
             }
-            None if self.outer.refuses(attempt) => self.refuse(self.turn(family).err()?),
+            None if self.outer().refuses(attempt) => self.refuse(self.turn(family).err()?),
             None => return None,
         };
         Some(Refusal { by_outer: true, ..refusal })
@@ -195,18 +149,19 @@ impl Membership {
     /// The place of a probe of the outer breaker, if the call is one. An error only if it is asked `strictly`, and then
     /// it counts as a refusal.
     pub(crate) fn acquire(&self, attempt: Attempt, strictly: bool) -> Result<Option<Grant>, Refusal> {
-        if self.outer.is_open_to_all() {
+        if self.outer().is_open_to_all() {
             return Ok(None);
         }
-        let Some(family) = self.outer.family() else { return Ok(None) };
-        let strictly = strictly && self.outer.refuses(attempt);
+        let Some(family) = self.outer().family() else { return Ok(None) };
+        let strictly = strictly && self.outer().refuses(attempt);
         let refused = |refusal| if strictly { Err(Refusal { by_outer: true, ..refusal }) } else { Ok(None) };
         let turn = match self.turn(family) {
             Ok(turn) => turn,
             Err(_) if !strictly => return Ok(None),
             Err(wait) => return refused(self.refuse(wait)),
         };
-        let acquired = if strictly { self.outer.acquire_alone(attempt) } else { self.outer.acquire_if_room(attempt) };
+        let acquired =
+            if strictly { self.outer().acquire_alone(attempt) } else { self.outer().acquire_if_room(attempt) };
         let (generation, id, grant) = match acquired {
             Ok(grant @ Grant::Probe { generation, id }) => (generation, id, grant),
             Ok(Grant::Counted { .. } | Grant::Uncounted) => return Ok(None),
@@ -215,7 +170,7 @@ impl Membership {
         let taken = Taken::new(turn.cycle, generation, id);
         if self.taken.compare_exchange(turn.before, taken.0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             // Another call of the same inner breaker came at the same time and was faster.
-            self.outer.settle(grant, None, NEUTRAL);
+            self.outer().settle(grant, None, NEUTRAL);
             return self.acquire(attempt, strictly);
         }
         family.awaited_in.store(NEVER, Ordering::Relaxed);
@@ -224,7 +179,7 @@ impl Membership {
 
     /// A probe of the outer breaker has ended. Whoever has not succeeded lets those go first who have come meanwhile.
     pub(crate) fn ended(&self, probe: Grant, health: Health) {
-        let (Grant::Probe { generation, id }, Some(family)) = (probe, self.outer.family()) else { return };
+        let (Grant::Probe { generation, id }, Some(family)) = (probe, self.outer().family()) else { return };
         let goes_on = match health {
             Health::Success => true,
             Health::Neutral => !family.is_awaited_in(generation),
@@ -238,13 +193,13 @@ impl Membership {
 
     /// Who has failed as a probe, or not ended in time, lets the others go first for the time of a lease: a bad tenant that
     /// calls more often than all others would else keep them shut out. In milliseconds, if it is not its turn.
-    fn turn(&self, family: &Family) -> Result<Turn, (State, u64)> {
+    fn turn(&self, family: &Family<Cell>) -> Result<Turn, (State, u64)> {
         let (taken, cycle) = (self.taken(), family.cycle());
         let turn = Turn { before: taken.0, cycle };
         if !taken.is_in(cycle) {
             return Ok(turn);
         }
-        let Some((state, wait)) = self.outer.turn_ends(|generation| family.is_awaited_in(generation)) else {
+        let Some((state, wait)) = self.outer().turn_ends(|generation| family.is_awaited_in(generation)) else {
             return Ok(turn);
         };
         if wait > 0 {
@@ -257,26 +212,8 @@ impl Membership {
     }
 
     fn refuse(&self, (state, wait): (State, u64)) -> Refusal {
-        self.outer.count_refusal();
+        self.outer().count_refusal();
         Refusal { state, wait: Some(wait), by_outer: true }
-    }
-
-    fn taken(&self) -> Taken {
-        Taken(self.taken.load(Ordering::Relaxed))
-    }
-}
-
-impl Taken {
-    fn new(cycle: u64, generation: u32, id: u32) -> Self {
-        Self((cycle & CYCLE_MASK) << CYCLE_SHIFT | u64::from(generation) << u32::BITS | u64::from(id))
-    }
-
-    fn is_in(self, cycle: u64) -> bool {
-        self.0 != NEVER && self.0 >> CYCLE_SHIFT == cycle & CYCLE_MASK
-    }
-
-    fn is_of(self, generation: u32, id: u32) -> bool {
-        self.0 != NEVER && self.0 << CYCLE_BITS == Self::new(0, generation, id).0 << CYCLE_BITS
     }
 }
 

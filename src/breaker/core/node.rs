@@ -8,17 +8,17 @@ use rand::SeedableRng;
 use rand::rngs::{SmallRng, SysRng};
 
 use super::consecutive_failures::Streak;
-use super::nested::{Family, Kin, Membership};
+use super::nesting::{Family, Kin, Membership};
 use super::observer::Observer;
 use super::packed_state::{Phase, Word};
 use super::policy::Policy;
-use super::state_machine::{Attempt, Change, Engine, Grant, Opening, Rules};
+use super::state_machine::{Attempt, Change, Engine, Grant, Rules};
 use super::waiters::Waiters;
-use super::window::{Counts, Recorder, Shape};
+use super::window::{Counts, Recorder};
 use crate::breaker::control::circuit_open::Named;
 use crate::breaker::{Cause, Mode, Snapshot, State};
 use crate::classify::{Health, Verdict};
-use crate::clock::{Clock, Moment, Stopwatch, millis_up};
+use crate::clock::{Clock, Moment, Stopwatch};
 use crate::cut;
 use crate::deadline::Deadline;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
@@ -41,7 +41,7 @@ pub(crate) struct Cell {
 #[derive(Debug)]
 enum Identity {
     Alone(Box<str>),
-    Related(Box<(Box<str>, Kin)>),
+    Related(Box<(Box<str>, Kin<Cell>)>),
 }
 
 /// What all breakers of one layer have in common.
@@ -80,17 +80,8 @@ pub(crate) enum Held {
     Both(Box<(Grant, Grant)>),
 }
 
-/// How an inner breaker looks to the one around it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// Had no calls lately.
-    Idle,
-    Closed,
-    Open,
-}
-
 /// A count window has no time of its own: ten minutes without a call say that its key is no longer in use.
-const IDLE: Duration = Duration::from_secs(600);
+pub(super) const IDLE: Duration = Duration::from_secs(600);
 
 impl Cell {
     pub(crate) fn new(shared: Arc<Shared>, label: Box<str>) -> Self {
@@ -139,14 +130,14 @@ impl Cell {
         self.membership().map(Membership::outer)
     }
 
-    pub(crate) fn family(&self) -> Option<&Family> {
+    pub(crate) fn family(&self) -> Option<&Family<Self>> {
         match self.identity.kin() {
             Some(Kin::Outer(family)) => Some(family),
             Some(Kin::Inner(_)) | None => None,
         }
     }
 
-    pub(super) fn membership(&self) -> Option<&Membership> {
+    pub(super) fn membership(&self) -> Option<&Membership<Self>> {
         match self.identity.kin() {
             Some(Kin::Inner(membership)) => Some(membership),
             Some(Kin::Outer(_)) | None => None,
@@ -244,34 +235,6 @@ impl Cell {
         spares(self) || self.outer().is_some_and(|outer| spares(outer))
     }
 
-    /// For how many milliseconds those go first that have not failed as probes; `awaited` tells of a generation whether
-    /// one of them has found no place.
-    pub(crate) fn turn_ends(&self, awaited: impl Fn(u32) -> bool) -> Option<(State, u64)> {
-        let engine = self.lock();
-        let turn = engine.turn_ends(&self.shared.policy.rules, awaited(engine.generation()))?;
-        Some((engine.state(), turn.saturating_sub(self.now().millis())))
-    }
-
-    /// How it looks to the breaker around it, in this generation of that one.
-    pub(crate) fn standing(&self, generation: u32) -> Standing {
-        let engine = self.lock();
-        let (policy, now) = (&self.shared.policy, self.now());
-        let long = match policy.window {
-            Shape::Count { .. } => millis_up(IDLE),
-            Shape::Time { buckets, bucket_nanos, .. } => u64::from(buckets) * (bucket_nanos / 1_000_000),
-        };
-        // Changes come with calls, and who still calls an open one comes by when it is due. What is forced open or disabled
-        // was changed by hand, and counts no calls.
-        let news = engine.open_until().or(engine.changed_by_calls_at());
-        let lately = news.is_some_and(|news| now.millis() <= news.saturating_add(long))
-            || !self.window.is_idle(policy.window, now, IDLE);
-        if !lately {
-            return Standing::Idle;
-        }
-        let is_news = self.membership().is_some_and(|membership| membership.has_opened_in(generation));
-        Standing::of_tripped(engine.state(), is_news)
-    }
-
     pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {
         let now = self.now().millis();
         self.change(|engine, _| ((), engine.set_mode(mode, now)));
@@ -366,7 +329,7 @@ impl Cell {
     }
 
     /// Tells these counts in place of those of the window.
-    fn change_by<T>(
+    pub(super) fn change_by<T>(
         self: &Arc<Self>,
         counts: Option<Counts>,
         step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>),
@@ -387,27 +350,11 @@ impl Cell {
         result
     }
 
-    #[cold]
-    fn inner_opened(self: &Arc<Self>) {
-        let word = self.word().kept();
-        let (Some(share), Some(family)) = (self.shared.policy.share, self.family()) else { return };
-        if word.phase() != Phase::Live(State::Closed) || word.mode() == Mode::Disabled {
-            return;
-        }
-        let now = self.now().millis();
-        let Some(counts) = family.opened(share, word.generation(), now) else { return };
-        let mut rng = opening_rng();
-        let opening = Opening { now, hint: None };
-        self.change_by(Some(counts), |engine, rules| {
-            ((), engine.trip(rules, word.generation(), Cause::PartitionsOpen, opening, &mut rng))
-        });
-    }
-
     fn publish(&self, engine: &Engine, change: Change) {
         let related = self.identity.kin().is_some();
         let word = engine.word().with_kin(related);
         if opens(change) {
-            self.membership().into_iter().for_each(Membership::opens);
+            self.membership().into_iter().for_each(|inner| inner.opens_in(inner.outer().generation()));
         }
         if change.empties_window {
             // Between two closed generations, as after a reset, calls go through uncounted for a moment: the window is
@@ -462,7 +409,7 @@ impl fmt::Debug for Cell {
 }
 
 impl Identity {
-    fn kin(&self) -> Option<&Kin> {
+    fn kin(&self) -> Option<&Kin<Cell>> {
         match self {
             Self::Alone(_) => None,
             Self::Related(related) => Some(&related.1),

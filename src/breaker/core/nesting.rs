@@ -1,0 +1,132 @@
+//! What the nodes of nested partitions keep of each other. What they ask each other is in [`nested`](super::nested).
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
+
+use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+
+/// The place of a breaker among others.
+#[derive(Debug)]
+pub(crate) enum Kin<N> {
+    Outer(Family<N>),
+    Inner(Membership<N>),
+}
+
+/// The inner breakers of an outer one.
+#[derive(Debug)]
+pub(crate) struct Family<N> {
+    /// The number of the cycle, in each of which every inner breaker may fail as a probe once.
+    pub(super) cycle: AtomicU64,
+    /// The generation of the outer one in which an inner one whose turn it was found all places taken, if none has got a
+    /// place since.
+    pub(super) awaited_in: AtomicU64,
+    pub(super) members: Mutex<Members<N>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Members<N> {
+    pub(super) cells: Vec<Weak<N>>,
+    /// At how many those are let go of that are gone.
+    prune_at: usize,
+    /// Openings that come too early to be worth a look.
+    pub(super) spare: u64,
+    pub(super) looked_at: u64,
+}
+
+/// An inner breaker's tie to its outer one.
+#[derive(Debug)]
+pub(crate) struct Membership<N> {
+    outer: Arc<N>,
+    /// The generation of the outer one at the last opening: what opened before that one last closed is no news to it.
+    opened_in: AtomicU64,
+    /// The place of a probe that it took last, if that has failed or has yet to end.
+    pub(super) taken: AtomicU64,
+    /// Whether a user has removed it from the registry.
+    is_removed: AtomicBool,
+}
+
+/// A place of a probe: cycle 12, generation 20, id 32. Cycles go round, which holds back for one turn at most.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken(pub(super) u64);
+
+pub(super) const NEVER: u64 = u64::MAX;
+const FIRST_PRUNE: usize = 16;
+const CYCLE_BITS: u32 = 12;
+const CYCLE_SHIFT: u32 = u64::BITS - CYCLE_BITS;
+const CYCLE_MASK: u64 = (1 << CYCLE_BITS) - 1;
+
+impl<N> Family<N> {
+    pub(crate) fn new() -> Self {
+        let members = Members { cells: Vec::new(), prune_at: FIRST_PRUNE, spare: 0, looked_at: 0 };
+        Self { cycle: AtomicU64::new(0), awaited_in: AtomicU64::new(NEVER), members: Mutex::new(members) }
+    }
+
+    pub(crate) fn add(&self, inner: &Arc<N>) {
+        let mut members = lock(&self.members);
+        if members.cells.len() >= members.prune_at {
+            members.cells.retain(|cell| cell.strong_count() > 0);
+            members.prune_at = (members.cells.len() * 2).max(FIRST_PRUNE);
+        }
+        members.cells.push(Arc::downgrade(inner));
+    }
+
+    pub(super) fn cycle(&self) -> u64 {
+        self.cycle.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody waits for a place in this generation of the outer one.
+    pub(super) fn is_awaited_in(&self, generation: u32) -> bool {
+        self.awaited_in.load(Ordering::Relaxed) == u64::from(generation)
+    }
+}
+
+impl<N> Membership<N> {
+    pub(crate) fn new(outer: Arc<N>) -> Self {
+        Self {
+            outer,
+            opened_in: AtomicU64::new(NEVER),
+            taken: AtomicU64::new(NEVER),
+            is_removed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn outer(&self) -> &Arc<N> {
+        &self.outer
+    }
+
+    /// Written and read under the lock of the registry.
+    pub(crate) fn remove(&self) {
+        self.is_removed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_removed(&self) -> bool {
+        self.is_removed.load(Ordering::Relaxed)
+    }
+
+    /// Before the opening is published.
+    pub(crate) fn opens_in(&self, generation: u32) {
+        self.opened_in.store(generation.into(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_opened_in(&self, generation: u32) -> bool {
+        self.opened_in.load(Ordering::Relaxed) == u64::from(generation)
+    }
+
+    pub(super) fn taken(&self) -> Taken {
+        Taken(self.taken.load(Ordering::Relaxed))
+    }
+}
+
+impl Taken {
+    pub(super) fn new(cycle: u64, generation: u32, id: u32) -> Self {
+        Self((cycle & CYCLE_MASK) << CYCLE_SHIFT | u64::from(generation) << u32::BITS | u64::from(id))
+    }
+
+    pub(super) fn is_in(self, cycle: u64) -> bool {
+        self.0 != NEVER && self.0 >> CYCLE_SHIFT == cycle & CYCLE_MASK
+    }
+
+    pub(super) fn is_of(self, generation: u32, id: u32) -> bool {
+        self.0 != NEVER && self.0 << CYCLE_BITS == Self::new(0, generation, id).0 << CYCLE_BITS
+    }
+}
