@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::control::circuit_open::CircuitOpen;
 use super::control::permit::{Ticket, panicked, rejected};
-use super::core::node::{Cell, Ending};
+use super::core::node::{Completion, Node};
 use super::core::state_machine::Attempt;
 use crate::BoxError;
 use crate::classify::body::Settle;
@@ -42,7 +42,7 @@ pin_project! {
 
 /// The breaker that a call asks, and as what.
 pub(crate) struct Asking {
-    pub(crate) cell: Arc<Cell>,
+    pub(crate) node: Arc<Node>,
     pub(crate) attempt: Attempt,
     /// When a time limit cuts the call.
     pub(crate) deadline: Moment,
@@ -71,7 +71,7 @@ where
     where
         S: Clone,
     {
-        if !asking.cell.is_closed() {
+        if !asking.node.is_closed() {
             // A probe does not begin before somebody polls it.
             return Self::waiting(service, request, asking, false, classifier, scope);
         }
@@ -82,21 +82,21 @@ where
             Poll::Ready(Err(error)) => return Self::ended(service, error, classifier, scope),
             Poll::Pending => return Self::waiting(service, request, asking, true, classifier, scope),
         }
-        let Asking { cell, attempt, deadline } = asking;
-        match Ticket::counted(cell, deadline) {
+        let Asking { node, attempt, deadline } = asking;
+        match Ticket::counted(node, deadline) {
             Ok(ticket) => Self::calling(service, request, ticket, classifier, scope),
-            Err(cell) => Self::start_with_kin(service, request, Asking { cell, attempt, deadline }, classifier, scope),
+            Err(node) => Self::start_otherwise(service, request, Asking { node, attempt, deadline }, classifier, scope),
         }
     }
 
     /// The same for a breaker that has kin, or that has opened meanwhile.
     #[inline(never)]
-    fn start_with_kin(service: &mut S, request: Req, asking: Asking, classifier: C, scope: J) -> Self
+    fn start_otherwise(service: &mut S, request: Req, asking: Asking, classifier: C, scope: J) -> Self
     where
         S: Clone,
     {
-        let Asking { cell, attempt, deadline } = asking;
-        match Ticket::take(cell, attempt, deadline) {
+        let Asking { node, attempt, deadline } = asking;
+        match Ticket::take(node, attempt, deadline) {
             Ok(ticket) => Self::calling(service, request, ticket, classifier, scope),
             Err(open) => Self::ended(service, open, classifier, scope),
         }
@@ -134,7 +134,7 @@ where
 }
 
 impl<S, F, C, Req, J> ResponseFuture<S, F, C, Req, J> {
-    pub(crate) fn refused(open: Box<CircuitOpen>, classifier: C, scope: J) -> Self {
+    pub(crate) fn rejected(open: Box<CircuitOpen>, classifier: C, scope: J) -> Self {
         Self { stage: Stage::Over { error: Some(open) }, classifier, scope }
     }
 }
@@ -214,8 +214,8 @@ where
     // Taken until the service says that it is not ready: a call that ends, or panics, no longer waits.
     let Some(asking) = waiter.asking.take() else { polled_again() };
     // It may have opened while this waited.
-    if let Some(refusal) = asking.cell.refusal(asking.attempt) {
-        return Poll::Ready(Err(rejected(asking.cell, refusal)));
+    if let Some(rejection) = asking.node.rejection(asking.attempt) {
+        return Poll::Ready(Err(rejected(asking.node, rejection)));
     }
     match poll_ready(service, &asking, classifier, cx)? {
         Poll::Ready(()) => {}
@@ -226,8 +226,8 @@ where
         }
     }
     let Some(request) = request.take() else { polled_again() };
-    let Asking { cell, attempt, deadline } = asking;
-    let mut ticket = match Ticket::take(cell, attempt, deadline) {
+    let Asking { node, attempt, deadline } = asking;
+    let mut ticket = match Ticket::take(node, attempt, deadline) {
         Ok(ticket) => ticket,
         Err(open) => return Poll::Ready(Err(open)),
     };
@@ -240,15 +240,15 @@ where
 /// A call that a time limit cuts while the inner service is not ready has failed: it hung in there.
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let Some(Asking { cell, attempt, deadline }) = self.asking.take() else { return };
+        let Some(Asking { node, attempt, deadline }) = self.asking.take() else { return };
         cut::report(if self.is_attempt { Sent::No } else { Sent::Maybe });
-        if !self.has_waited || !cell.is_cut(deadline) {
+        if !self.has_waited || !node.is_cut(deadline) {
             return;
         }
-        match cell.acquire(attempt) {
-            Ok(held) => cell.settle_held(held, None, Ending::TimedOut),
+        match node.acquire(attempt) {
+            Ok(admission) => node.settle_admission(admission, None, Completion::TimedOut),
             // The caller has heard of the time limit and not of this.
-            Err(refusal) => cell.uncount_refusal(refusal.by_outer),
+            Err(rejection) => node.uncount_rejection(rejection.by_outer),
         }
     }
 }
@@ -262,7 +262,7 @@ fn polled_again() -> ! {
 #[inline]
 fn poll_ready<S, C, Req>(
     service: &mut S,
-    Asking { cell, attempt, deadline }: &Asking,
+    Asking { node, attempt, deadline }: &Asking,
     classifier: &C,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), BoxError>>
@@ -272,7 +272,7 @@ where
     C: Classifier<S::Response>,
 {
     let unready = |verdict: &Verdict| {
-        if let Ok(ticket) = Ticket::take(cell.clone(), *attempt, *deadline) {
+        if let Ok(ticket) = Ticket::take(node.clone(), *attempt, *deadline) {
             ticket.settle(verdict);
         }
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::config::Settings;
+use super::config::Config;
 use super::partition::{Keyed, NestedIn, Unpartitioned};
 use super::requests::{AnyRequests, HttpRequests};
 use super::service::CircuitBreakerService;
@@ -78,7 +78,7 @@ pub struct CircuitBreakerLayer<C = HttpClassifier, P: Keyed = Unpartitioned, J =
     partition: P,
     scope: J,
     requests: R,
-    settings: Settings,
+    config: Config,
     breakers: Shared<P::Key>,
 }
 
@@ -123,7 +123,7 @@ impl<C, R> CircuitBreakerLayer<C, Unpartitioned, HeadOnly, R> {
             partition: Unpartitioned,
             scope: HeadOnly,
             requests,
-            settings: Settings::default(),
+            config: Config::default(),
             breakers: Shared::default(),
         }
     }
@@ -172,8 +172,8 @@ impl<C, J, R> CircuitBreakerLayer<C, Unpartitioned, J, R> {
     /// ```
     #[must_use]
     pub fn partition_by<P: Keyed>(self, partition: P) -> CircuitBreakerLayer<C, P, J, R> {
-        let Self { classifier, partition: Unpartitioned, scope, requests, settings, breakers: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope, requests, settings, breakers: Shared::default() }
+        let Self { classifier, partition: Unpartitioned, scope, requests, config, breakers: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope, requests, config, breakers: Shared::default() }
     }
 }
 
@@ -255,8 +255,8 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// Judges by another classifier.
     #[must_use]
     pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, P, J, R> {
-        let Self { classifier: _, partition, scope, requests, settings, breakers: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope, requests, settings, breakers: Shared::default() }
+        let Self { classifier: _, partition, scope, requests, config, breakers: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope, requests, config, breakers: Shared::default() }
     }
 
     /// Takes a request whose stream was refused for one that may have been processed: see [`DistrustRefusals`], which says
@@ -273,9 +273,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     where
         C: DistrustRefusals,
     {
-        let Self { classifier, partition, scope, requests, settings, breakers: _ } = self;
+        let Self { classifier, partition, scope, requests, config, breakers: _ } = self;
         let (classifier, breakers) = (classifier.distrust_refusals(), Shared::default());
-        Self { classifier, partition, scope, requests, settings, breakers }
+        Self { classifier, partition, scope, requests, config, breakers }
     }
 
     /// Learns from a success only when its body has ended, and from how: see [the table](crate::classify::body). For
@@ -303,8 +303,8 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// ```
     #[must_use]
     pub fn judge_body(self) -> CircuitBreakerLayer<C, P, WholeBody, R> {
-        let Self { classifier, partition, scope: _, requests, settings, breakers: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope: WholeBody, requests, settings, breakers: Shared::default() }
+        let Self { classifier, partition, scope: _, requests, config, breakers: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope: WholeBody, requests, config, breakers: Shared::default() }
     }
 
     /// Which outcomes the rates are made of.
@@ -449,13 +449,13 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// [slow calls](Self::slow_calls) where there is one.
     #[must_use]
     pub fn abandoned(self, abandoned: Abandoned) -> Self {
-        self.set(|settings| settings.set_abandoned(abandoned))
+        self.set(|config| config.set_abandoned(abandoned))
     }
 
     /// The mode that its breakers begin in.
     #[must_use]
     pub fn mode(self, mode: Mode) -> Self {
-        self.set(|settings| settings.set_mode(mode))
+        self.set(|config| config.set_mode(mode))
     }
 
     /// Sets the mode [`RejectRetriesOnly`](Mode::RejectRetriesOnly): an open breaker rejects the retries of the
@@ -470,10 +470,10 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// ```
     #[must_use]
     pub fn reject_retries_only(self) -> CircuitBreakerLayer<C, P, J> {
-        let Self { classifier, partition, scope, requests: _, mut settings, breakers: _ } = self;
-        settings.set_mode(Mode::RejectRetriesOnly);
+        let Self { classifier, partition, scope, requests: _, mut config, breakers: _ } = self;
+        config.set_mode(Mode::RejectRetriesOnly);
         let (requests, breakers) = (HttpRequests, Shared::default());
-        CircuitBreakerLayer { classifier, partition, scope, requests, settings, breakers }
+        CircuitBreakerLayer { classifier, partition, scope, requests, config, breakers }
     }
 
     /// How many keys can have a breaker of their own. A breaker that is closed, has an empty window and no call under way
@@ -492,18 +492,18 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// Whether errors and telemetry show a short keyed hash in place of a key.
     #[must_use]
     pub fn redact_labels(self, redact: bool) -> Self {
-        self.set(|settings| settings.set_redact_labels(redact))
+        self.set(|config| config.set_redact_labels(redact))
     }
 
-    fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        set(&mut self.settings);
+    fn set(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        set(&mut self.config);
         // Breakers that are alive keep what they were made with, and a clone of this layer keeps its own settings.
         self.breakers = Shared::default();
         self
     }
 
     fn breakers(&self) -> &Handle<P::Key> {
-        self.breakers.get_or_init(|| Handle::new(&self.settings, P::is_partitioned(), P::place))
+        self.breakers.get_or_init(|| Handle::new(&self.config, P::is_partitioned(), P::place))
     }
 }
 
@@ -511,7 +511,7 @@ impl<S, C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Layer<S> for CircuitBrea
     type Service = CircuitBreakerService<S, C, P, J, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { classifier, partition, scope, requests, settings: _, breakers: _ } = self.clone();
+        let Self { classifier, partition, scope, requests, config: _, breakers: _ } = self.clone();
         CircuitBreakerService::new(inner, classifier, partition, self.breakers().registry().clone(), (scope, requests))
     }
 }
@@ -523,7 +523,7 @@ impl<C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Clone for CircuitBreakerLay
             partition: self.partition.clone(),
             scope: self.scope.clone(),
             requests: self.requests.clone(),
-            settings: self.settings.clone(),
+            config: self.config.clone(),
             breakers: self.breakers.clone(),
         }
     }
@@ -531,6 +531,6 @@ impl<C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Clone for CircuitBreakerLay
 
 impl<C, P: Keyed, J, R> fmt::Debug for CircuitBreakerLayer<C, P, J, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CircuitBreakerLayer").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("CircuitBreakerLayer").field("config", &self.config).finish_non_exhaustive()
     }
 }

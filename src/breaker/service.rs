@@ -59,22 +59,22 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let Self { registry, partition, .. } = self;
-        let cell = match partition.find(&request, ForCall { registry, partition }) {
-            None => registry.default_cell().clone(),
-            Some(cell) => cell,
+        let node = match partition.find(&request, ForCall { registry, partition }) {
+            None => registry.default_node().clone(),
+            Some(node) => node,
         };
         // Looked for only where it makes a difference: a look into the extensions of every call would show.
         let is_retry =
-            cell.spares_first_attempts() && (self.requests.is_retry(&request) || self.partition.is_retry(&request));
+            node.spares_first_attempts() && (self.requests.is_retry(&request) || self.partition.is_retry(&request));
         let attempt = if is_retry { Attempt::Retry } else { Attempt::First };
         let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
-        match cell.refusal(attempt) {
+        match node.rejection(attempt) {
             None => {
-                let deadline = cell.moment_of(self.requests.deadline(&request));
-                let asking = Asking { cell, attempt, deadline };
+                let deadline = node.moment_of(self.requests.deadline(&request));
+                let asking = Asking { node, attempt, deadline };
                 ResponseFuture::start(&mut self.inner, request, asking, classifier, scope)
             }
-            Some(refusal) => ResponseFuture::refused(rejected(cell, refusal), classifier, scope),
+            Some(rejection) => ResponseFuture::rejected(rejected(node, rejection), classifier, scope),
         }
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::permit::Ticket;
 use crate::BoxError;
-use crate::breaker::core::node::Cell;
+use crate::breaker::core::node::Node;
 use crate::breaker::core::state_machine::Attempt;
 use crate::breaker::{CircuitOpen, Mode, Permit, Snapshot, State};
 use crate::classify::Classifier;
@@ -14,28 +14,28 @@ use crate::clock::Moment;
 /// Clones are the same breaker. A partition is not forgotten while somebody holds its breaker.
 #[derive(Clone)]
 pub struct CircuitBreaker {
-    cell: Arc<Cell>,
+    node: Arc<Node>,
 }
 
 impl CircuitBreaker {
-    pub(crate) fn new(cell: Arc<Cell>) -> Self {
-        Self { cell }
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node }
     }
 
-    pub(crate) fn cell(&self) -> &Cell {
-        &self.cell
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
     }
 
     /// The name of the layer's breakers.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.cell.name()
+        self.node.name()
     }
 
     /// The label of the partition: see [`partition`](crate::breaker::partition).
     #[must_use]
     pub fn partition(&self) -> &str {
-        self.cell.label()
+        self.node.label()
     }
 
     /// Asks for the right to one call. Never waits.
@@ -44,7 +44,7 @@ impl CircuitBreaker {
     ///
     /// [`CircuitOpen`] if the call must not be made.
     pub fn try_acquire(&self) -> Result<Permit, Box<CircuitOpen>> {
-        Ticket::take(self.cell.clone(), Attempt::First, Moment::NEVER).map(Permit::new)
+        Ticket::take(self.node.clone(), Attempt::First, Moment::NEVER).map(Permit::new)
     }
 
     /// Asks for the right to repeat a call: the same, except in the mode [`RejectRetriesOnly`](Mode::RejectRetriesOnly).
@@ -53,7 +53,7 @@ impl CircuitBreaker {
     ///
     /// [`CircuitOpen`] if the call must not be repeated.
     pub fn try_acquire_retry(&self) -> Result<Permit, Box<CircuitOpen>> {
-        Ticket::take(self.cell.clone(), Attempt::Retry, Moment::NEVER).map(Permit::new)
+        Ticket::take(self.node.clone(), Attempt::Retry, Moment::NEVER).map(Permit::new)
     }
 
     /// Makes a call, if it may be made, and learns from its outcome.
@@ -91,19 +91,19 @@ impl CircuitBreaker {
     /// half-open once its open time is over: the next call is a probe. The event of that change comes with this call.
     #[must_use]
     pub fn state(&self) -> State {
-        self.cell.state()
+        self.node.state()
     }
 
     /// Who decides what it does.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.cell.mode()
+        self.node.mode()
     }
 
     /// All that can be read of it, at one instant.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.cell.snapshot()
+        self.node.snapshot()
     }
 
     /// Refuses every call until another mode is set or it is [`reset`](Self::reset). Calls under way no longer count.
@@ -128,18 +128,18 @@ impl CircuitBreaker {
 
     /// Sets the mode.
     pub fn set_mode(&self, mode: Mode) {
-        self.cell.set_mode(mode);
+        self.node.set_mode(mode);
     }
 
     /// Makes it as it was when new: closed, with an empty window, in the mode that the layer was given. Calls under way
     /// no longer count.
     pub fn reset(&self) {
-        self.cell.reset();
+        self.node.reset();
     }
 }
 
 impl fmt::Debug for CircuitBreaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.cell, f)
+        fmt::Debug::fmt(&self.node, f)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 
 use super::telemetry;
-use crate::breaker::core::node::Cell;
+use crate::breaker::core::node::Node;
 use crate::breaker::core::observer::Observer;
 use crate::breaker::core::state_machine::Change;
 use crate::breaker::core::window::Counts;
@@ -80,7 +80,7 @@ impl CircuitBreaker {
     /// ```
     #[must_use]
     pub fn watch(&self) -> Watch {
-        Watch { breaker: self.clone(), seen: self.cell().version() }
+        Watch { breaker: self.clone(), seen: self.node().version() }
     }
 }
 
@@ -89,12 +89,12 @@ impl Watch {
     /// Several changes at once are told as one. Can be cancelled without missing any.
     pub async fn changed(&mut self) -> Snapshot {
         let Self { breaker, seen } = self;
-        let cell = breaker.cell();
-        let mut waiting = cell.waiters().wait();
+        let node = breaker.node();
+        let mut waiting = node.waiters().wait();
         *seen = poll_fn(|cx| {
             // Registered before it is looked at, so that no change falls in between.
             waiting.register(cx);
-            let version = cell.version();
+            let version = node.version();
             if version == *seen { Poll::Pending } else { Poll::Ready(version) }
         })
         .await;
@@ -144,8 +144,8 @@ impl Subscribers {
     }
 }
 
-impl Observer<Cell> for Subscribers {
-    fn changed(&self, node: &Arc<Cell>, change: Change, generation: u32, counts: Counts) {
+impl Observer<Node> for Subscribers {
+    fn changed(&self, node: &Arc<Node>, change: Change, generation: u32, counts: Counts) {
         telemetry::changed(node, change, counts);
         let queues = {
             let mut queues = self.lock();
@@ -163,7 +163,7 @@ impl Observer<Cell> for Subscribers {
         }
     }
 
-    fn overflowed(&self, node: &Arc<Cell>, max_partitions: usize, calls: u64) {
+    fn overflowed(&self, node: &Arc<Node>, max_partitions: usize, calls: u64) {
         telemetry::overflowed(node, max_partitions, calls);
     }
 }

@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::circuit_open::CircuitOpen;
-use crate::breaker::core::node::{Cell, Ending, Held};
-use crate::breaker::core::state_machine::{Attempt, Refusal};
+use crate::breaker::core::node::{Admission, Completion, Node};
+use crate::breaker::core::state_machine::{Attempt, Rejection};
 use crate::classify::body::Settle;
 use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Moment, Stopwatch};
@@ -49,8 +49,8 @@ pub struct Ticket {
 
 #[derive(Debug)]
 struct Outstanding {
-    cell: Arc<Cell>,
-    grant: Held,
+    node: Arc<Node>,
+    admission: Admission,
     watch: Option<Stopwatch>,
     /// When a time limit cuts the call.
     deadline: Moment,
@@ -79,20 +79,20 @@ impl Ticket {
     /// The ticket of a closed breaker that has no kin, or the cell back.
     // Inlined, as all on the way of such a call: what is small then goes in registers.
     #[inline(always)]
-    pub(crate) fn counted(cell: Arc<Cell>, deadline: Moment) -> Result<Self, Arc<Cell>> {
-        let Some(grant) = cell.counted() else { return Err(cell) };
-        let watch = cell.begins();
-        Ok(Self { outstanding: Some(Outstanding { cell, grant, watch, deadline }) })
+    pub(crate) fn counted(node: Arc<Node>, deadline: Moment) -> Result<Self, Arc<Node>> {
+        let Some(admission) = node.counted() else { return Err(node) };
+        let watch = node.begins();
+        Ok(Self { outstanding: Some(Outstanding { node, admission, watch, deadline }) })
     }
 
     /// Takes the cell along, so that whoever waits in front of it need not count it twice.
-    pub(crate) fn take(cell: Arc<Cell>, attempt: Attempt, deadline: Moment) -> Result<Self, Box<CircuitOpen>> {
-        match cell.acquire(attempt) {
-            Ok(grant) => {
-                let watch = cell.begins();
-                Ok(Self { outstanding: Some(Outstanding { cell, grant, watch, deadline }) })
+    pub(crate) fn take(node: Arc<Node>, attempt: Attempt, deadline: Moment) -> Result<Self, Box<CircuitOpen>> {
+        match node.acquire(attempt) {
+            Ok(admission) => {
+                let watch = node.begins();
+                Ok(Self { outstanding: Some(Outstanding { node, admission, watch, deadline }) })
             }
-            Err(refusal) => Err(rejected(cell, refusal)),
+            Err(rejection) => Err(rejected(node, rejection)),
         }
     }
 
@@ -109,18 +109,18 @@ impl Ticket {
     }
 
     #[inline(always)]
-    fn end(&mut self, ending: Ending) {
-        if let Some(Outstanding { cell, grant, watch, deadline: _ }) = self.outstanding.take() {
-            cell.settle_held(grant, watch, ending);
+    fn end(&mut self, completion: Completion) {
+        if let Some(Outstanding { node, admission, watch, deadline: _ }) = self.outstanding.take() {
+            node.settle_admission(admission, watch, completion);
         }
     }
 
     #[cold]
     fn abandon(&mut self) {
-        let is_cut = self.outstanding.as_ref().is_some_and(|call| call.cell.is_cut(call.deadline));
+        let is_cut = self.outstanding.as_ref().is_some_and(|call| call.node.is_cut(call.deadline));
         // It was handed on when the ticket was taken.
         cut::report(Sent::Maybe);
-        self.end(if is_cut { Ending::TimedOut } else { Ending::Abandoned });
+        self.end(if is_cut { Completion::TimedOut } else { Completion::Abandoned });
     }
 }
 
@@ -133,8 +133,8 @@ impl Settle for Ticket {
 
     /// Who reads a body slowly does not make a slow upstream: the time that counts is that until the head.
     fn await_end(&mut self) {
-        if let Some(Outstanding { cell, watch: Some(watch), .. }) = &mut self.outstanding {
-            watch.stop(cell.now());
+        if let Some(Outstanding { node, watch: Some(watch), .. }) = &mut self.outstanding {
+            watch.stop(node.now());
         }
     }
 }
@@ -150,10 +150,10 @@ impl Drop for Ticket {
 
 /// The error of a call that a breaker rejects.
 #[cold]
-pub(crate) fn rejected(cell: Arc<Cell>, refusal: Refusal) -> Box<CircuitOpen> {
-    let Refusal { state, wait, by_outer } = refusal;
-    let cell = cell.outer().filter(|_| by_outer).cloned().unwrap_or(cell);
-    Box::new(CircuitOpen::by(cell, state, wait.map(Duration::from_millis)))
+pub(crate) fn rejected(node: Arc<Node>, rejection: Rejection) -> Box<CircuitOpen> {
+    let Rejection { state, wait, by_outer } = rejection;
+    let node = node.outer().filter(|_| by_outer).cloned().unwrap_or(node);
+    Box::new(CircuitOpen::by(node, state, wait.map(Duration::from_millis)))
 }
 
 /// The verdict on a call that panicked.

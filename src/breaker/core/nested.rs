@@ -5,12 +5,12 @@
 
 use std::sync::{Arc, Weak};
 
-use super::nesting::{Family, Membership, NEVER, Taken};
-use super::node::{Cell, Ending, IDLE, opening_rng};
+use super::nesting::{Children, NEVER, ParentLink, Taken};
+use super::node::{Completion, IDLE, Node, opening_rng};
 use super::packed_state::Phase;
 use super::policy::Share;
-use super::state_machine::{Attempt, Grant, Opening, Refusal};
-use super::window::{Counts, Shape};
+use super::state_machine::{Attempt, Opening, PermitKind, Rejection};
+use super::window::{Counts, WindowConfig};
 use crate::breaker::{Cause, Mode, State};
 use crate::classify::Health;
 use crate::clock::millis_up;
@@ -27,7 +27,7 @@ pub(crate) enum Standing {
 
 /// The right to ask for a place of a probe: nobody else has to go first.
 struct Turn {
-    /// What [`Membership::taken`] was when this was found out, so that only one of several calls at once takes a place.
+    /// What [`ParentLink::taken`] was when this was found out, so that only one of several calls at once takes a place.
     before: u64,
     cycle: u64,
 }
@@ -38,14 +38,14 @@ const FEWEST_OPEN: u64 = 2;
 const LOOK_EVERY_MILLIS: u64 = 1_000;
 /// Fewer are looked at whenever one of them opens.
 const MANY: u64 = 64;
-const NEUTRAL: Ending = Ending::Judged(Health::Neutral, None);
+const NEUTRAL: Completion = Completion::Judged(Health::Neutral, None);
 
-impl Cell {
+impl Node {
     /// For how many milliseconds those go first that have not failed as probes; `awaited` tells of a generation whether
     /// one of them has found no place.
     pub(crate) fn turn_ends(&self, awaited: impl Fn(u32) -> bool) -> Option<(State, u64)> {
         let engine = self.lock();
-        let turn = engine.turn_ends(&self.shared.policy.rules, awaited(engine.generation()))?;
+        let turn = engine.turn_ends(&self.shared.policy.engine, awaited(engine.generation()))?;
         Some((engine.state(), turn.saturating_sub(self.now().millis())))
     }
 
@@ -54,8 +54,8 @@ impl Cell {
         let engine = self.lock();
         let (policy, now) = (&self.shared.policy, self.now());
         let long = match policy.window {
-            Shape::Count { .. } => millis_up(IDLE),
-            Shape::Time { buckets, bucket_nanos, .. } => u64::from(buckets) * (bucket_nanos / 1_000_000),
+            WindowConfig::Count { .. } => millis_up(IDLE),
+            WindowConfig::Time { buckets, bucket_nanos, .. } => u64::from(buckets) * (bucket_nanos / 1_000_000),
         };
         // Changes come with calls, and who still calls an open one comes by when it is due. What is forced open or disabled
         // was changed by hand, and counts no calls.
@@ -65,31 +65,31 @@ impl Cell {
         if !lately {
             return Standing::Idle;
         }
-        let is_news = self.membership().is_some_and(|membership| membership.has_opened_in(generation));
+        let is_news = self.parent_link().is_some_and(|parent_link| parent_link.has_opened_in(generation));
         Standing::of_tripped(engine.state(), is_news)
     }
 
     #[cold]
     pub(super) fn inner_opened(self: &Arc<Self>) {
-        let word = self.word().kept();
-        let (Some(share), Some(family)) = (self.shared.policy.share, self.family()) else { return };
-        if word.phase() != Phase::Live(State::Closed) || word.mode() == Mode::Disabled {
+        let packed = self.packed().kept();
+        let (Some(share), Some(children)) = (self.shared.policy.share, self.children()) else { return };
+        if packed.phase() != Phase::Live(State::Closed) || packed.mode() == Mode::Disabled {
             return;
         }
         let now = self.now().millis();
-        let Some(counts) = family.opened(share, word.generation(), now) else { return };
+        let Some(counts) = children.opened(share, packed.generation(), now) else { return };
         let mut rng = opening_rng();
         let opening = Opening { now, hint: None };
-        self.change_by(Some(counts), |engine, rules| {
-            ((), engine.trip(rules, word.generation(), Cause::PartitionsOpen, opening, &mut rng))
+        self.change_by(Some(counts), |engine, config| {
+            ((), engine.trip(config, packed.generation(), Cause::PartitionsOpen, opening, &mut rng))
         });
     }
 }
 
-impl Family<Cell> {
+impl Children<Node> {
     /// Inner breakers out of the registry for good that the map has yet to let go of.
     pub(crate) fn retired(&self) -> usize {
-        lock(&self.members).cells.iter().filter_map(Weak::upgrade).filter(|cell| cell.is_retired()).count()
+        lock(&self.members).nodes.iter().filter_map(Weak::upgrade).filter(|node| node.is_retired()).count()
     }
 
     /// An inner breaker has opened, as its word says already. Open ones among those with calls, if that is too many.
@@ -100,8 +100,8 @@ impl Family<Cell> {
             return None;
         }
         let mut counts = Counts::default();
-        for cell in members.cells.iter().filter_map(Weak::upgrade) {
-            match cell.standing(generation) {
+        for node in members.nodes.iter().filter_map(Weak::upgrade) {
+            match node.standing(generation) {
                 Standing::Idle => {}
                 Standing::Closed => counts.calls += 1,
                 Standing::Open => {
@@ -126,63 +126,63 @@ impl Family<Cell> {
     }
 }
 
-impl Membership<Cell> {
+impl ParentLink<Node> {
     /// Whether the outer breaker would refuse a call now; counts as a refusal.
-    pub(crate) fn refusal(&self, attempt: Attempt) -> Option<Refusal> {
+    pub(crate) fn rejection(&self, attempt: Attempt) -> Option<Rejection> {
         if self.outer().is_open_to_all() {
             return None;
         }
-        let family = self.outer().family()?;
-        let refusal = match self.outer().refusal_alone(attempt) {
-            Some(refusal) => {
-                if refusal.state == State::HalfOpen && !self.taken().is_in(family.cycle()) {
-                    family.awaited_in.store(self.outer().generation().into(), Ordering::Relaxed);
+        let children = self.outer().children()?;
+        let rejection = match self.outer().rejection_alone(attempt) {
+            Some(rejection) => {
+                if rejection.state == State::HalfOpen && !self.taken().is_in(children.cycle()) {
+                    children.awaited_in.store(self.outer().generation().into(), Ordering::Relaxed);
                 }
-                refusal
+                rejection
             }
-            None if self.outer().refuses(attempt) => self.refuse(self.turn(family).err()?),
+            None if self.outer().rejects(attempt) => self.reject(self.turn(children).err()?),
             None => return None,
         };
-        Some(Refusal { by_outer: true, ..refusal })
+        Some(Rejection { by_outer: true, ..rejection })
     }
 
     /// The place of a probe of the outer breaker, if the call is one. An error only if it is asked `strictly`, and then
     /// it counts as a refusal.
-    pub(crate) fn acquire(&self, attempt: Attempt, strictly: bool) -> Result<Option<Grant>, Refusal> {
+    pub(crate) fn acquire(&self, attempt: Attempt, strictly: bool) -> Result<Option<PermitKind>, Rejection> {
         if self.outer().is_open_to_all() {
             return Ok(None);
         }
-        let Some(family) = self.outer().family() else { return Ok(None) };
-        let strictly = strictly && self.outer().refuses(attempt);
-        let refused = |refusal| if strictly { Err(Refusal { by_outer: true, ..refusal }) } else { Ok(None) };
-        let turn = match self.turn(family) {
+        let Some(children) = self.outer().children() else { return Ok(None) };
+        let strictly = strictly && self.outer().rejects(attempt);
+        let rejected = |rejection| if strictly { Err(Rejection { by_outer: true, ..rejection }) } else { Ok(None) };
+        let turn = match self.turn(children) {
             Ok(turn) => turn,
             Err(_) if !strictly => return Ok(None),
-            Err(wait) => return refused(self.refuse(wait)),
+            Err(wait) => return rejected(self.reject(wait)),
         };
         let acquired =
             if strictly { self.outer().acquire_alone(attempt) } else { self.outer().acquire_if_room(attempt) };
-        let (generation, id, grant) = match acquired {
-            Ok(grant @ Grant::Probe { generation, id }) => (generation, id, grant),
-            Ok(Grant::Counted { .. } | Grant::Uncounted) => return Ok(None),
-            Err(refusal) => return refused(refusal),
+        let (generation, id, permit) = match acquired {
+            Ok(permit @ PermitKind::Probe { generation, id }) => (generation, id, permit),
+            Ok(PermitKind::Counted { .. } | PermitKind::Uncounted) => return Ok(None),
+            Err(rejection) => return rejected(rejection),
         };
         let taken = Taken::new(turn.cycle, generation, id);
         if self.taken.compare_exchange(turn.before, taken.0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             // Another call of the same inner breaker came at the same time and was faster.
-            self.outer().settle(grant, None, NEUTRAL);
+            self.outer().settle(permit, None, NEUTRAL);
             return self.acquire(attempt, strictly);
         }
-        family.awaited_in.store(NEVER, Ordering::Relaxed);
-        Ok(Some(grant))
+        children.awaited_in.store(NEVER, Ordering::Relaxed);
+        Ok(Some(permit))
     }
 
     /// A probe of the outer breaker has ended. Whoever has not succeeded lets those go first who have come meanwhile.
-    pub(crate) fn ended(&self, probe: Grant, health: Health) {
-        let (Grant::Probe { generation, id }, Some(family)) = (probe, self.outer().family()) else { return };
+    pub(crate) fn ended(&self, probe: PermitKind, health: Health) {
+        let (PermitKind::Probe { generation, id }, Some(children)) = (probe, self.outer().children()) else { return };
         let goes_on = match health {
             Health::Success => true,
-            Health::Neutral => !family.is_awaited_in(generation),
+            Health::Neutral => !children.is_awaited_in(generation),
             Health::Failure | Health::Throttled => false,
         };
         let taken = self.taken();
@@ -193,13 +193,13 @@ impl Membership<Cell> {
 
     /// Who has failed as a probe, or not ended in time, lets the others go first for the time of a lease: a bad tenant that
     /// calls more often than all others would else keep them shut out. In milliseconds, if it is not its turn.
-    fn turn(&self, family: &Family<Cell>) -> Result<Turn, (State, u64)> {
-        let (taken, cycle) = (self.taken(), family.cycle());
+    fn turn(&self, children: &Children<Node>) -> Result<Turn, (State, u64)> {
+        let (taken, cycle) = (self.taken(), children.cycle());
         let turn = Turn { before: taken.0, cycle };
         if !taken.is_in(cycle) {
             return Ok(turn);
         }
-        let Some((state, wait)) = self.outer().turn_ends(|generation| family.is_awaited_in(generation)) else {
+        let Some((state, wait)) = self.outer().turn_ends(|generation| children.is_awaited_in(generation)) else {
             return Ok(turn);
         };
         if wait > 0 {
@@ -207,13 +207,13 @@ impl Membership<Cell> {
         }
         // Nobody else has come: all may again.
         let next = cycle.wrapping_add(1);
-        let _ = family.cycle.compare_exchange(cycle, next, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = children.cycle.compare_exchange(cycle, next, Ordering::Relaxed, Ordering::Relaxed);
         Ok(Turn { cycle: next, ..turn })
     }
 
-    fn refuse(&self, (state, wait): (State, u64)) -> Refusal {
-        self.outer().count_refusal();
-        Refusal { state, wait: Some(wait), by_outer: true }
+    fn reject(&self, (state, wait): (State, u64)) -> Rejection {
+        self.outer().count_rejection();
+        Rejection { state, wait: Some(wait), by_outer: true }
     }
 }
 

@@ -7,25 +7,25 @@ use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
 /// The place of a breaker among others.
 #[derive(Debug)]
-pub(crate) enum Kin<N> {
-    Outer(Family<N>),
-    Inner(Membership<N>),
+pub(crate) enum Nesting<N> {
+    Outer(Children<N>),
+    Inner(ParentLink<N>),
 }
 
 /// The inner breakers of an outer one.
 #[derive(Debug)]
-pub(crate) struct Family<N> {
+pub(crate) struct Children<N> {
     /// The number of the cycle, in each of which every inner breaker may fail as a probe once.
     pub(super) cycle: AtomicU64,
     /// The generation of the outer one in which an inner one whose turn it was found all places taken, if none has got a
     /// place since.
     pub(super) awaited_in: AtomicU64,
-    pub(super) members: Mutex<Members<N>>,
+    pub(super) members: Mutex<ChildList<N>>,
 }
 
 #[derive(Debug)]
-pub(super) struct Members<N> {
-    pub(super) cells: Vec<Weak<N>>,
+pub(super) struct ChildList<N> {
+    pub(super) nodes: Vec<Weak<N>>,
     /// At how many those are let go of that are gone.
     prune_at: usize,
     /// Openings that come too early to be worth a look.
@@ -35,7 +35,7 @@ pub(super) struct Members<N> {
 
 /// An inner breaker's tie to its outer one.
 #[derive(Debug)]
-pub(crate) struct Membership<N> {
+pub(crate) struct ParentLink<N> {
     outer: Arc<N>,
     /// The generation of the outer one at the last opening: what opened before that one last closed is no news to it.
     opened_in: AtomicU64,
@@ -55,19 +55,19 @@ const CYCLE_BITS: u32 = 12;
 const CYCLE_SHIFT: u32 = u64::BITS - CYCLE_BITS;
 const CYCLE_MASK: u64 = (1 << CYCLE_BITS) - 1;
 
-impl<N> Family<N> {
+impl<N> Children<N> {
     pub(crate) fn new() -> Self {
-        let members = Members { cells: Vec::new(), prune_at: FIRST_PRUNE, spare: 0, looked_at: 0 };
+        let members = ChildList { nodes: Vec::new(), prune_at: FIRST_PRUNE, spare: 0, looked_at: 0 };
         Self { cycle: AtomicU64::new(0), awaited_in: AtomicU64::new(NEVER), members: Mutex::new(members) }
     }
 
     pub(crate) fn add(&self, inner: &Arc<N>) {
         let mut members = lock(&self.members);
-        if members.cells.len() >= members.prune_at {
-            members.cells.retain(|cell| cell.strong_count() > 0);
-            members.prune_at = (members.cells.len() * 2).max(FIRST_PRUNE);
+        if members.nodes.len() >= members.prune_at {
+            members.nodes.retain(|node| node.strong_count() > 0);
+            members.prune_at = (members.nodes.len() * 2).max(FIRST_PRUNE);
         }
-        members.cells.push(Arc::downgrade(inner));
+        members.nodes.push(Arc::downgrade(inner));
     }
 
     pub(super) fn cycle(&self) -> u64 {
@@ -80,7 +80,7 @@ impl<N> Family<N> {
     }
 }
 
-impl<N> Membership<N> {
+impl<N> ParentLink<N> {
     pub(crate) fn new(outer: Arc<N>) -> Self {
         Self {
             outer,

@@ -14,7 +14,7 @@ pub(crate) struct Ramp {
 
 /// Where a breaker is on its ramp.
 #[derive(Debug, Default)]
-pub(crate) struct Climb {
+pub(crate) struct RampStep {
     step: usize,
     /// Millionths of a call that are owed: one call is let in for every million.
     credit: u32,
@@ -51,15 +51,15 @@ impl Ramp {
     }
 }
 
-impl Climb {
+impl RampStep {
     /// Refuses this call, unless it is one that may be let in.
-    pub(crate) fn refuses(&mut self, ramp: &Ramp) -> bool {
+    pub(crate) fn rejects(&mut self, ramp: &Ramp) -> bool {
         let credit = self.credit + self.share(ramp);
-        let refuses = credit < WHOLE;
-        if refuses {
+        let rejects = credit < WHOLE;
+        if rejects {
             self.credit = credit;
         }
-        refuses
+        rejects
     }
 
     /// Whether this call is one of the share.

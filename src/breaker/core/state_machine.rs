@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use super::packed_state::{GENERATION_MASK, Word};
-use super::ramp::{Climb, Progress, Ramp};
+use super::packed_state::{GENERATION_MASK, PackedState};
+use super::ramp::{Progress, Ramp, RampStep};
 use crate::backoff::Backoff;
 use crate::breaker::{Cause, Mode, State};
 use crate::clock::millis_up;
 
 /// What the engine goes by. Times are in milliseconds since the start of the clock.
 #[derive(Clone, Debug)]
-pub(crate) struct Rules {
+pub(crate) struct EngineConfig {
     /// Probes at once.
     pub(crate) half_open_max_calls: u32,
     /// Successful probes that close it.
@@ -24,7 +24,7 @@ pub(crate) struct Rules {
     pub(crate) lease: u64,
     pub(crate) open_for: Backoff,
     /// The longest that it stays open because the server asks for it; nothing if that is not listened to.
-    pub(crate) longest_hint: Option<Duration>,
+    pub(crate) max_retry_after: Option<Duration>,
     /// Nothing, if it closes with the last of the probes.
     pub(crate) ramp: Option<Ramp>,
     /// The mode to begin with.
@@ -62,14 +62,14 @@ enum Stage {
     Open {
         until: u64,
     },
-    HalfOpen(Round),
+    HalfOpen(Probing),
     /// Half-open too: the probes have succeeded.
-    Ramp(Climb),
+    Ramp(RampStep),
 }
 
 /// The probes of one half-open stretch.
 #[derive(Debug)]
-struct Round {
+struct Probing {
     in_flight: Vec<Probe>,
     /// Since when there is a place, or when there will be.
     free_from: u64,
@@ -95,7 +95,7 @@ pub(crate) enum Attempt {
 
 impl Attempt {
     /// Whether a breaker in this mode may refuse such a call at all.
-    pub(crate) fn can_be_refused_in(self, mode: Mode) -> bool {
+    pub(crate) fn can_be_rejected_in(self, mode: Mode) -> bool {
         match (mode, self) {
             (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RejectRetriesOnly, Self::Retry) => true,
             (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RejectRetriesOnly, Self::First) => false,
@@ -105,7 +105,7 @@ impl Attempt {
 
 /// What a call is let in as; it settles as that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Grant {
+pub(crate) enum PermitKind {
     /// Its outcome changes nothing.
     Uncounted,
     /// Its outcome goes into the window of this generation.
@@ -116,7 +116,7 @@ pub(crate) enum Grant {
 
 /// Why a call is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct Rejection {
     pub(crate) state: State,
     /// The milliseconds until the next probe can be admitted; never by itself, if nothing.
     pub(crate) wait: Option<u64>,
@@ -152,8 +152,8 @@ pub(crate) struct Change {
 }
 
 impl Engine {
-    pub(crate) fn new(rules: &Rules, now: u64) -> Self {
-        Self { generation: 0, mode: rules.mode, by_hand: true, phase: Phase::Closed, changed_at: now }
+    pub(crate) fn new(config: &EngineConfig, now: u64) -> Self {
+        Self { generation: 0, mode: config.mode, by_hand: true, phase: Phase::Closed, changed_at: now }
     }
 
     /// What callers experience: forced open is open, and disabled is closed.
@@ -171,8 +171,8 @@ impl Engine {
     }
 
     /// Whether one that is made now would do the same.
-    pub(crate) fn is_as_new(&self, rules: &Rules) -> bool {
-        matches!(self.phase, Phase::Closed) && self.mode == rules.mode
+    pub(crate) fn is_as_new(&self, config: &EngineConfig) -> bool {
+        matches!(self.phase, Phase::Closed) && self.mode == config.mode
     }
 
     pub(crate) fn generation(&self) -> u32 {
@@ -190,12 +190,12 @@ impl Engine {
 
     /// Until when those go first that have not failed as probes: one lease from when it is due, and if one of them has
     /// found no place, from when there is one again; but then no longer than it would have been open.
-    pub(crate) fn turn_ends(&self, rules: &Rules, awaited: bool) -> Option<u64> {
+    pub(crate) fn turn_ends(&self, config: &EngineConfig, awaited: bool) -> Option<u64> {
         match self.stage()? {
-            Stage::Open { until } => Some(until.saturating_add(rules.lease)),
-            Stage::HalfOpen(round) => {
-                let turn = self.changed_at.saturating_add(rules.lease);
-                let next = round.free_from.saturating_add(rules.lease.min(millis_up(rules.open_for.ceiling(0))));
+            Stage::Open { until } => Some(until.saturating_add(config.lease)),
+            Stage::HalfOpen(probing) => {
+                let turn = self.changed_at.saturating_add(config.lease);
+                let next = probing.free_from.saturating_add(config.lease.min(millis_up(config.open_for.ceiling(0))));
                 Some(if awaited { turn.max(next) } else { turn })
             }
             Stage::Ramp(_) => None,
@@ -210,85 +210,86 @@ impl Engine {
         }
     }
 
-    pub(crate) fn word(&self) -> Word {
-        Word::new(self.state(), self.mode, self.generation, self.open_until().unwrap_or(0))
+    pub(crate) fn packed(&self) -> PackedState {
+        PackedState::new(self.state(), self.mode, self.generation, self.open_until().unwrap_or(0))
     }
 
     /// A call asks to be let in. An open breaker that is due becomes half-open by this.
     pub(crate) fn acquire(
         &mut self,
-        rules: &Rules,
+        config: &EngineConfig,
         attempt: Attempt,
         now: u64,
-    ) -> (Result<Grant, Refusal>, Option<Change>) {
-        if let Some(refusal) = self.would_refuse(rules, attempt, now) {
-            return (Err(refusal), None);
+    ) -> (Result<PermitKind, Rejection>, Option<Change>) {
+        if let Some(rejection) = self.would_reject(config, attempt, now) {
+            return (Err(rejection), None);
         }
         let from = (self.state(), self.mode);
         let (mode, Phase::Tripped(tripped)) = (self.mode, &mut self.phase) else {
-            let grant = match self.mode {
-                Mode::Disabled => Grant::Uncounted,
-                _ => Grant::Counted { generation: self.generation },
+            let permit = match self.mode {
+                Mode::Disabled => PermitKind::Uncounted,
+                _ => PermitKind::Counted { generation: self.generation },
             };
-            return (Ok(grant), None);
+            return (Ok(permit), None);
         };
         let is_due = matches!(tripped.stage, Stage::Open { until } if until <= now);
         if is_due {
-            tripped.stage = Stage::HalfOpen(Round { in_flight: Vec::new(), free_from: now, admitted: 0, successes: 0 });
+            tripped.stage =
+                Stage::HalfOpen(Probing { in_flight: Vec::new(), free_from: now, admitted: 0, successes: 0 });
         }
         let probe = match &mut tripped.stage {
-            Stage::HalfOpen(round) => round.admit(rules, now),
-            Stage::Ramp(climb) => rules.ramp.as_ref().and_then(|ramp| climb.admits(ramp).then_some(ON_RAMP)),
+            Stage::HalfOpen(probing) => probing.admit(config, now),
+            Stage::Ramp(ramp_step) => config.ramp.as_ref().and_then(|ramp| ramp_step.admits(ramp).then_some(ON_RAMP)),
             Stage::Open { .. } => None,
         };
         let change = is_due.then(|| self.changed(from, Cause::OpenTimeOver, now));
-        let grant = match probe {
-            Some(id) => Grant::Probe { generation: self.generation, id },
+        let permit = match probe {
+            Some(id) => PermitKind::Probe { generation: self.generation, id },
             None => {
-                debug_assert!(mode != Mode::Automatic, "is refused");
-                Grant::Uncounted
+                debug_assert!(mode != Mode::Automatic, "is rejected");
+                PermitKind::Uncounted
             }
         };
-        (Ok(grant), change)
+        (Ok(permit), change)
     }
 
     /// What [`acquire`](Self::acquire) would refuse, without letting anybody in. What it refuses is refused for good: on a
     /// ramp the next call is the likelier to be let in.
-    pub(crate) fn would_refuse(&mut self, rules: &Rules, attempt: Attempt, now: u64) -> Option<Refusal> {
+    pub(crate) fn would_reject(&mut self, config: &EngineConfig, attempt: Attempt, now: u64) -> Option<Rejection> {
         match (self.mode, attempt) {
             (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RejectRetriesOnly, Attempt::First) => return None,
-            (Mode::ForcedOpen, _) => return Some(Refusal::FORCED),
+            (Mode::ForcedOpen, _) => return Some(Rejection::FORCED),
             (Mode::Automatic, _) | (Mode::RejectRetriesOnly, Attempt::Retry) => {}
         }
         let Phase::Tripped(tripped) = &mut self.phase else { return None };
         let (state, until) = match &mut tripped.stage {
             Stage::Open { until } => (State::Open, (now < *until).then_some(*until)),
-            Stage::HalfOpen(round) => (State::HalfOpen, round.full_until(rules, now)),
-            Stage::Ramp(climb) => {
-                let refuses = rules.ramp.as_ref().is_some_and(|ramp| climb.refuses(ramp));
-                return refuses.then_some(Refusal { state: State::HalfOpen, wait: None, by_outer: false });
+            Stage::HalfOpen(probing) => (State::HalfOpen, probing.full_until(config, now)),
+            Stage::Ramp(ramp_step) => {
+                let rejects = config.ramp.as_ref().is_some_and(|ramp| ramp_step.rejects(ramp));
+                return rejects.then_some(Rejection { state: State::HalfOpen, wait: None, by_outer: false });
             }
         };
-        until.map(|until| Refusal { state, wait: Some(until.saturating_sub(now)), by_outer: false })
+        until.map(|until| Rejection { state, wait: Some(until.saturating_sub(now)), by_outer: false })
     }
 
     /// The window of this generation, or a row of failures, has become too bad.
     pub(crate) fn trip(
         &mut self,
-        rules: &Rules,
+        config: &EngineConfig,
         generation: u32,
         cause: Cause,
         opening: Opening,
         rng: &mut impl Rng,
     ) -> Option<Change> {
         let current = generation == self.generation && matches!(self.phase, Phase::Closed);
-        current.then(|| self.open(rules, cause, opening, rng))
+        current.then(|| self.open(config, cause, opening, rng))
     }
 
     /// A probe has ended. One that comes after its lease still counts, if it is of this generation.
     pub(crate) fn settle_probe(
         &mut self,
-        rules: &Rules,
+        config: &EngineConfig,
         (generation, id): (u32, u32),
         outcome: ProbeOutcome,
         opening: Opening,
@@ -298,33 +299,33 @@ impl Engine {
             return None;
         }
         let Phase::Tripped(tripped) = &mut self.phase else { return None };
-        let round = match (&mut tripped.stage, &rules.ramp) {
-            (Stage::HalfOpen(round), _) => round,
-            (Stage::Ramp(climb), Some(ramp)) => {
+        let probing = match (&mut tripped.stage, &config.ramp) {
+            (Stage::HalfOpen(probing), _) => probing,
+            (Stage::Ramp(ramp_step), Some(ramp)) => {
                 let progress = match outcome {
                     ProbeOutcome::Neutral => Progress::Climbing,
-                    ProbeOutcome::Success => climb.ended(ramp, false),
-                    ProbeOutcome::Failure => climb.ended(ramp, true),
+                    ProbeOutcome::Success => ramp_step.ended(ramp, false),
+                    ProbeOutcome::Failure => ramp_step.ended(ramp, true),
                 };
                 return match progress {
                     Progress::Climbing => None,
                     Progress::Done => Some(self.close(Cause::ProbesSucceeded, opening.now)),
-                    Progress::Fallen => Some(self.open(rules, Cause::FailureRate, opening, rng)),
+                    Progress::Fallen => Some(self.open(config, Cause::FailureRate, opening, rng)),
                 };
             }
             (Stage::Ramp(_), None) | (Stage::Open { .. }, _) => return None,
         };
-        round.give_back(id, opening.now);
+        probing.give_back(id, opening.now);
         match outcome {
             ProbeOutcome::Neutral => None,
-            ProbeOutcome::Failure => Some(self.open(rules, Cause::ProbeFailed, opening, rng)),
+            ProbeOutcome::Failure => Some(self.open(config, Cause::ProbeFailed, opening, rng)),
             ProbeOutcome::Success => {
-                round.successes += 1;
-                if round.successes < rules.success_threshold {
+                probing.successes += 1;
+                if probing.successes < config.success_threshold {
                     return None;
                 }
-                if rules.ramp.is_some() {
-                    tripped.stage = Stage::Ramp(Climb::default());
+                if config.ramp.is_some() {
+                    tripped.stage = Stage::Ramp(RampStep::default());
                     return None;
                 }
                 Some(self.close(Cause::ProbesSucceeded, opening.now))
@@ -350,9 +351,9 @@ impl Engine {
     }
 
     /// As it was when new.
-    pub(crate) fn reset(&mut self, rules: &Rules, now: u64) -> Change {
+    pub(crate) fn reset(&mut self, config: &EngineConfig, now: u64) -> Change {
         let from = (self.state(), self.mode);
-        self.mode = rules.mode;
+        self.mode = config.mode;
         Change { from, ..self.close(Cause::ByHand, now) }
     }
 
@@ -369,17 +370,17 @@ impl Engine {
         self.changed(from, cause, now)
     }
 
-    fn open(&mut self, rules: &Rules, cause: Cause, opening: Opening, rng: &mut impl Rng) -> Change {
+    fn open(&mut self, config: &EngineConfig, cause: Cause, opening: Opening, rng: &mut impl Rng) -> Change {
         let Opening { now, hint } = opening;
         let from = (self.state(), self.mode);
         let openings = match &self.phase {
             Phase::Closed => 0,
             Phase::Tripped(tripped) => tripped.openings,
         };
-        let asked = hint.zip(rules.longest_hint).map(|(hint, longest)| hint.min(longest));
+        let asked = hint.zip(config.max_retry_after).map(|(hint, longest)| hint.min(longest));
         let wait = match asked {
             Some(asked) if !asked.is_zero() => asked,
-            _ => rules.open_for.wait_at_least_half(openings, rng),
+            _ => config.open_for.wait_at_least_half(openings, rng),
         };
         let wait = millis_up(wait).max(1);
         let stage = Stage::Open { until: now.saturating_add(wait) };
@@ -397,22 +398,22 @@ impl Engine {
     }
 }
 
-impl Refusal {
+impl Rejection {
     /// By hand, and so for no certain time.
     pub(crate) const FORCED: Self = Self { state: State::Open, wait: None, by_outer: false };
 }
 
-impl Round {
+impl Probing {
     /// The id of another probe, if there is a place for it.
-    fn admit(&mut self, rules: &Rules, now: u64) -> Option<u32> {
-        if self.full_until(rules, now).is_some() {
+    fn admit(&mut self, config: &EngineConfig, now: u64) -> Option<u32> {
+        if self.full_until(config, now).is_some() {
             return None;
         }
         self.in_flight.retain(|probe| now < probe.lease_ends);
         let id = self.admitted;
         self.admitted = self.admitted.wrapping_add(1);
-        self.in_flight.push(Probe { id, lease_ends: now.saturating_add(rules.lease) });
-        self.free_from = self.full_until(rules, now).unwrap_or(self.free_from);
+        self.in_flight.push(Probe { id, lease_ends: now.saturating_add(config.lease) });
+        self.free_from = self.full_until(config, now).unwrap_or(self.free_from);
         Some(id)
     }
 
@@ -426,9 +427,9 @@ impl Round {
     }
 
     /// When a place becomes free for certain, if none is now.
-    fn full_until(&self, rules: &Rules, now: u64) -> Option<u64> {
+    fn full_until(&self, config: &EngineConfig, now: u64) -> Option<u64> {
         let leases = || self.in_flight.iter().map(|probe| probe.lease_ends).filter(|ends| now < *ends);
-        if leases().count() < rules.half_open_max_calls as usize { None } else { leases().min() }
+        if leases().count() < config.half_open_max_calls as usize { None } else { leases().min() }
     }
 }
 
@@ -438,38 +439,38 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
-    use crate::breaker::config::Settings;
+    use crate::breaker::config::Config;
     use crate::invalid_setting::valid;
 
     const AT_ONCE: Opening = Opening { now: 0, hint: None };
 
-    fn rules() -> Rules {
-        let mut settings = Settings::default();
-        valid(settings.set_open_for(Duration::from_millis(1).into()));
-        valid(settings.set_half_open_max_calls(2));
-        valid(settings.set_success_threshold(2));
-        valid(settings.set_probe_lease(Duration::from_millis(1)));
-        settings.policy().rules
+    fn config() -> EngineConfig {
+        let mut config = Config::default();
+        valid(config.set_open_for(Duration::from_millis(1).into()));
+        valid(config.set_half_open_max_calls(2));
+        valid(config.set_success_threshold(2));
+        valid(config.set_probe_lease(Duration::from_millis(1)));
+        config.policy().engine
     }
 
     #[test]
     fn rule_2_an_earlier_generation_cannot_open_a_later_one() {
-        let (rules, mut rng) = (rules(), SmallRng::seed_from_u64(7));
-        let mut engine = Engine::new(&rules, 0);
-        engine.reset(&rules, 0);
-        assert_eq!(engine.trip(&rules, 0, Cause::FailureRate, AT_ONCE, &mut rng), None);
-        assert!(engine.trip(&rules, 1, Cause::FailureRate, AT_ONCE, &mut rng).is_some());
+        let (config, mut rng) = (config(), SmallRng::seed_from_u64(7));
+        let mut engine = Engine::new(&config, 0);
+        engine.reset(&config, 0);
+        assert_eq!(engine.trip(&config, 0, Cause::FailureRate, AT_ONCE, &mut rng), None);
+        assert!(engine.trip(&config, 1, Cause::FailureRate, AT_ONCE, &mut rng).is_some());
     }
 
     #[test]
     fn rule_4_probes_that_hang_forever_pile_up_nowhere() {
-        let (rules, mut rng) = (rules(), SmallRng::seed_from_u64(7));
-        let mut engine = Engine::new(&rules, 0);
-        engine.trip(&rules, 0, Cause::FailureRate, AT_ONCE, &mut rng);
+        let (config, mut rng) = (config(), SmallRng::seed_from_u64(7));
+        let mut engine = Engine::new(&config, 0);
+        engine.trip(&config, 0, Cause::FailureRate, AT_ONCE, &mut rng);
         for now in 1..10_000 {
-            assert!(engine.acquire(&rules, Attempt::First, now).0.is_ok());
+            assert!(engine.acquire(&config, Attempt::First, now).0.is_ok());
         }
-        let Some(Stage::HalfOpen(round)) = engine.stage() else { panic!("is half-open") };
-        assert!(round.in_flight.len() <= 2, "{}", round.in_flight.len());
+        let Some(Stage::HalfOpen(probing)) = engine.stage() else { panic!("is half-open") };
+        assert!(probing.in_flight.len() <= 2, "{}", probing.in_flight.len());
     }
 }

@@ -42,14 +42,14 @@ pub(crate) enum Kind {
 
 /// A window in the form that a call needs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Shape {
+pub(crate) enum WindowConfig {
     Count { calls: u32 },
     Time { buckets: u32, bucket_nanos: u64, watch_slow: bool },
 }
 
 /// The window of one breaker. Which kind it is, is said once for all breakers of a layer, and so not kept in each.
 #[derive(Debug)]
-pub(crate) struct Recorder(Words);
+pub(crate) struct SlidingWindow(Words);
 
 /// The words of a usual window lie in the breaker itself: one allocation less, and one place less to look at.
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl Default for Window {
     }
 }
 
-impl Shape {
+impl WindowConfig {
     pub(crate) fn new(kind: Kind, watch_slow: bool) -> Self {
         match kind {
             Kind::Count(calls) => Self::Count { calls },
@@ -182,11 +182,11 @@ impl Shape {
     }
 }
 
-impl Recorder {
-    pub(crate) fn new(shape: Shape) -> Self {
-        let (len, first) = match shape {
-            Shape::Count { calls } => CountWindow::words(calls),
-            Shape::Time { buckets, watch_slow, .. } => TimeWindow::words(buckets, watch_slow),
+impl SlidingWindow {
+    pub(crate) fn new(config: WindowConfig) -> Self {
+        let (len, first) = match config {
+            WindowConfig::Count { calls } => CountWindow::words(calls),
+            WindowConfig::Time { buckets, watch_slow, .. } => TimeWindow::words(buckets, watch_slow),
         };
         let word = |index| AtomicU64::new(if index == 0 { first } else { 0 });
         Self(if len <= INLINE {
@@ -201,28 +201,28 @@ impl Recorder {
     #[inline(always)]
     pub(crate) fn record(
         &self,
-        shape: Shape,
+        config: WindowConfig,
         now: Option<Moment>,
         outcome: Outcome,
         live: impl Fn() -> bool,
     ) -> Option<Counts> {
         let now = now.map_or(0, Moment::nanos);
-        match self.view(shape) {
+        match self.view(config) {
             View::Count(window) => window.record(outcome, live),
             View::Time(window, bucket_nanos) => window.record(now / bucket_nanos, outcome, live),
         }
     }
 
-    pub(crate) fn counts(&self, shape: Shape, now: Moment) -> Counts {
-        match self.view(shape) {
+    pub(crate) fn counts(&self, config: WindowConfig, now: Moment) -> Counts {
+        match self.view(config) {
             View::Count(window) => window.counts(),
             View::Time(window, bucket_nanos) => window.counts(now.nanos() / bucket_nanos),
         }
     }
 
     /// Empties the window. Only while no generation is closed, and by one at a time.
-    pub(crate) fn reset(&self, shape: Shape, now: Moment) {
-        match self.view(shape) {
+    pub(crate) fn reset(&self, config: WindowConfig, now: Moment) {
+        match self.view(config) {
             View::Count(window) => window.reset(),
             View::Time(window, bucket_nanos) => window.reset(now.nanos() / bucket_nanos),
         }
@@ -230,23 +230,23 @@ impl Recorder {
 
     /// Whether nothing is lost if it is forgotten: it is empty, or it is one of calls that has been idle since it was
     /// asked so long ago. By one at a time.
-    pub(crate) fn is_idle(&self, shape: Shape, now: Moment, long: Duration) -> bool {
-        let idle = match self.view(shape) {
+    pub(crate) fn is_idle(&self, config: WindowConfig, now: Moment, long: Duration) -> bool {
+        let idle = match self.view(config) {
             View::Count(window) => window.idle_for(now.millis()).is_some_and(|idle| idle >= millis_up(long)),
             View::Time(..) => false,
         };
-        idle || self.counts(shape, now).calls == 0
+        idle || self.counts(config, now).calls == 0
     }
 
     #[inline(always)]
-    fn view(&self, shape: Shape) -> View<'_> {
+    fn view(&self, config: WindowConfig) -> View<'_> {
         let words = match &self.0 {
             Words::Inline(words) => &words[..],
             Words::Boxed(words) => words,
         };
-        match shape {
-            Shape::Count { calls } => View::Count(CountWindow::new(words, calls)),
-            Shape::Time { buckets, bucket_nanos, watch_slow } => {
+        match config {
+            WindowConfig::Count { calls } => View::Count(CountWindow::new(words, calls)),
+            WindowConfig::Time { buckets, bucket_nanos, watch_slow } => {
                 View::Time(TimeWindow::new(words, buckets, watch_slow), bucket_nanos)
             }
         }
