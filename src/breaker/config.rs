@@ -11,12 +11,12 @@ use crate::backoff::Backoff;
 use crate::clock::millis_up;
 use crate::invalid_setting::{InvalidSetting, ensure};
 
-/// Everything that can be set, each checked where it is set.
+/// All settings, each checked where it is set.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     name: Arc<str>,
     window: Window,
-    /// Only if somebody has set it: the default gives way to a smaller window.
+    /// `None` if not set: the default shrinks to a smaller window.
     minimum_calls: Option<u32>,
     failure_rate: f64,
     slow_calls: Option<SlowCalls>,
@@ -35,18 +35,17 @@ pub(crate) struct Config {
     minimum_children: u32,
 }
 
-/// What a breaker learns from a call that is dropped before it ends.
+/// How a call counts that is dropped before it ends.
 ///
 /// A call that a time limit cuts has failed: one of the [`RetryLayer`](crate::RetryLayer) around the breaker, or any other
 /// once the [`Deadline`](crate::retry::Deadline) in the extensions of the HTTP request has passed. For other calls the
-/// default is `FailureAfter` the limit of the slow calls if there is one; else they teach nothing.
+/// default is `FailureAfter` the limit of the slow calls if there is one; else they are neutral.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Abandoned {
-    /// Nothing, however long it ran and even if a time limit cut it.
+    /// Neutral, however long it ran and even if a time limit cut it.
     Neutral,
-    /// That it failed, if it had already run longer than this or a time limit cut it; else nothing. Zero makes every such
-    /// call a failure.
+    /// A failure if it had run longer than this or a time limit cut it; else neutral. Zero makes every such call a failure.
     FailureAfter(Duration),
 }
 
@@ -188,8 +187,8 @@ impl Config {
         Ok(())
     }
 
-    /// For the breakers around others. They have no outcomes of their own, and what all breakers begin as by hand is for
-    /// the inner ones, each of which can then be set free alone.
+    /// The policy of outer breakers. They have no outcomes of their own, and a mode of forced open or disabled applies to the
+    /// inner ones, each of which can then be changed alone.
     pub(crate) fn outer_policy(&self) -> Policy {
         let mode = match self.mode {
             Mode::ForcedOpen | Mode::Disabled => Mode::Automatic,

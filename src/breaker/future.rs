@@ -35,24 +35,24 @@ pin_project! {
         // Holds no permit: nothing is asked of the upstream until the inner service is ready.
         Waiting { service: S, request: Option<Req>, waiter: Waiter },
         Calling { #[pin] future: F, ticket: Ticket },
-        // With the error of a call that never reached the inner service, until it has been told.
+        // With the error of a call that never reached the inner service, until it is returned.
         Over { error: Option<BoxError> },
     }
 }
 
-/// The breaker that a call asks, and as what.
+/// The node that a call asks for admission, and as what attempt.
 pub(crate) struct Asking {
     pub(crate) node: Arc<Node>,
     pub(crate) attempt: Attempt,
-    /// When a time limit cuts the call.
+    /// The moment at which a time limit cuts the call.
     pub(crate) deadline: Moment,
 }
 
 /// A call that waits until the inner service is ready.
 struct Waiter {
-    /// Nothing once the waiting is over.
+    /// `None` once the wait is over.
     asking: Option<Asking>,
-    /// Whether the inner service was asked and was not ready.
+    /// Whether the inner service was polled and was not ready.
     has_waited: bool,
     /// Whether this call is all there is to the attempt of a retry layer outside.
     is_attempt: bool,
@@ -72,10 +72,10 @@ where
         S: Clone,
     {
         if !asking.node.is_closed() {
-            // A probe does not begin before somebody polls it.
+            // A probe does not begin before its first poll.
             return Self::waiting(service, request, asking, false, classifier, scope);
         }
-        // Wakes nobody: the first poll asks again.
+        // A waker that does nothing: the first poll polls the service again.
         let mut cx = Context::from_waker(Waker::noop());
         match poll_ready(service, &asking, &classifier, &mut cx) {
             Poll::Ready(Ok(())) => {}
@@ -89,7 +89,7 @@ where
         }
     }
 
-    /// The same for a breaker that has kin, or that has opened meanwhile.
+    /// Slow path of [`start`](Self::start): for a nested breaker, or one that has opened meanwhile.
     #[inline(never)]
     fn start_otherwise(service: &mut S, request: Req, asking: Asking, classifier: C, scope: J) -> Self
     where
@@ -122,7 +122,7 @@ where
         Self { stage: Stage::Waiting { service, request: Some(request), waiter }, classifier, scope }
     }
 
-    /// Lets go of a readiness that is not used, and of a service that has failed.
+    /// Drops a readiness that is not used, and a service that has failed.
     #[cold]
     fn ended(service: &mut S, error: BoxError, classifier: C, scope: J) -> Self
     where
@@ -157,7 +157,7 @@ where
                     match called {
                         Ok((future, ticket)) => this.stage.set(Stage::Calling { future, ticket }),
                         Err(error) => {
-                            // Lets go of the inner service, and of a readiness that is not used.
+                            // Drops the inner service, and a readiness that is not used.
                             this.stage.set(Stage::Over { error: None });
                             return Poll::Ready(Err(error));
                         }
@@ -198,7 +198,7 @@ where
     }
 }
 
-/// Calls the inner service once it is ready and the breaker still lets the call through.
+/// Calls the inner service once it is ready and the breaker still admits the call.
 fn call_when_ready<S, C, Req>(
     service: &mut S,
     request: &mut Option<Req>,
@@ -211,7 +211,7 @@ where
     S::Error: Into<BoxError>,
     C: Classifier<S::Response>,
 {
-    // Taken until the service says that it is not ready: a call that ends, or panics, no longer waits.
+    // Taken until the service returns pending: a call that ends or panics no longer waits.
     let Some(asking) = waiter.asking.take() else { polled_again() };
     // It may have opened while this waited.
     if let Some(rejection) = asking.node.rejection(asking.attempt) {

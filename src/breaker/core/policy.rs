@@ -5,7 +5,7 @@ use super::state_machine::EngineConfig;
 use super::window::{Counts, WindowConfig};
 use crate::breaker::Cause;
 
-/// The settings in the form that a call needs.
+/// The settings in the form that a node needs.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) name: Arc<str>,
@@ -16,7 +16,7 @@ pub(crate) struct Policy {
     pub(crate) timeouts_fail: bool,
     pub(crate) max_partitions: usize,
     pub(crate) redact_labels: bool,
-    /// Nothing, if partitions do not nest.
+    /// `None` if partitions do not nest.
     pub(crate) share: Option<Share>,
     pub(crate) minimum_calls: u64,
     pub(crate) failure_rate: f64,
@@ -34,7 +34,7 @@ pub(crate) struct SlowCalls {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share {
     pub(crate) share: f64,
-    /// Inner breakers that had calls lately.
+    /// Inner breakers with recent calls.
     pub(crate) minimum: u32,
 }
 
@@ -57,7 +57,7 @@ impl Policy {
         self.consecutive_failures.is_some()
     }
 
-    /// Whether this is too much to stay closed.
+    /// Returns why these outcomes open a closed breaker, if they do.
     pub(crate) fn trip_cause(&self, counts: Counts, consecutive_failures: u32) -> Option<Cause> {
         if self.consecutive_failures.is_some_and(|limit| consecutive_failures >= limit) {
             return Some(Cause::ConsecutiveFailures);
