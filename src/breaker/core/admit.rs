@@ -1,4 +1,4 @@
-//! The way in: whether a breaker lets a call through, and as what.
+//! Admission: whether a breaker admits a call, and with which kind of permit.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use crate::classify::Health;
 use crate::sync::Ordering;
 
 impl Node {
-    /// Lets a call in if that needs no more than a look.
+    /// Fast path: admits the call if one load shows a plainly closed breaker.
     #[inline(always)]
     pub(crate) fn counted(&self) -> Option<Admission> {
         let packed = self.packed();
         packed.is_plainly_closed().then(|| Admission::Own(PermitKind::Counted { generation: packed.generation() }))
     }
 
-    /// Lets a call in, or not.
+    /// Admits or rejects a call, by this node and by the one around it.
     pub(crate) fn acquire(self: &Arc<Self>, attempt: Attempt) -> Result<Admission, Rejection> {
         let packed = self.packed();
         if packed.is_nested() {
@@ -28,7 +28,7 @@ impl Node {
 
     fn acquire_nested(self: &Arc<Self>, packed: PackedState, attempt: Attempt) -> Result<Admission, Rejection> {
         let Some(parent_link) = self.parent_link() else {
-            // What is around others has no outcomes of its own, but can be asked by hand.
+            // An outer node has no outcomes of its own, but a permit of it can be acquired through the handle.
             let permit = self.acquire_alone(attempt)?;
             return Ok(Admission::Own(if matches!(permit, PermitKind::Probe { .. }) {
                 permit
@@ -41,7 +41,7 @@ impl Node {
         }
         let alone = !attempt.can_be_rejected_in(packed.mode());
         if !alone && !self.is_closed_nested(packed) {
-            // Asked before, so that neither of the two is probed for nothing.
+            // Asked before either takes a probe, so that neither is probed for nothing.
             if let Some(rejection) = self.rejection(attempt) {
                 return Err(rejection);
             }
@@ -57,7 +57,7 @@ impl Node {
         }
     }
 
-    /// Lets a call in, or not, whatever its kin would say.
+    /// Admits or rejects a call, whatever the nodes around or inside this one would do.
     pub(crate) fn acquire_alone(self: &Arc<Self>, attempt: Attempt) -> Result<PermitKind, Rejection> {
         let packed = self.packed();
         if packed.is_closed_itself() {
@@ -66,7 +66,7 @@ impl Node {
         self.acquire_seldom(packed, attempt)
     }
 
-    /// The same for a call that is let in by another breaker whatever this one says: counts no refusal.
+    /// Like [`acquire_alone`](Self::acquire_alone), for a call that another node admits anyway: counts no rejection.
     #[cold]
     pub(crate) fn acquire_if_room(self: &Arc<Self>, attempt: Attempt) -> Result<PermitKind, Rejection> {
         let now = self.now().millis();
@@ -94,7 +94,7 @@ impl Node {
         result
     }
 
-    /// Refuses without the lock while the word alone tells that it is too early.
+    /// Rejects without the lock if the packed state alone shows that the open time is not over.
     fn reject_by_packed_state(&self, packed: PackedState) -> Result<(), Rejection> {
         let now = self.now().millis();
         match packed.until() {
@@ -106,7 +106,7 @@ impl Node {
         }
     }
 
-    /// Whether a call that came now would be refused; counts as a refusal.
+    /// Returns the rejection that a call would get now, if any, and counts it.
     #[inline]
     pub(crate) fn rejection(&self, attempt: Attempt) -> Option<Rejection> {
         let packed = self.packed();
@@ -119,14 +119,14 @@ impl Node {
     #[inline(never)]
     fn rejection_nested(&self, packed: PackedState, attempt: Attempt) -> Option<Rejection> {
         let own = if packed.is_closed_itself() { None } else { self.rejection_seldom(packed, attempt) };
-        // What refuses nothing itself is not refused by what is around it either.
+        // A node whose mode rejects nothing is not rejected by the one around it either.
         if !attempt.can_be_rejected_in(packed.mode()) {
             return own;
         }
         own.or_else(|| self.parent_link()?.rejection(attempt))
     }
 
-    /// Whether a call that came now would be refused, whatever its kin would say; counts as a refusal.
+    /// Returns the rejection that this node alone would give a call now, if any, and counts it.
     pub(crate) fn rejection_alone(&self, attempt: Attempt) -> Option<Rejection> {
         let packed = self.packed();
         if packed.is_closed_itself() { None } else { self.rejection_seldom(packed, attempt) }
@@ -136,7 +136,7 @@ impl Node {
         self.rejected.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes back one that no caller has heard of. A reset may have taken it back before.
+    /// Takes back a rejection that no caller has seen. A reset may have cleared the count before.
     pub(crate) fn uncount_rejection(&self, by_outer: bool) {
         let node = self.outer().filter(|_| by_outer).map_or(self, |outer| outer);
         let one_less = |rejected: u64| rejected.checked_sub(1);

@@ -1,24 +1,22 @@
 use crate::sync::{AtomicU64, Ordering};
 
-/// Failures in a row: success ends them, and so does time, when the last of them has left the window. Kept right across
-/// generations in the way of the [windows](super::window).
+/// Counts consecutive failures. A success resets the count, and so does time once the last failure has left the window.
+/// Kept right across generations in the same way as the [windows](super::window).
 #[derive(Debug)]
 pub(crate) struct ConsecutiveFailures(AtomicU64);
 
-/// When something happens, in the ticks of a window of time, and after how many of them it has left the window. In a
-/// window of calls there is no time.
+/// The tick of an event, and the number of ticks after which it has left the window. A window of calls has no ticks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Age {
     pub(crate) tick: u64,
     pub(crate) gone_after: u64,
 }
 
-/// Epoch 8, tick of the last failure 42, failures 14. With the shortest buckets ticks end after 139 years; what happens
-/// later counts as if it happened then.
+/// Epoch 8, tick of the last failure 42, failures 14. With the shortest buckets ticks saturate after 139 years.
 #[derive(Clone, Copy)]
 struct Packed(u64);
 
-/// The longest row that can be told.
+/// The largest count.
 pub(crate) const COUNT_MAX: u32 = (1 << COUNT) - 1;
 const COUNT: u32 = 14;
 const TICK: u32 = 42;
@@ -34,7 +32,7 @@ impl ConsecutiveFailures {
         self.load().count_at(age)
     }
 
-    /// One more, and how many that makes; nothing if `live` says that it comes too late.
+    /// Adds a failure and returns the count; `None` if `live` returns false, because the generation has ended.
     pub(crate) fn failure(&self, age: Age, live: impl Fn() -> bool) -> Option<u32> {
         self.update(live, |packed| {
             let count = (packed.count_at(age) + 1).min(COUNT_MAX);
@@ -81,8 +79,8 @@ impl Packed {
         self.0 >> COUNT & TICK_MAX
     }
 
-    /// The failures, unless the last of them has left the window. Threads do not read the clock in the order in which
-    /// they come: one that came later may tell an earlier tick.
+    /// The count, unless the last failure has left the window. Threads do not read the clock in the order of their
+    /// updates: a later update may carry an earlier tick.
     fn count_at(self, age: Age) -> u32 {
         let passed = age.tick.min(TICK_MAX).saturating_sub(self.tick());
         if passed >= age.gone_after { 0 } else { self.count() }

@@ -1,7 +1,7 @@
-//! Partitions within a partition: the inner ones tell the outer one when they open.
+//! What outer and inner nodes ask each other.
 //!
-//! Nothing is counted up and down, so that nothing can go astray when a breaker is reset, forced or forgotten: the outer
-//! one looks at the inner ones when one of them opens, but not more often than the share can have been reached.
+//! The outer node keeps no running count of open children, so that a reset, a forced mode or an eviction cannot leave
+//! one wrong. It looks at its children when one of them opens, but no more often than the share can have been reached.
 
 use std::sync::{Arc, Weak};
 
@@ -16,40 +16,41 @@ use crate::classify::Health;
 use crate::clock::millis_up;
 use crate::sync::{Ordering, lock};
 
-/// How an inner breaker looks to the one around it.
+/// How a child counts for its outer node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Had no calls lately.
+    /// No recent calls.
     Idle,
     Closed,
     Open,
 }
 
-/// The right to ask for a place of a probe: nobody else has to go first.
+/// The right to ask for a probe slot: no other child has to go first.
 struct Turn {
-    /// What [`ParentLink::taken`] was when this was found out, so that only one of several calls at once takes a place.
+    /// The value of [`ParentLink::taken`] when the turn was found, so that only one of several calls at once takes a
+    /// slot.
     before: u64,
     cycle: u64,
 }
 
 /// One bad tenant never shuts a host.
 const FEWEST_OPEN: u64 = 2;
-/// Inner breakers fall idle with no opening that would tell.
+/// Children fall idle without an opening that would show it.
 const LOOK_EVERY_MILLIS: u64 = 1_000;
-/// Fewer are looked at whenever one of them opens.
+/// Fewer children are checked on every opening.
 const MANY: u64 = 64;
 const NEUTRAL: Completion = Completion::Judged(Health::Neutral, None);
 
 impl Node {
-    /// For how many milliseconds those go first that have not failed as probes; `awaited` tells of a generation whether
-    /// one of them has found no place.
+    /// Milliseconds for which children whose probe has not failed go first. `awaited` returns whether one of them found
+    /// no slot in a generation.
     pub(crate) fn turn_ends(&self, awaited: impl Fn(u32) -> bool) -> Option<(State, u64)> {
         let engine = self.lock();
         let turn = engine.turn_ends(&self.shared.policy.engine, awaited(engine.generation()))?;
         Some((engine.state(), turn.saturating_sub(self.now().millis())))
     }
 
-    /// How it looks to the breaker around it, in this generation of that one.
+    /// How this child counts for its outer node, in this generation of the outer one.
     pub(crate) fn standing(&self, generation: u32) -> Standing {
         let engine = self.lock();
         let (policy, now) = (&self.shared.policy, self.now());
@@ -57,8 +58,8 @@ impl Node {
             WindowConfig::Count { .. } => millis_up(IDLE),
             WindowConfig::Time { buckets, bucket_nanos, .. } => u64::from(buckets) * (bucket_nanos / 1_000_000),
         };
-        // Changes come with calls, and who still calls an open one comes by when it is due. What is forced open or disabled
-        // was changed by hand, and counts no calls.
+        // A change comes with a call, and an open child that is still called is due again. A forced or disabled child
+        // counts no calls.
         let news = engine.open_until().or(engine.changed_by_calls_at());
         let lately = news.is_some_and(|news| now.millis() <= news.saturating_add(long))
             || !self.window.is_idle(policy.window, now, IDLE);
@@ -87,12 +88,12 @@ impl Node {
 }
 
 impl Children<Node> {
-    /// Inner breakers out of the registry for good that the map has yet to let go of.
+    /// Evicted children that the map has yet to drop.
     pub(crate) fn retired(&self) -> usize {
         lock(&self.members).nodes.iter().filter_map(Weak::upgrade).filter(|node| node.is_retired()).count()
     }
 
-    /// An inner breaker has opened, as its word says already. Open ones among those with calls, if that is too many.
+    /// A child has opened, as its packed state shows already. Returns the counts of children if the share is reached.
     pub(crate) fn opened(&self, share: Share, generation: u32, now: u64) -> Option<Counts> {
         let mut members = lock(&self.members);
         if members.spare > 0 && now < members.looked_at.saturating_add(LOOK_EVERY_MILLIS) {
@@ -113,11 +114,11 @@ impl Children<Node> {
         let enough = counts.calls >= share.minimum.into();
         if enough && counts.failures >= FEWEST_OPEN && counts.failure_rate() >= share.share {
             members.spare = 0;
-            // Who failed as a probe in an earlier outage is not held back in this one.
+            // A failed probe of an earlier outage holds no child back in this one.
             self.cycle.fetch_add(1, Ordering::Relaxed);
             return Some(counts);
         }
-        // Halfway to the share is early enough for the next look; the one that reaches it is always looked at.
+        // Checking again halfway to the share is early enough; the opening that reaches it is always checked.
         let needed = ((counts.calls as f64 * share.share).floor() as u64).max(FEWEST_OPEN);
         let missing = needed.saturating_sub(counts.failures);
         members.spare = if enough && counts.calls >= MANY { missing.div_ceil(2).saturating_sub(1) } else { 0 };
@@ -127,7 +128,7 @@ impl Children<Node> {
 }
 
 impl ParentLink<Node> {
-    /// Whether the outer breaker would refuse a call now; counts as a refusal.
+    /// Returns the rejection that the outer node would give now, if any, and counts it.
     pub(crate) fn rejection(&self, attempt: Attempt) -> Option<Rejection> {
         if self.outer().is_open_to_all() {
             return None;
@@ -146,8 +147,8 @@ impl ParentLink<Node> {
         Some(Rejection { by_outer: true, ..rejection })
     }
 
-    /// The place of a probe of the outer breaker, if the call is one. An error only if it is asked `strictly`, and then
-    /// it counts as a refusal.
+    /// Takes a probe slot of the outer node if it is being probed. Returns an error only if `strictly`, and then counts
+    /// a rejection.
     pub(crate) fn acquire(&self, attempt: Attempt, strictly: bool) -> Result<Option<PermitKind>, Rejection> {
         if self.outer().is_open_to_all() {
             return Ok(None);
@@ -169,7 +170,7 @@ impl ParentLink<Node> {
         };
         let taken = Taken::new(turn.cycle, generation, id);
         if self.taken.compare_exchange(turn.before, taken.0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-            // Another call of the same inner breaker came at the same time and was faster.
+            // Another call of the same child came at the same time and was faster.
             self.outer().settle(permit, None, NEUTRAL);
             return self.acquire(attempt, strictly);
         }
@@ -177,7 +178,7 @@ impl ParentLink<Node> {
         Ok(Some(permit))
     }
 
-    /// A probe of the outer breaker has ended. Whoever has not succeeded lets those go first who have come meanwhile.
+    /// Ends a probe of the outer node. After a probe without success, children that came meanwhile go first.
     pub(crate) fn ended(&self, probe: PermitKind, health: Health) {
         let (PermitKind::Probe { generation, id }, Some(children)) = (probe, self.outer().children()) else { return };
         let goes_on = match health {
@@ -191,8 +192,8 @@ impl ParentLink<Node> {
         }
     }
 
-    /// Who has failed as a probe, or not ended in time, lets the others go first for the time of a lease: a bad tenant that
-    /// calls more often than all others would else keep them shut out. In milliseconds, if it is not its turn.
+    /// Returns the turn of this child, or the milliseconds to wait. A child whose probe failed or outlived its lease
+    /// waits one lease before probing again, so one noisy tenant cannot starve the others.
     fn turn(&self, children: &Children<Node>) -> Result<Turn, (State, u64)> {
         let (taken, cycle) = (self.taken(), children.cycle());
         let turn = Turn { before: taken.0, cycle };
@@ -205,7 +206,7 @@ impl ParentLink<Node> {
         if wait > 0 {
             return Err((state, wait));
         }
-        // Nobody else has come: all may again.
+        // No other child has come: all may probe again.
         let next = cycle.wrapping_add(1);
         let _ = children.cycle.compare_exchange(cycle, next, Ordering::Relaxed, Ordering::Relaxed);
         Ok(Turn { cycle: next, ..turn })

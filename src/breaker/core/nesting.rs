@@ -5,20 +5,19 @@ use std::sync::{Arc, Weak};
 
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
 
-/// The place of a breaker among others.
+/// The place of a node among others.
 #[derive(Debug)]
 pub(crate) enum Nesting<N> {
     Outer(Children<N>),
     Inner(ParentLink<N>),
 }
 
-/// The inner breakers of an outer one.
+/// The inner nodes of an outer one.
 #[derive(Debug)]
 pub(crate) struct Children<N> {
-    /// The number of the cycle, in each of which every inner breaker may fail as a probe once.
+    /// Number of the cycle. Each child may fail as a probe once a cycle.
     pub(super) cycle: AtomicU64,
-    /// The generation of the outer one in which an inner one whose turn it was found all places taken, if none has got a
-    /// place since.
+    /// The generation of the outer node in which a child found all slots taken, if none has got a slot since.
     pub(super) awaited_in: AtomicU64,
     pub(super) members: Mutex<ChildList<N>>,
 }
@@ -26,26 +25,27 @@ pub(crate) struct Children<N> {
 #[derive(Debug)]
 pub(super) struct ChildList<N> {
     pub(super) nodes: Vec<Weak<N>>,
-    /// At how many those are let go of that are gone.
+    /// The length at which dropped children are removed.
     prune_at: usize,
-    /// Openings that come too early to be worth a look.
+    /// Openings to skip before the next check.
     pub(super) spare: u64,
     pub(super) looked_at: u64,
 }
 
-/// An inner breaker's tie to its outer one.
+/// An inner node's link to its outer one.
 #[derive(Debug)]
 pub(crate) struct ParentLink<N> {
     outer: Arc<N>,
-    /// The generation of the outer one at the last opening: what opened before that one last closed is no news to it.
+    /// The outer generation at the last opening of this child. An opening before the outer node last closed no longer
+    /// counts.
     opened_in: AtomicU64,
-    /// The place of a probe that it took last, if that has failed or has yet to end.
+    /// The probe slot that it took last, if that probe has failed or has yet to end.
     pub(super) taken: AtomicU64,
     /// Whether a user has removed it from the registry.
     is_removed: AtomicBool,
 }
 
-/// A place of a probe: cycle 12, generation 20, id 32. Cycles go round, which holds back for one turn at most.
+/// A probe slot: cycle 12, generation 20, id 32. Cycles wrap, which holds a child back for one turn at most.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Taken(pub(super) u64);
 
@@ -74,7 +74,7 @@ impl<N> Children<N> {
         self.cycle.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody waits for a place in this generation of the outer one.
+    /// Whether a child waits for a slot in this generation of the outer node.
     pub(super) fn is_awaited_in(&self, generation: u32) -> bool {
         self.awaited_in.load(Ordering::Relaxed) == u64::from(generation)
     }
@@ -103,7 +103,7 @@ impl<N> ParentLink<N> {
         self.is_removed.load(Ordering::Relaxed)
     }
 
-    /// Before the opening is published.
+    /// Called before the opening is published.
     pub(crate) fn opens_in(&self, generation: u32) {
         self.opened_in.store(generation.into(), Ordering::Relaxed);
     }

@@ -25,8 +25,8 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
 
 /// One breaker in its concurrent form.
 ///
-/// The way of a closed breaker is the word, the window and nothing else. Whatever changes the state goes through the
-/// engine under the lock and is then published in the word.
+/// A call through a closed breaker touches the packed state and the window only. Every change of state goes through the
+/// engine under the lock and is then published in the packed state.
 pub(crate) struct Node {
     pub(super) packed: AtomicU64,
     pub(super) consecutive_failures: ConsecutiveFailures,
@@ -37,28 +37,28 @@ pub(crate) struct Node {
     engine: Mutex<Engine>,
 }
 
-/// As large as the label alone.
+/// Boxed in the nested case, so that it is no larger than the label alone.
 #[derive(Debug)]
 enum Identity {
     Alone(Box<str>),
     Related(Box<(Box<str>, Nesting<Node>)>),
 }
 
-/// What all breakers of one layer have in common.
+/// What all nodes of one layer share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) policy: Policy,
-    /// Whether there is more than one.
+    /// Whether the layer has more than one node.
     pub(crate) is_partitioned: bool,
     pub(crate) clock: Clock,
     pub(crate) observer: Arc<dyn Observer<Node>>,
     pub(crate) waiters: Waiters,
 }
 
-/// How a call ended, or that it was dropped before.
+/// How a call ended, or that it was dropped before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Completion {
-    /// With the wait that the server asks for.
+    /// With the server's retry hint.
     Judged(Health, Option<Duration>),
     Abandoned,
     /// Dropped because a time limit cut it.
@@ -72,15 +72,15 @@ impl From<&Verdict> for Completion {
     }
 }
 
-/// What a call is let in with.
+/// What an admitted call holds.
 #[derive(Debug)]
 pub(crate) enum Admission {
     Own(PermitKind),
-    /// And with a place of a probe of the breaker around it.
+    /// Its own permit, and a probe slot of the outer node.
     Both(Box<(PermitKind, PermitKind)>),
 }
 
-/// A count window has no time of its own: ten minutes without a call say that its key is no longer in use.
+/// A count window has no time of its own: after ten minutes without a call its key counts as unused.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
 
 impl Node {
@@ -88,12 +88,12 @@ impl Node {
         Self::with_identity(shared, Identity::Alone(label))
     }
 
-    /// One around others.
+    /// Makes an outer node.
     pub(crate) fn new_outer(shared: Arc<Shared>, label: Box<str>) -> Self {
         Self::with_identity(shared, Identity::Related(Box::new((label, Nesting::Outer(Children::new())))))
     }
 
-    /// One within another, which hears of it.
+    /// Makes an inner node, known to its outer one.
     pub(crate) fn nested_in(outer: Arc<Self>, shared: Arc<Shared>, label: Box<str>) -> Arc<Self> {
         let nesting = Nesting::Inner(ParentLink::new(outer.clone()));
         let node = Arc::new(Self::with_identity(shared, Identity::Related(Box::new((label, nesting)))));
@@ -125,7 +125,7 @@ impl Node {
         }
     }
 
-    /// The breaker around it.
+    /// The outer node of an inner one.
     pub(crate) fn outer(&self) -> Option<&Arc<Self>> {
         self.parent_link().map(ParentLink::outer)
     }
@@ -144,18 +144,18 @@ impl Node {
         }
     }
 
-    /// Whether it is out of the registry for good. While [`retire`](Self::retire) has yet to decide, this waits for that.
+    /// Returns true once this node has been evicted. Blocks while [`retire`](Self::retire) is deciding.
     #[inline]
     pub(crate) fn is_gone(&self) -> bool {
         self.packed().is_retired() && self.is_gone_after_all()
     }
 
-    /// Asked by whoever retires.
+    /// Whether this node is evicted or being evicted, as its outer node sees it.
     pub(crate) fn is_retired(&self) -> bool {
         self.packed().is_retired() || self.parent_link().is_some_and(ParentLink::is_removed)
     }
 
-    /// The registry has removed it: what is around it can be forgotten, although this one still holds it.
+    /// Marks this node as removed from the registry: its outer node can be evicted although this one still holds it.
     pub(crate) fn remove(&self) {
         self.parent_link().into_iter().for_each(ParentLink::remove);
     }
@@ -181,24 +181,24 @@ impl Node {
         self.shared.clock.now()
     }
 
-    /// The moment at which a call will be cut.
+    /// The moment at which a time limit cuts a call.
     #[inline]
     pub(crate) fn moment_of(&self, deadline: Option<Deadline>) -> Moment {
         deadline.map_or(Moment::NEVER, |deadline| self.shared.clock.moment_of(deadline))
     }
 
-    /// Whether what is being dropped is cut by a time limit. Reads the clock only if there is a deadline.
+    /// Whether a time limit cuts the call that is being dropped. Reads the clock only if there is a deadline.
     pub(crate) fn is_cut(&self, deadline: Moment) -> bool {
         cut::is_cutting() || (deadline < Moment::NEVER && self.now() >= deadline)
     }
 
-    /// When a call begins, if a setting needs to know.
+    /// Starts a stopwatch if a setting needs the duration of calls.
     #[inline]
     pub(crate) fn begins(&self) -> Option<Stopwatch> {
         self.shared.policy.times_calls().then(|| Stopwatch::start(self.now()))
     }
 
-    /// Whether calls come in and are counted, with no need to ask the engine.
+    /// Whether calls are admitted and counted without asking the engine.
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         let packed = self.packed();
@@ -209,7 +209,7 @@ impl Node {
         packed.is_closed_itself() && self.outer().is_none_or(|outer| outer.is_open_to_all())
     }
 
-    /// Closed and automatic, whatever its kin.
+    /// Whether this node itself is closed and automatic, whatever its nesting.
     pub(crate) fn is_open_to_all(&self) -> bool {
         self.packed().is_closed_itself()
     }
@@ -218,12 +218,12 @@ impl Node {
         self.packed().generation()
     }
 
-    /// Whether it may refuse such a call at all.
+    /// Whether the mode allows to reject such a call at all.
     pub(crate) fn rejects(&self, attempt: Attempt) -> bool {
         attempt.can_be_rejected_in(self.mode())
     }
 
-    /// Whether it, or the breaker around it, may treat retries otherwise than first attempts.
+    /// Whether this node, or its outer one, may treat retries differently from first attempts.
     #[inline]
     pub(crate) fn spares_first_attempts(&self) -> bool {
         !self.packed().is_plainly_closed() && self.spares_first_attempts_seldom()
@@ -246,7 +246,7 @@ impl Node {
         self.change(|engine, config| ((), Some(engine.reset(config, now))));
     }
 
-    /// Open past its time it is half-open: the next call is a probe.
+    /// The state. An open node past its open time is half-open: the next call is a probe.
     pub(crate) fn state(&self) -> State {
         let packed = self.packed().kept();
         match packed.phase() {
@@ -257,7 +257,7 @@ impl Node {
     }
 
     fn is_due(&self, packed: PackedState) -> bool {
-        // The word of one that is due years ahead does not say when.
+        // The packed state does not hold an open time that ends years ahead.
         let until = packed.until().or_else(|| self.lock().open_until());
         until.is_some_and(|until| until <= self.now().millis())
     }
@@ -266,7 +266,7 @@ impl Node {
         self.packed().mode()
     }
 
-    /// Differs after every change that is told.
+    /// Differs after every reported change.
     pub(crate) fn version(&self) -> u64 {
         self.packed().kept().bits()
     }
@@ -296,10 +296,10 @@ impl Node {
         }
     }
 
-    /// Takes the cell out of use, if forgetting it loses nothing and `alone` says that nobody else holds it.
+    /// Evicts this node if nothing is lost and `alone` confirms that no other reference exists.
     ///
-    /// Who finds a cell takes hold of it, then reads the word; this writes the word, then looks who holds it. With a
-    /// fence between the two steps on either side, at least one of the two sees the other.
+    /// A finder takes a reference, then reads the packed state; this function writes the packed state, then counts the
+    /// references. With a fence between the two steps on either side, at least one of the two sees the other.
     pub(crate) fn retire(&self, alone: impl FnOnce() -> bool) -> bool {
         let engine = self.lock();
         if !self.is_blank(&engine) {
@@ -310,7 +310,7 @@ impl Node {
         fence(Ordering::SeqCst);
         let alone = alone();
         fence(Ordering::SeqCst);
-        // Asked again, because a call may have come and gone in between.
+        // Checked again, because a call may have come and gone in between.
         let retired = alone && self.is_blank(&engine);
         if !retired {
             self.packed.store(packed.bits(), Ordering::SeqCst);
@@ -323,7 +323,7 @@ impl Node {
         engine.is_as_new(&policy.engine) && self.window.is_idle(policy.window, self.now(), IDLE)
     }
 
-    /// Lets the engine take a step and publishes what it changes.
+    /// Runs one step of the engine and publishes the change it makes.
     pub(super) fn change<T>(
         self: &Arc<Self>,
         step: impl FnOnce(&mut Engine, &EngineConfig) -> (T, Option<Change>),
@@ -331,7 +331,7 @@ impl Node {
         self.change_by(None, step)
     }
 
-    /// Tells these counts in place of those of the window.
+    /// Like [`change`](Self::change), but reports these counts instead of those of the window.
     pub(super) fn change_by<T>(
         self: &Arc<Self>,
         counts: Option<Counts>,
@@ -344,7 +344,7 @@ impl Node {
         self.publish(&engine, change);
         let generation = engine.generation();
         drop(engine);
-        // Not under the lock: a subscriber may look at this very breaker.
+        // After the lock is released: a subscriber may read this node.
         self.shared.observer.changed(self, change, generation, counts);
         self.shared.waiters.wake();
         if opens(change) {
@@ -360,8 +360,8 @@ impl Node {
             self.parent_link().into_iter().for_each(|inner| inner.opens_in(inner.outer().generation()));
         }
         if change.empties_window {
-            // Between two closed generations, as after a reset, calls go through uncounted for a moment: the window is
-            // emptied only when nobody may write to it.
+            // Between two closed generations, as after a reset, calls are briefly admitted uncounted: the window is
+            // emptied only while no call may write to it.
             let paused = PackedState::new(State::Closed, Mode::Disabled, packed.generation(), 0).with_nested(related);
             if change.from.0 == State::Closed {
                 self.packed.store(paused.bits(), Ordering::SeqCst);
@@ -382,7 +382,7 @@ impl Node {
     }
 }
 
-/// All of it lies in atomics and under locks that nobody leaves half-done.
+/// The state lies in atomics and under locks that stay consistent across a panic.
 impl RefUnwindSafe for Node {}
 
 impl Named for Node {
@@ -399,7 +399,7 @@ impl Named for Node {
     }
 }
 
-/// What errors and permits show of it: neither the settings of the layer nor all the breakers within this one.
+/// Shown in errors and permits: neither the settings of the layer nor the inner nodes.
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreaker")
@@ -420,12 +420,12 @@ impl Identity {
     }
 }
 
-/// By its outcomes and not by hand.
+/// Whether outcomes, not the user, opened it.
 fn opens(change: Change) -> bool {
     change.to.0 == State::Open && change.cause != Cause::ByHand
 }
 
-/// Not the thread's own generator: a call can be dropped when its thread ends and has none any more.
+/// Not the thread's own generator: a call can be dropped while its thread exits, when that generator is gone.
 pub(super) fn opening_rng() -> SmallRng {
     SmallRng::try_from_rng(&mut SysRng).unwrap_or_else(|_| SmallRng::seed_from_u64(RandomState::new().hash_one(())))
 }

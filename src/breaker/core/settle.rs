@@ -1,4 +1,4 @@
-//! The way out: what a breaker learns from the end of a call.
+//! Settlement: what a breaker records when a call ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::classify::Health;
 use crate::clock::{Moment, Stopwatch};
 
 impl Node {
-    /// Learns from the end of a call, and so does what is around it if the call was a probe of that.
+    /// Records the end of a call, also in the outer node if the call was a probe of it.
     #[inline(always)]
     pub(crate) fn settle_admission(
         self: &Arc<Self>,
@@ -27,7 +27,7 @@ impl Node {
         }
     }
 
-    /// The same for a plain success, which most calls are.
+    /// Fast path: records a plain success.
     fn succeed(self: &Arc<Self>, generation: u32, watch: Option<Stopwatch>) {
         self.settle(PermitKind::Counted { generation }, watch, Completion::Judged(Health::Success, None));
     }
@@ -52,7 +52,7 @@ impl Node {
         let elapsed = watch.map(|watch| watch.elapsed(self.now()));
         let health = self.judge(completion, elapsed).0;
         parent_link.ended(outer, health);
-        // What the server asks for is meant for this one caller.
+        // The server's hint applies to this inner node only.
         parent_link.outer().settle(outer, None, Completion::Judged(health, None));
     }
 
@@ -69,7 +69,7 @@ impl Node {
         }
     }
 
-    /// Learns from the end of a call.
+    /// Records the end of a call that holds this permit.
     #[inline(always)]
     pub(crate) fn settle(self: &Arc<Self>, permit: PermitKind, watch: Option<Stopwatch>, completion: Completion) {
         let policy = &self.shared.policy;

@@ -1,7 +1,7 @@
 //! The state machine of one breaker: a pure function of state, event and now. No clock, no atomics, no window.
 //!
-//! The closed state with all its outcomes lives outside, in the window; the engine hears of it only when the window says
-//! that it is enough. So everything here is rare, and may be guarded by a lock.
+//! The outcomes of the closed state live in the window; the engine is called only when the window reaches a limit. So
+//! every call of the engine is rare and may take a lock.
 
 use std::time::Duration;
 
@@ -13,30 +13,30 @@ use crate::backoff::Backoff;
 use crate::breaker::{Cause, Mode, State};
 use crate::clock::millis_up;
 
-/// What the engine goes by. Times are in milliseconds since the start of the clock.
+/// The settings of the engine. Times are in milliseconds since the clock started.
 #[derive(Clone, Debug)]
 pub(crate) struct EngineConfig {
     /// Probes at once.
     pub(crate) half_open_max_calls: u32,
     /// Successful probes that close it.
     pub(crate) success_threshold: u32,
-    /// How long a probe may hold its place.
+    /// How long a probe holds its slot.
     pub(crate) lease: u64,
     pub(crate) open_for: Backoff,
-    /// The longest that it stays open because the server asks for it; nothing if that is not listened to.
+    /// The longest open time that a hint of the server sets; `None` ignores hints.
     pub(crate) max_retry_after: Option<Duration>,
-    /// Nothing, if it closes with the last of the probes.
+    /// `None` closes with the last successful probe.
     pub(crate) ramp: Option<Ramp>,
-    /// The mode to begin with.
+    /// The initial mode.
     pub(crate) mode: Mode,
 }
 
 #[derive(Debug)]
 pub(crate) struct Engine {
-    /// Which stretch of one state this is: what was begun in an earlier one has no say.
+    /// Number of the current period of one state. Events that carry an earlier generation change nothing.
     generation: u32,
     mode: Mode,
-    /// Whether somebody's hand made the last change, or it is new.
+    /// Whether the user made the last change, or there was none.
     by_hand: bool,
     phase: Phase,
     changed_at: u64,
@@ -49,7 +49,7 @@ enum Phase {
     Tripped(Box<Tripped>),
 }
 
-/// From the opening until it is closed again.
+/// From opening until the breaker is closed again.
 #[derive(Debug)]
 struct Tripped {
     /// How often it has opened since it was last closed.
@@ -63,15 +63,15 @@ enum Stage {
         until: u64,
     },
     HalfOpen(Probing),
-    /// Half-open too: the probes have succeeded.
+    /// Half-open too, after the probes have succeeded.
     Ramp(RampStep),
 }
 
-/// The probes of one half-open stretch.
+/// The probes of one half-open period.
 #[derive(Debug)]
 struct Probing {
     in_flight: Vec<Probe>,
-    /// Since when there is a place, or when there will be.
+    /// Since when a slot is free, or when one will be.
     free_from: u64,
     admitted: u32,
     successes: u32,
@@ -83,10 +83,10 @@ struct Probe {
     lease_ends: u64,
 }
 
-/// The id of a call on the ramp: it holds no place that it could give back.
+/// The id of a call on the ramp: it holds no slot.
 const ON_RAMP: u32 = u32::MAX;
 
-/// Whether a call repeats another.
+/// Whether a call is a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
     First,
@@ -94,7 +94,7 @@ pub(crate) enum Attempt {
 }
 
 impl Attempt {
-    /// Whether a breaker in this mode may refuse such a call at all.
+    /// Whether a breaker in this mode may reject such a call at all.
     pub(crate) fn can_be_rejected_in(self, mode: Mode) -> bool {
         match (mode, self) {
             (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RejectRetriesOnly, Self::Retry) => true,
@@ -103,24 +103,24 @@ impl Attempt {
     }
 }
 
-/// What a call is let in as; it settles as that.
+/// The kind of permit that an admitted call holds, and settles with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PermitKind {
     /// Its outcome changes nothing.
     Uncounted,
     /// Its outcome goes into the window of this generation.
     Counted { generation: u32 },
-    /// It holds a place of a probe.
+    /// It holds a probe slot.
     Probe { generation: u32, id: u32 },
 }
 
-/// Why a call is not let in.
+/// Why a call was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rejection {
     pub(crate) state: State,
-    /// The milliseconds until the next probe can be admitted; never by itself, if nothing.
+    /// Milliseconds until the next probe can be admitted; `None` if no time ends the wait.
     pub(crate) wait: Option<u64>,
-    /// Not by the breaker that was asked, but by the one around it.
+    /// Whether the outer breaker rejected the call.
     pub(crate) by_outer: bool,
 }
 
@@ -129,25 +129,25 @@ pub(crate) struct Rejection {
 pub(crate) enum ProbeOutcome {
     Success,
     Failure,
-    /// Nothing was learnt; the place is free again.
+    /// Neutral; the slot is free again.
     Neutral,
 }
 
-/// What an opening may need to know.
+/// What an opening depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opening {
     pub(crate) now: u64,
-    /// How long the server asks to be left alone.
+    /// The server's retry hint.
     pub(crate) hint: Option<Duration>,
 }
 
-/// A change to be published.
+/// A change to publish and report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) from: (State, Mode),
     pub(crate) to: (State, Mode),
     pub(crate) cause: Cause,
-    /// A new stretch of the closed state: it begins with an empty window.
+    /// Whether it begins a closed period, which has an empty window.
     pub(crate) empties_window: bool,
 }
 
@@ -156,7 +156,7 @@ impl Engine {
         Self { generation: 0, mode: config.mode, by_hand: true, phase: Phase::Closed, changed_at: now }
     }
 
-    /// What callers experience: forced open is open, and disabled is closed.
+    /// The state that callers experience: forced open is open, and disabled is closed.
     pub(crate) fn state(&self) -> State {
         match (self.mode, self.stage()) {
             (Mode::ForcedOpen, _) => State::Open,
@@ -170,7 +170,7 @@ impl Engine {
         self.mode
     }
 
-    /// Whether one that is made now would do the same.
+    /// Whether a new engine would behave the same.
     pub(crate) fn is_as_new(&self, config: &EngineConfig) -> bool {
         matches!(self.phase, Phase::Closed) && self.mode == config.mode
     }
@@ -183,13 +183,13 @@ impl Engine {
         self.changed_at
     }
 
-    /// When outcomes, and not somebody's hand, last changed it.
+    /// When outcomes, not the user, last changed the state.
     pub(crate) fn changed_by_calls_at(&self) -> Option<u64> {
         (!self.by_hand).then_some(self.changed_at)
     }
 
-    /// Until when those go first that have not failed as probes: one lease from when it is due, and if one of them has
-    /// found no place, from when there is one again; but then no longer than it would have been open.
+    /// Until when children whose probe has not failed go first: one lease from when the breaker is due. If one of them
+    /// found no slot, also one lease from when a slot is free again, but no longer than the first open time.
     pub(crate) fn turn_ends(&self, config: &EngineConfig, awaited: bool) -> Option<u64> {
         match self.stage()? {
             Stage::Open { until } => Some(until.saturating_add(config.lease)),
@@ -214,7 +214,7 @@ impl Engine {
         PackedState::new(self.state(), self.mode, self.generation, self.open_until().unwrap_or(0))
     }
 
-    /// A call asks to be let in. An open breaker that is due becomes half-open by this.
+    /// Admits or rejects a call. Makes an open breaker that is due half-open.
     pub(crate) fn acquire(
         &mut self,
         config: &EngineConfig,
@@ -253,8 +253,8 @@ impl Engine {
         (Ok(permit), change)
     }
 
-    /// What [`acquire`](Self::acquire) would refuse, without letting anybody in. What it refuses is refused for good: on a
-    /// ramp the next call is the likelier to be let in.
+    /// Returns the rejection that [`acquire`](Self::acquire) would give, without admitting the call. The rejection is
+    /// final: on a ramp it raises the credit of the next call.
     pub(crate) fn would_reject(&mut self, config: &EngineConfig, attempt: Attempt, now: u64) -> Option<Rejection> {
         match (self.mode, attempt) {
             (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RejectRetriesOnly, Attempt::First) => return None,
@@ -273,7 +273,7 @@ impl Engine {
         until.map(|until| Rejection { state, wait: Some(until.saturating_sub(now)), by_outer: false })
     }
 
-    /// The window of this generation, or a row of failures, has become too bad.
+    /// Opens, because the window of this generation or the consecutive failures reached a limit.
     pub(crate) fn trip(
         &mut self,
         config: &EngineConfig,
@@ -286,7 +286,8 @@ impl Engine {
         current.then(|| self.open(config, cause, opening, rng))
     }
 
-    /// A probe has ended. One that comes after its lease still counts, if it is of this generation.
+    /// Settles a probe. One that ends after its lease still counts if it is of this generation: an older one reports on
+    /// an outage that is over.
     pub(crate) fn settle_probe(
         &mut self,
         config: &EngineConfig,
@@ -333,8 +334,8 @@ impl Engine {
         }
     }
 
-    /// Another mode. Between those that outcomes decide in the state goes on; a mode set by hand begins anew, and so does
-    /// the state after it.
+    /// Sets the mode. The state continues between modes that outcomes decide in; entering or leaving forced open or
+    /// disabled starts a new closed period.
     pub(crate) fn set_mode(&mut self, mode: Mode, now: u64) -> Option<Change> {
         if mode == self.mode {
             return None;
@@ -350,7 +351,7 @@ impl Engine {
         })
     }
 
-    /// As it was when new.
+    /// Returns to the initial state.
     pub(crate) fn reset(&mut self, config: &EngineConfig, now: u64) -> Change {
         let from = (self.state(), self.mode);
         self.mode = config.mode;
@@ -388,7 +389,7 @@ impl Engine {
         self.changed(from, cause, now)
     }
 
-    /// A new stretch has begun.
+    /// Begins a new generation.
     fn changed(&mut self, from: (State, Mode), cause: Cause, now: u64) -> Change {
         self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
         self.changed_at = now;
@@ -399,12 +400,12 @@ impl Engine {
 }
 
 impl Rejection {
-    /// By hand, and so for no certain time.
+    /// Forced open: no time ends the wait.
     pub(crate) const FORCED: Self = Self { state: State::Open, wait: None, by_outer: false };
 }
 
 impl Probing {
-    /// The id of another probe, if there is a place for it.
+    /// Takes a slot if one is free, and returns the id of the probe.
     fn admit(&mut self, config: &EngineConfig, now: u64) -> Option<u32> {
         if self.full_until(config, now).is_some() {
             return None;
@@ -420,13 +421,13 @@ impl Probing {
     fn give_back(&mut self, id: u32, now: u64) {
         let held = self.in_flight.len();
         self.in_flight.retain(|probe| probe.id != id);
-        // One that is late has lost its place already, perhaps to another.
+        // A late probe has lost its slot already, perhaps to another.
         if self.in_flight.len() < held {
             self.free_from = self.free_from.min(now);
         }
     }
 
-    /// When a place becomes free for certain, if none is now.
+    /// When a slot is certain to be free, if none is now.
     fn full_until(&self, config: &EngineConfig, now: u64) -> Option<u64> {
         let leases = || self.in_flight.iter().map(|probe| probe.lease_ends).filter(|ends| now < *ends);
         if leases().count() < config.half_open_max_calls as usize { None } else { leases().min() }
