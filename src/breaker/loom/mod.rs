@@ -6,7 +6,7 @@
 //!
 //! `LOOM_MAX_PREEMPTIONS` sets another bound than 2.
 //!
-//! The cells, engines and windows are the real ones; only the registry's reference count is played by an atomic.
+//! The nodes, engines and windows are the real ones; an atomic stands for the reference count of the registry.
 
 mod nested;
 
@@ -220,7 +220,7 @@ fn loom_buckets_rotate_without_losing_a_call() {
             }
         };
         both(record(window.clone(), 1, FAILED), record(window.clone(), 2, OK));
-        assert_eq!(seen_by_one.load(Ordering::Relaxed), 1, "or nobody opens the breaker");
+        assert_eq!(seen_by_one.load(Ordering::Relaxed), 1, "or no recorder opens the breaker");
         let held = Counts { calls: 2, failures: 1, slow: 1 };
         assert_eq!(window.counts(window_config, Moment::at(2 * SECOND)), held);
         let seen = window.record(window_config, at(2), OK, || true);
@@ -241,7 +241,7 @@ fn loom_of_failures_in_neighbouring_buckets_one_sees_both() {
             }
         };
         both(record(window.clone(), most.clone(), 0), record(window.clone(), most.clone(), 1));
-        assert_eq!(most.map(|most| most.load(Ordering::Relaxed)), [2, 2], "or nobody opens the breaker");
+        assert_eq!(most.map(|most| most.load(Ordering::Relaxed)), [2, 2], "or no recorder opens the breaker");
     });
 }
 

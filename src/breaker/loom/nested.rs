@@ -54,7 +54,7 @@ fn probes(admission: &Admission) -> bool {
     matches!(admission, Admission::Both(permits) if matches!(permits.1, PermitKind::Probe { .. }))
 }
 
-/// Calls, and tells whether the call was let in.
+/// Calls, and counts the call if it is admitted.
 fn call(tenant: &Arc<Node>, admitted: &Arc<AtomicUsize>) -> impl FnOnce() + use<> {
     let (tenant, admitted) = (tenant.clone(), admitted.clone());
     move || {
@@ -71,7 +71,7 @@ fn loom_tenants_that_open_at_once_open_the_host_once() {
         let (host, tenants) = nested::<2>(|_| {});
         let [one, other] = tenants.clone();
         both(move || fail_if_admitted(&one), move || fail_if_admitted(&other));
-        // Whoever comes first is let in; the other too, for one open tenant opens nothing.
+        // The first call is admitted; the other too, because one open tenant opens nothing.
         assert_eq!(tenants.map(|tenant| tenant.state()), [State::Open; 2]);
         assert_eq!((host.state(), host.snapshot().generation), (State::Open, 1));
     });
@@ -115,7 +115,7 @@ fn loom_a_call_that_was_overtaken_by_another_of_its_tenant_is_let_in_with_a_plac
     model(|| {
         let (host, tenants) = due::<3>(3, 3);
         fail(&tenants[2]);
-        // It has failed as a probe, and now nobody else comes.
+        // It has failed as a probe, and no other tenant comes.
         host.clock().set(100 * SECOND);
         let call = |tenant: Arc<Node>| {
             move || {
@@ -165,7 +165,7 @@ fn loom_a_dropped_probe_leaves_its_place_to_another_tenant() {
             },
         );
         if host.state() != State::Closed {
-            // It came too early, and now nobody holds the place.
+            // It came too early, and now no call holds the slot.
             tenants[3].settle_admission(admission(&tenants[3]), None, SUCCESS);
         }
         assert_eq!(host.state(), State::Closed);
@@ -207,7 +207,7 @@ fn loom_a_host_that_refuses_at_the_last_moment_costs_no_place_of_the_tenant() {
             move || forced.set_mode(Mode::ForcedOpen),
         );
         host.set_mode(Mode::Automatic);
-        // Its only place is taken by the call that was let in, or by none.
+        // Its only slot is taken by the admitted call, or by none.
         assert_eq!(tenants[0].acquire(Attempt::First).is_ok(), let_in.load(Ordering::Relaxed) == 0);
     });
 }

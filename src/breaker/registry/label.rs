@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::hash::{BuildHasher, RandomState};
 
-/// How a partition is called in errors and telemetry.
+/// Makes the labels of partitions in errors and telemetry.
 #[derive(Debug)]
 pub(crate) struct Labels {
     /// Labels cannot be guessed back from their hashes: the hash is keyed anew in every process.
@@ -12,7 +12,7 @@ pub(crate) struct Labels {
 pub(crate) const DEFAULT: &str = "(default)";
 pub(crate) const OVERFLOW: &str = "(overflow)";
 
-/// Keys come from callers, and nobody reads longer labels.
+/// Keys come from callers, and longer labels are hard to read.
 const LONGEST: usize = 64;
 
 impl Labels {

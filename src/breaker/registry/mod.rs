@@ -17,12 +17,12 @@ use crate::breaker::core::waiters::Waiters;
 use crate::breaker::partition::{Finder, Keyed, Place};
 use crate::clock::Clock;
 
-/// All breakers of one layer, a bounded number of them.
+/// The breakers of one layer, at most `max_partitions` of them.
 pub(crate) struct Registry<K> {
     // The keys come from callers: the hash is keyed against flooding.
     nodes: HashMap<K, Arc<Node>, KeyedHash>,
     shared: Arc<Shared>,
-    /// For the breakers around others.
+    /// What outer nodes share.
     outer: Arc<Shared>,
     place: fn(&K) -> Place<K>,
     labels: Labels,
@@ -35,7 +35,7 @@ pub(crate) struct Registry<K> {
     changes: Mutex<Changes>,
 }
 
-/// Finds the breaker for a call: that of its key, or the one to share if there is no room.
+/// Finds the node for a call: that of its key, or the overflow node if there is no room.
 pub(crate) struct ForCall<'a, P: Keyed> {
     pub(crate) registry: &'a Registry<P::Key>,
     pub(crate) partition: &'a P,
@@ -44,14 +44,14 @@ pub(crate) struct ForCall<'a, P: Keyed> {
 /// Guards insertions and removals.
 #[derive(Debug)]
 struct Changes {
-    /// At how many partitions those are looked for that can be forgotten.
+    /// The number of partitions at which unused ones are evicted.
     sweep_at: usize,
     next_warning: u64,
 }
 
-/// Fewer are not worth a look.
+/// Smaller registries are not swept.
 const FIRST_SWEEP: usize = 1_024;
-/// A sweep looks at every partition: a flood of new keys must not pay for one each.
+/// A sweep visits every partition: a flood of new keys must not pay for one each.
 const SWEEP_EVERY_MILLIS: u64 = 1_000;
 const WARN_EVERY_MILLIS: u64 = 60_000;
 
@@ -91,12 +91,12 @@ impl<K> Registry<K> {
         &self.shared.policy.name
     }
 
-    /// The breaker of requests that have no key.
+    /// The node of requests without a key.
     pub(crate) fn default_node(&self) -> &Arc<Node> {
         self.default.get_or_init(|| self.new_node(label::DEFAULT.into()))
     }
 
-    /// The breaker that new keys share when all partitions are in use.
+    /// The node that new keys share when all partitions are in use.
     pub(crate) fn overflow_node(&self) -> &Arc<Node> {
         self.overflow.get_or_init(|| self.new_node(label::OVERFLOW.into()))
     }
@@ -123,7 +123,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         self.nodes.len()
     }
 
-    /// The breaker of this key, if it has one.
+    /// Returns the node of this key, if it has one.
     #[inline]
     pub(crate) fn find<Q>(&self, key: &Q) -> Option<Arc<Node>>
     where
@@ -131,18 +131,19 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
     {
         let guard = self.nodes.guard();
         let node = self.nodes.get(key, &guard)?.clone();
-        // Between taking hold of the cell and reading its word: see `Node::retire`.
+        // Between taking a reference and reading the packed state: see `Node::retire`.
         fence(Ordering::SeqCst);
         (!node.is_gone()).then_some(node)
     }
 
-    /// The breaker of this key, which is made if there is room.
+    /// Returns the node of this key, and makes it if there is room.
     #[cold]
     pub(crate) fn insert(&self, key: K, keep: impl FnOnce(K) -> K) -> Option<Arc<Node>> {
         if !self.is_worth() {
             return None;
         }
-        // The caller's own code, which may panic or come back here: not under the lock, and nor is what the guard lets go.
+        // Foreign code, which may panic or call back into the registry: run before the lock is taken, as are the drops
+        // of the guard.
         let key = keep(key);
         let label = self.labels.of(&key);
         let place = match (self.place)(&key) {
@@ -155,11 +156,11 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         };
         let guard = self.nodes.guard();
         let mut changes = self.changes_if_worth()?;
-        // Nobody retires a cell while this holds the lock.
+        // No node retires while this holds the lock.
         if let Some(node) = self.nodes.get(&key, &guard) {
             return Some(node.clone());
         }
-        // Held, so that a sweep lets it be.
+        // A reference is held, so that a sweep keeps it.
         let place = match place {
             Place::NestedIn((outer, new)) => Place::NestedIn((self.nodes.get(&outer, &guard).cloned(), outer, new)),
             Place::Alone => Place::Alone,
@@ -183,10 +184,10 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         Some(node)
     }
 
-    /// Takes the breaker of a key, and all within it, out of use.
+    /// Removes the node of a key and all nodes inside it, and returns them.
     pub(crate) fn remove(&self, key: &K) -> Vec<Arc<Node>> {
         let guard = self.nodes.guard();
-        // The keys' own code, `Eq` and `Hash`, may panic: a poisoned lock is taken all the same.
+        // `Eq` and `Hash` of the keys may panic: a poisoned lock is taken all the same.
         let _changes = self.changes();
         let Some(node) = self.nodes.remove(key, &guard) else { return Vec::new() };
         node.remove();
@@ -231,7 +232,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         self.len() < self.shared.policy.max_partitions || self.now() >= self.next_sweep.load(Ordering::Relaxed)
     }
 
-    /// The lock, unless it is already known that there will be no room: a flood of new keys does not queue for that.
+    /// Takes the lock, unless there is certainly no room: a flood of new keys does not queue for it.
     fn changes_if_worth(&self) -> Option<MutexGuard<'_, Changes>> {
         if self.len() < self.shared.policy.max_partitions {
             return Some(self.changes());
@@ -260,7 +261,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         self.len() + wanted <= max
     }
 
-    /// Forgets every partition that nothing is lost with.
+    /// Evicts every partition that nothing is lost with.
     fn sweep(&self, guard: &impl Guard) {
         for (key, node) in self.nodes.iter(guard) {
             if node.retire(|| is_alone(node)) {
@@ -317,8 +318,8 @@ impl<P: Keyed> Finder<P::Key> for ForCall<'_, P> {
     }
 }
 
-/// Whether nobody but the map holds it. The map lets go of what it has removed when it likes, and an inner breaker holds on
-/// to its outer one until then. The holders are counted first: a wrong answer can only be that it is not alone.
+/// Whether the map holds the only reference. The map drops removed nodes late, and an inner node keeps its outer one
+/// until then. References are counted first: the answer can wrongly be false, but never wrongly true.
 fn is_alone(node: &Arc<Node>) -> bool {
     let others = Arc::strong_count(node) - 1;
     others == 0 || node.children().is_some_and(|children| children.retired() == others)
@@ -387,7 +388,7 @@ mod tests {
                 scope.spawn(move || {
                     let _ = found.send((for_call(registry, by, key), registry.nodes().len()));
                 });
-                // Whoever waits for the sweep's judgement is in order; whoever does not is caught here.
+                // A finder may wait for the decision of the sweep; one that does not is caught here.
                 if let Ok((node, listed)) = is_found.recv_timeout(SHORT) {
                     assert_eq!((node.label(), listed), ("tenant-7", 1));
                 }
@@ -408,7 +409,7 @@ mod tests {
             let (done, is_done) = mpsc::channel();
             let node = registry.default_node().clone();
             std::thread::spawn(move || {
-                // While somebody has the lock.
+                // While another thread holds the lock.
                 node.while_locked(|| {
                     let permit = node.acquire(Attempt::First);
                     assert!(node.rejection(Attempt::Retry).is_none());

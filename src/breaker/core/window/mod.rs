@@ -1,9 +1,10 @@
 //! Sliding windows of outcomes that any number of threads record into without a lock.
 //!
 //! How both kinds stay right: a window belongs to one closed generation of its breaker. A recorder loads a word of the
-//! window, *then* asks whether its generation is still the current one, and only then swaps the word. A window is
-//! emptied after its generation has ended, and emptying changes every word. So a recorder that sees an emptied word also
-//! sees that it comes too late, and one that looked before finds that the word has changed and looks again.
+//! window, *then* checks that its generation is still the current one, and only then swaps the word. A window is
+//! emptied after its generation has ended, and emptying changes every word. So a recorder that loads an emptied word
+//! also sees that its generation has ended, and one that checked before finds that the word has changed and starts
+//! again.
 
 mod bucket;
 mod count;
@@ -20,7 +21,8 @@ use crate::clock::{Moment, millis_up, nanos};
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::sync::AtomicU64;
 
-/// Which outcomes the rates of a breaker are made of. Slides: nothing older counts, however much it was.
+/// The outcomes that the rates of a breaker are computed from. Slides: older outcomes never count, however many there
+/// were.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,25 +42,25 @@ pub(crate) enum Kind {
     Time { length: Duration, buckets: u32 },
 }
 
-/// A window in the form that a call needs.
+/// A window in the form that a recorder needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WindowConfig {
     Count { calls: u32 },
     Time { buckets: u32, bucket_nanos: u64, watch_slow: bool },
 }
 
-/// The window of one breaker. Which kind it is, is said once for all breakers of a layer, and so not kept in each.
+/// The window of one breaker. Its kind is kept once for all breakers of a layer, not in each.
 #[derive(Debug)]
 pub(crate) struct SlidingWindow(Words);
 
-/// The words of a usual window lie in the breaker itself: one allocation less, and one place less to look at.
+/// The words of a small window lie in the breaker itself, which saves an allocation and a cache miss.
 #[derive(Debug)]
 enum Words {
     Inline([AtomicU64; INLINE]),
     Boxed(Box<[AtomicU64]>),
 }
 
-/// The words as what they are; with the nanoseconds of a bucket.
+/// The words seen as a window of their kind; with the nanoseconds of a bucket.
 enum View<'a> {
     Count(CountWindow<'a>),
     Time(TimeWindow<'a>, u64),
@@ -171,7 +173,7 @@ impl WindowConfig {
         }
     }
 
-    /// How the window tells that something is older than itself.
+    /// How to tell that an event is older than the window.
     pub(crate) fn age(self, now: Option<Moment>) -> Age {
         match self {
             Self::Count { .. } => Age { tick: 0, gone_after: u64::MAX },
@@ -196,8 +198,8 @@ impl SlidingWindow {
         })
     }
 
-    /// Adds an outcome and returns what the window then holds, if anything in it speaks against the upstream; nothing if
-    /// `live` says that it comes too late.
+    /// Adds an outcome and returns the counts of the window if they include a failed or slow call; `None` if `live`
+    /// returns false, because the generation has ended.
     #[inline(always)]
     pub(crate) fn record(
         &self,
@@ -228,8 +230,8 @@ impl SlidingWindow {
         }
     }
 
-    /// Whether nothing is lost if it is forgotten: it is empty, or it is one of calls that has been idle since it was
-    /// asked so long ago. By one at a time.
+    /// Whether evicting loses nothing: the window is empty, or it is a count window that has been idle for `long`. By
+    /// one caller at a time.
     pub(crate) fn is_idle(&self, config: WindowConfig, now: Moment, long: Duration) -> bool {
         let idle = match self.view(config) {
             View::Count(window) => window.idle_for(now.millis()).is_some_and(|idle| idle >= millis_up(long)),
