@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_too_far_ahead_is_not_told() {
+    fn a_deadline_too_far_ahead_is_not_packed() {
         for until in [UNTIL_MAX, UNTIL_MAX + 1, UNTIL_MAX + 8, u64::MAX] {
             let packed = PackedState::new(State::Open, Mode::Automatic, 7, until);
             assert_eq!((packed.until(), packed.generation()), (None, 7), "{until}");

@@ -111,7 +111,7 @@ fn loom_calls_of_one_tenant_at_once_are_one_probe_of_its_host() {
 }
 
 #[test]
-fn loom_a_call_that_was_overtaken_by_another_of_its_tenant_is_let_in_with_a_place() {
+fn loom_a_call_overtaken_by_another_of_its_tenant_is_admitted_with_a_slot() {
     model(|| {
         let (host, tenants) = due::<3>(3, 3);
         fail(&tenants[2]);
@@ -192,7 +192,7 @@ fn loom_a_reset_of_the_host_is_not_undone_by_what_opened_before() {
 }
 
 #[test]
-fn loom_a_host_that_refuses_at_the_last_moment_costs_no_place_of_the_tenant() {
+fn loom_a_host_that_rejects_at_the_last_moment_costs_no_slot_of_the_tenant() {
     model(|| {
         let (host, tenants) = nested::<1>(|config| {
             valid(config.set_half_open_max_calls(1));

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_spells_a_label_of_our_own_is_told_apart() {
+    fn a_key_that_spells_a_built_in_label_is_quoted() {
         use http::uri::Authority;
 
         use crate::breaker::partition::{Host, Nested};
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn redacted_labels_tell_apart_but_do_not_tell() {
+    fn redacted_labels_differ_and_reveal_nothing() {
         let labels = Labels::new(true);
         let label = labels.of(&"tenant-7");
         assert!(label.len() == 17 && !label.contains("tenant"), "{label}");
