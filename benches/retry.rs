@@ -10,6 +10,7 @@ use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, Service};
 use tower_rampart::RetryLayer;
 use tower_rampart::retry::{Backoff, Budget, ReplayBody};
@@ -61,7 +62,14 @@ impl Service<Request<ReplayBody<Full<Bytes>>>> for Reader {
     }
 }
 
+/// The layer makes sure that there is a timer before it sends anything.
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().expect("a runtime without threads")
+}
+
 fn first_try(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let _in_runtime = runtime.enter();
     let mut group = criterion.benchmark_group("retry/first try");
     group.bench_function("bare", |bencher| {
         let mut service = Inner(StatusCode::OK);
@@ -79,6 +87,8 @@ fn first_try(criterion: &mut Criterion) {
 }
 
 fn second_try(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let _in_runtime = runtime.enter();
     let retry = RetryLayer::new_for_http().backoff(Backoff::none()).budget(Budget::unlimited());
     let mut service = retry.layer(EverySecond { failed: false });
     assert!(call(&mut service, request()).is_ok_and(|response| response.status() == StatusCode::OK));

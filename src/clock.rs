@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::deadline::Deadline;
 
-/// The start of time for all breakers of one layer. Tokio's clock moves with a paused one in tests.
+/// The clock of one layer, tokio's: it moves with a paused one in tests.
 #[cfg(not(all(test, rampart_loom)))]
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
@@ -19,11 +19,11 @@ pub(crate) struct Clock {
     now: std::sync::Arc<std::sync::atomic::AtomicU64>,
 }
 
-/// Nanoseconds since the start; it stays at the end after 584 years.
+/// Nanoseconds since the clock started. Saturates after 584 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
 
-/// How long a call takes: measured while it goes on, or until its head came.
+/// Measures how long a call takes, until its end or its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stopwatch {
     Running { began: Moment },

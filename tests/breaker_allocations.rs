@@ -79,7 +79,7 @@ fn partition_rule_1_a_hit_allocates_nothing() {
 }
 
 #[test]
-fn partition_rule_1_a_host_that_only_its_header_tells_allocates_nothing() {
+fn partition_rule_1_a_host_from_the_header_allocates_nothing() {
     let mut service = CircuitBreakerLayer::new_for_http().partition_by(partition::host()).layer(service_fn(inner));
     for host in ["upstream.example:8080", "Upstream.Example:8080", &format!("{}.Example", "a".repeat(100))] {
         let request = || Request::get("/metrics").header("host", host).body(200).unwrap();
@@ -112,7 +112,7 @@ fn a_judged_body_allocates_nothing() {
 }
 
 #[test]
-fn rule_6_a_refusal_allocates_no_more_than_its_error() {
+fn rule_6_a_rejection_allocates_no_more_than_its_error() {
     let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::header("x-tenant-id"));
     let tenant = HeaderValue::from_static("tenant-7");
     let mut service = layer.layer(service_fn(inner));

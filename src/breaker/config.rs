@@ -4,25 +4,25 @@ use std::time::Duration;
 use super::core::consecutive_failures;
 use super::core::policy::{Policy, Share, SlowCalls};
 use super::core::ramp::Ramp;
-use super::core::state_machine::Rules;
-use super::core::window::{Kind, Shape};
+use super::core::state_machine::EngineConfig;
+use super::core::window::{Kind, WindowConfig};
 use super::{Mode, Window};
 use crate::backoff::Backoff;
 use crate::clock::millis_up;
 use crate::invalid_setting::{InvalidSetting, ensure};
 
-/// Everything that can be set, each checked where it is set.
+/// All settings, each checked where it is set.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct Config {
     name: Arc<str>,
     window: Window,
-    /// Only if somebody has set it: the default gives way to a smaller window.
+    /// `None` if not set: the default shrinks to a smaller window.
     minimum_calls: Option<u32>,
     failure_rate: f64,
     slow_calls: Option<SlowCalls>,
     consecutive_failures: Option<u32>,
     open_for: Backoff,
-    longest_hint: Option<Duration>,
+    max_retry_after: Option<Duration>,
     half_open_max_calls: u32,
     success_threshold: u32,
     probe_lease: Duration,
@@ -35,24 +35,23 @@ pub(crate) struct Settings {
     minimum_children: u32,
 }
 
-/// What a breaker learns from a call that is dropped before it ends.
+/// How a call counts that is dropped before it ends.
 ///
 /// A call that a time limit cuts has failed: one of the [`RetryLayer`](crate::RetryLayer) around the breaker, or any other
 /// once the [`Deadline`](crate::retry::Deadline) in the extensions of the HTTP request has passed. For other calls the
-/// default is `FailureAfter` the limit of the slow calls if there is one; else they teach nothing.
+/// default is `FailureAfter` the limit of the slow calls if there is one; else they are neutral.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Abandoned {
-    /// Nothing, however long it ran and even if a time limit cut it.
+    /// Neutral, however long it ran and even if a time limit cut it.
     Neutral,
-    /// That it failed, if it had already run longer than this or a time limit cut it; else nothing. Zero makes every such
-    /// call a failure.
+    /// A failure if it had run longer than this or a time limit cut it; else neutral. Zero makes every such call a failure.
     FailureAfter(Duration),
 }
 
 const DEFAULT_MINIMUM: u32 = 10;
 
-impl Default for Settings {
+impl Default for Config {
     fn default() -> Self {
         Self {
             name: "default".into(),
@@ -62,7 +61,7 @@ impl Default for Settings {
             slow_calls: None,
             consecutive_failures: None,
             open_for: Duration::from_secs(30).into(),
-            longest_hint: None,
+            max_retry_after: None,
             half_open_max_calls: 3,
             success_threshold: 2,
             probe_lease: Duration::from_secs(30),
@@ -77,7 +76,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl Config {
     pub(crate) fn set_name(&mut self, name: &str) -> Result<(), InvalidSetting> {
         ensure!(!name.is_empty(), "name: must not be empty, but is {name:?}");
         self.name = name.into();
@@ -128,9 +127,9 @@ impl Settings {
         Ok(())
     }
 
-    pub(crate) fn set_longest_hint(&mut self, longest: Duration) -> Result<(), InvalidSetting> {
+    pub(crate) fn set_honor_retry_after(&mut self, longest: Duration) -> Result<(), InvalidSetting> {
         ensure!(!longest.is_zero(), "honor_retry_after: the longest time must be longer than {longest:?}");
-        self.longest_hint = Some(longest);
+        self.max_retry_after = Some(longest);
         Ok(())
     }
 
@@ -188,8 +187,8 @@ impl Settings {
         Ok(())
     }
 
-    /// For the breakers around others. They have no outcomes of their own, and what all breakers begin as by hand is for
-    /// the inner ones, each of which can then be set free alone.
+    /// The policy of outer breakers. They have no outcomes of their own, and a mode of forced open or disabled applies to the
+    /// inner ones, each of which can then be changed alone.
     pub(crate) fn outer_policy(&self) -> Policy {
         let mode = match self.mode {
             Mode::ForcedOpen | Mode::Disabled => Mode::Automatic,
@@ -213,13 +212,13 @@ impl Settings {
         };
         Policy {
             name: self.name.clone(),
-            window: Shape::new(window, self.slow_calls.is_some()),
-            rules: Rules {
+            window: WindowConfig::new(window, self.slow_calls.is_some()),
+            engine: EngineConfig {
                 half_open_max_calls: self.half_open_max_calls,
                 success_threshold: self.success_threshold,
                 lease: millis_up(self.probe_lease),
                 open_for: self.open_for,
-                longest_hint: self.longest_hint,
+                max_retry_after: self.max_retry_after,
                 ramp: self.ramp.clone().map(|ramp| ramp.with_failure_rate(self.failure_rate)),
                 mode: self.mode,
             },
@@ -254,28 +253,28 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn policy<R>(set: impl FnOnce(&mut Settings) -> R) -> Policy {
-        let mut settings = Settings::default();
-        set(&mut settings);
-        settings.policy()
+    fn policy<R>(set: impl FnOnce(&mut Config) -> R) -> Policy {
+        let mut config = Config::default();
+        set(&mut config);
+        config.policy()
     }
 
     #[test]
     fn rule_8_the_clock_is_read_only_if_a_setting_needs_it() {
-        fn reads<R>(set: impl FnOnce(&mut Settings) -> R) -> (bool, bool) {
+        fn reads<R>(set: impl FnOnce(&mut Config) -> R) -> (bool, bool) {
             let policy = policy(set);
             (policy.times_calls(), policy.dates_calls())
         }
-        assert_eq!(reads(|settings| settings.set_window(Window::count(100))), (false, false));
+        assert_eq!(reads(|config| config.set_window(Window::count(100))), (false, false));
         assert_eq!(reads(|_| {}), (false, true), "a window of time needs the end of a call");
-        assert_eq!(reads(|settings| settings.set_slow_calls(SECOND, 1.0)), (true, true));
-        assert_eq!(reads(|settings| settings.set_abandoned(Abandoned::FailureAfter(SECOND))), (true, true));
-        assert_eq!(reads(|settings| settings.set_abandoned(Abandoned::Neutral)), (false, true));
+        assert_eq!(reads(|config| config.set_slow_calls(SECOND, 1.0)), (true, true));
+        assert_eq!(reads(|config| config.set_abandoned(Abandoned::FailureAfter(SECOND))), (true, true));
+        assert_eq!(reads(|config| config.set_abandoned(Abandoned::Neutral)), (false, true));
     }
 
     #[test]
     fn rule_5_the_default_minimum_is_no_larger_than_the_window() {
-        let minimum = |calls| policy(|settings| settings.set_window(Window::count(calls))).minimum_calls;
+        let minimum = |calls| policy(|config| config.set_window(Window::count(calls))).minimum_calls;
         assert_eq!([minimum(1), minimum(9), minimum(10), minimum(1_000)], [1, 9, 10, 10]);
     }
 }

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::control::circuit_open::CircuitOpen;
 use super::control::permit::{Ticket, panicked, rejected};
-use super::core::node::{Cell, Ending};
+use super::core::node::{Completion, Node};
 use super::core::state_machine::Attempt;
 use crate::BoxError;
 use crate::classify::body::Settle;
@@ -35,24 +35,24 @@ pin_project! {
         // Holds no permit: nothing is asked of the upstream until the inner service is ready.
         Waiting { service: S, request: Option<Req>, waiter: Waiter },
         Calling { #[pin] future: F, ticket: Ticket },
-        // With the error of a call that never reached the inner service, until it has been told.
+        // With the error of a call that never reached the inner service, until it is returned.
         Over { error: Option<BoxError> },
     }
 }
 
-/// The breaker that a call asks, and as what.
+/// The node that a call asks for admission, and as what attempt.
 pub(crate) struct Asking {
-    pub(crate) cell: Arc<Cell>,
+    pub(crate) node: Arc<Node>,
     pub(crate) attempt: Attempt,
-    /// When a time limit cuts the call.
+    /// The moment at which a time limit cuts the call.
     pub(crate) deadline: Moment,
 }
 
 /// A call that waits until the inner service is ready.
 struct Waiter {
-    /// Nothing once the waiting is over.
+    /// `None` once the wait is over.
     asking: Option<Asking>,
-    /// Whether the inner service was asked and was not ready.
+    /// Whether the inner service was polled and was not ready.
     has_waited: bool,
     /// Whether this call is all there is to the attempt of a retry layer outside.
     is_attempt: bool,
@@ -71,32 +71,32 @@ where
     where
         S: Clone,
     {
-        if !asking.cell.is_closed() {
-            // A probe does not begin before somebody polls it.
+        if !asking.node.is_closed() {
+            // A probe does not begin before its first poll.
             return Self::waiting(service, request, asking, false, classifier, scope);
         }
-        // Wakes nobody: the first poll asks again.
+        // A waker that does nothing: the first poll polls the service again.
         let mut cx = Context::from_waker(Waker::noop());
         match poll_ready(service, &asking, &classifier, &mut cx) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => return Self::ended(service, error, classifier, scope),
             Poll::Pending => return Self::waiting(service, request, asking, true, classifier, scope),
         }
-        let Asking { cell, attempt, deadline } = asking;
-        match Ticket::counted(cell, deadline) {
+        let Asking { node, attempt, deadline } = asking;
+        match Ticket::counted(node, deadline) {
             Ok(ticket) => Self::calling(service, request, ticket, classifier, scope),
-            Err(cell) => Self::start_with_kin(service, request, Asking { cell, attempt, deadline }, classifier, scope),
+            Err(node) => Self::start_otherwise(service, request, Asking { node, attempt, deadline }, classifier, scope),
         }
     }
 
-    /// The same for a breaker that has kin, or that has opened meanwhile.
+    /// Slow path of [`start`](Self::start): for a nested breaker, or one that has opened meanwhile.
     #[inline(never)]
-    fn start_with_kin(service: &mut S, request: Req, asking: Asking, classifier: C, scope: J) -> Self
+    fn start_otherwise(service: &mut S, request: Req, asking: Asking, classifier: C, scope: J) -> Self
     where
         S: Clone,
     {
-        let Asking { cell, attempt, deadline } = asking;
-        match Ticket::take(cell, attempt, deadline) {
+        let Asking { node, attempt, deadline } = asking;
+        match Ticket::take(node, attempt, deadline) {
             Ok(ticket) => Self::calling(service, request, ticket, classifier, scope),
             Err(open) => Self::ended(service, open, classifier, scope),
         }
@@ -122,7 +122,7 @@ where
         Self { stage: Stage::Waiting { service, request: Some(request), waiter }, classifier, scope }
     }
 
-    /// Lets go of a readiness that is not used, and of a service that has failed.
+    /// Drops a readiness that is not used, and a service that has failed.
     #[cold]
     fn ended(service: &mut S, error: BoxError, classifier: C, scope: J) -> Self
     where
@@ -134,7 +134,7 @@ where
 }
 
 impl<S, F, C, Req, J> ResponseFuture<S, F, C, Req, J> {
-    pub(crate) fn refused(open: Box<CircuitOpen>, classifier: C, scope: J) -> Self {
+    pub(crate) fn rejected(open: Box<CircuitOpen>, classifier: C, scope: J) -> Self {
         Self { stage: Stage::Over { error: Some(open) }, classifier, scope }
     }
 }
@@ -157,7 +157,7 @@ where
                     match called {
                         Ok((future, ticket)) => this.stage.set(Stage::Calling { future, ticket }),
                         Err(error) => {
-                            // Lets go of the inner service, and of a readiness that is not used.
+                            // Drops the inner service, and a readiness that is not used.
                             this.stage.set(Stage::Over { error: None });
                             return Poll::Ready(Err(error));
                         }
@@ -198,7 +198,7 @@ where
     }
 }
 
-/// Calls the inner service once it is ready and the breaker still lets the call through.
+/// Calls the inner service once it is ready and the breaker still admits the call.
 fn call_when_ready<S, C, Req>(
     service: &mut S,
     request: &mut Option<Req>,
@@ -211,11 +211,11 @@ where
     S::Error: Into<BoxError>,
     C: Classifier<S::Response>,
 {
-    // Taken until the service says that it is not ready: a call that ends, or panics, no longer waits.
+    // Taken until the service returns pending: a call that ends or panics no longer waits.
     let Some(asking) = waiter.asking.take() else { polled_again() };
     // It may have opened while this waited.
-    if let Some(refusal) = asking.cell.refusal(asking.attempt) {
-        return Poll::Ready(Err(rejected(asking.cell, refusal)));
+    if let Some(rejection) = asking.node.rejection(asking.attempt) {
+        return Poll::Ready(Err(rejected(asking.node, rejection)));
     }
     match poll_ready(service, &asking, classifier, cx)? {
         Poll::Ready(()) => {}
@@ -226,8 +226,8 @@ where
         }
     }
     let Some(request) = request.take() else { polled_again() };
-    let Asking { cell, attempt, deadline } = asking;
-    let mut ticket = match Ticket::take(cell, attempt, deadline) {
+    let Asking { node, attempt, deadline } = asking;
+    let mut ticket = match Ticket::take(node, attempt, deadline) {
         Ok(ticket) => ticket,
         Err(open) => return Poll::Ready(Err(open)),
     };
@@ -240,15 +240,15 @@ where
 /// A call that a time limit cuts while the inner service is not ready has failed: it hung in there.
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let Some(Asking { cell, attempt, deadline }) = self.asking.take() else { return };
+        let Some(Asking { node, attempt, deadline }) = self.asking.take() else { return };
         cut::report(if self.is_attempt { Sent::No } else { Sent::Maybe });
-        if !self.has_waited || !cell.is_cut(deadline) {
+        if !self.has_waited || !node.is_cut(deadline) {
             return;
         }
-        match cell.acquire(attempt) {
-            Ok(held) => cell.settle_held(held, None, Ending::TimedOut),
+        match node.acquire(attempt) {
+            Ok(admission) => node.settle_admission(admission, None, Completion::TimedOut),
             // The caller has heard of the time limit and not of this.
-            Err(refusal) => cell.uncount_refusal(refusal.by_outer),
+            Err(rejection) => node.uncount_rejection(rejection.by_outer),
         }
     }
 }
@@ -262,7 +262,7 @@ fn polled_again() -> ! {
 #[inline]
 fn poll_ready<S, C, Req>(
     service: &mut S,
-    Asking { cell, attempt, deadline }: &Asking,
+    Asking { node, attempt, deadline }: &Asking,
     classifier: &C,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), BoxError>>
@@ -272,7 +272,7 @@ where
     C: Classifier<S::Response>,
 {
     let unready = |verdict: &Verdict| {
-        if let Ok(ticket) = Ticket::take(cell.clone(), *attempt, *deadline) {
+        if let Ok(ticket) = Ticket::take(node.clone(), *attempt, *deadline) {
             ticket.settle(verdict);
         }
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::config::Settings;
+use super::config::Config;
 use super::partition::{Keyed, NestedIn, Unpartitioned};
 use super::requests::{AnyRequests, HttpRequests};
 use super::service::CircuitBreakerService;
@@ -15,10 +15,10 @@ use crate::backoff::Backoff;
 use crate::classify::{DistrustRefusals, GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
 use crate::invalid_setting::valid;
 
-/// Stops calling an upstream that fails, and probes whether it is well again.
+/// Stops calling an upstream that fails, and probes whether it has recovered.
 ///
-/// Belongs inside the retry layer, so that every attempt asks it, and outside what classifies. See
-/// [the module](super) for the rules it keeps.
+/// Belongs inside the retry layer, so that the breaker counts every attempt, and outside the classify layer. See
+/// [the module](super) for its rules.
 ///
 /// | setting | default |
 /// |---|---|
@@ -47,9 +47,9 @@ use crate::invalid_setting::valid;
 ///
 /// # State
 ///
-/// The breakers live in the layer: every service that it or a clone of it makes shares them. They come to life with the
-/// first [`handle`](Self::handle), [`breaker`](Self::breaker) or service; a setting changed after that makes a layer with
-/// breakers of its own, and leaves the earlier ones as they are.
+/// The breakers live in the layer: every service made by it or a clone of it shares them. They are created with the first
+/// [`handle`](Self::handle), [`breaker`](Self::breaker) or service; a setting changed after that makes a layer with
+/// breakers of its own, and leaves the earlier ones unchanged.
 ///
 /// ```
 /// use std::time::Duration;
@@ -78,11 +78,11 @@ pub struct CircuitBreakerLayer<C = HttpClassifier, P: Keyed = Unpartitioned, J =
     partition: P,
     scope: J,
     requests: R,
-    settings: Settings,
+    config: Config,
     breakers: Shared<P::Key>,
 }
 
-/// Made when first asked for.
+/// Made on first use.
 type Shared<K> = Arc<OnceLock<Handle<K>>>;
 
 impl CircuitBreakerLayer {
@@ -123,7 +123,7 @@ impl<C, R> CircuitBreakerLayer<C, Unpartitioned, HeadOnly, R> {
             partition: Unpartitioned,
             scope: HeadOnly,
             requests,
-            settings: Settings::default(),
+            config: Config::default(),
             breakers: Shared::default(),
         }
     }
@@ -153,15 +153,15 @@ impl CircuitBreakerLayer<(), Unpartitioned, HeadOnly, AnyRequests> {
 }
 
 impl<C, J, R> CircuitBreakerLayer<C, Unpartitioned, J, R> {
-    /// The only breaker of a layer that is not partitioned.
+    /// Returns the only breaker of an unpartitioned layer.
     #[must_use]
     pub fn breaker(&self) -> CircuitBreaker {
         self.handle().default_partition()
     }
 
-    /// One breaker for each key that this finds in a request: see [`partition`](super::partition).
+    /// Uses one breaker for each key that `partition` finds in a request: see [`partition`](super::partition).
     ///
-    /// Said once, and before [`nested_in`](Self::nested_in), which builds upon it and would be lost:
+    /// Call it once, and before [`nested_in`](Self::nested_in), which builds upon it:
     ///
     /// ```compile_fail,E0599
     /// use tower_rampart::CircuitBreakerLayer;
@@ -172,19 +172,19 @@ impl<C, J, R> CircuitBreakerLayer<C, Unpartitioned, J, R> {
     /// ```
     #[must_use]
     pub fn partition_by<P: Keyed>(self, partition: P) -> CircuitBreakerLayer<C, P, J, R> {
-        let Self { classifier, partition: Unpartitioned, scope, requests, settings, breakers: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope, requests, settings, breakers: Shared::default() }
+        let Self { classifier, partition: Unpartitioned, scope, requests, config, breakers: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope, requests, config, breakers: Shared::default() }
     }
 }
 
 impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
-    /// Watches and controls the breakers, also after the services have been moved or boxed.
+    /// Returns a handle that watches and controls the breakers, also after the services have been moved or boxed.
     #[must_use]
     pub fn handle(&self) -> Handle<P::Key> {
         self.breakers().clone()
     }
 
-    /// What errors and telemetry call it.
+    /// Sets the name reported in errors and telemetry.
     ///
     /// # Panics
     ///
@@ -195,29 +195,29 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         valid(self.try_name(name))
     }
 
-    /// Puts these partitions within others, as tenants within a host: each key of `outer` has a breaker of its own around
-    /// those of its keys, and opens when at least `share` of these are open, so that one bad tenant never shuts a host and
-    /// a dead host is noticed without each tenant finding out alone. Said after
-    /// [`partition_by`](CircuitBreakerLayer::partition_by). The keys become [`Nested`](super::partition::Nested) ones: the
-    /// same tenant has one breaker for each host.
+    /// Nests these partitions in others, as tenants in a host. Each key of `outer` has a breaker of its own around those of
+    /// its inner keys. It opens when at least `share` of these are open: one bad tenant never shuts a host, and a dead host
+    /// is noticed before each tenant finds out alone. Call it after [`partition_by`](CircuitBreakerLayer::partition_by). The
+    /// keys become [`Nested`](super::partition::Nested) ones: the same tenant has one breaker for each host.
     ///
-    /// - The share is of those inner breakers that had calls lately which count: in the window of time, or with a window of
-    ///   calls until nobody has called for ten minutes, as far as was looked. One that is open had some. There must be
-    ///   [at least some](Self::minimum_children) of them, and at least two open ones. Those forced open or disabled count
-    ///   for neither. It is looked at when an inner breaker opens; of 64 and more not every time, so that one which falls
-    ///   idle can be noticed a second late.
-    /// - While the outer breaker is open, calls of all its keys are refused; [`CircuitOpen`](super::CircuitOpen) tells which
-    ///   of the two breakers it was, and that one counts it. One whose own mode refuses nothing is not refused by the outer
-    ///   one either.
-    /// - It is probed as any other, after [`open_for`](Self::open_for) and by [`half_open_max_calls`](Self::half_open_max_calls), with calls
-    ///   that the inner breakers let through; it has no [`ramp`](Self::ramp), and what a server
-    ///   [asks for](Self::honor_retry_after) is for the inner breaker alone. Once closed, only what opens after that counts.
-    /// - Every inner breaker is one probe at a time. After a failed one, or one whose lease has run out, it lets the others
-    ///   go first: for one [lease](Self::probe_lease) from when the outer breaker was due. If others have come while all
-    ///   places were taken, that goes for a cancelled one too, and they have at least a lease from when there is a place
-    ///   again, or the open time if that is shorter. If nobody else comes it may go on.
-    /// - An outer breaker takes a place of [`max_partitions`](Self::max_partitions), and the first inner one comes only with
-    ///   it: there must be room for two. What shares the overflow breaker has no outer one.
+    /// - The share is taken of the inner breakers with recent counted calls: within the window of time, or within the last
+    ///   ten minutes for a window of calls. An open one counts as recent. There must be
+    ///   [a minimum](Self::minimum_children) of them, and at least two open ones. Breakers that are forced open or disabled
+    ///   count for neither. The share is checked when an inner breaker opens; with 64 and more not every time, so that one
+    ///   that falls idle can be noticed a second late.
+    /// - While the outer breaker is open, it rejects the calls of all its keys. [`CircuitOpen`](super::CircuitOpen) names the
+    ///   breaker that rejected, and that one counts the rejection. An inner breaker whose mode rejects nothing is not
+    ///   rejected by the outer one either.
+    /// - The outer breaker is probed as any other, after [`open_for`](Self::open_for) and by
+    ///   [`half_open_max_calls`](Self::half_open_max_calls), with calls that the inner breakers admit. It has no
+    ///   [`ramp`](Self::ramp), and a [hint of the server](Self::honor_retry_after) applies to the inner breaker alone. Once
+    ///   closed, only inner breakers that open after that count.
+    /// - An inner breaker holds one probe at a time. After a failed probe, or one whose lease ran out, it waits for one
+    ///   [lease](Self::probe_lease) from when the outer breaker was due, so that the others go first. If others came while
+    ///   all slots were taken, the same holds after a cancelled probe, and the others have at least a lease from when a slot
+    ///   is free again, or the open time if that is shorter. If no other comes, it may probe again.
+    /// - An outer breaker takes a place of [`max_partitions`](Self::max_partitions), and the first inner one is made only
+    ///   together with it: there must be room for two. Keys that share the overflow breaker have no outer one.
     ///
     /// ```
     /// use http::uri::Authority;
@@ -234,14 +234,14 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// # Panics
     ///
-    /// If the share is not over 0 and at most 1, or if the partitions are within others already.
+    /// If the share is not over 0 and at most 1, or if the partitions are nested already.
     #[must_use]
     #[track_caller]
     pub fn nested_in<Q: Keyed>(self, outer: Q, share: f64) -> CircuitBreakerLayer<C, NestedIn<P, Q>, J, R> {
         valid(self.try_nested_in(outer, share))
     }
 
-    /// A breaker [around others](Self::nested_in) opens only if at least this many of them had calls lately. 3 if not set.
+    /// Sets how many inner breakers with recent calls an [outer breaker](Self::nested_in) needs to open. 3 by default.
     ///
     /// # Panics
     ///
@@ -252,15 +252,15 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         valid(self.try_minimum_children(children))
     }
 
-    /// Judges by another classifier.
+    /// Sets the classifier.
     #[must_use]
     pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, P, J, R> {
-        let Self { classifier: _, partition, scope, requests, settings, breakers: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope, requests, settings, breakers: Shared::default() }
+        let Self { classifier: _, partition, scope, requests, config, breakers: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope, requests, config, breakers: Shared::default() }
     }
 
-    /// Takes a request whose stream was refused for one that may have been processed: see [`DistrustRefusals`], which says
-    /// where that is needed. What the breaker learns from a refused stream stays the same.
+    /// Treats a request whose stream was refused as one that may have been processed: see [`DistrustRefusals`] for when that
+    /// is needed. Does not change what the breaker counts for a refused stream.
     ///
     /// ```
     /// use tower_rampart::CircuitBreakerLayer;
@@ -273,26 +273,26 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     where
         C: DistrustRefusals,
     {
-        let Self { classifier, partition, scope, requests, settings, breakers: _ } = self;
+        let Self { classifier, partition, scope, requests, config, breakers: _ } = self;
         let (classifier, breakers) = (classifier.distrust_refusals(), Shared::default());
-        Self { classifier, partition, scope, requests, settings, breakers }
+        Self { classifier, partition, scope, requests, config, breakers }
     }
 
-    /// Learns from a success only when its body has ended, and from how: see [the table](crate::classify::body). For
-    /// gRPC the trailers decide.
+    /// Counts a success only when its body has ended, by how it ended: see [the table](crate::classify::body). For gRPC the
+    /// trailers decide.
     ///
     /// The body of the response becomes a [`JudgedBody`](crate::classify::body::JudgedBody), whose error is wrapped in
-    /// [`ClassifiedError`](crate::classify::ClassifiedError). The head is passed on as soon as it comes, and one that is no success
-    /// counts at once. For HTTP and gRPC only: the classifier must be a [`ClassifyHttp`](crate::classify::ClassifyHttp).
+    /// [`ClassifiedError`](crate::classify::ClassifiedError). The head is passed on as soon as it comes, and counts at once if it is
+    /// no success. For HTTP and gRPC only: the classifier must be a [`ClassifyHttp`](crate::classify::ClassifyHttp).
     ///
-    /// - A call is as slow as its head: who reads a body slowly does not make a slow upstream.
-    /// - A body that is dropped before its end teaches nothing, whatever [`abandoned`](Self::abandoned) says of calls
-    ///   without an answer.
-    /// - A probe keeps its place until its body has ended or its [lease](Self::probe_lease) is over.
+    /// - The duration of a call ends with its head: a slow reader does not make a slow upstream.
+    /// - A body that is dropped before its end is neutral, whatever [`abandoned`](Self::abandoned) sets for calls without a
+    ///   response.
+    /// - A probe holds its slot until its body has ended or its [lease](Self::probe_lease) is over.
     /// - A body that outlives the service still counts when it ends; one that never ends is a call that never counts.
     ///
-    /// What a [`ClassifyLayer`](crate::ClassifyLayer) further inside makes of trailers is not seen here, for they have no
-    /// place to leave a verdict in: give the breaker a classifier with the same [overrides](GrpcClassifier::code).
+    /// The breaker does not see the verdict of a [`ClassifyLayer`](crate::ClassifyLayer) further inside on trailers, because
+    /// trailers cannot carry one: give the breaker a classifier with the same [overrides](GrpcClassifier::code).
     ///
     /// ```
     /// use tower_rampart::CircuitBreakerLayer;
@@ -303,11 +303,11 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// ```
     #[must_use]
     pub fn judge_body(self) -> CircuitBreakerLayer<C, P, WholeBody, R> {
-        let Self { classifier, partition, scope: _, requests, settings, breakers: _ } = self;
-        CircuitBreakerLayer { classifier, partition, scope: WholeBody, requests, settings, breakers: Shared::default() }
+        let Self { classifier, partition, scope: _, requests, config, breakers: _ } = self;
+        CircuitBreakerLayer { classifier, partition, scope: WholeBody, requests, config, breakers: Shared::default() }
     }
 
-    /// Which outcomes the rates are made of.
+    /// Sets the window of outcomes that the rates are computed from.
     ///
     /// # Panics
     ///
@@ -318,7 +318,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         valid(self.try_window(window))
     }
 
-    /// Opens when at least this share of the calls in the window has failed or was throttled; 1 means all of them.
+    /// Opens when at least this share of the calls in the window has failed or was throttled. 1 means all of them.
     ///
     /// # Panics
     ///
@@ -329,7 +329,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         valid(self.try_failure_rate(rate))
     }
 
-    /// Opens by a rate only when there are at least this many calls in the window.
+    /// Sets how many calls the window must hold before a rate opens the breaker.
     ///
     /// # Panics
     ///
@@ -364,8 +364,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         valid(self.try_consecutive_failures(failures))
     }
 
-    /// How long it stays open before it is probed: a time, or a [`Backoff`] that grows each time the probes fail and
-    /// begins anew when it has closed. In whole milliseconds, rounded up. Jitter never takes away more than half.
+    /// Sets how long the breaker stays open before it is probed: a time, or a [`Backoff`] that grows each time the probes
+    /// fail and starts again when the breaker closes. In whole milliseconds, rounded up. Jitter never removes more than
+    /// half.
     ///
     /// # Panics
     ///
@@ -411,8 +412,8 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         valid(self.try_success_threshold(successes))
     }
 
-    /// How long a probe may keep others out. When that time is over another is let through; the late one still counts if
-    /// it ends while the breaker is half-open.
+    /// Sets how long a probe holds its slot. After that time another probe is admitted; the late one still counts if it ends
+    /// while the breaker is half-open.
     ///
     /// # Panics
     ///
@@ -423,9 +424,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         valid(self.try_probe_lease(lease))
     }
 
-    /// Does not close as soon as the probes have succeeded, but first lets these shares of the calls through, one after the
-    /// other, each until `calls` of them have ended. It opens again when so many calls of a step have failed that the step
-    /// reaches the [`failure_rate`](Self::failure_rate). All the while it is half-open.
+    /// Admits a growing share of the calls after the probes have succeeded, before the breaker closes: each of `shares` in
+    /// turn, until `calls` of that step have ended. The breaker opens again when the failures of a step reach the
+    /// [`failure_rate`](Self::failure_rate). It is half-open during the ramp.
     ///
     /// ```
     /// use tower_rampart::CircuitBreakerLayer;
@@ -443,19 +444,19 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         valid(self.try_ramp(shares, calls))
     }
 
-    /// What the breaker learns from calls that are dropped before they end.
+    /// Sets how calls count that are dropped before they end.
     ///
-    /// If not set: that a call failed if a time limit cut it, or if it ran longer than the limit of the
-    /// [slow calls](Self::slow_calls) where there is one.
+    /// By default such a call has failed if a time limit cut it, or if it ran longer than the limit of the
+    /// [slow calls](Self::slow_calls), if there is one; else it is neutral.
     #[must_use]
     pub fn abandoned(self, abandoned: Abandoned) -> Self {
-        self.set(|settings| settings.set_abandoned(abandoned))
+        self.set(|config| config.set_abandoned(abandoned))
     }
 
-    /// The mode that its breakers begin in.
+    /// Sets the mode that the breakers begin in.
     #[must_use]
     pub fn mode(self, mode: Mode) -> Self {
-        self.set(|settings| settings.set_mode(mode))
+        self.set(|config| config.set_mode(mode))
     }
 
     /// Sets the mode [`RejectRetriesOnly`](Mode::RejectRetriesOnly): an open breaker rejects the retries of the
@@ -470,15 +471,15 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// ```
     #[must_use]
     pub fn reject_retries_only(self) -> CircuitBreakerLayer<C, P, J> {
-        let Self { classifier, partition, scope, requests: _, mut settings, breakers: _ } = self;
-        settings.set_mode(Mode::RejectRetriesOnly);
+        let Self { classifier, partition, scope, requests: _, mut config, breakers: _ } = self;
+        config.set_mode(Mode::RejectRetriesOnly);
         let (requests, breakers) = (HttpRequests, Shared::default());
-        CircuitBreakerLayer { classifier, partition, scope, requests, settings, breakers }
+        CircuitBreakerLayer { classifier, partition, scope, requests, config, breakers }
     }
 
-    /// How many keys can have a breaker of their own. A breaker that is closed, has an empty window and no call under way
-    /// is forgotten when room is needed; a window of calls counts as empty after ten minutes without one. If all are in
-    /// use, new keys share one.
+    /// Sets how many keys can have a breaker of their own. A breaker that is closed, has an empty window and no call in
+    /// flight is evicted when room is needed; a window of calls counts as empty after ten minutes without a call. If all
+    /// partitions are in use, new keys share one breaker.
     ///
     /// # Panics
     ///
@@ -489,21 +490,21 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         valid(self.try_max_partitions(partitions))
     }
 
-    /// Whether errors and telemetry show a short keyed hash in place of a key.
+    /// Sets whether errors and telemetry show a short keyed hash in place of a key.
     #[must_use]
     pub fn redact_labels(self, redact: bool) -> Self {
-        self.set(|settings| settings.set_redact_labels(redact))
+        self.set(|config| config.set_redact_labels(redact))
     }
 
-    fn set(mut self, set: impl FnOnce(&mut Settings)) -> Self {
-        set(&mut self.settings);
-        // Breakers that are alive keep what they were made with, and a clone of this layer keeps its own settings.
+    fn set(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        set(&mut self.config);
+        // Existing breakers keep their settings, and a clone of this layer keeps its own.
         self.breakers = Shared::default();
         self
     }
 
     fn breakers(&self) -> &Handle<P::Key> {
-        self.breakers.get_or_init(|| Handle::new(&self.settings, P::is_partitioned(), P::place))
+        self.breakers.get_or_init(|| Handle::new(&self.config, P::is_partitioned(), P::place))
     }
 }
 
@@ -511,7 +512,7 @@ impl<S, C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Layer<S> for CircuitBrea
     type Service = CircuitBreakerService<S, C, P, J, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { classifier, partition, scope, requests, settings: _, breakers: _ } = self.clone();
+        let Self { classifier, partition, scope, requests, config: _, breakers: _ } = self.clone();
         CircuitBreakerService::new(inner, classifier, partition, self.breakers().registry().clone(), (scope, requests))
     }
 }
@@ -523,7 +524,7 @@ impl<C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Clone for CircuitBreakerLay
             partition: self.partition.clone(),
             scope: self.scope.clone(),
             requests: self.requests.clone(),
-            settings: self.settings.clone(),
+            config: self.config.clone(),
             breakers: self.breakers.clone(),
         }
     }
@@ -531,6 +532,6 @@ impl<C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Clone for CircuitBreakerLay
 
 impl<C, P: Keyed, J, R> fmt::Debug for CircuitBreakerLayer<C, P, J, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CircuitBreakerLayer").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("CircuitBreakerLayer").field("config", &self.config).finish_non_exhaustive()
     }
 }

@@ -1,36 +1,56 @@
-//! Shall we try at all: a circuit breaker for every upstream, tenant or whatever a request tells.
+//! Shall we try at all: one circuit breaker for each upstream, tenant or other key of a request.
 //!
-//! A breaker is **closed** as long as the upstream is well: calls go through, and their outcomes slide through a
-//! [`Window`]. When too many of them fail or are slow it **opens**: calls are refused at once with [`CircuitOpen`],
-//! without touching the inner service. After a time it is **half-open**: a few calls go through as probes, and either
-//! close it or open it again, for longer if so set.
+//! ```text
+//!             a rate or a row of failures reaches its limit
+//!   ┌────────┐ ─────────────────────────────────────────► ┌──────┐
+//!   │ Closed │                                            │ Open │ ◄──────┐
+//!   └────────┘                                            └──────┘        │
+//!       ▲                                                    │            │ a probe fails
+//!       │ enough probes succeed      the open time is over,  │            │
+//!       │ (and the ramp is done)     and a call comes        ▼            │
+//!       │                                              ┌───────────┐      │
+//!       └───────────────────────────────────────────── │ Half-open │ ─────┘
+//!                                                      └───────────┘
+//! ```
+//!
+//! A **closed** breaker admits all calls and counts their outcomes in a [`Window`]. When too many of them fail or are slow
+//! it **opens**: it rejects calls at once with [`CircuitOpen`], without touching the inner service. After the open time it
+//! is **half-open**: it admits a few calls as probes, which either close it or open it again, for longer if so configured.
 //!
 //! # Rules
 //!
-//! - Every call that is let through settles exactly once, whether it returns, fails, panics or is dropped. A panic is a
-//!   failure. A call ends with the head of its answer, or [with the body](CircuitBreakerLayer::judge_body) if asked to.
-//! - A dropped call teaches nothing, with three exceptions. It has failed if it ran longer than [`Abandoned`] says; if a
+//! - Every admitted call settles exactly once, whether it returns, fails, panics or is dropped. A panic is a failure. A call
+//!   ends with the head of its response, or [with the body](CircuitBreakerLayer::judge_body) if configured.
+//! - A dropped call is neutral, with three exceptions. It has failed if it ran longer than [`Abandoned`] allows; if a
 //!   time limit of a [`RetryLayer`](crate::RetryLayer) around the breaker cut it; or if the
-//!   [`Deadline`](crate::retry::Deadline) in the extensions of its HTTP request has passed, for example because some other
+//!   [`Deadline`](crate::retry::Deadline) in the extensions of its HTTP request has passed, for example because another
 //!   timeout layer dropped it then. The last two also hold for a call that still waited for the inner service to be ready.
 //!   So an upstream that hangs opens a breaker with all defaults under a retry layer with an attempt timeout.
-//! - What a call teaches counts for the stretch of time it was let in. A probe of an earlier outage closes nothing.
-//! - A probe holds its place only for a while, and one that a time limit cuts fails at once. No probe that hangs or gets lost keeps a healthy upstream shut out.
-//! - A breaker that is open past its time reads as half-open before a call has come: the next one is a probe.
-//! - The rates are looked at with every outcome, so that one of exactly the limit opens at once.
-//! - A closed breaker takes no lock and allocates nothing, and reads the clock only if a setting asks for it: a window of
-//!   time or slow calls.
-//! - Partitions are bounded, and one is forgotten only when nothing is lost by it: see
+//! - An outcome counts only for the period of the state in which its call was admitted. A probe of an earlier outage closes
+//!   nothing.
+//! - A probe holds its slot on a lease, and fails at once if a time limit cuts it. No probe that hangs or gets lost keeps a
+//!   healthy upstream shut out.
+//! - A breaker that is open past its open time reads as half-open before a call has come: the next call is a probe.
+//! - Every outcome checks the rates, so that a rate of exactly the limit opens the breaker at once.
+//! - A closed breaker takes no lock and allocates nothing, and reads the clock only if a setting needs it: a window of time
+//!   or slow calls.
+//! - The number of partitions is bounded, and a partition is evicted only when nothing is lost: see
 //!   [`max_partitions`](CircuitBreakerLayer::max_partitions).
 //!
-//! The clock is that of tokio: it stands still in a test that pauses it.
+//! The clock is tokio's: it stands still in a test that pauses it.
 //!
 //! # Telemetry
 //!
-//! One `tracing` event for every change, with target `tower_rampart::breaker` and the fields `name`, `partition`, `from`,
-//! `to`, `mode`, `cause`, `rate` and `calls`: a warning when it opens, information otherwise. One warning, at most every
-//! minute, while partitions share a breaker for want of room. Nothing for a call. When a breaker around others opens by them,
-//! `calls` is how many of them had calls lately, and `rate` the share of open ones.
+//! One `tracing` event for each change, with target `tower_rampart::breaker` and the fields `name`, `partition`, `from`,
+//! `to`, `mode`, `cause`, `rate` and `calls`: a warning when the breaker opens, information otherwise. One warning, at most
+//! every minute, while partitions share a breaker for want of room. No event for a call. When a breaker around others opens
+//! because of them, `calls` is the number of inner breakers with recent calls, and `rate` the share of open ones.
+//!
+//! # Where to look
+//!
+//! `core` is one breaker: a pure state machine, a lock-free window and the packed state that a closed breaker reads. It
+//! knows none of the other parts. `registry` finds the breaker of a key. `control` is what a user holds. `layer`, `service`
+//! and `future` are the tower side.
 
 mod config;
 mod control;

@@ -4,7 +4,7 @@ use crate::deadline::{self, Deadline};
 /// What a circuit breaker reads from a request beside its key.
 ///
 /// Implemented by [`HttpRequests`] and [`AnyRequests`]; the constructor of the
-/// [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) chooses. Sealed: what else a request tells may be added.
+/// [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) chooses. Sealed, so that methods can be added.
 pub trait Requests<Req>: sealed::Sealed {
     /// Whether an earlier attempt of the same call failed.
     #[doc(hidden)]

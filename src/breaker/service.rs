@@ -15,10 +15,9 @@ use crate::classify::{Classifier, HeadOnly, HttpClassifier, SettleAt};
 
 /// The service that [`CircuitBreakerLayer`](super::CircuitBreakerLayer) makes.
 ///
-/// It is always ready: whether the inner service is ready is asked only once the breaker would let the call through, and
-/// in the call itself. If it is not, the call waits with the service that was asked, and a clone takes its place. So a
-/// call is refused at once even while the inner service is not ready, and a refused call never sits on the inner
-/// service's permits.
+/// It is always ready. It polls the inner service for readiness in the call itself, and only once the breaker would admit
+/// the call. If the inner service is not ready, the call waits with that instance, and a clone takes its place. So a call is
+/// rejected at once even while the inner service is not ready, and a rejected call never holds a permit of the inner service.
 pub struct CircuitBreakerService<S, C = HttpClassifier, P: Keyed = Unpartitioned, J = HeadOnly, R = HttpRequests> {
     inner: S,
     classifier: C,
@@ -59,22 +58,22 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let Self { registry, partition, .. } = self;
-        let cell = match partition.find(&request, ForCall { registry, partition }) {
-            None => registry.default_cell().clone(),
-            Some(cell) => cell,
+        let node = match partition.find(&request, ForCall { registry, partition }) {
+            None => registry.default_node().clone(),
+            Some(node) => node,
         };
-        // Looked for only where it makes a difference: a look into the extensions of every call would show.
+        // Asked only where it makes a difference: reading the extensions of every request costs.
         let is_retry =
-            cell.spares_first_attempts() && (self.requests.is_retry(&request) || self.partition.is_retry(&request));
+            node.spares_first_attempts() && (self.requests.is_retry(&request) || self.partition.is_retry(&request));
         let attempt = if is_retry { Attempt::Retry } else { Attempt::First };
         let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
-        match cell.refusal(attempt) {
+        match node.rejection(attempt) {
             None => {
-                let deadline = cell.moment_of(self.requests.deadline(&request));
-                let asking = Asking { cell, attempt, deadline };
+                let deadline = node.moment_of(self.requests.deadline(&request));
+                let asking = Asking { node, attempt, deadline };
                 ResponseFuture::start(&mut self.inner, request, asking, classifier, scope)
             }
-            Some(refusal) => ResponseFuture::refused(rejected(cell, refusal), classifier, scope),
+            Some(rejection) => ResponseFuture::rejected(rejected(node, rejection), classifier, scope),
         }
     }
 }

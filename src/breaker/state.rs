@@ -1,29 +1,29 @@
 use std::fmt;
 
-/// What a circuit breaker does with calls at the moment. No other state will come.
+/// What a circuit breaker does with calls. No other state will be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Calls go through and are counted.
+    /// Admits all calls and counts them.
     Closed,
-    /// Calls are refused.
+    /// Rejects all calls.
     Open,
-    /// A few calls go through, as probes: they decide whether to close or to open again. An open breaker also reads as
-    /// half-open when it is due, before a call has come: the next one is a probe.
+    /// Admits a few calls as probes, which close it or open it again. An open breaker also reads as half-open once its open
+    /// time is over, before a call has come: the next call is a probe.
     HalfOpen,
 }
 
-/// Who decides what a circuit breaker does.
+/// What decides the state of a circuit breaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mode {
     /// The outcomes of the calls.
     #[default]
     Automatic,
-    /// Somebody's hand: every call is refused until another mode is set.
+    /// Forced open: rejects every call until the mode is changed.
     ForcedOpen,
-    /// Somebody's hand: every call goes through and none is counted.
+    /// Disabled: admits every call and counts none.
     Disabled,
-    /// Nobody yet: it counts, opens and closes as if it were automatic, and reports that, but refuses no call.
+    /// Counts, opens, closes and reports as if automatic, but rejects no call.
     ObserveOnly,
     /// The outcomes of the calls, but an open breaker rejects retries only: it admits first attempts without counting them,
     /// so that callers see the upstream as it is while retries do not add to its load. The requests must show which calls
@@ -65,13 +65,13 @@ pub enum Cause {
     ConsecutiveFailures,
     /// Too large a share of the partitions [within](super::CircuitBreakerLayer::nested_in) was open.
     PartitionsOpen,
-    /// It had been open for long enough, and a call came.
+    /// The open time was over, and a call came.
     OpenTimeOver,
     /// Enough probes succeeded.
     ProbesSucceeded,
     /// A probe failed.
     ProbeFailed,
-    /// Somebody set its mode or reset it.
+    /// The mode was set, or the breaker was reset.
     ByHand,
 }
 

@@ -80,7 +80,7 @@ async fn rule_3_a_hung_probe_that_is_dropped_opens_again() {
     assert!(poll_once(hung.as_mut()).await.is_pending());
     advance(2 * SECOND).await;
     drop(hung);
-    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, 10 * SECOND));
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, 10 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -110,7 +110,7 @@ async fn rule_3_a_panic_is_a_failure() {
         async move { call(&service, Do::Panic).await }
     });
     assert!(task.await.is_err_and(|error| error.is_panic()));
-    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, 10 * SECOND));
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, 10 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +174,7 @@ fn rule_3_a_permit_that_is_taken_during_a_panic_is_not_failed_by_it() {
     assert_eq!((breaker.state(), breaker.snapshot().calls), (State::Closed, 0));
 }
 
-/// An inner future that is ready at once and panics when it is let go.
+/// An inner future that is ready at once and panics when it is dropped.
 struct PanicsInDrop(Option<Result<Answer, BoxError>>);
 
 impl Future for PanicsInDrop {
@@ -221,7 +221,7 @@ async fn rule_2_a_permit_settles_once_when_the_inner_future_panics_as_it_is_let_
         assert!(once().await);
         match taught {
             (0, _) => assert_eq!(call(&healthy, Do::Succeed).await, OK, "the place is free"),
-            _ => assert_eq!(call(&healthy, Do::Succeed).await, refused(State::Open, 10 * SECOND)),
+            _ => assert_eq!(call(&healthy, Do::Succeed).await, rejected(State::Open, 10 * SECOND)),
         }
     }
 }

@@ -16,7 +16,7 @@ async fn rule_1_open_half_open_closed() {
     let (service, upstream) = over(&layer);
     call(&service, Do::Fail).await;
     advance(10 * SECOND - MS).await;
-    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, MS));
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, MS));
     advance(MS).await;
     assert_eq!(call(&service, Do::Succeed).await, OK);
     assert_eq!(layer.breaker().state(), State::HalfOpen);
@@ -32,7 +32,7 @@ async fn rule_1_whole_milliseconds_are_exact_wherever_they_begin() {
         let (service, _) = over(&layer);
         advance(Duration::from_micros(offset)).await;
         call(&service, Do::Fail).await;
-        assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, 10 * SECOND), "{offset} µs");
+        assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, 10 * SECOND), "{offset} µs");
         advance(10 * SECOND).await;
         assert_eq!(call(&service, Do::Succeed).await, OK, "{offset} µs");
     }
@@ -47,7 +47,7 @@ async fn rule_1_a_failed_or_throttled_probe_opens_again() {
         advance(10 * SECOND).await;
         call(&service, Do::Succeed).await;
         call(&service, what).await;
-        assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, 10 * SECOND));
+        assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, 10 * SECOND));
     }
 }
 
@@ -58,12 +58,12 @@ async fn rule_1_the_open_time_escalates_and_begins_anew_after_closing() {
     let (service, _) = over(&layer);
     for expected in [1, 2, 4, 5, 5] {
         assert_eq!(call(&service, Do::Fail).await, Outcome::Failed("failed".into()));
-        assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, expected * SECOND));
+        assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, expected * SECOND));
         advance(expected * SECOND).await;
     }
     assert_eq!(call(&service, Do::Succeed).await, OK);
     call(&service, Do::Fail).await;
-    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, SECOND));
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +107,7 @@ async fn rule_1_controls_by_hand() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_1_observing_reports_and_never_refuses() {
+async fn rule_1_observing_reports_and_never_rejects() {
     let layer = quick().mode(Mode::ObserveOnly).half_open_max_calls(1).success_threshold(1);
     let (service, upstream) = over(&layer);
     let breaker = layer.breaker();
@@ -121,7 +121,7 @@ async fn rule_1_observing_reports_and_never_refuses() {
     // Taken at its word while it is open.
     call(&service, Do::Fail).await;
     breaker.automatic();
-    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, 10 * SECOND));
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, 10 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,14 +166,14 @@ async fn rule_4_no_more_probes_at_once_than_set() {
     call(&service, Do::Fail).await;
     advance(10 * SECOND).await;
     let mut all: Vec<_> = (0..64).map(|_| begin(call(&service, Do::SucceedAfter(SECOND)))).collect();
-    let mut refusals = 0;
+    let mut rejections = 0;
     for one in &mut all {
         if let std::task::Poll::Ready(outcome) = poll_once(one.as_mut()).await {
-            assert_eq!(outcome, refused(State::HalfOpen, 30 * SECOND), "until the first lease ends");
-            refusals += 1;
+            assert_eq!(outcome, rejected(State::HalfOpen, 30 * SECOND), "until the first lease ends");
+            rejections += 1;
         }
     }
-    assert_eq!((refusals, upstream.in_flight()), (61, 3));
+    assert_eq!((rejections, upstream.in_flight()), (61, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,7 +186,7 @@ async fn rule_4_hung_probes_lose_their_places_when_the_lease_ends() {
     for one in &mut hung {
         assert!(poll_once(one.as_mut()).await.is_pending());
     }
-    assert_eq!(call(&service, Do::Succeed).await, refused(State::HalfOpen, 5 * SECOND));
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::HalfOpen, 5 * SECOND));
     advance(5 * SECOND).await;
     assert_eq!(call(&service, Do::Succeed).await, OK);
     assert_eq!(call(&service, Do::Succeed).await, OK);
@@ -223,7 +223,7 @@ async fn rule_1_more_successes_than_calls_at_once_come_one_after_the_other() {
     }
     let mut fourth = begin(call(&service, Do::SucceedAfter(SECOND)));
     assert!(poll_once(fourth.as_mut()).await.is_pending());
-    assert_eq!(call(&service, Do::Succeed).await, refused(State::HalfOpen, 30 * SECOND), "one at a time");
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::HalfOpen, 30 * SECOND), "one at a time");
     assert_eq!(fourth.await, OK);
     assert_eq!((layer.breaker().state(), upstream.calls()), (State::Closed, 5));
 }
@@ -305,7 +305,7 @@ async fn rule_1_a_ramp_opens_again_when_a_step_reaches_the_rate() {
         assert_eq!(layer.breaker().state(), State::HalfOpen);
     }
     call(&service, Do::Throttle).await;
-    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, 10 * SECOND));
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, 10 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Tenants within hosts: `(host, tenant)` tells both.
+//! Tenants nested in hosts: the key is `(host, tenant)`.
 
 use std::sync::atomic::Ordering;
 
@@ -125,7 +125,7 @@ async fn a_failed_probe_opens_the_host_again_and_a_late_one_changes_nothing() {
     assert!(poll_once(late.as_mut()).await.is_pending());
     assert_eq!(breakers.state(&HOST), State::HalfOpen);
     let calls = upstream.calls();
-    assert_eq!(call_for(&service, (1, 51), Do::Succeed).await, refused(State::HalfOpen, 5 * SECOND));
+    assert_eq!(call_for(&service, (1, 51), Do::Succeed).await, rejected(State::HalfOpen, 5 * SECOND));
     assert_eq!(upstream.calls(), calls);
     advance(5 * SECOND).await;
     call_for(&service, (1, 51), Do::Fail).await;
@@ -149,7 +149,7 @@ async fn a_dropped_probe_gives_its_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bad_tenants_that_always_come_first_keep_nobody_shut_out() {
+async fn bad_tenants_that_always_come_first_shut_no_tenant_out() {
     let layer = nested();
     let (service, _) = over(&layer);
     let breakers = layer.handle();
@@ -177,7 +177,7 @@ async fn when_only_tenants_come_that_have_failed_they_wait_no_longer_than_a_leas
     call_for(&service, (1, 3), Do::Fail).await;
     assert_eq!(layer.handle().state(&HOST), State::Open);
     advance(10 * SECOND).await;
-    assert_eq!(call_for(&service, (1, 3), Do::Succeed).await, refused(State::Open, 5 * SECOND));
+    assert_eq!(call_for(&service, (1, 3), Do::Succeed).await, rejected(State::Open, 5 * SECOND));
     advance(5 * SECOND).await;
     assert_eq!(call_for(&service, (1, 3), Do::Succeed).await, OK);
     assert_eq!(layer.handle().state(&HOST), State::Closed);
@@ -268,7 +268,7 @@ async fn a_host_whose_tenants_were_removed_makes_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn modes_that_refuse_nothing_refuse_nothing_here_either() {
+async fn modes_that_reject_nothing_reject_nothing_when_nested() {
     let layer = nested().mode(Mode::ObserveOnly);
     let (service, upstream) = over(&layer);
     let breakers = layer.handle();

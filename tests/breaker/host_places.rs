@@ -85,7 +85,7 @@ async fn an_error_of_readiness_is_a_failure_of_both() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_of_the_tenant_takes_none_of_the_host() {
+async fn a_rejection_by_the_tenant_takes_no_probe_slot_of_the_host() {
     let layer = nested();
     let breakers = layer.handle();
     opened(&layer).await;

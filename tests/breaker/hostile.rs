@@ -1,4 +1,4 @@
-//! What nobody should do, and what then becomes of everybody else.
+//! Hostile use: what one misuse must not do to other calls.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -24,7 +24,7 @@ const LONG: Duration = Duration::from_secs(60);
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
 #[tokio::test(start_paused = true)]
-async fn debug_shows_of_errors_and_permits_what_they_tell_and_no_more() {
+async fn debug_of_errors_and_permits_shows_their_public_fields_only() {
     let layer = nested();
     opened(&layer).await;
     let breaker = layer.handle().get(&tenant(3)).unwrap();
@@ -36,7 +36,7 @@ async fn debug_shows_of_errors_and_permits_what_they_tell_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_are_told_apart_in_whatever_order_partitions_are_nested() {
+async fn retries_are_recognised_in_any_order_of_nesting() {
     type Sent = http::Request<ReplayBody<Empty<Bytes>>>;
     macro_rules! arrive {
         ($layer:expr) => {{
@@ -61,7 +61,7 @@ async fn retries_are_told_apart_in_whatever_order_partitions_are_nested() {
     }
     let http = || CircuitBreakerLayer::new_for_http().window(Window::count(1));
     let by = || partition::header("x-tenant-id");
-    // The first call of each of three tenants opens its breaker, so its retry is refused, and the third one the host.
+    // The first call of each of three tenants opens its breaker, so its retry is rejected, and the third one the host.
     let expected = (vec![1; 8], State::Open);
     assert_eq!(arrive!(http().partition_by(by()).nested_in(partition::host(), 0.5).reject_retries_only()), expected);
     assert_eq!(arrive!(http().partition_by(by()).reject_retries_only().nested_in(partition::host(), 0.5)), expected);
@@ -112,7 +112,7 @@ async fn a_host_that_was_open_for_a_century_is_probed_and_opens_again_as_before(
 }
 
 #[test]
-fn calls_of_64_threads_survive_whoever_lists_resets_and_forces_meanwhile() {
+fn calls_of_64_threads_survive_concurrent_lists_resets_and_modes() {
     let layer = nested().open_for(Duration::from_millis(1)).max_partitions(40);
     let breakers = Arc::new(layer.handle());
     let (start, stop) = (Arc::new(Barrier::new(65)), Arc::new(AtomicBool::new(false)));
@@ -212,7 +212,7 @@ impl fmt::Debug for Touchy {
 }
 
 #[test]
-fn keys_that_panic_lock_nobody_out() {
+fn keys_that_panic_cause_no_deadlock() {
     for by in [Trap::Hash, Trap::Eq, Trap::Clone, Trap::Debug] {
         let (done, is_done) = mpsc::channel();
         std::thread::spawn(move || {

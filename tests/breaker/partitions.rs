@@ -135,7 +135,7 @@ async fn one_throttled_tenant_does_not_stop_the_others() {
         call_for(&service, 8, Do::Succeed).await;
     }
     assert_eq!((layer.handle().state(&7), layer.handle().state(&8)), (State::Open, State::Closed));
-    assert_eq!(call_for(&service, 7, Do::Succeed).await, refused(State::Open, 10 * SECOND));
+    assert_eq!(call_for(&service, 7, Do::Succeed).await, rejected(State::Open, 10 * SECOND));
     assert_eq!(call_for(&service, 8, Do::Succeed).await, OK);
 }
 
@@ -170,7 +170,7 @@ async fn partition_rule_2_what_is_idle_makes_room_and_what_is_not_stays() {
     call_for(&service, 2, Do::Succeed).await; // will have a call under way
     let mut under_way = begin(call_for(&service, 2, Do::Hang));
     assert!(poll_once(under_way.as_mut()).await.is_pending());
-    let held = breakers.get_or_insert(&3).unwrap(); // is held by somebody
+    let held = breakers.get_or_insert(&3).unwrap(); // held by a user
     breakers.force_open(&4); // is open
     assert_eq!(breakers.len(), 4);
 
@@ -376,7 +376,7 @@ impl fmt::Debug for Asking {
 }
 
 #[test]
-fn a_key_that_asks_for_breakers_while_it_is_named_locks_nobody_out() {
+fn a_key_that_uses_the_handle_while_it_is_labelled_causes_no_deadlock() {
     let (done, is_done) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let layer = layer().partition_by(partition::by(|request: &Asking| request.clone()));

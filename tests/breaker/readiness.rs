@@ -16,16 +16,16 @@ fn quick() -> Breakers {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_6_a_refusal_gives_back_the_permit_of_a_concurrency_limit() {
+async fn rule_6_a_rejection_gives_back_the_permit_of_a_concurrency_limit() {
     let layer = quick();
     let upstream = Upstream::default();
     let service = ServiceBuilder::new().layer(layer.clone()).concurrency_limit(1).service(upstream.clone());
     call(&service, Do::Fail).await;
     for _ in 0..100 {
-        // Each from a clone that says it is ready, and is then kept.
+        // Each from a clone that is ready, and is then kept.
         let mut kept = service.clone();
-        let refusal = ServiceExt::<((), Do)>::ready(&mut kept).await.unwrap().call(((), Do::Succeed)).await;
-        assert_eq!(outcome(refusal), refused(State::Open, 10 * SECOND));
+        let rejection = ServiceExt::<((), Do)>::ready(&mut kept).await.unwrap().call(((), Do::Succeed)).await;
+        assert_eq!(outcome(rejection), rejected(State::Open, 10 * SECOND));
         std::mem::forget(kept);
     }
     advance(10 * SECOND).await;
@@ -33,7 +33,7 @@ async fn rule_6_a_refusal_gives_back_the_permit_of_a_concurrency_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_6_a_refusal_comes_at_once_while_the_inner_service_is_not_ready() {
+async fn rule_6_a_rejection_is_immediate_while_the_inner_service_is_not_ready() {
     let layer = quick();
     let upstream = Upstream::default();
     let service = ServiceBuilder::new().layer(layer.clone()).concurrency_limit(1).service(upstream.clone());
@@ -72,7 +72,7 @@ async fn rule_6_waiting_for_readiness_holds_no_probe_and_is_not_slow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_6_refused_after_it_was_ready_gives_back_its_readiness() {
+async fn rule_6_a_rejection_after_readiness_gives_it_back() {
     let layer = quick();
     let upstream = Upstream::default();
     let inner = ConcurrencyLimitLayer::new(2).layer(upstream.clone());
@@ -81,7 +81,7 @@ async fn rule_6_refused_after_it_was_ready_gives_back_its_readiness() {
     advance(10 * SECOND).await;
     let mut probe = begin(call(&service, Do::Hang));
     assert!(poll_once(probe.as_mut()).await.is_pending());
-    assert_eq!(call(&service, Do::Succeed).await, refused(State::HalfOpen, 30 * SECOND));
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::HalfOpen, 30 * SECOND));
     let mut other = inner.clone();
     let ready = ServiceExt::<((), Do)>::ready(&mut other).now_or_never();
     assert!(ready.is_some(), "the second permit is free");
@@ -144,15 +144,15 @@ async fn rule_6_a_breaker_that_opens_as_the_service_becomes_ready_gives_back_its
     let layer = quick();
     let inner = ConcurrencyLimitLayer::new(1).layer(Opens(layer.breaker()));
     let mut service = layer.layer(inner.clone());
-    let mut rejected = begin(service.call(((), Do::Succeed)));
+    let mut pending = begin(service.call(((), Do::Succeed)));
     assert_eq!(
-        poll_once(rejected.as_mut()).await.map(outcome),
+        poll_once(pending.as_mut()).await.map(outcome),
         Poll::Ready(Outcome::Refused { state: State::Open, retry_after: None })
     );
     assert!(inner.clone().ready().now_or_never().is_some(), "although service and call are kept");
 }
 
-/// Fails before it takes a call, until told otherwise.
+/// Fails in `poll_ready` until configured otherwise.
 #[derive(Clone)]
 struct Unready {
     fails: Arc<AtomicBool>,
@@ -183,12 +183,12 @@ async fn rule_6_a_readiness_error_counts_and_reaches_the_caller() {
     let service = layer.layer(inner.clone());
     assert_eq!(call(&service, Do::Succeed).await, Outcome::Failed("unready".into()));
     assert_eq!(layer.breaker().state(), State::Open);
-    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, 10 * SECOND));
-    assert_eq!(inner.asked.load(Ordering::SeqCst), 1, "a refusal asks nothing of the inner service");
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, 10 * SECOND));
+    assert_eq!(inner.asked.load(Ordering::SeqCst), 1, "a rejection asks nothing of the inner service");
 
     advance(10 * SECOND).await;
     assert_eq!(call(&service, Do::Succeed).await, Outcome::Failed("unready".into()));
-    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, 10 * SECOND), "a probe that failed");
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, 10 * SECOND), "a probe that failed");
 
     advance(10 * SECOND).await;
     inner.fails.store(false, Ordering::SeqCst);
@@ -215,17 +215,17 @@ async fn rule_6_the_service_is_always_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_6_the_time_told_is_the_true_time_left() {
+async fn rule_6_retry_after_is_the_time_left() {
     let layer = quick();
     let (service, _) = over(&layer);
     call(&service, Do::Fail).await;
     for (pass, left) in [(0, 10_000), (1, 9_999), (4_999, 5_000), (4_999, 1)] {
         advance(pass * MS).await;
-        assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, left * MS));
+        assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, left * MS));
     }
     // Never less than what is left, also in the middle of a millisecond.
     advance(Duration::from_micros(500)).await;
-    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, MS));
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, MS));
     advance(Duration::from_micros(500)).await;
     assert_eq!(call(&service, Do::Succeed).await, OK);
 }

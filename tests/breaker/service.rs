@@ -53,7 +53,7 @@ async fn rule_7_a_setting_after_the_first_handle_makes_breakers_of_its_own() {
 }
 
 #[tokio::test]
-async fn circuit_open_tells_name_partition_state_and_that_nothing_was_sent() {
+async fn circuit_open_names_breaker_partition_and_state_and_is_unprocessed() {
     let layer = CircuitBreakerLayer::new_for_http().name("billing").partition_by(partition::header("x-tenant-id"));
     let breakers = layer.handle();
     breakers.force_open(&http::HeaderValue::from_static("tenant-7"));
@@ -84,7 +84,7 @@ async fn circuit_open_carries_the_wait_as_a_hint() {
 
 /// An outer breaker learns nothing of an upstream from an inner one that is open.
 #[tokio::test(start_paused = true)]
-async fn a_breaker_outside_a_breaker_learns_nothing_from_its_refusals() {
+async fn rejections_of_an_inner_breaker_are_neutral_for_an_outer_one() {
     let (inner, outer) =
         (CircuitBreakerLayer::new_for_http(), CircuitBreakerLayer::new_for_http().window(Window::count(1)));
     inner.breaker().force_open();

@@ -1,4 +1,4 @@
-//! What the tests share: a clock that is moved by hand and an inner service that does what a request says.
+//! Shared by the tests: a clock that the tests advance, and an inner service that does what the request asks for.
 
 use std::error::Error;
 use std::future::Future;
@@ -35,7 +35,7 @@ pub(crate) enum Do {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Answer(pub(crate) Health);
 
-/// Says of an answer what it tells, and that every error is a failure.
+/// Judges an answer by the health in it, and every error as a failure.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judge;
 
@@ -124,7 +124,7 @@ pub(crate) enum Outcome {
     Refused { state: State, retry_after: Option<Duration> },
 }
 
-pub(crate) fn refused(state: State, retry_after: Duration) -> Outcome {
+pub(crate) fn rejected(state: State, retry_after: Duration) -> Outcome {
     Outcome::Refused { state, retry_after: Some(retry_after) }
 }
 

@@ -7,7 +7,7 @@ use tower_rampart::breaker::{Window, partition};
 use crate::support::*;
 
 thread_local! {
-    /// What was told on the thread of a test, which is its own.
+    /// The events on the thread of a test, which is its own.
     static TOLD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 

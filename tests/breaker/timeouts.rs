@@ -19,7 +19,7 @@ use tower_rampart::retry::{Deadline, RetryLayer};
 
 use crate::support::{MS, SECOND, advance, begin, poll_once};
 
-/// Never answers, and is never ready if told so.
+/// Never answers, and is never ready if so configured.
 #[derive(Clone, Default)]
 struct Hangs {
     in_readiness: Arc<AtomicBool>,
@@ -71,7 +71,7 @@ async fn rule_3_a_timeout_at_the_deadline_that_a_request_carries_opens_a_default
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_3_a_drop_before_the_deadline_is_a_caller_who_left() {
+async fn rule_3_a_drop_before_the_deadline_is_neutral() {
     for in_readiness in [false, true] {
         for (time, failures) in [(2 * SECOND - MS, 0), (2 * SECOND, 1), (3_600 * SECOND, 1)] {
             let layer = CircuitBreakerLayer::new_for_http();
@@ -119,7 +119,7 @@ async fn rule_3_calls_cut_in_readiness_after_the_opening_were_not_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_3_a_deadline_counts_for_nothing_where_the_user_says_so() {
+async fn rule_3_a_deadline_is_ignored_if_abandoned_is_neutral_or_requests_are_not_read() {
     let layer = CircuitBreakerLayer::new_for_http();
     let neutral = layer.clone().abandoned(Abandoned::Neutral);
     let blind = CircuitBreakerLayer::new(HttpClassifier::new());

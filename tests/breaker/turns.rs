@@ -14,17 +14,17 @@ fn permit(breakers: &Handle, id: u64) -> Permit {
     breakers.get_or_insert(&tenant(id)).unwrap().try_acquire().unwrap()
 }
 
-fn refusal(breakers: &Handle, id: u64) -> (String, State, Option<Duration>) {
+fn rejection(breakers: &Handle, id: u64) -> (String, State, Option<Duration>) {
     let open = breakers.get_or_insert(&tenant(id)).unwrap().try_acquire().unwrap_err();
     (open.partition().into(), open.state(), open.retry_after())
 }
 
-fn rejected(breakers: &Handle) -> u64 {
+fn rejections(breakers: &Handle) -> u64 {
     breakers.get(&HOST).unwrap().snapshot().rejected
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_let_in_all_the_same_does_not_count_as_rejected() {
+async fn a_call_that_its_mode_admits_does_not_count_as_rejected() {
     let layer = nested();
     let breakers = layer.handle();
     opened(&layer).await;
@@ -32,9 +32,9 @@ async fn who_is_let_in_all_the_same_does_not_count_as_rejected() {
     assert!(breakers.set_mode(&tenant(21), Mode::RejectRetriesOnly));
     permit(&breakers, 20).settle(Verdict::success());
     permit(&breakers, 21).settle(Verdict::success());
-    assert_eq!(rejected(&breakers), 0);
+    assert_eq!(rejections(&breakers), 0);
     assert!(breakers.get(&tenant(21)).unwrap().try_acquire_retry().is_err());
-    assert_eq!(rejected(&breakers), 1);
+    assert_eq!(rejections(&breakers), 1);
 }
 
 /// Tenant 0 fails ten times a round, before a good one comes.
@@ -57,7 +57,7 @@ async fn rounds_until_closed(breakers: &Handle) -> u32 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_tenant_that_is_only_observed_keeps_nobody_shut_out() {
+async fn a_bad_tenant_that_is_only_observed_shuts_no_tenant_out() {
     let layer = nested();
     let breakers = layer.handle();
     opened(&layer).await;
@@ -66,7 +66,7 @@ async fn a_bad_tenant_that_is_only_observed_keeps_nobody_shut_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_tenant_keeps_nobody_shut_out_where_only_retries_are_refused_or_nothing_is() {
+async fn a_bad_tenant_shuts_no_tenant_out_if_only_retries_or_no_calls_are_rejected() {
     for mode in [Mode::RejectRetriesOnly, Mode::ObserveOnly] {
         let layer = nested().mode(mode);
         let breakers = layer.handle();
@@ -134,7 +134,7 @@ async fn a_tenant_alone_need_not_wait_for_others() {
     opened(&layer).await;
     advance(10 * SECOND).await;
     let hung = permit(&breakers, 50);
-    assert_eq!(refusal(&breakers, 50), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
+    assert_eq!(rejection(&breakers, 50), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
     advance(5 * SECOND).await;
     // Cancelled, and not in anybody's way.
     drop(permit(&breakers, 50));
@@ -144,16 +144,16 @@ async fn a_tenant_alone_need_not_wait_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_stands_back_for_nobody_waits_no_longer_than_the_open_time() {
+async fn a_tenant_that_waits_alone_waits_no_longer_than_the_open_time() {
     let layer = nested().open_for(2 * SECOND);
     let breakers = layer.handle();
     opened(&layer).await;
     advance(2 * SECOND).await;
     let hung = permit(&breakers, 50);
-    // Somebody who was in its way, and never comes again.
-    assert_eq!(refusal(&breakers, 51), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
+    // A tenant that found no slot, and never comes again.
+    assert_eq!(rejection(&breakers, 51), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
     advance(5 * SECOND).await;
-    assert_eq!(refusal(&breakers, 50), ("1".into(), State::HalfOpen, Some(2 * SECOND)));
+    assert_eq!(rejection(&breakers, 50), ("1".into(), State::HalfOpen, Some(2 * SECOND)));
     advance(2 * SECOND).await;
     permit(&breakers, 50).settle(Verdict::success());
     assert_eq!(breakers.state(&HOST), State::Closed);
@@ -174,7 +174,7 @@ async fn late_news_of_an_earlier_probe_does_not_excuse_a_failed_one() {
     // Another tenant breaker than the one that failed there.
     breakers.reset(&tenant(50));
     advance(10 * SECOND).await;
-    assert_eq!(refusal(&breakers, 50), ("1".into(), State::Open, Some(5 * SECOND)));
+    assert_eq!(rejection(&breakers, 50), ("1".into(), State::Open, Some(5 * SECOND)));
     permit(&breakers, 52).settle(Verdict::success());
 }
 
@@ -187,13 +187,13 @@ async fn late_success_of_its_last_probe_gives_a_tenant_its_turn_back() {
     let early = permit(&breakers, 50);
     permit(&breakers, 51).settle(Verdict::transient());
     advance(10 * SECOND).await;
-    assert_eq!(refusal(&breakers, 50), ("1".into(), State::Open, Some(5 * SECOND)));
+    assert_eq!(rejection(&breakers, 50), ("1".into(), State::Open, Some(5 * SECOND)));
     early.settle(Verdict::success());
     permit(&breakers, 50).settle(Verdict::success());
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_failed_in_an_earlier_outage_is_not_held_back_in_the_next() {
+async fn a_tenant_that_failed_in_an_earlier_outage_is_not_held_back_in_the_next() {
     let layer = nested();
     let breakers = layer.handle();
     opened(&layer).await;
@@ -221,8 +221,8 @@ async fn what_a_server_asks_of_one_tenant_does_not_shut_the_host_for_longer() {
     advance(10 * SECOND).await;
     let asked = Verdict::transient().with_health(Health::Throttled).with_retry_after(600 * SECOND);
     permit(&breakers, 50).settle(asked);
-    assert_eq!(refusal(&breakers, 50), ("1/50".into(), State::Open, Some(600 * SECOND)));
-    assert_eq!(refusal(&breakers, 51), ("1".into(), State::Open, Some(10 * SECOND)));
+    assert_eq!(rejection(&breakers, 50), ("1/50".into(), State::Open, Some(600 * SECOND)));
+    assert_eq!(rejection(&breakers, 51), ("1".into(), State::Open, Some(10 * SECOND)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,26 +236,26 @@ async fn a_late_probe_does_not_give_back_the_place_that_another_has() {
     let hung = [60, 61].map(|id| permit(&breakers, id));
     advance(SECOND).await;
     drop(late);
-    assert_eq!(refusal(&breakers, 70), ("1".into(), State::HalfOpen, Some(4 * SECOND)));
+    assert_eq!(rejection(&breakers, 70), ("1".into(), State::HalfOpen, Some(4 * SECOND)));
     advance(4 * SECOND).await;
-    assert_eq!(refusal(&breakers, 60), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
+    assert_eq!(rejection(&breakers, 60), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
     permit(&breakers, 70).settle(Verdict::success());
     drop(hung);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_in_the_way_is_not_forgotten_when_the_host_opens_again() {
+async fn a_tenant_that_was_in_the_way_still_waits_after_the_host_opens_again() {
     let layer = nested().half_open_max_calls(2).success_threshold(2);
     let breakers = layer.handle();
     opened(&layer).await;
     advance(10 * SECOND).await;
     let cancelled = permit(&breakers, 50);
     let failed = permit(&breakers, 51);
-    assert_eq!(refusal(&breakers, 60), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
+    assert_eq!(rejection(&breakers, 60), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
     failed.settle(Verdict::transient());
-    assert_eq!(refusal(&breakers, 61), ("1".into(), State::Open, Some(10 * SECOND)));
+    assert_eq!(rejection(&breakers, 61), ("1".into(), State::Open, Some(10 * SECOND)));
     drop(cancelled);
     advance(10 * SECOND).await;
-    assert_eq!(refusal(&breakers, 50), ("1".into(), State::Open, Some(5 * SECOND)));
+    assert_eq!(rejection(&breakers, 50), ("1".into(), State::Open, Some(5 * SECOND)));
     permit(&breakers, 60).settle(Verdict::success());
 }

@@ -10,7 +10,7 @@ use tower_rampart::classify::Verdict;
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_tells_every_change_and_nothing_else() {
+async fn a_watch_returns_every_change_and_nothing_else() {
     let layer = layer().window(Window::count(1)).open_for(SECOND).half_open_max_calls(1).success_threshold(1);
     let (service, _) = over(&layer);
     let mut watch = layer.breaker().watch();
@@ -19,18 +19,18 @@ async fn a_watch_tells_every_change_and_nothing_else() {
 
     call(&service, Do::Fail).await;
     assert_eq!(watch.changed().now_or_never().unwrap().state, State::Open);
-    assert!(watch.changed().now_or_never().is_none(), "told once");
+    assert!(watch.changed().now_or_never().is_none(), "returned once");
 
     advance(SECOND).await;
     call(&service, Do::Succeed).await;
-    assert_eq!(watch.changed().now_or_never().unwrap().state, State::Closed, "two changes, told as one");
+    assert_eq!(watch.changed().now_or_never().unwrap().state, State::Closed, "two changes, returned as one");
 
     layer.breaker().reset();
     assert_eq!(watch.changed().now_or_never().unwrap().state, State::Closed, "a reset is a change");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_wakes_whoever_waits_and_can_be_cancelled() {
+async fn a_watch_wakes_its_waiters_and_can_be_cancelled() {
     let breaker = CircuitBreaker::builder().build();
     let waiting: Vec<_> = (0..10)
         .map(|_| {
@@ -49,7 +49,7 @@ async fn a_watch_wakes_whoever_waits_and_can_be_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_tell_who_changed_and_why() {
+async fn events_name_the_breaker_and_the_cause() {
     let layer = layer()
         .window(Window::count(2))
         .open_for(SECOND)
@@ -84,7 +84,7 @@ async fn events_tell_who_changed_and_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_reader_misses_the_oldest_events_and_holds_up_nobody() {
+async fn a_slow_reader_misses_the_oldest_events_and_delays_no_call() {
     let layer = layer().partition_by(partition::by(|request: &(u64, Do)| request.0));
     let breakers = layer.handle();
     let mut events = breakers.subscribe(3);
@@ -102,7 +102,7 @@ async fn a_slow_reader_misses_the_oldest_events_and_holds_up_nobody() {
     assert_eq!(waiting.await.unwrap(), State::Closed);
 }
 
-/// A waker that changes a breaker when it is let go of.
+/// A waker that changes a breaker when it is dropped.
 struct Resets(CircuitBreaker);
 
 impl Wake for Resets {
@@ -184,7 +184,7 @@ async fn a_permit_taken_during_a_panic_is_not_blamed_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_retries_are_refused_where_that_is_asked() {
+async fn reject_retries_only_rejects_no_first_attempt() {
     use tower::{Layer, ServiceExt, service_fn};
     use tower_rampart::classify::HttpClassifier;
     use tower_rampart::{CircuitBreakerLayer, RetryLayer};

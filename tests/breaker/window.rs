@@ -14,7 +14,7 @@ async fn rule_1_opens_when_the_failure_rate_is_reached() {
         call(&service, what).await;
         assert_eq!(layer.breaker().state(), state);
     }
-    assert_eq!(call(&service, Do::Succeed).await, refused(State::Open, Duration::from_secs(30)));
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, Duration::from_secs(30)));
     assert_eq!(upstream.calls(), 4);
 }
 

@@ -36,7 +36,7 @@ async fn a_body_that_fails_or_is_short_is_a_failure() {
 }
 
 #[tokio::test]
-async fn the_error_of_a_body_says_what_it_means() {
+async fn the_error_of_a_body_is_classified() {
     let layer = layer();
     let error = body(&layer, script([Step::Fail])).await.collect().await.unwrap_err();
     let verdict = Verdict::of_error(&*error);

@@ -21,8 +21,8 @@ fn long() -> crate::Script {
     script([Step::Data("a"), Step::Data("b")])
 }
 
-/// A call that is refused, and for how long.
-async fn refused(layer: &Layered) -> std::time::Duration {
+/// Makes a call that is rejected, and returns for how long.
+async fn rejected(layer: &Layered) -> std::time::Duration {
     let error: BoxError = call(layer, 200, long()).await.map(|_| ()).unwrap_err();
     CircuitOpen::find(&*error).unwrap().retry_after().unwrap()
 }
@@ -35,10 +35,10 @@ async fn read_one(body: &mut Judged) {
 async fn a_probe_keeps_its_place_while_its_body_streams() {
     let layer = half_open().await;
     let mut probe = body(&layer, long()).await;
-    assert_eq!((layer.breaker().state(), refused(&layer).await), (State::HalfOpen, 30 * SECOND));
+    assert_eq!((layer.breaker().state(), rejected(&layer).await), (State::HalfOpen, 30 * SECOND));
     read_one(&mut probe).await;
     tokio::time::advance(30 * SECOND - MS).await;
-    assert_eq!(refused(&layer).await, MS);
+    assert_eq!(rejected(&layer).await, MS);
     // Its end closes.
     probe.collect().await.unwrap();
     assert_eq!(layer.breaker().state(), State::Closed);
@@ -50,7 +50,7 @@ async fn a_probe_whose_body_breaks_off_opens_again() {
     let probe = body(&layer, script([Step::Data("a"), Step::Fail])).await;
     assert_eq!(layer.breaker().state(), State::HalfOpen);
     probe.collect().await.unwrap_err();
-    assert_eq!((layer.breaker().state(), refused(&layer).await), (State::Open, 10 * SECOND));
+    assert_eq!((layer.breaker().state(), rejected(&layer).await), (State::Open, 10 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,7 +59,7 @@ async fn ten_probes_dropped_early_free_their_places_at_once() {
     for _ in 0..10 {
         let mut probe = body(&layer, long()).await;
         read_one(&mut probe).await;
-        assert_eq!(refused(&layer).await, 30 * SECOND);
+        assert_eq!(rejected(&layer).await, 30 * SECOND);
         drop(probe);
         assert_eq!(layer.breaker().state(), State::HalfOpen);
     }
@@ -71,7 +71,7 @@ async fn ten_probes_dropped_early_free_their_places_at_once() {
 async fn a_probe_whose_body_is_leaked_gives_way_when_its_lease_is_over() {
     let layer = half_open().await;
     std::mem::forget(body(&layer, long()).await);
-    assert_eq!(refused(&layer).await, 30 * SECOND);
+    assert_eq!(rejected(&layer).await, 30 * SECOND);
     tokio::time::advance(30 * SECOND).await;
     body(&layer, long()).await.collect().await.unwrap();
     assert_eq!(layer.breaker().state(), State::Closed);
@@ -97,5 +97,5 @@ async fn a_probe_answered_with_an_error_settles_at_its_head() {
     let probe = call(&layer, 503, script([Step::Data("sorry"), Step::Wait])).await.unwrap();
     assert_eq!(layer.breaker().state(), State::Open);
     drop(probe);
-    assert_eq!(refused(&layer).await, 10 * SECOND);
+    assert_eq!(rejected(&layer).await, 10 * SECOND);
 }

@@ -60,7 +60,7 @@ async fn a_body_that_fails_late_is_a_failure_but_not_slow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_dropped_late_is_neutral_whatever_is_said_of_calls_without_an_answer() {
+async fn a_body_dropped_late_is_neutral_whatever_abandoned_is() {
     for layer in [layer(), layer().abandoned(Abandoned::FailureAfter(Duration::ZERO))] {
         let response = call_after(&layer, MS, 200, script([Step::Data("a")])).await.unwrap();
         tokio::time::advance(3_600 * SECOND).await;

@@ -19,7 +19,7 @@ const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwhole";
 /// The answer to a HEAD: the length of a body that does not come.
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n";
 
-/// A server that says this and then ends the connection.
+/// A server that sends this and then closes the connection.
 async fn saying(words: &'static [u8]) -> Server {
     Server::start(move |mut stream| async move {
         read_head(&mut stream).await;

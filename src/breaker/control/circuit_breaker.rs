@@ -3,60 +3,60 @@ use std::sync::Arc;
 
 use super::permit::Ticket;
 use crate::BoxError;
-use crate::breaker::core::node::Cell;
+use crate::breaker::core::node::Node;
 use crate::breaker::core::state_machine::Attempt;
 use crate::breaker::{CircuitOpen, Mode, Permit, Snapshot, State};
 use crate::classify::Classifier;
 use crate::clock::Moment;
 
-/// One circuit breaker: that of a partition, or the only one of a layer that is not partitioned.
+/// One circuit breaker: that of a partition, or the only one of an unpartitioned layer.
 ///
-/// Clones are the same breaker. A partition is not forgotten while somebody holds its breaker.
+/// Clones share the same breaker. A partition is not evicted while a clone of its breaker exists.
 #[derive(Clone)]
 pub struct CircuitBreaker {
-    cell: Arc<Cell>,
+    node: Arc<Node>,
 }
 
 impl CircuitBreaker {
-    pub(crate) fn new(cell: Arc<Cell>) -> Self {
-        Self { cell }
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node }
     }
 
-    pub(crate) fn cell(&self) -> &Cell {
-        &self.cell
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
     }
 
     /// The name of the layer's breakers.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.cell.name()
+        self.node.name()
     }
 
     /// The label of the partition: see [`partition`](crate::breaker::partition).
     #[must_use]
     pub fn partition(&self) -> &str {
-        self.cell.label()
+        self.node.label()
     }
 
-    /// Asks for the right to one call. Never waits.
+    /// Acquires a permit for one call. Never waits.
     ///
     /// # Errors
     ///
-    /// [`CircuitOpen`] if the call must not be made.
+    /// [`CircuitOpen`] if the breaker rejects the call.
     pub fn try_acquire(&self) -> Result<Permit, Box<CircuitOpen>> {
-        Ticket::take(self.cell.clone(), Attempt::First, Moment::NEVER).map(Permit::new)
+        Ticket::take(self.node.clone(), Attempt::First, Moment::NEVER).map(Permit::new)
     }
 
-    /// Asks for the right to repeat a call: the same, except in the mode [`RejectRetriesOnly`](Mode::RejectRetriesOnly).
+    /// Acquires a permit for a retry. Differs from [`try_acquire`](Self::try_acquire) only in the mode [`RejectRetriesOnly`](Mode::RejectRetriesOnly).
     ///
     /// # Errors
     ///
-    /// [`CircuitOpen`] if the call must not be repeated.
+    /// [`CircuitOpen`] if the breaker rejects the retry.
     pub fn try_acquire_retry(&self) -> Result<Permit, Box<CircuitOpen>> {
-        Ticket::take(self.cell.clone(), Attempt::Retry, Moment::NEVER).map(Permit::new)
+        Ticket::take(self.node.clone(), Attempt::Retry, Moment::NEVER).map(Permit::new)
     }
 
-    /// Makes a call, if it may be made, and learns from its outcome.
+    /// Makes a call if the breaker admits it, and records its outcome.
     ///
     /// ```
     /// use tower_rampart::breaker::CircuitBreaker;
@@ -75,7 +75,7 @@ impl CircuitBreaker {
     ///
     /// # Errors
     ///
-    /// [`CircuitOpen`] if the call was not made, else the error of the call itself.
+    /// [`CircuitOpen`] if the breaker rejects the call, else the error of the call itself.
     pub fn call<T, E, C>(&self, classifier: &C, call: impl FnOnce() -> Result<T, E>) -> Result<T, BoxError>
     where
         E: Into<BoxError>,
@@ -87,59 +87,60 @@ impl CircuitBreaker {
         result
     }
 
-    /// What it does with calls at the moment. Forced open it is open; disabled it is closed. An open breaker reads as
-    /// half-open once its open time is over: the next call is a probe. The event of that change comes with this call.
+    /// Returns the state. A breaker that is forced open is open; a disabled one is closed. An open breaker reads as half-open
+    /// once its open time is over: the next call is a probe, and the event of that change comes with it.
     #[must_use]
     pub fn state(&self) -> State {
-        self.cell.state()
+        self.node.state()
     }
 
-    /// Who decides what it does.
+    /// Returns the mode.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.cell.mode()
+        self.node.mode()
     }
 
-    /// All that can be read of it, at one instant.
+    /// Returns state and counts at one instant.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.cell.snapshot()
+        self.node.snapshot()
     }
 
-    /// Refuses every call until another mode is set or it is [`reset`](Self::reset). Calls under way no longer count.
+    /// Rejects every call until the mode is changed or the breaker is [`reset`](Self::reset). Calls in flight no longer
+    /// count.
     pub fn force_open(&self) {
         self.set_mode(Mode::ForcedOpen);
     }
 
-    /// Lets every call through and counts none, until another mode is set or it is [`reset`](Self::reset).
+    /// Admits every call and counts none, until the mode is changed or the breaker is [`reset`](Self::reset).
     pub fn disable(&self) {
         self.set_mode(Mode::Disabled);
     }
 
-    /// Goes on as if automatic, but refuses no call.
+    /// Continues as if automatic, but rejects no call.
     pub fn observe(&self) {
         self.set_mode(Mode::ObserveOnly);
     }
 
-    /// Lets outcomes decide. After a forced or disabled time it begins closed, with an empty window.
+    /// Makes outcomes decide the state. After being forced open or disabled, the breaker begins closed with an empty window.
     pub fn automatic(&self) {
         self.set_mode(Mode::Automatic);
     }
 
     /// Sets the mode.
     pub fn set_mode(&self, mode: Mode) {
-        self.cell.set_mode(mode);
+        self.node.set_mode(mode);
     }
 
-    /// Makes it as it was when new: closed, with an empty window, in the mode that the layer was given. Calls under way
-    /// no longer count.
+    /// Returns the breaker to its initial state: closed, with an empty window, in the mode configured in the layer. Calls in
+    /// flight no longer count.
     pub fn reset(&self) {
-        self.cell.reset();
+        self.node.reset();
     }
 }
 
 impl fmt::Debug for CircuitBreaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.cell, f)
+        fmt::Debug::fmt(&self.node, f)
     }
 }

@@ -43,12 +43,12 @@ pub struct CircuitOpen {
     breaker: Arc<dyn Named>,
     state: State,
     retry_after: Option<Duration>,
-    /// Made when first asked for. Its own source is what keeps it from being unwind safe, and it has none.
+    /// Made on first use. Its own source is not unwind safe, and it has none.
     #[cfg(feature = "tonic")]
     status: AssertUnwindSafe<OnceLock<Box<tonic::Status>>>,
 }
 
-/// What an error says of the breaker that it comes from.
+/// What an error reports of its breaker.
 pub(crate) trait Named: Send + Sync + RefUnwindSafe {
     fn name(&self) -> &str;
 
@@ -58,14 +58,14 @@ pub(crate) trait Named: Send + Sync + RefUnwindSafe {
     fn is_partitioned(&self) -> bool;
 }
 
-/// A breaker that is nothing but a name.
+/// A name without a breaker.
 struct Plain {
     name: Box<str>,
     label: Option<Box<str>>,
 }
 
 impl CircuitOpen {
-    /// An error as a breaker of this name makes it, for the tests of code that handles one.
+    /// An error as a breaker of this name returns it, to test code that handles one.
     ///
     /// ```
     /// use std::time::Duration;
@@ -84,14 +84,14 @@ impl CircuitOpen {
         Self::by(Arc::new(Plain { name: name.into(), label: None }), state, None)
     }
 
-    /// The same from the breaker of a partition.
+    /// Sets the partition.
     #[must_use]
     pub fn with_partition(self, label: &str) -> Self {
         let breaker = Arc::new(Plain { name: self.name().into(), label: Some(label.into()) });
         Self::by(breaker, self.state, self.retry_after)
     }
 
-    /// The same with this time until the next probe.
+    /// Sets the time until the next probe.
     #[must_use]
     pub fn with_retry_after(self, wait: Duration) -> Self {
         Self::by(self.breaker, self.state, Some(wait))
@@ -107,7 +107,7 @@ impl CircuitOpen {
         }
     }
 
-    /// The outermost one in the chain of an error's sources, also inside a `Box` or an `Arc`.
+    /// Finds the outermost one in the source chain of an error, also inside a `Box` or an `Arc`.
     #[must_use]
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         find(error)
@@ -126,16 +126,16 @@ impl CircuitOpen {
         self.breaker.label()
     }
 
-    /// What the breaker was in: open, or half-open with all its probes under way.
+    /// The state of the breaker: open, or half-open with all probe slots taken.
     #[must_use]
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// How long it was, when the call was rejected, until the next probe would be admitted. While half-open that is
-    /// when the lease of a probe runs out; it can be earlier, as soon as a probe ends. Whole milliseconds and never less
-    /// than what is left; nothing if the breaker was forced open and waits for no time, or if it lets a
-    /// [share](crate::CircuitBreakerLayer::ramp) of the calls through already.
+    /// Time until the next probe would be admitted, as of the rejection. While half-open that is when the lease of a
+    /// probe runs out; it can be earlier, as soon as a probe ends. Whole milliseconds, and never less than what is
+    /// left. `None` if the breaker was forced open, or if it already admits a [share](crate::CircuitBreakerLayer::ramp)
+    /// of the calls.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 
 use super::telemetry;
-use crate::breaker::core::node::Cell;
+use crate::breaker::core::node::Node;
 use crate::breaker::core::observer::Observer;
 use crate::breaker::core::state_machine::Change;
 use crate::breaker::core::window::Counts;
@@ -16,14 +16,13 @@ use crate::breaker::{Cause, CircuitBreaker, Mode, Snapshot, State};
 #[derive(Debug)]
 pub struct Watch {
     breaker: CircuitBreaker,
-    /// The version that was last told.
+    /// The version last returned.
     seen: u64,
 }
 
 /// The changes of all breakers of a layer, from [`Handle::subscribe`](crate::breaker::Handle::subscribe).
 ///
-/// A queue of its own that holds as many as it was made for. Whoever reads too slowly misses the oldest ones, and never
-/// holds up a call.
+/// Each subscription has a bounded queue of its own. A slow reader misses the oldest changes, and never delays a call.
 #[derive(Debug)]
 pub struct Events {
     queue: Arc<Queue>,
@@ -33,18 +32,18 @@ pub struct Events {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
-    /// Which one. It is not forgotten while the event is kept.
+    /// The breaker. It is not evicted while the event exists.
     pub breaker: CircuitBreaker,
-    /// What it did with calls before.
+    /// The state before.
     pub from: State,
-    /// What it does with them since.
+    /// The state after.
     pub to: State,
-    /// Who decides since.
+    /// The mode after.
     pub mode: Mode,
-    /// What made it change.
+    /// What caused the change.
     pub cause: Cause,
-    /// The breaker's [`generation`](Snapshot::generation) since. Changes that follow each other closely on several threads
-    /// may be told in another order: this one grows, and after a million begins again.
+    /// The breaker's [`generation`](Snapshot::generation) after the change. Events of changes that follow each other closely on
+    /// several threads may arrive in another order: the generation grows, and wraps after a million changes.
     pub generation: u32,
 }
 
@@ -80,21 +79,21 @@ impl CircuitBreaker {
     /// ```
     #[must_use]
     pub fn watch(&self) -> Watch {
-        Watch { breaker: self.clone(), seen: self.cell().version() }
+        Watch { breaker: self.clone(), seen: self.node().version() }
     }
 }
 
 impl Watch {
-    /// Waits until the breaker has changed since the watch was made or last told: its state, its mode, or by a reset.
-    /// Several changes at once are told as one. Can be cancelled without missing any.
+    /// Waits until the state or the mode changes, or the breaker is reset. Counts from the last return, or from when the
+    /// watch was made. Several changes at once return once. Cancel safe.
     pub async fn changed(&mut self) -> Snapshot {
         let Self { breaker, seen } = self;
-        let cell = breaker.cell();
-        let mut waiting = cell.waiters().wait();
+        let node = breaker.node();
+        let mut waiting = node.waiters().wait();
         *seen = poll_fn(|cx| {
-            // Registered before it is looked at, so that no change falls in between.
+            // Registers before it reads the version, so that no change is missed in between.
             waiting.register(cx);
-            let version = cell.version();
+            let version = node.version();
             if version == *seen { Poll::Pending } else { Poll::Ready(version) }
         })
         .await;
@@ -103,10 +102,10 @@ impl Watch {
 }
 
 impl Events {
-    /// The next change. Waits for it, for ever if the layer and all its services, handles and breakers are gone.
+    /// Returns the next change. Waits for ever if the layer and all its services, handles and breakers are gone.
     pub fn recv(&mut self) -> impl Future<Output = Event> + use<'_> {
         poll_fn(|cx| {
-            // Wakers are other people's code: made before the lock, and let go of after it.
+            // Wakers run foreign code: cloned before the lock is taken, dropped after it is released.
             let mut reader = Some(cx.waker().clone());
             let mut state = self.queue.lock();
             let event = state.events.pop_front();
@@ -118,12 +117,12 @@ impl Events {
         })
     }
 
-    /// The next change, if there is one already.
+    /// Returns the next change if there is one already.
     pub fn try_recv(&mut self) -> Option<Event> {
         self.queue.lock().events.pop_front()
     }
 
-    /// How many changes did not fit into the queue.
+    /// Returns the number of changes that did not fit into the queue.
     #[must_use]
     pub fn missed(&self) -> u64 {
         self.queue.lock().missed
@@ -144,8 +143,8 @@ impl Subscribers {
     }
 }
 
-impl Observer<Cell> for Subscribers {
-    fn changed(&self, node: &Arc<Cell>, change: Change, generation: u32, counts: Counts) {
+impl Observer<Node> for Subscribers {
+    fn changed(&self, node: &Arc<Node>, change: Change, generation: u32, counts: Counts) {
         telemetry::changed(node, change, counts);
         let queues = {
             let mut queues = self.lock();
@@ -163,7 +162,7 @@ impl Observer<Cell> for Subscribers {
         }
     }
 
-    fn overflowed(&self, node: &Arc<Cell>, max_partitions: usize, calls: u64) {
+    fn overflowed(&self, node: &Arc<Node>, max_partitions: usize, calls: u64) {
         telemetry::overflowed(node, max_partitions, calls);
     }
 }
@@ -172,7 +171,7 @@ impl Queue {
     fn push(&self, event: Event) {
         let reader = {
             let mut state = self.lock();
-            // The events hold breakers, which must not be let go of under the lock of a queue.
+            // The events hold breakers, which must not be dropped under the lock of a queue.
             if state.events.len() < self.capacity {
                 state.events.push_back(event);
                 state.reader.take()

@@ -4,7 +4,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::events::Subscribers;
-use crate::breaker::config::Settings;
+use crate::breaker::config::Config;
 use crate::breaker::partition::Place;
 use crate::breaker::registry::Registry;
 use crate::breaker::{CircuitBreaker, Events, Mode, State};
@@ -33,9 +33,9 @@ pub struct Handle<K> {
 }
 
 impl<K> Handle<K> {
-    pub(crate) fn new(settings: &Settings, is_partitioned: bool, place: fn(&K) -> Place<K>) -> Self {
+    pub(crate) fn new(config: &Config, is_partitioned: bool, place: fn(&K) -> Place<K>) -> Self {
         let subscribers = Arc::new(Subscribers::default());
-        let registry = Registry::new(settings, is_partitioned, place, subscribers.clone());
+        let registry = Registry::new(config, is_partitioned, place, subscribers.clone());
         Self { registry: Arc::new(registry), subscribers }
     }
 
@@ -60,19 +60,19 @@ impl<K> Handle<K> {
         self.subscribers.subscribe(capacity)
     }
 
-    /// The breaker of requests that have no key; of all requests, if the layer is not partitioned.
+    /// Returns the breaker of requests without a key; of all requests, if the layer is not partitioned.
     #[must_use]
     pub fn default_partition(&self) -> CircuitBreaker {
-        CircuitBreaker::new(self.registry.default_cell().clone())
+        CircuitBreaker::new(self.registry.default_node().clone())
     }
 
-    /// The breaker that new keys share when all partitions are in use.
+    /// Returns the breaker that new keys share when all partitions are in use.
     #[must_use]
     pub fn overflow_partition(&self) -> CircuitBreaker {
-        CircuitBreaker::new(self.registry.overflow_cell().clone())
+        CircuitBreaker::new(self.registry.overflow_node().clone())
     }
 
-    /// How many calls have found all partitions in use and shared the overflow breaker.
+    /// Returns the number of calls that shared the overflow breaker because all partitions were in use.
     #[must_use]
     pub fn overflowed(&self) -> u64 {
         self.registry.overflowed()
@@ -80,7 +80,7 @@ impl<K> Handle<K> {
 }
 
 impl<K: Hash + Eq + Clone + Debug> Handle<K> {
-    /// How many keys have a breaker of their own, those [around others](crate::CircuitBreakerLayer::nested_in) included.
+    /// Returns the number of keys with a breaker of their own, those [around others](crate::CircuitBreakerLayer::nested_in) included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.registry.len()
@@ -92,7 +92,7 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
         self.len() == 0
     }
 
-    /// The breaker of a key, if it has one. It is not forgotten while somebody holds it.
+    /// Returns the breaker of a key, if it has one. It is not evicted while the returned breaker exists.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<CircuitBreaker> {
         self.registry.find(key).map(CircuitBreaker::new)
@@ -102,19 +102,18 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
     /// [`max_partitions`](crate::CircuitBreakerLayer::max_partitions) are in use.
     #[must_use]
     pub fn get_or_insert(&self, key: &K) -> Option<CircuitBreaker> {
-        let cell = self.registry.find(key).or_else(|| self.registry.insert(key.clone(), |key| key));
-        cell.map(CircuitBreaker::new)
+        let node = self.registry.find(key).or_else(|| self.registry.insert(key.clone(), |key| key));
+        node.map(CircuitBreaker::new)
     }
 
-    /// All breakers there are at the moment: those of keys, and the default and the overflow breaker once they are in
-    /// use.
+    /// Iterates over all current breakers: those of keys, and the default and the overflow breaker once they are in use.
     pub fn iter(&self) -> impl Iterator<Item = CircuitBreaker> + use<K> {
-        self.registry.cells().into_iter().map(CircuitBreaker::new)
+        self.registry.nodes().into_iter().map(CircuitBreaker::new)
     }
 
     /// The breakers of keys with their keys, in no order. The default and the overflow breaker have none.
     pub fn iter_keyed(&self) -> impl Iterator<Item = (K, CircuitBreaker)> + use<K> {
-        self.registry.keyed_cells().into_iter().map(|(key, cell)| (key, CircuitBreaker::new(cell)))
+        self.registry.keyed_nodes().into_iter().map(|(key, node)| (key, CircuitBreaker::new(node)))
     }
 
     /// Forgets the breaker of a key, whatever its state, for example when a tenant is gone for good. False if the key has
@@ -136,12 +135,12 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
     /// ```
     pub fn remove(&self, key: &K) -> bool {
         let removed = self.registry.remove(key);
-        // Not under the lock of the registry: a subscriber may look at it.
-        removed.iter().for_each(|cell| cell.set_mode(Mode::Disabled));
+        // After the lock of the registry is released: a subscriber may read it.
+        removed.iter().for_each(|node| node.set_mode(Mode::Disabled));
         !removed.is_empty()
     }
 
-    /// The state of a key's breaker. A key that has none would be let through: closed.
+    /// Returns the state of a key's breaker. Closed if the key has none.
     #[must_use]
     pub fn state(&self, key: &K) -> State {
         self.get(key).map_or(State::Closed, |breaker| breaker.state())

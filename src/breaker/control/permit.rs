@@ -4,14 +4,14 @@ use std::thread;
 use std::time::Duration;
 
 use super::circuit_open::CircuitOpen;
-use crate::breaker::core::node::{Cell, Ending, Held};
-use crate::breaker::core::state_machine::{Attempt, Refusal};
+use crate::breaker::core::node::{Admission, Completion, Node};
+use crate::breaker::core::state_machine::{Attempt, Rejection};
 use crate::classify::body::Settle;
 use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Moment, Stopwatch};
 use crate::cut::{self, Sent};
 
-/// The right to one call, from [`CircuitBreaker::try_acquire`](crate::breaker::CircuitBreaker::try_acquire).
+/// A permit for one call, from [`CircuitBreaker::try_acquire`](crate::breaker::CircuitBreaker::try_acquire).
 ///
 /// Settles once, however the call ends. Dropped without a verdict it was abandoned, which teaches nothing unless the call
 /// had already run too long or a time limit cut it: see [`Abandoned`](crate::breaker::Abandoned). Dropped by a panic that began after it was taken, the
@@ -34,25 +34,25 @@ use crate::cut::{self, Sent};
 #[must_use = "a permit that is dropped is an abandoned call"]
 pub struct Permit {
     ticket: Ticket,
-    /// A panic that was under way before is not this call's.
+    /// Whether the thread was panicking before: such a panic does not fail the call.
     panicking: bool,
 }
 
-/// The same for those who know themselves whether their call panicked: dropped, it was abandoned.
+/// A permit whose owner detects panics itself: when dropped, the call was abandoned.
 ///
 /// With [`judge_body`](crate::CircuitBreakerLayer::judge_body) it goes along with the body of the response.
 #[derive(Debug)]
 pub struct Ticket {
-    /// Nothing once it is settled.
+    /// `None` once it is settled.
     outstanding: Option<Outstanding>,
 }
 
 #[derive(Debug)]
 struct Outstanding {
-    cell: Arc<Cell>,
-    grant: Held,
+    node: Arc<Node>,
+    admission: Admission,
     watch: Option<Stopwatch>,
-    /// When a time limit cuts the call.
+    /// The moment at which a time limit cuts the call.
     deadline: Moment,
 }
 
@@ -61,7 +61,7 @@ impl Permit {
         Self { ticket, panicking: thread::panicking() }
     }
 
-    /// Says how the call ended. A [`Class`](crate::classify::Class) alone stands for what is usual for it.
+    /// Records how the call ended. A [`Class`](crate::classify::Class) stands for the usual verdict of that class.
     pub fn settle(mut self, verdict: impl Into<Verdict>) {
         self.ticket.end((&verdict.into()).into());
     }
@@ -76,51 +76,51 @@ impl Drop for Permit {
 }
 
 impl Ticket {
-    /// The ticket of a closed breaker that has no kin, or the cell back.
-    // Inlined, as all on the way of such a call: what is small then goes in registers.
+    /// Returns the ticket of a closed breaker that is not nested, or the node back.
+    // Inlined, as everything on the path of such a call, so that the ticket travels in registers.
     #[inline(always)]
-    pub(crate) fn counted(cell: Arc<Cell>, deadline: Moment) -> Result<Self, Arc<Cell>> {
-        let Some(grant) = cell.counted() else { return Err(cell) };
-        let watch = cell.begins();
-        Ok(Self { outstanding: Some(Outstanding { cell, grant, watch, deadline }) })
+    pub(crate) fn counted(node: Arc<Node>, deadline: Moment) -> Result<Self, Arc<Node>> {
+        let Some(admission) = node.counted() else { return Err(node) };
+        let watch = node.begins();
+        Ok(Self { outstanding: Some(Outstanding { node, admission, watch, deadline }) })
     }
 
-    /// Takes the cell along, so that whoever waits in front of it need not count it twice.
-    pub(crate) fn take(cell: Arc<Cell>, attempt: Attempt, deadline: Moment) -> Result<Self, Box<CircuitOpen>> {
-        match cell.acquire(attempt) {
-            Ok(grant) => {
-                let watch = cell.begins();
-                Ok(Self { outstanding: Some(Outstanding { cell, grant, watch, deadline }) })
+    /// Takes the node by value, so that a waiting call need not clone it again.
+    pub(crate) fn take(node: Arc<Node>, attempt: Attempt, deadline: Moment) -> Result<Self, Box<CircuitOpen>> {
+        match node.acquire(attempt) {
+            Ok(admission) => {
+                let watch = node.begins();
+                Ok(Self { outstanding: Some(Outstanding { node, admission, watch, deadline }) })
             }
-            Err(refusal) => Err(rejected(cell, refusal)),
+            Err(rejection) => Err(rejected(node, rejection)),
         }
     }
 
-    /// The ticket itself; what stays behind is settled.
+    /// Moves the ticket out and leaves a settled one behind.
     #[inline(always)]
     pub(crate) fn hand_over(&mut self) -> Self {
         Self { outstanding: self.outstanding.take() }
     }
 
-    /// The call has panicked. Whatever comes of it after that changes nothing.
+    /// The call has panicked. Its later end changes nothing.
     #[cold]
     pub(crate) fn panicked(&mut self) {
         self.end((&panicked()).into());
     }
 
     #[inline(always)]
-    fn end(&mut self, ending: Ending) {
-        if let Some(Outstanding { cell, grant, watch, deadline: _ }) = self.outstanding.take() {
-            cell.settle_held(grant, watch, ending);
+    fn end(&mut self, completion: Completion) {
+        if let Some(Outstanding { node, admission, watch, deadline: _ }) = self.outstanding.take() {
+            node.settle_admission(admission, watch, completion);
         }
     }
 
     #[cold]
     fn abandon(&mut self) {
-        let is_cut = self.outstanding.as_ref().is_some_and(|call| call.cell.is_cut(call.deadline));
-        // It was handed on when the ticket was taken.
+        let is_cut = self.outstanding.as_ref().is_some_and(|call| call.node.is_cut(call.deadline));
+        // The request was handed on when the ticket was taken.
         cut::report(Sent::Maybe);
-        self.end(if is_cut { Ending::TimedOut } else { Ending::Abandoned });
+        self.end(if is_cut { Completion::TimedOut } else { Completion::Abandoned });
     }
 }
 
@@ -131,10 +131,10 @@ impl Settle for Ticket {
         mem::forget(self);
     }
 
-    /// Who reads a body slowly does not make a slow upstream: the time that counts is that until the head.
+    /// The duration of a call ends with its head: a slow reader of the body does not make a slow upstream.
     fn await_end(&mut self) {
-        if let Some(Outstanding { cell, watch: Some(watch), .. }) = &mut self.outstanding {
-            watch.stop(cell.now());
+        if let Some(Outstanding { node, watch: Some(watch), .. }) = &mut self.outstanding {
+            watch.stop(node.now());
         }
     }
 }
@@ -150,10 +150,10 @@ impl Drop for Ticket {
 
 /// The error of a call that a breaker rejects.
 #[cold]
-pub(crate) fn rejected(cell: Arc<Cell>, refusal: Refusal) -> Box<CircuitOpen> {
-    let Refusal { state, wait, by_outer } = refusal;
-    let cell = cell.outer().filter(|_| by_outer).cloned().unwrap_or(cell);
-    Box::new(CircuitOpen::by(cell, state, wait.map(Duration::from_millis)))
+pub(crate) fn rejected(node: Arc<Node>, rejection: Rejection) -> Box<CircuitOpen> {
+    let Rejection { state, wait, by_outer } = rejection;
+    let node = node.outer().filter(|_| by_outer).cloned().unwrap_or(node);
+    Box::new(CircuitOpen::by(node, state, wait.map(Duration::from_millis)))
 }
 
 /// The verdict on a call that panicked.

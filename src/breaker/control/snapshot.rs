@@ -2,14 +2,14 @@ use std::time::Duration;
 
 use crate::breaker::{Mode, State};
 
-/// All that can be read of a circuit breaker, at one instant.
+/// The state and counts of a circuit breaker at one instant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// What it does with calls. Half-open as soon as the open time is over, although the change itself, with a new
-    /// generation and an event, comes only with the next call.
+    /// The state. Half-open as soon as the open time is over, although the change itself, with a new generation and an
+    /// event, comes only with the next call.
     pub state: State,
-    /// Who decides that.
+    /// The mode.
     pub mode: Mode,
     /// Changes with every change of the state.
     pub generation: u32,
@@ -25,10 +25,10 @@ pub struct Snapshot {
     pub slow_rate: f64,
     /// Failures in a row, if they are watched.
     pub consecutive_failures: u32,
-    /// Calls refused since it was made or reset.
+    /// Calls rejected since the breaker was made or reset.
     pub rejected: u64,
-    /// How long until an open breaker admits a probe. None once that time is over, and while it is forced open.
+    /// Time until an open breaker admits a probe. None once the open time is over, and while it is forced open.
     pub retry_after: Option<Duration>,
-    /// How long ago it last changed its state.
+    /// Time since the last change of state.
     pub unchanged_for: Duration,
 }

@@ -1,6 +1,6 @@
 use tracing::{Level, event};
 
-use crate::breaker::core::node::Cell;
+use crate::breaker::core::node::Node;
 use crate::breaker::core::state_machine::Change;
 use crate::breaker::core::window::Counts;
 use crate::breaker::{Cause, State};
@@ -8,7 +8,7 @@ use crate::breaker::{Cause, State};
 const TARGET: &str = "tower_rampart::breaker";
 
 /// One event for a change; nothing for a call.
-pub(crate) fn changed(cell: &Cell, change: Change, counts: Counts) {
+pub(crate) fn changed(node: &Node, change: Change, counts: Counts) {
     let Change { from, to, cause, empties_window: _ } = change;
     if from == to {
         return;
@@ -19,8 +19,8 @@ pub(crate) fn changed(cell: &Cell, change: Change, counts: Counts) {
             event!(
                 target: TARGET,
                 $level,
-                name = cell.name(),
-                partition = cell.label(),
+                name = node.name(),
+                partition = node.label(),
                 from = %from.0,
                 to = %to.0,
                 mode = %to.1,
@@ -35,11 +35,11 @@ pub(crate) fn changed(cell: &Cell, change: Change, counts: Counts) {
 }
 
 /// Calls of more partitions than there is room for share one breaker.
-pub(crate) fn overflowed(cell: &Cell, max_partitions: usize, calls: u64) {
+pub(crate) fn overflowed(node: &Node, max_partitions: usize, calls: u64) {
     event!(
         target: TARGET,
         Level::WARN,
-        name = cell.name(),
+        name = node.name(),
         max_partitions,
         calls,
         "all partitions are in use: new ones share one breaker"

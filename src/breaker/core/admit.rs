@@ -1,165 +1,171 @@
-//! The way in: whether a breaker lets a call through, and as what.
+//! Admission: whether a breaker admits a call, and with which kind of permit.
 
 use std::sync::Arc;
 
-use super::node::{Cell, Ending, Held};
-use super::packed_state::{Phase, Word};
-use super::state_machine::{Attempt, Grant, Refusal};
+use super::node::{Admission, Completion, Node};
+use super::packed_state::{PackedState, Phase};
+use super::state_machine::{Attempt, PermitKind, Rejection};
 use crate::breaker::{Mode, State};
 use crate::classify::Health;
 use crate::sync::Ordering;
 
-impl Cell {
-    /// Lets a call in if that needs no more than a look.
+impl Node {
+    /// Fast path: admits the call if one load shows a plainly closed breaker.
     #[inline(always)]
-    pub(crate) fn counted(&self) -> Option<Held> {
-        let word = self.word();
-        word.is_plainly_closed().then(|| Held::Own(Grant::Counted { generation: word.generation() }))
+    pub(crate) fn counted(&self) -> Option<Admission> {
+        let packed = self.packed();
+        packed.is_plainly_closed().then(|| Admission::Own(PermitKind::Counted { generation: packed.generation() }))
     }
 
-    /// Lets a call in, or not.
-    pub(crate) fn acquire(self: &Arc<Self>, attempt: Attempt) -> Result<Held, Refusal> {
-        let word = self.word();
-        if word.has_kin() {
-            return self.acquire_with_kin(word, attempt);
+    /// Admits or rejects a call, by this node and by the one around it.
+    pub(crate) fn acquire(self: &Arc<Self>, attempt: Attempt) -> Result<Admission, Rejection> {
+        let packed = self.packed();
+        if packed.is_nested() {
+            return self.acquire_nested(packed, attempt);
         }
-        self.acquire_alone(attempt).map(Held::Own)
+        self.acquire_alone(attempt).map(Admission::Own)
     }
 
-    fn acquire_with_kin(self: &Arc<Self>, word: Word, attempt: Attempt) -> Result<Held, Refusal> {
-        let Some(membership) = self.membership() else {
-            // What is around others has no outcomes of its own, but can be asked by hand.
-            let grant = self.acquire_alone(attempt)?;
-            return Ok(Held::Own(if matches!(grant, Grant::Probe { .. }) { grant } else { Grant::Uncounted }));
+    fn acquire_nested(self: &Arc<Self>, packed: PackedState, attempt: Attempt) -> Result<Admission, Rejection> {
+        let Some(parent_link) = self.parent_link() else {
+            // An outer node has no outcomes of its own, but a permit of it can be acquired through the handle.
+            let permit = self.acquire_alone(attempt)?;
+            return Ok(Admission::Own(if matches!(permit, PermitKind::Probe { .. }) {
+                permit
+            } else {
+                PermitKind::Uncounted
+            }));
         };
-        if word.mode() == Mode::Disabled {
-            return self.acquire_alone(attempt).map(Held::Own);
+        if packed.mode() == Mode::Disabled {
+            return self.acquire_alone(attempt).map(Admission::Own);
         }
-        let alone = !attempt.can_be_refused_in(word.mode());
-        if !alone && !self.is_closed_with_kin(word) {
-            // Asked before, so that neither of the two is probed for nothing.
-            if let Some(refusal) = self.refusal(attempt) {
-                return Err(refusal);
+        let alone = !attempt.can_be_rejected_in(packed.mode());
+        if !alone && !self.is_closed_nested(packed) {
+            // Asked before either takes a probe, so that neither is probed for nothing.
+            if let Some(rejection) = self.rejection(attempt) {
+                return Err(rejection);
             }
         }
         let own = self.acquire_alone(attempt)?;
-        match membership.acquire(attempt, !alone) {
-            Ok(None) => Ok(Held::Own(own)),
-            Ok(Some(probe)) => Ok(Held::Both(Box::new((own, probe)))),
-            Err(refusal) => {
-                self.settle(own, None, Ending::Judged(Health::Neutral, None));
-                Err(refusal)
+        match parent_link.acquire(attempt, !alone) {
+            Ok(None) => Ok(Admission::Own(own)),
+            Ok(Some(probe)) => Ok(Admission::Both(Box::new((own, probe)))),
+            Err(rejection) => {
+                self.settle(own, None, Completion::Judged(Health::Neutral, None));
+                Err(rejection)
             }
         }
     }
 
-    /// Lets a call in, or not, whatever its kin would say.
-    pub(crate) fn acquire_alone(self: &Arc<Self>, attempt: Attempt) -> Result<Grant, Refusal> {
-        let word = self.word();
-        if word.is_closed_itself() {
-            return Ok(Grant::Counted { generation: word.generation() });
+    /// Admits or rejects a call, whatever the nodes around or inside this one would do.
+    pub(crate) fn acquire_alone(self: &Arc<Self>, attempt: Attempt) -> Result<PermitKind, Rejection> {
+        let packed = self.packed();
+        if packed.is_closed_itself() {
+            return Ok(PermitKind::Counted { generation: packed.generation() });
         }
-        self.acquire_seldom(word, attempt)
+        self.acquire_seldom(packed, attempt)
     }
 
-    /// The same for a call that is let in by another breaker whatever this one says: counts no refusal.
+    /// Like [`acquire_alone`](Self::acquire_alone), for a call that another node admits anyway: counts no rejection.
     #[cold]
-    pub(crate) fn acquire_if_room(self: &Arc<Self>, attempt: Attempt) -> Result<Grant, Refusal> {
+    pub(crate) fn acquire_if_room(self: &Arc<Self>, attempt: Attempt) -> Result<PermitKind, Rejection> {
         let now = self.now().millis();
-        self.change(|engine, rules| engine.acquire(rules, attempt, now))
+        self.change(|engine, config| engine.acquire(config, attempt, now))
     }
 
     #[cold]
-    fn acquire_seldom(self: &Arc<Self>, word: Word, attempt: Attempt) -> Result<Grant, Refusal> {
-        match (word.mode(), word.phase(), attempt) {
-            (Mode::Disabled, _, _) => return Ok(Grant::Uncounted),
+    fn acquire_seldom(self: &Arc<Self>, packed: PackedState, attempt: Attempt) -> Result<PermitKind, Rejection> {
+        match (packed.mode(), packed.phase(), attempt) {
+            (Mode::Disabled, _, _) => return Ok(PermitKind::Uncounted),
             (Mode::ObserveOnly | Mode::RejectRetriesOnly, Phase::Live(State::Closed), _) => {
-                return Ok(Grant::Counted { generation: word.generation() });
+                return Ok(PermitKind::Counted { generation: packed.generation() });
             }
             (Mode::Automatic, Phase::Live(State::Open), _)
-            | (Mode::RejectRetriesOnly, Phase::Live(State::Open), Attempt::Retry) => self.refuse_by_word(word)?,
+            | (Mode::RejectRetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
+                self.reject_by_packed_state(packed)?
+            }
             _ => {}
         }
         let now = self.now().millis();
-        let result = self.change(|engine, rules| engine.acquire(rules, attempt, now));
+        let result = self.change(|engine, config| engine.acquire(config, attempt, now));
         if result.is_err() {
-            self.count_refusal();
+            self.count_rejection();
         }
         result
     }
 
-    /// Refuses without the lock while the word alone tells that it is too early.
-    fn refuse_by_word(&self, word: Word) -> Result<(), Refusal> {
+    /// Rejects without the lock if the packed state alone shows that the open time is not over.
+    fn reject_by_packed_state(&self, packed: PackedState) -> Result<(), Rejection> {
         let now = self.now().millis();
-        match word.until() {
+        match packed.until() {
             Some(until) if now < until => {
-                self.count_refusal();
-                Err(Refusal { state: State::Open, wait: Some(until - now), by_outer: false })
+                self.count_rejection();
+                Err(Rejection { state: State::Open, wait: Some(until - now), by_outer: false })
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether a call that came now would be refused; counts as a refusal.
+    /// Returns the rejection that a call would get now, if any, and counts it.
     #[inline]
-    pub(crate) fn refusal(&self, attempt: Attempt) -> Option<Refusal> {
-        let word = self.word();
-        if word.is_plainly_closed() {
+    pub(crate) fn rejection(&self, attempt: Attempt) -> Option<Rejection> {
+        let packed = self.packed();
+        if packed.is_plainly_closed() {
             return None;
         }
-        if word.has_kin() { self.refusal_with_kin(word, attempt) } else { self.refusal_seldom(word, attempt) }
+        if packed.is_nested() { self.rejection_nested(packed, attempt) } else { self.rejection_seldom(packed, attempt) }
     }
 
     #[inline(never)]
-    fn refusal_with_kin(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
-        let own = if word.is_closed_itself() { None } else { self.refusal_seldom(word, attempt) };
-        // What refuses nothing itself is not refused by what is around it either.
-        if !attempt.can_be_refused_in(word.mode()) {
+    fn rejection_nested(&self, packed: PackedState, attempt: Attempt) -> Option<Rejection> {
+        let own = if packed.is_closed_itself() { None } else { self.rejection_seldom(packed, attempt) };
+        // A node whose mode rejects nothing is not rejected by the one around it either.
+        if !attempt.can_be_rejected_in(packed.mode()) {
             return own;
         }
-        own.or_else(|| self.membership()?.refusal(attempt))
+        own.or_else(|| self.parent_link()?.rejection(attempt))
     }
 
-    /// Whether a call that came now would be refused, whatever its kin would say; counts as a refusal.
-    pub(crate) fn refusal_alone(&self, attempt: Attempt) -> Option<Refusal> {
-        let word = self.word();
-        if word.is_closed_itself() { None } else { self.refusal_seldom(word, attempt) }
+    /// Returns the rejection that this node alone would give a call now, if any, and counts it.
+    pub(crate) fn rejection_alone(&self, attempt: Attempt) -> Option<Rejection> {
+        let packed = self.packed();
+        if packed.is_closed_itself() { None } else { self.rejection_seldom(packed, attempt) }
     }
 
-    pub(crate) fn count_refusal(&self) {
+    pub(crate) fn count_rejection(&self) {
         self.rejected.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes back one that no caller has heard of. A reset may have taken it back before.
-    pub(crate) fn uncount_refusal(&self, by_outer: bool) {
-        let cell = self.outer().filter(|_| by_outer).map_or(self, |outer| outer);
+    /// Takes back a rejection that no caller has seen. A reset may have cleared the count before.
+    pub(crate) fn uncount_rejection(&self, by_outer: bool) {
+        let node = self.outer().filter(|_| by_outer).map_or(self, |outer| outer);
         let one_less = |rejected: u64| rejected.checked_sub(1);
-        let _ = cell.rejected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        let _ = node.rejected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
     }
 
     #[cold]
-    fn refusal_seldom(&self, word: Word, attempt: Attempt) -> Option<Refusal> {
-        match (word.mode(), word.phase(), attempt) {
+    fn rejection_seldom(&self, packed: PackedState, attempt: Attempt) -> Option<Rejection> {
+        match (packed.mode(), packed.phase(), attempt) {
             (Mode::Disabled | Mode::ObserveOnly, _, _)
             | (Mode::RejectRetriesOnly, _, Attempt::First)
             | (Mode::RejectRetriesOnly, Phase::Live(State::Closed), Attempt::Retry) => return None,
             (Mode::ForcedOpen, _, _) => {
-                self.count_refusal();
-                return Some(Refusal::FORCED);
+                self.count_rejection();
+                return Some(Rejection::FORCED);
             }
             (Mode::Automatic, Phase::Live(State::Open), _)
             | (Mode::RejectRetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
-                if let Err(refusal) = self.refuse_by_word(word) {
-                    return Some(refusal);
+                if let Err(rejection) = self.reject_by_packed_state(packed) {
+                    return Some(rejection);
                 }
             }
             _ => {}
         }
         let now = self.now().millis();
-        let refusal = self.lock().would_refuse(&self.shared.policy.rules, attempt, now);
-        if refusal.is_some() {
-            self.count_refusal();
+        let rejection = self.lock().would_reject(&self.shared.policy.engine, attempt, now);
+        if rejection.is_some() {
+            self.count_rejection();
         }
-        refusal
+        rejection
     }
 }

@@ -1,31 +1,29 @@
 use crate::sync::{AtomicU64, Ordering};
 
-/// Failures in a row: success ends them, and so does time, when the last of them has left the window. Kept right across
-/// generations in the way of the [windows](super::window).
+/// Counts consecutive failures. A success resets the count, and so does time once the last failure has left the window.
+/// Kept right across generations in the same way as the [windows](super::window).
 #[derive(Debug)]
-pub(crate) struct Streak(AtomicU64);
+pub(crate) struct ConsecutiveFailures(AtomicU64);
 
-/// When something happens, in the ticks of a window of time, and after how many of them it has left the window. In a
-/// window of calls there is no time.
+/// The tick of an event, and the number of ticks after which it has left the window. A window of calls has no ticks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Age {
     pub(crate) tick: u64,
     pub(crate) gone_after: u64,
 }
 
-/// Epoch 8, tick of the last failure 42, failures 14. With the shortest buckets ticks end after 139 years; what happens
-/// later counts as if it happened then.
+/// Epoch 8, tick of the last failure 42, failures 14. With the shortest buckets ticks saturate after 139 years.
 #[derive(Clone, Copy)]
-struct Row(u64);
+struct Packed(u64);
 
-/// The longest row that can be told.
+/// The largest count.
 pub(crate) const COUNT_MAX: u32 = (1 << COUNT) - 1;
 const COUNT: u32 = 14;
 const TICK: u32 = 42;
 const TICK_MAX: u64 = (1 << TICK) - 1;
 const EPOCH: u32 = COUNT + TICK;
 
-impl Streak {
+impl ConsecutiveFailures {
     pub(crate) fn new() -> Self {
         Self(AtomicU64::new(0))
     }
@@ -34,17 +32,17 @@ impl Streak {
         self.load().count_at(age)
     }
 
-    /// One more, and how many that makes; nothing if `live` says that it comes too late.
+    /// Adds a failure and returns the count; `None` if `live` returns false, because the generation has ended.
     pub(crate) fn failure(&self, age: Age, live: impl Fn() -> bool) -> Option<u32> {
-        self.update(live, |row| {
-            let count = (row.count_at(age) + 1).min(COUNT_MAX);
-            row.with(if count > 1 { row.tick().max(age.tick) } else { age.tick }, count)
+        self.update(live, |packed| {
+            let count = (packed.count_at(age) + 1).min(COUNT_MAX);
+            packed.with(if count > 1 { packed.tick().max(age.tick) } else { age.tick }, count)
         })
     }
 
     pub(crate) fn success(&self, live: impl Fn() -> bool) {
         if self.load().count() != 0 {
-            self.update(live, |row| row.with(0, 0));
+            self.update(live, |packed| packed.with(0, 0));
         }
     }
 
@@ -53,11 +51,11 @@ impl Streak {
         self.0.swap(epoch.wrapping_add(1) << EPOCH, Ordering::AcqRel);
     }
 
-    fn load(&self) -> Row {
-        Row(self.0.load(Ordering::Acquire))
+    fn load(&self) -> Packed {
+        Packed(self.0.load(Ordering::Acquire))
     }
 
-    fn update(&self, live: impl Fn() -> bool, change: impl Fn(Row) -> Row) -> Option<u32> {
+    fn update(&self, live: impl Fn() -> bool, change: impl Fn(Packed) -> Packed) -> Option<u32> {
         let mut seen = self.load();
         loop {
             if !live() {
@@ -66,13 +64,13 @@ impl Streak {
             let next = change(seen);
             match self.0.compare_exchange_weak(seen.0, next.0, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some(next.count()),
-                Err(now) => seen = Row(now),
+                Err(now) => seen = Packed(now),
             }
         }
     }
 }
 
-impl Row {
+impl Packed {
     fn count(self) -> u32 {
         self.0 as u32 & COUNT_MAX
     }
@@ -81,8 +79,8 @@ impl Row {
         self.0 >> COUNT & TICK_MAX
     }
 
-    /// The failures, unless the last of them has left the window. Threads do not read the clock in the order in which
-    /// they come: one that came later may tell an earlier tick.
+    /// The count, unless the last failure has left the window. Threads do not read the clock in the order of their
+    /// updates: a later update may carry an earlier tick.
     fn count_at(self, age: Age) -> u32 {
         let passed = age.tick.min(TICK_MAX).saturating_sub(self.tick());
         if passed >= age.gone_after { 0 } else { self.count() }
@@ -105,48 +103,52 @@ mod tests {
 
     #[test]
     fn counts_failures_in_a_row_of_one_generation() {
-        let streak = Streak::new();
-        assert_eq!(streak.failure(at(0), || true), Some(1));
-        assert_eq!(streak.failure(at(0), || true), Some(2));
-        streak.success(|| false);
-        assert_eq!(streak.failure(at(0), || false), None);
-        assert_eq!(streak.get(at(0)), 2, "what comes too late changes nothing");
-        streak.success(|| true);
-        assert_eq!(streak.failure(at(0), || true), Some(1));
-        streak.reset();
-        assert_eq!(streak.get(at(0)), 0);
+        let consecutive_failures = ConsecutiveFailures::new();
+        assert_eq!(consecutive_failures.failure(at(0), || true), Some(1));
+        assert_eq!(consecutive_failures.failure(at(0), || true), Some(2));
+        consecutive_failures.success(|| false);
+        assert_eq!(consecutive_failures.failure(at(0), || false), None);
+        assert_eq!(consecutive_failures.get(at(0)), 2, "what comes too late changes nothing");
+        consecutive_failures.success(|| true);
+        assert_eq!(consecutive_failures.failure(at(0), || true), Some(1));
+        consecutive_failures.reset();
+        assert_eq!(consecutive_failures.get(at(0)), 0);
     }
 
     #[test]
     fn a_row_ends_when_its_last_failure_leaves_the_window() {
         for begin in [0, 7, 1 << 35, 1 << 36, 1 << 41, TICK_MAX - 2 * LEN] {
-            let streak = Streak::new();
-            streak.failure(at(begin), || true);
-            assert_eq!(streak.failure(at(begin + LEN - 1), || true), Some(2));
-            assert_eq!(streak.failure(at(begin), || true), Some(3), "a clock that was read a little earlier");
+            let consecutive_failures = ConsecutiveFailures::new();
+            consecutive_failures.failure(at(begin), || true);
+            assert_eq!(consecutive_failures.failure(at(begin + LEN - 1), || true), Some(2));
+            assert_eq!(
+                consecutive_failures.failure(at(begin), || true),
+                Some(3),
+                "a clock that was read a little earlier"
+            );
             let last = begin + 2 * (LEN - 1);
-            assert_eq!((streak.get(at(last)), streak.get(at(last + 1))), (3, 0));
-            assert_eq!(streak.failure(at(last + 1), || true), Some(1));
+            assert_eq!((consecutive_failures.get(at(last)), consecutive_failures.get(at(last + 1))), (3, 0));
+            assert_eq!(consecutive_failures.failure(at(last + 1), || true), Some(1));
         }
     }
 
     #[test]
     fn no_jump_of_the_clock_keeps_a_row() {
         for jump in (4..=41).map(|bits| 1_u64 << bits) {
-            let streak = Streak::new();
-            streak.failure(at(0), || true);
-            assert_eq!(streak.get(at(jump)), 0, "{jump}");
-            assert_eq!(streak.failure(at(jump), || true), Some(1), "{jump}");
+            let consecutive_failures = ConsecutiveFailures::new();
+            consecutive_failures.failure(at(0), || true);
+            assert_eq!(consecutive_failures.get(at(jump)), 0, "{jump}");
+            assert_eq!(consecutive_failures.failure(at(jump), || true), Some(1), "{jump}");
         }
-        let streak = Streak::new();
-        streak.failure(at(u64::MAX), || true);
-        assert_eq!(streak.failure(at(u64::MAX), || true), Some(2), "after the end of ticks");
+        let consecutive_failures = ConsecutiveFailures::new();
+        consecutive_failures.failure(at(u64::MAX), || true);
+        assert_eq!(consecutive_failures.failure(at(u64::MAX), || true), Some(2), "after the end of ticks");
     }
 
     #[test]
     fn a_row_does_not_overflow() {
-        let streak = Streak(AtomicU64::new(Row(0).with(0, COUNT_MAX).0));
-        assert_eq!(streak.failure(at(0), || true), Some(COUNT_MAX));
-        assert_eq!(streak.load().0 >> COUNT, 0);
+        let consecutive_failures = ConsecutiveFailures(AtomicU64::new(Packed(0).with(0, COUNT_MAX).0));
+        assert_eq!(consecutive_failures.failure(at(0), || true), Some(COUNT_MAX));
+        assert_eq!(consecutive_failures.load().0 >> COUNT, 0);
     }
 }

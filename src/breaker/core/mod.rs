@@ -2,7 +2,8 @@
 
 mod admit;
 pub(super) mod consecutive_failures;
-pub(super) mod nested;
+mod nested;
+mod nesting;
 pub(super) mod node;
 pub(super) mod observer;
 pub(super) mod packed_state;

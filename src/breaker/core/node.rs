@@ -7,115 +7,106 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::{SmallRng, SysRng};
 
-use super::consecutive_failures::Streak;
-use super::nested::{Family, Kin, Membership};
+use super::consecutive_failures::ConsecutiveFailures;
+use super::nesting::{Children, Nesting, ParentLink};
 use super::observer::Observer;
-use super::packed_state::{Phase, Word};
+use super::packed_state::{PackedState, Phase};
 use super::policy::Policy;
-use super::state_machine::{Attempt, Change, Engine, Grant, Opening, Rules};
+use super::state_machine::{Attempt, Change, Engine, EngineConfig, PermitKind};
 use super::waiters::Waiters;
-use super::window::{Counts, Recorder, Shape};
+use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
 use crate::breaker::{Cause, Mode, Snapshot, State};
 use crate::classify::{Health, Verdict};
-use crate::clock::{Clock, Moment, Stopwatch, millis_up};
+use crate::clock::{Clock, Moment, Stopwatch};
 use crate::cut;
 use crate::deadline::Deadline;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
 
 /// One breaker in its concurrent form.
 ///
-/// The way of a closed breaker is the word, the window and nothing else. Whatever changes the state goes through the
-/// engine under the lock and is then published in the word.
-pub(crate) struct Cell {
-    pub(super) word: AtomicU64,
-    pub(super) streak: Streak,
-    pub(super) window: Recorder,
+/// A call through a closed breaker touches the packed state and the window only. Every change of state goes through the
+/// engine under the lock and is then published in the packed state.
+pub(crate) struct Node {
+    pub(super) packed: AtomicU64,
+    pub(super) consecutive_failures: ConsecutiveFailures,
+    pub(super) window: SlidingWindow,
     pub(super) shared: Arc<Shared>,
     pub(super) rejected: AtomicU64,
     identity: Identity,
     engine: Mutex<Engine>,
 }
 
-/// As large as the label alone.
+/// Boxed in the nested case, so that it is no larger than the label alone.
 #[derive(Debug)]
 enum Identity {
     Alone(Box<str>),
-    Related(Box<(Box<str>, Kin)>),
+    Related(Box<(Box<str>, Nesting<Node>)>),
 }
 
-/// What all breakers of one layer have in common.
+/// What all nodes of one layer share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) policy: Policy,
-    /// Whether there is more than one.
+    /// Whether the layer has more than one node.
     pub(crate) is_partitioned: bool,
     pub(crate) clock: Clock,
-    pub(crate) observer: Arc<dyn Observer<Cell>>,
+    pub(crate) observer: Arc<dyn Observer<Node>>,
     pub(crate) waiters: Waiters,
 }
 
-/// How a call ended, or that it was dropped before.
+/// How a call ended, or that it was dropped before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// With the wait that the server asks for.
+pub(crate) enum Completion {
+    /// With the server's retry hint.
     Judged(Health, Option<Duration>),
     Abandoned,
     /// Dropped because a time limit cut it.
     TimedOut,
 }
 
-impl From<&Verdict> for Ending {
+impl From<&Verdict> for Completion {
     #[inline]
     fn from(verdict: &Verdict) -> Self {
         Self::Judged(verdict.health(), verdict.retry_after())
     }
 }
 
-/// What a call is let in with.
+/// What an admitted call holds.
 #[derive(Debug)]
-pub(crate) enum Held {
-    Own(Grant),
-    /// And with a place of a probe of the breaker around it.
-    Both(Box<(Grant, Grant)>),
+pub(crate) enum Admission {
+    Own(PermitKind),
+    /// Its own permit, and a probe slot of the outer node.
+    Both(Box<(PermitKind, PermitKind)>),
 }
 
-/// How an inner breaker looks to the one around it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// Had no calls lately.
-    Idle,
-    Closed,
-    Open,
-}
+/// A count window has no time of its own: after ten minutes without a call its key counts as unused.
+pub(super) const IDLE: Duration = Duration::from_secs(600);
 
-/// A count window has no time of its own: ten minutes without a call say that its key is no longer in use.
-const IDLE: Duration = Duration::from_secs(600);
-
-impl Cell {
+impl Node {
     pub(crate) fn new(shared: Arc<Shared>, label: Box<str>) -> Self {
         Self::with_identity(shared, Identity::Alone(label))
     }
 
-    /// One around others.
-    pub(crate) fn outer_of_others(shared: Arc<Shared>, label: Box<str>) -> Self {
-        Self::with_identity(shared, Identity::Related(Box::new((label, Kin::Outer(Family::new())))))
+    /// Makes an outer node.
+    pub(crate) fn new_outer(shared: Arc<Shared>, label: Box<str>) -> Self {
+        Self::with_identity(shared, Identity::Related(Box::new((label, Nesting::Outer(Children::new())))))
     }
 
-    /// One within another, which hears of it.
-    pub(crate) fn within(outer: Arc<Self>, shared: Arc<Shared>, label: Box<str>) -> Arc<Self> {
-        let kin = Kin::Inner(Membership::new(outer.clone()));
-        let cell = Arc::new(Self::with_identity(shared, Identity::Related(Box::new((label, kin)))));
-        outer.family().into_iter().for_each(|family| family.add(&cell));
-        cell
+    /// Makes an inner node, known to its outer one.
+    pub(crate) fn nested_in(outer: Arc<Self>, shared: Arc<Shared>, label: Box<str>) -> Arc<Self> {
+        let nesting = Nesting::Inner(ParentLink::new(outer.clone()));
+        let node = Arc::new(Self::with_identity(shared, Identity::Related(Box::new((label, nesting)))));
+        outer.children().into_iter().for_each(|children| children.add(&node));
+        node
     }
 
     fn with_identity(shared: Arc<Shared>, identity: Identity) -> Self {
-        let engine = Engine::new(&shared.policy.rules, shared.clock.now().millis());
+        let engine = Engine::new(&shared.policy.engine, shared.clock.now().millis());
         Self {
-            word: AtomicU64::new(engine.word().with_kin(identity.kin().is_some()).bits()),
-            streak: Streak::new(),
-            window: Recorder::new(shared.policy.window),
+            packed: AtomicU64::new(engine.packed().with_nested(identity.nesting().is_some()).bits()),
+            consecutive_failures: ConsecutiveFailures::new(),
+            window: SlidingWindow::new(shared.policy.window),
             shared,
             rejected: AtomicU64::new(0),
             identity,
@@ -134,45 +125,45 @@ impl Cell {
         }
     }
 
-    /// The breaker around it.
+    /// The outer node of an inner one.
     pub(crate) fn outer(&self) -> Option<&Arc<Self>> {
-        self.membership().map(Membership::outer)
+        self.parent_link().map(ParentLink::outer)
     }
 
-    pub(crate) fn family(&self) -> Option<&Family> {
-        match self.identity.kin() {
-            Some(Kin::Outer(family)) => Some(family),
-            Some(Kin::Inner(_)) | None => None,
+    pub(crate) fn children(&self) -> Option<&Children<Self>> {
+        match self.identity.nesting() {
+            Some(Nesting::Outer(children)) => Some(children),
+            Some(Nesting::Inner(_)) | None => None,
         }
     }
 
-    pub(super) fn membership(&self) -> Option<&Membership> {
-        match self.identity.kin() {
-            Some(Kin::Inner(membership)) => Some(membership),
-            Some(Kin::Outer(_)) | None => None,
+    pub(super) fn parent_link(&self) -> Option<&ParentLink<Self>> {
+        match self.identity.nesting() {
+            Some(Nesting::Inner(parent_link)) => Some(parent_link),
+            Some(Nesting::Outer(_)) | None => None,
         }
     }
 
-    /// Whether it is out of the registry for good. While [`retire`](Self::retire) has yet to decide, this waits for that.
+    /// Returns true once this node has been evicted. Blocks while [`retire`](Self::retire) is deciding.
     #[inline]
     pub(crate) fn is_gone(&self) -> bool {
-        self.word().is_retired() && self.is_gone_after_all()
+        self.packed().is_retired() && self.is_gone_after_all()
     }
 
-    /// Asked by whoever retires.
+    /// Whether this node is evicted or being evicted, as its outer node sees it.
     pub(crate) fn is_retired(&self) -> bool {
-        self.word().is_retired() || self.membership().is_some_and(Membership::is_removed)
+        self.packed().is_retired() || self.parent_link().is_some_and(ParentLink::is_removed)
     }
 
-    /// The registry has removed it: what is around it can be forgotten, although this one still holds it.
+    /// Marks this node as removed from the registry: its outer node can be evicted although this one still holds it.
     pub(crate) fn remove(&self) {
-        self.membership().into_iter().for_each(Membership::remove);
+        self.parent_link().into_iter().for_each(ParentLink::remove);
     }
 
     #[cold]
     fn is_gone_after_all(&self) -> bool {
         let _decided = self.lock();
-        self.word().is_retired()
+        self.packed().is_retired()
     }
 
     #[cfg(all(test, rampart_loom))]
@@ -190,86 +181,58 @@ impl Cell {
         self.shared.clock.now()
     }
 
-    /// The moment at which a call will be cut.
+    /// The moment at which a time limit cuts a call.
     #[inline]
     pub(crate) fn moment_of(&self, deadline: Option<Deadline>) -> Moment {
         deadline.map_or(Moment::NEVER, |deadline| self.shared.clock.moment_of(deadline))
     }
 
-    /// Whether what is being dropped is cut by a time limit. Reads the clock only if there is a deadline.
+    /// Whether a time limit cuts the call that is being dropped. Reads the clock only if there is a deadline.
     pub(crate) fn is_cut(&self, deadline: Moment) -> bool {
         cut::is_cutting() || (deadline < Moment::NEVER && self.now() >= deadline)
     }
 
-    /// When a call begins, if a setting needs to know.
+    /// Starts a stopwatch if a setting needs the duration of calls.
     #[inline]
     pub(crate) fn begins(&self) -> Option<Stopwatch> {
         self.shared.policy.times_calls().then(|| Stopwatch::start(self.now()))
     }
 
-    /// Whether calls come in and are counted, with no need to ask the engine.
+    /// Whether calls are admitted and counted without asking the engine.
     #[inline]
     pub(crate) fn is_closed(&self) -> bool {
-        let word = self.word();
-        word.is_plainly_closed() || (word.has_kin() && self.is_closed_with_kin(word))
+        let packed = self.packed();
+        packed.is_plainly_closed() || (packed.is_nested() && self.is_closed_nested(packed))
     }
 
-    pub(super) fn is_closed_with_kin(&self, word: Word) -> bool {
-        word.is_closed_itself() && self.outer().is_none_or(|outer| outer.is_open_to_all())
+    pub(super) fn is_closed_nested(&self, packed: PackedState) -> bool {
+        packed.is_closed_itself() && self.outer().is_none_or(|outer| outer.is_open_to_all())
     }
 
-    /// Closed and automatic, whatever its kin.
+    /// Whether this node itself is closed and automatic, whatever its nesting.
     pub(crate) fn is_open_to_all(&self) -> bool {
-        self.word().is_closed_itself()
+        self.packed().is_closed_itself()
     }
 
     pub(crate) fn generation(&self) -> u32 {
-        self.word().generation()
+        self.packed().generation()
     }
 
-    /// Whether it may refuse such a call at all.
-    pub(crate) fn refuses(&self, attempt: Attempt) -> bool {
-        attempt.can_be_refused_in(self.mode())
+    /// Whether the mode allows to reject such a call at all.
+    pub(crate) fn rejects(&self, attempt: Attempt) -> bool {
+        attempt.can_be_rejected_in(self.mode())
     }
 
-    /// Whether it, or the breaker around it, may treat retries otherwise than first attempts.
+    /// Whether this node, or its outer one, may treat retries differently from first attempts.
     #[inline]
     pub(crate) fn spares_first_attempts(&self) -> bool {
-        !self.word().is_plainly_closed() && self.spares_first_attempts_seldom()
+        !self.packed().is_plainly_closed() && self.spares_first_attempts_seldom()
     }
 
     #[inline(never)]
     fn spares_first_attempts_seldom(&self) -> bool {
-        let spares = |cell: &Self| cell.mode() == Mode::RejectRetriesOnly;
+        let spares = |node: &Self| node.mode() == Mode::RejectRetriesOnly;
         spares(self) || self.outer().is_some_and(|outer| spares(outer))
-    }
-
-    /// For how many milliseconds those go first that have not failed as probes; `awaited` tells of a generation whether
-    /// one of them has found no place.
-    pub(crate) fn turn_ends(&self, awaited: impl Fn(u32) -> bool) -> Option<(State, u64)> {
-        let engine = self.lock();
-        let turn = engine.turn_ends(&self.shared.policy.rules, awaited(engine.generation()))?;
-        Some((engine.state(), turn.saturating_sub(self.now().millis())))
-    }
-
-    /// How it looks to the breaker around it, in this generation of that one.
-    pub(crate) fn standing(&self, generation: u32) -> Standing {
-        let engine = self.lock();
-        let (policy, now) = (&self.shared.policy, self.now());
-        let long = match policy.window {
-            Shape::Count { .. } => millis_up(IDLE),
-            Shape::Time { buckets, bucket_nanos, .. } => u64::from(buckets) * (bucket_nanos / 1_000_000),
-        };
-        // Changes come with calls, and who still calls an open one comes by when it is due. What is forced open or disabled
-        // was changed by hand, and counts no calls.
-        let news = engine.open_until().or(engine.changed_by_calls_at());
-        let lately = news.is_some_and(|news| now.millis() <= news.saturating_add(long))
-            || !self.window.is_idle(policy.window, now, IDLE);
-        if !lately {
-            return Standing::Idle;
-        }
-        let is_news = self.membership().is_some_and(|membership| membership.has_opened_in(generation));
-        Standing::of_tripped(engine.state(), is_news)
     }
 
     pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {
@@ -280,32 +243,32 @@ impl Cell {
     pub(crate) fn reset(self: &Arc<Self>) {
         let now = self.now().millis();
         self.rejected.store(0, Ordering::Relaxed);
-        self.change(|engine, rules| ((), Some(engine.reset(rules, now))));
+        self.change(|engine, config| ((), Some(engine.reset(config, now))));
     }
 
-    /// Open past its time it is half-open: the next call is a probe.
+    /// The state. An open node past its open time is half-open: the next call is a probe.
     pub(crate) fn state(&self) -> State {
-        let word = self.word().kept();
-        match word.phase() {
-            Phase::Live(State::Open) if word.mode() != Mode::ForcedOpen && self.is_due(word) => State::HalfOpen,
+        let packed = self.packed().kept();
+        match packed.phase() {
+            Phase::Live(State::Open) if packed.mode() != Mode::ForcedOpen && self.is_due(packed) => State::HalfOpen,
             Phase::Live(state) => state,
             Phase::Retired => State::Closed,
         }
     }
 
-    fn is_due(&self, word: Word) -> bool {
-        // The word of one that is due years ahead does not say when.
-        let until = word.until().or_else(|| self.lock().open_until());
+    fn is_due(&self, packed: PackedState) -> bool {
+        // The packed state does not hold an open time that ends years ahead.
+        let until = packed.until().or_else(|| self.lock().open_until());
         until.is_some_and(|until| until <= self.now().millis())
     }
 
     pub(crate) fn mode(&self) -> Mode {
-        self.word().mode()
+        self.packed().mode()
     }
 
-    /// Differs after every change that is told.
+    /// Differs after every reported change.
     pub(crate) fn version(&self) -> u64 {
-        self.word().kept().bits()
+        self.packed().kept().bits()
     }
 
     pub(crate) fn waiters(&self) -> &Waiters {
@@ -326,59 +289,62 @@ impl Cell {
             slow: counts.slow,
             failure_rate: counts.failure_rate(),
             slow_rate: counts.slow_rate(),
-            consecutive_failures: self.streak.get(self.shared.policy.window.age(Some(now))),
+            consecutive_failures: self.consecutive_failures.get(self.shared.policy.window.age(Some(now))),
             rejected: self.rejected.load(Ordering::Relaxed),
             retry_after: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
             unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
         }
     }
 
-    /// Takes the cell out of use, if forgetting it loses nothing and `alone` says that nobody else holds it.
+    /// Evicts this node if nothing is lost and `alone` confirms that no other reference exists.
     ///
-    /// Who finds a cell takes hold of it, then reads the word; this writes the word, then looks who holds it. With a
-    /// fence between the two steps on either side, at least one of the two sees the other.
+    /// A finder takes a reference, then reads the packed state; this function writes the packed state, then counts the
+    /// references. With a fence between the two steps on either side, at least one of the two sees the other.
     pub(crate) fn retire(&self, alone: impl FnOnce() -> bool) -> bool {
         let engine = self.lock();
         if !self.is_blank(&engine) {
             return false;
         }
-        let word = self.word();
-        self.word.store(word.retired().bits(), Ordering::SeqCst);
+        let packed = self.packed();
+        self.packed.store(packed.retired().bits(), Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let alone = alone();
         fence(Ordering::SeqCst);
-        // Asked again, because a call may have come and gone in between.
+        // Checked again, because a call may have come and gone in between.
         let retired = alone && self.is_blank(&engine);
         if !retired {
-            self.word.store(word.bits(), Ordering::SeqCst);
+            self.packed.store(packed.bits(), Ordering::SeqCst);
         }
         retired
     }
 
     fn is_blank(&self, engine: &Engine) -> bool {
         let policy = &self.shared.policy;
-        engine.is_as_new(&policy.rules) && self.window.is_idle(policy.window, self.now(), IDLE)
+        engine.is_as_new(&policy.engine) && self.window.is_idle(policy.window, self.now(), IDLE)
     }
 
-    /// Lets the engine take a step and publishes what it changes.
-    pub(super) fn change<T>(self: &Arc<Self>, step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>)) -> T {
+    /// Runs one step of the engine and publishes the change it makes.
+    pub(super) fn change<T>(
+        self: &Arc<Self>,
+        step: impl FnOnce(&mut Engine, &EngineConfig) -> (T, Option<Change>),
+    ) -> T {
         self.change_by(None, step)
     }
 
-    /// Tells these counts in place of those of the window.
-    fn change_by<T>(
+    /// Like [`change`](Self::change), but reports these counts instead of those of the window.
+    pub(super) fn change_by<T>(
         self: &Arc<Self>,
         counts: Option<Counts>,
-        step: impl FnOnce(&mut Engine, &Rules) -> (T, Option<Change>),
+        step: impl FnOnce(&mut Engine, &EngineConfig) -> (T, Option<Change>),
     ) -> T {
         let mut engine = self.lock();
-        let (result, change) = step(&mut engine, &self.shared.policy.rules);
+        let (result, change) = step(&mut engine, &self.shared.policy.engine);
         let Some(change) = change else { return result };
         let counts = counts.unwrap_or_else(|| self.window.counts(self.shared.policy.window, self.now()));
         self.publish(&engine, change);
         let generation = engine.generation();
         drop(engine);
-        // Not under the lock: a subscriber may look at this very breaker.
+        // After the lock is released: a subscriber may read this node.
         self.shared.observer.changed(self, change, generation, counts);
         self.shared.waiters.wake();
         if opens(change) {
@@ -387,44 +353,28 @@ impl Cell {
         result
     }
 
-    #[cold]
-    fn inner_opened(self: &Arc<Self>) {
-        let word = self.word().kept();
-        let (Some(share), Some(family)) = (self.shared.policy.share, self.family()) else { return };
-        if word.phase() != Phase::Live(State::Closed) || word.mode() == Mode::Disabled {
-            return;
-        }
-        let now = self.now().millis();
-        let Some(counts) = family.opened(share, word.generation(), now) else { return };
-        let mut rng = opening_rng();
-        let opening = Opening { now, hint: None };
-        self.change_by(Some(counts), |engine, rules| {
-            ((), engine.trip(rules, word.generation(), Cause::PartitionsOpen, opening, &mut rng))
-        });
-    }
-
     fn publish(&self, engine: &Engine, change: Change) {
-        let related = self.identity.kin().is_some();
-        let word = engine.word().with_kin(related);
+        let related = self.identity.nesting().is_some();
+        let packed = engine.packed().with_nested(related);
         if opens(change) {
-            self.membership().into_iter().for_each(Membership::opens);
+            self.parent_link().into_iter().for_each(|inner| inner.opens_in(inner.outer().generation()));
         }
         if change.empties_window {
-            // Between two closed generations, as after a reset, calls go through uncounted for a moment: the window is
-            // emptied only when nobody may write to it.
-            let paused = Word::new(State::Closed, Mode::Disabled, word.generation(), 0).with_kin(related);
+            // Between two closed generations, as after a reset, calls are briefly admitted uncounted: the window is
+            // emptied only while no call may write to it.
+            let paused = PackedState::new(State::Closed, Mode::Disabled, packed.generation(), 0).with_nested(related);
             if change.from.0 == State::Closed {
-                self.word.store(paused.bits(), Ordering::SeqCst);
+                self.packed.store(paused.bits(), Ordering::SeqCst);
             }
             self.window.reset(self.shared.policy.window, self.now());
-            self.streak.reset();
+            self.consecutive_failures.reset();
         }
-        self.word.store(word.bits(), Ordering::SeqCst);
+        self.packed.store(packed.bits(), Ordering::SeqCst);
     }
 
     #[inline]
-    pub(super) fn word(&self) -> Word {
-        Word::from_bits(self.word.load(Ordering::Acquire))
+    pub(super) fn packed(&self) -> PackedState {
+        PackedState::from_bits(self.packed.load(Ordering::Acquire))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Engine> {
@@ -432,10 +382,10 @@ impl Cell {
     }
 }
 
-/// All of it lies in atomics and under locks that nobody leaves half-done.
-impl RefUnwindSafe for Cell {}
+/// The state lies in atomics and under locks that stay consistent across a panic.
+impl RefUnwindSafe for Node {}
 
-impl Named for Cell {
+impl Named for Node {
     fn name(&self) -> &str {
         self.name()
     }
@@ -449,8 +399,8 @@ impl Named for Cell {
     }
 }
 
-/// What errors and permits show of it: neither the settings of the layer nor all the breakers within this one.
-impl fmt::Debug for Cell {
+/// Shown in errors and permits: neither the settings of the layer nor the inner nodes.
+impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreaker")
             .field("name", &self.name())
@@ -462,7 +412,7 @@ impl fmt::Debug for Cell {
 }
 
 impl Identity {
-    fn kin(&self) -> Option<&Kin> {
+    fn nesting(&self) -> Option<&Nesting<Node>> {
         match self {
             Self::Alone(_) => None,
             Self::Related(related) => Some(&related.1),
@@ -470,12 +420,12 @@ impl Identity {
     }
 }
 
-/// By its outcomes and not by hand.
+/// Whether outcomes, not the user, opened it.
 fn opens(change: Change) -> bool {
     change.to.0 == State::Open && change.cause != Cause::ByHand
 }
 
-/// Not the thread's own generator: a call can be dropped when its thread ends and has none any more.
+/// Not the thread's own generator: a call can be dropped while its thread exits, when that generator is gone.
 pub(super) fn opening_rng() -> SmallRng {
     SmallRng::try_from_rng(&mut SysRng).unwrap_or_else(|_| SmallRng::seed_from_u64(RandomState::new().hash_one(())))
 }

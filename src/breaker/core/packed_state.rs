@@ -1,34 +1,34 @@
 use crate::breaker::{Mode, State};
 
-/// All that the way in needs to know of a breaker, in one load: state, mode, generation and deadline.
+/// The state of a node that admission needs, in one load: phase, mode, generation and deadline.
 ///
-/// From the lowest bit: phase 2, mode 3, generation 20, kin 1, deadline 38. Kin says that the breaker is one within another
-/// or around others, so that whoever is neither does not pay for the question. The deadline is the millisecond at which an
-/// open breaker is due to be probed; one that lies more than 8 years ahead is not told here, but by the engine.
+/// From the lowest bit: phase 2, mode 3, generation 20, nested 1, deadline 38. The nested bit marks inner and outer
+/// nodes, so that other nodes do not pay for nesting. The deadline is the millisecond at which an open breaker is due
+/// to be probed; one more than 8 years ahead is known to the engine only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Word(u64);
+pub(crate) struct PackedState(u64);
 
-/// What the word says of a cell.
+/// Whether a node is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// In use, in this state.
     Live(State),
-    /// Being taken out of the registry: whoever finds it looks again.
+    /// Being evicted: a finder looks again.
     Retired,
 }
 
 const MODE_SHIFT: u32 = 2;
 const GENERATION_SHIFT: u32 = 5;
-const KIN: u64 = 1 << 25;
+const NESTED: u64 = 1 << 25;
 const UNTIL_SHIFT: u32 = 26;
 const PHASE_MASK: u64 = 0b11;
 const RETIRED: u64 = 0b11;
 const MODE_MASK: u64 = 0b111;
-/// Generations return to 0 after a million transitions: a permit older than that could be taken for a new one.
+/// Generations wrap after a million transitions: a permit older than that could be taken for a new one.
 pub(crate) const GENERATION_MASK: u32 = (1 << 20) - 1;
 const UNTIL_MAX: u64 = u64::MAX >> UNTIL_SHIFT;
 
-impl Word {
+impl PackedState {
     pub(crate) fn new(state: State, mode: Mode, generation: u32, until: u64) -> Self {
         let state = match state {
             State::Closed => 0,
@@ -54,34 +54,34 @@ impl Word {
         self.0
     }
 
-    /// The same cell on its way out of the registry.
+    /// The packed state of a node that is being evicted.
     pub(crate) fn retired(self) -> Self {
         Self(self.0 | RETIRED)
     }
 
-    /// As it would be if it stayed: only what is as new retires, and that is open if it begins forced open.
+    /// The packed state if the node stays: only a node that is as new retires, and it is open if it begins forced open.
     pub(crate) fn kept(self) -> Self {
         if !self.is_retired() {
             return self;
         }
         let state = if self.mode() == Mode::ForcedOpen { State::Open } else { State::Closed };
-        Self::new(state, self.mode(), self.generation(), 0).with_kin(self.has_kin())
+        Self::new(state, self.mode(), self.generation(), 0).with_nested(self.is_nested())
     }
 
-    pub(crate) fn with_kin(self, kin: bool) -> Self {
-        if kin { Self(self.0 | KIN) } else { self }
+    pub(crate) fn with_nested(self, nesting: bool) -> Self {
+        if nesting { Self(self.0 | NESTED) } else { self }
     }
 
-    pub(crate) fn has_kin(self) -> bool {
-        self.0 & KIN != 0
+    pub(crate) fn is_nested(self) -> bool {
+        self.0 & NESTED != 0
     }
 
-    /// Closed, automatic and without kin, as nearly always: go.
+    /// Closed, automatic and not nested: the common case.
     pub(crate) fn is_plainly_closed(self) -> bool {
-        self.0 & (PHASE_MASK | MODE_MASK << MODE_SHIFT | KIN) == 0
+        self.0 & (PHASE_MASK | MODE_MASK << MODE_SHIFT | NESTED) == 0
     }
 
-    /// Closed and automatic, whatever its kin.
+    /// Closed and automatic, nested or not.
     pub(crate) fn is_closed_itself(self) -> bool {
         self.0 & (PHASE_MASK | MODE_MASK << MODE_SHIFT) == 0
     }
@@ -113,7 +113,7 @@ impl Word {
         (self.0 >> GENERATION_SHIFT) as u32 & GENERATION_MASK
     }
 
-    /// The millisecond an open breaker is due, unless that is too far ahead to be told.
+    /// The millisecond at which an open breaker is due, unless it is too far ahead to fit.
     pub(crate) fn until(self) -> Option<u64> {
         let until = self.0 >> UNTIL_SHIFT;
         (until < UNTIL_MAX).then_some(until)
@@ -131,16 +131,16 @@ mod tests {
             for mode in modes {
                 for generation in [0, 1, GENERATION_MASK] {
                     for until in [0, 1, UNTIL_MAX - 1] {
-                        let word = Word::new(state, mode, generation, until);
+                        let packed = PackedState::new(state, mode, generation, until);
                         assert_eq!(
-                            (word.phase(), word.mode(), word.generation(), word.until()),
+                            (packed.phase(), packed.mode(), packed.generation(), packed.until()),
                             (Phase::Live(state), mode, generation, Some(until))
                         );
                         let plain = (state, mode) == (State::Closed, Mode::Automatic);
-                        assert_eq!(word.is_plainly_closed(), plain);
-                        assert!(word.retired().is_retired() && !word.is_retired());
+                        assert_eq!(packed.is_plainly_closed(), plain);
+                        assert!(packed.retired().is_retired() && !packed.is_retired());
                         let as_new = (state == State::Open) == (mode == Mode::ForcedOpen) && state != State::HalfOpen;
-                        assert!(!as_new || until > 0 || word.retired().kept() == word);
+                        assert!(!as_new || until > 0 || packed.retired().kept() == packed);
                     }
                 }
             }
@@ -148,10 +148,10 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_too_far_ahead_is_not_told() {
+    fn a_deadline_too_far_ahead_is_not_packed() {
         for until in [UNTIL_MAX, UNTIL_MAX + 1, UNTIL_MAX + 8, u64::MAX] {
-            let word = Word::new(State::Open, Mode::Automatic, 7, until);
-            assert_eq!((word.until(), word.generation()), (None, 7), "{until}");
+            let packed = PackedState::new(State::Open, Mode::Automatic, 7, until);
+            assert_eq!((packed.until(), packed.generation()), (None, 7), "{until}");
         }
     }
 }

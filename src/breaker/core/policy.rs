@@ -1,22 +1,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::state_machine::Rules;
-use super::window::{Counts, Shape};
+use super::state_machine::EngineConfig;
+use super::window::{Counts, WindowConfig};
 use crate::breaker::Cause;
 
-/// The settings in the form that a call needs.
+/// The settings in the form that a node needs.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) name: Arc<str>,
-    pub(crate) window: Shape,
-    pub(crate) rules: Rules,
+    pub(crate) window: WindowConfig,
+    pub(crate) engine: EngineConfig,
     pub(crate) abandoned_after: Option<Duration>,
     /// Whether a call that a time limit cut has failed.
     pub(crate) timeouts_fail: bool,
     pub(crate) max_partitions: usize,
     pub(crate) redact_labels: bool,
-    /// Nothing, if partitions do not nest.
+    /// `None` if partitions do not nest.
     pub(crate) share: Option<Share>,
     pub(crate) minimum_calls: u64,
     pub(crate) failure_rate: f64,
@@ -34,7 +34,7 @@ pub(crate) struct SlowCalls {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share {
     pub(crate) share: f64,
-    /// Inner breakers that had calls lately.
+    /// Inner breakers with recent calls.
     pub(crate) minimum: u32,
 }
 
@@ -46,20 +46,20 @@ impl Policy {
 
     /// Whether a setting needs to know when a call ended.
     pub(crate) fn dates_calls(&self) -> bool {
-        self.times_calls() || matches!(self.window, Shape::Time { .. })
+        self.times_calls() || matches!(self.window, WindowConfig::Time { .. })
     }
 
     pub(crate) fn is_slow(&self, elapsed: Option<Duration>) -> bool {
         matches!((self.slow_calls, elapsed), (Some(slow), Some(elapsed)) if elapsed > slow.limit)
     }
 
-    pub(crate) fn counts_streaks(&self) -> bool {
+    pub(crate) fn counts_consecutive_failures(&self) -> bool {
         self.consecutive_failures.is_some()
     }
 
-    /// Whether this is too much to stay closed.
-    pub(crate) fn verdict(&self, counts: Counts, streak: u32) -> Option<Cause> {
-        if self.consecutive_failures.is_some_and(|limit| streak >= limit) {
+    /// Returns why these outcomes open a closed breaker, if they do.
+    pub(crate) fn trip_cause(&self, counts: Counts, consecutive_failures: u32) -> Option<Cause> {
+        if self.consecutive_failures.is_some_and(|limit| consecutive_failures >= limit) {
             return Some(Cause::ConsecutiveFailures);
         }
         if counts.calls < self.minimum_calls {

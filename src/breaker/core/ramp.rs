@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::invalid_setting::{InvalidSetting, ensure};
 
-/// How calls come back after the probes have succeeded: a growing share of them, step by step.
+/// The growing shares of calls that are admitted after the probes have succeeded.
 #[derive(Clone, Debug)]
 pub(crate) struct Ramp {
     /// Millionths of the calls, for each step.
@@ -12,17 +12,17 @@ pub(crate) struct Ramp {
     failure_rate: f64,
 }
 
-/// Where a breaker is on its ramp.
+/// The current step of a ramp.
 #[derive(Debug, Default)]
-pub(crate) struct Climb {
+pub(crate) struct RampStep {
     step: usize,
-    /// Millionths of a call that are owed: one call is let in for every million.
+    /// Millionths of a call in credit: each full million admits one call.
     credit: u32,
     calls: u32,
     failures: u32,
 }
 
-/// What the end of a call means for the climb.
+/// What the end of a call does to the ramp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
     Climbing,
@@ -45,24 +45,24 @@ impl Ramp {
         Ok(Self { shares: shares.iter().map(millionths).collect(), calls, failure_rate: 1.0 })
     }
 
-    /// The rate is set in another place, and may be set later.
+    /// The rate is a setting of its own, and may be set later.
     pub(crate) fn with_failure_rate(self, failure_rate: f64) -> Self {
         Self { failure_rate, ..self }
     }
 }
 
-impl Climb {
-    /// Refuses this call, unless it is one that may be let in.
-    pub(crate) fn refuses(&mut self, ramp: &Ramp) -> bool {
+impl RampStep {
+    /// Whether this call is rejected.
+    pub(crate) fn rejects(&mut self, ramp: &Ramp) -> bool {
         let credit = self.credit + self.share(ramp);
-        let refuses = credit < WHOLE;
-        if refuses {
+        let rejects = credit < WHOLE;
+        if rejects {
             self.credit = credit;
         }
-        refuses
+        rejects
     }
 
-    /// Whether this call is one of the share.
+    /// Whether this call is within the share.
     pub(crate) fn admits(&mut self, ramp: &Ramp) -> bool {
         let credit = self.credit + self.share(ramp);
         let admits = credit >= WHOLE;
@@ -70,7 +70,7 @@ impl Climb {
         admits
     }
 
-    /// A call has ended. Falls as soon as the rest of the step could not save its rate.
+    /// A call has ended. Falls as soon as the rest of the step cannot keep its rate below the limit.
     pub(crate) fn ended(&mut self, ramp: &Ramp, failed: bool) -> Progress {
         self.calls += 1;
         self.failures += u32::from(failed);

@@ -1,79 +1,89 @@
-//! The way out: what a breaker learns from the end of a call.
+//! Settlement: what a breaker records when a call ends.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::node::{Cell, Ending, Held, opening_rng};
-use super::state_machine::{Grant, Opening, ProbeOutcome};
+use super::node::{Admission, Completion, Node, opening_rng};
+use super::state_machine::{Opening, PermitKind, ProbeOutcome};
 use super::window::Outcome;
 use crate::breaker::Cause;
 use crate::classify::Health;
 use crate::clock::{Moment, Stopwatch};
 
-impl Cell {
-    /// Learns from the end of a call, and so does what is around it if the call was a probe of that.
+impl Node {
+    /// Records the end of a call, also in the outer node if the call was a probe of it.
     #[inline(always)]
-    pub(crate) fn settle_held(self: &Arc<Self>, held: Held, watch: Option<Stopwatch>, ending: Ending) {
-        match (held, ending) {
-            (Held::Own(Grant::Counted { generation }), Ending::Judged(Health::Success, None)) => {
+    pub(crate) fn settle_admission(
+        self: &Arc<Self>,
+        admission: Admission,
+        watch: Option<Stopwatch>,
+        completion: Completion,
+    ) {
+        match (admission, completion) {
+            (Admission::Own(PermitKind::Counted { generation }), Completion::Judged(Health::Success, None)) => {
                 self.succeed(generation, watch);
             }
-            (held, ending) => self.settle_otherwise(held, watch, ending),
+            (admission, completion) => self.settle_otherwise(admission, watch, completion),
         }
     }
 
-    /// The same for a plain success, which most calls are.
+    /// Fast path: records a plain success.
     fn succeed(self: &Arc<Self>, generation: u32, watch: Option<Stopwatch>) {
-        self.settle(Grant::Counted { generation }, watch, Ending::Judged(Health::Success, None));
+        self.settle(PermitKind::Counted { generation }, watch, Completion::Judged(Health::Success, None));
     }
 
     #[inline(never)]
-    fn settle_otherwise(self: &Arc<Self>, held: Held, watch: Option<Stopwatch>, ending: Ending) {
-        match held {
-            Held::Own(grant) => self.settle(grant, watch, ending),
-            Held::Both(grants) => self.settle_both(*grants, watch, ending),
+    fn settle_otherwise(self: &Arc<Self>, admission: Admission, watch: Option<Stopwatch>, completion: Completion) {
+        match admission {
+            Admission::Own(permit) => self.settle(permit, watch, completion),
+            Admission::Both(permits) => self.settle_both(*permits, watch, completion),
         }
     }
 
     #[cold]
-    fn settle_both(self: &Arc<Self>, (own, outer): (Grant, Grant), watch: Option<Stopwatch>, ending: Ending) {
-        self.settle(own, watch, ending);
-        let Some(membership) = self.membership() else { return };
+    fn settle_both(
+        self: &Arc<Self>,
+        (own, outer): (PermitKind, PermitKind),
+        watch: Option<Stopwatch>,
+        completion: Completion,
+    ) {
+        self.settle(own, watch, completion);
+        let Some(parent_link) = self.parent_link() else { return };
         let elapsed = watch.map(|watch| watch.elapsed(self.now()));
-        let health = self.judge(ending, elapsed).0;
-        membership.ended(outer, health);
-        // What the server asks for is meant for this one caller.
-        membership.outer().settle(outer, None, Ending::Judged(health, None));
+        let health = self.judge(completion, elapsed).0;
+        parent_link.ended(outer, health);
+        // The server's hint applies to this inner node only.
+        parent_link.outer().settle(outer, None, Completion::Judged(health, None));
     }
 
     #[inline(always)]
-    fn judge(&self, ending: Ending, elapsed: Option<Duration>) -> (Health, Option<Duration>) {
-        match ending {
-            Ending::Judged(health, hint) => (health, hint),
-            Ending::TimedOut if self.shared.policy.timeouts_fail => (Health::Failure, None),
-            Ending::TimedOut => (Health::Neutral, None),
-            Ending::Abandoned => match (self.shared.policy.abandoned_after, elapsed) {
+    fn judge(&self, completion: Completion, elapsed: Option<Duration>) -> (Health, Option<Duration>) {
+        match completion {
+            Completion::Judged(health, hint) => (health, hint),
+            Completion::TimedOut if self.shared.policy.timeouts_fail => (Health::Failure, None),
+            Completion::TimedOut => (Health::Neutral, None),
+            Completion::Abandoned => match (self.shared.policy.abandoned_after, elapsed) {
                 (Some(limit), Some(elapsed)) if elapsed > limit || limit.is_zero() => (Health::Failure, None),
                 _ => (Health::Neutral, None),
             },
         }
     }
 
-    /// Learns from the end of a call.
+    /// Records the end of a call that holds this permit.
     #[inline(always)]
-    pub(crate) fn settle(self: &Arc<Self>, grant: Grant, watch: Option<Stopwatch>, ending: Ending) {
+    pub(crate) fn settle(self: &Arc<Self>, permit: PermitKind, watch: Option<Stopwatch>, completion: Completion) {
         let policy = &self.shared.policy;
-        let (generation, probe) = match grant {
-            Grant::Uncounted => return,
-            Grant::Counted { generation } => (generation, None),
-            Grant::Probe { generation, id } => (generation, Some(id)),
+        let (generation, probe) = match permit {
+            PermitKind::Uncounted => return,
+            PermitKind::Counted { generation } => (generation, None),
+            PermitKind::Probe { generation, id } => (generation, Some(id)),
         };
-        if probe.is_none() && self.word().generation() != generation {
+        if probe.is_none() && self.packed().generation() != generation {
             return;
         }
         let now = (probe.is_some() || policy.dates_calls()).then(|| self.now());
         let elapsed = now.zip(watch).map(|(now, watch)| watch.elapsed(now));
-        let (health, hint) = self.judge(ending, elapsed);
+        let (health, hint) = self.judge(completion, elapsed);
         match probe {
             Some(id) => self.settle_probe((generation, id), health, hint),
             None => self.settle_counted(generation, now, elapsed, health, hint),
@@ -89,7 +99,9 @@ impl Cell {
         };
         let now = self.now().millis();
         let mut rng = opening_rng();
-        self.change(|engine, rules| ((), engine.settle_probe(rules, probe, outcome, Opening { now, hint }, &mut rng)));
+        self.change(|engine, config| {
+            ((), engine.settle_probe(config, probe, outcome, Opening { now, hint }, &mut rng))
+        });
     }
 
     #[inline(always)]
@@ -107,21 +119,23 @@ impl Cell {
             Health::Failure | Health::Throttled => true,
             Health::Neutral => return,
         };
-        let live = || self.word().generation() == generation;
+        let live = || self.packed().generation() == generation;
         let outcome = Outcome { failed, slow: policy.is_slow(elapsed) };
-        let mut streak = 0;
-        if policy.counts_streaks() {
+        let mut consecutive_failures = 0;
+        if policy.counts_consecutive_failures() {
             match health {
-                Health::Success => self.streak.success(live),
-                Health::Failure => streak = self.streak.failure(policy.window.age(now), live).unwrap_or(0),
+                Health::Success => self.consecutive_failures.success(live),
+                Health::Failure => {
+                    consecutive_failures = self.consecutive_failures.failure(policy.window.age(now), live).unwrap_or(0)
+                }
                 Health::Throttled | Health::Neutral => {}
             }
         }
         let counts = self.window.record(policy.window, now, outcome, live);
-        if counts.is_none() && streak == 0 {
+        if counts.is_none() && consecutive_failures == 0 {
             return;
         }
-        if let Some(cause) = policy.verdict(counts.unwrap_or_default(), streak) {
+        if let Some(cause) = policy.trip_cause(counts.unwrap_or_default(), consecutive_failures) {
             self.trip(generation, cause, hint);
         }
     }
@@ -130,6 +144,6 @@ impl Cell {
     fn trip(self: &Arc<Self>, generation: u32, cause: Cause, hint: Option<Duration>) {
         let now = self.now().millis();
         let mut rng = opening_rng();
-        self.change(|engine, rules| ((), engine.trip(rules, generation, cause, Opening { now, hint }, &mut rng)));
+        self.change(|engine, config| ((), engine.trip(config, generation, cause, Opening { now, hint }, &mut rng)));
     }
 }

@@ -1,42 +1,42 @@
 //! The state machine of one breaker: a pure function of state, event and now. No clock, no atomics, no window.
 //!
-//! The closed state with all its outcomes lives outside, in the window; the engine hears of it only when the window says
-//! that it is enough. So everything here is rare, and may be guarded by a lock.
+//! The outcomes of the closed state live in the window; the engine is called only when the window reaches a limit. So
+//! every call of the engine is rare and may take a lock.
 
 use std::time::Duration;
 
 use rand::Rng;
 
-use super::packed_state::{GENERATION_MASK, Word};
-use super::ramp::{Climb, Progress, Ramp};
+use super::packed_state::{GENERATION_MASK, PackedState};
+use super::ramp::{Progress, Ramp, RampStep};
 use crate::backoff::Backoff;
 use crate::breaker::{Cause, Mode, State};
 use crate::clock::millis_up;
 
-/// What the engine goes by. Times are in milliseconds since the start of the clock.
+/// The settings of the engine. Times are in milliseconds since the clock started.
 #[derive(Clone, Debug)]
-pub(crate) struct Rules {
+pub(crate) struct EngineConfig {
     /// Probes at once.
     pub(crate) half_open_max_calls: u32,
     /// Successful probes that close it.
     pub(crate) success_threshold: u32,
-    /// How long a probe may hold its place.
+    /// How long a probe holds its slot.
     pub(crate) lease: u64,
     pub(crate) open_for: Backoff,
-    /// The longest that it stays open because the server asks for it; nothing if that is not listened to.
-    pub(crate) longest_hint: Option<Duration>,
-    /// Nothing, if it closes with the last of the probes.
+    /// The longest open time that a hint of the server sets; `None` ignores hints.
+    pub(crate) max_retry_after: Option<Duration>,
+    /// `None` closes with the last successful probe.
     pub(crate) ramp: Option<Ramp>,
-    /// The mode to begin with.
+    /// The initial mode.
     pub(crate) mode: Mode,
 }
 
 #[derive(Debug)]
 pub(crate) struct Engine {
-    /// Which stretch of one state this is: what was begun in an earlier one has no say.
+    /// Number of the current period of one state. Events that carry an earlier generation change nothing.
     generation: u32,
     mode: Mode,
-    /// Whether somebody's hand made the last change, or it is new.
+    /// Whether the user made the last change, or there was none.
     by_hand: bool,
     phase: Phase,
     changed_at: u64,
@@ -49,7 +49,7 @@ enum Phase {
     Tripped(Box<Tripped>),
 }
 
-/// From the opening until it is closed again.
+/// From opening until the breaker is closed again.
 #[derive(Debug)]
 struct Tripped {
     /// How often it has opened since it was last closed.
@@ -62,16 +62,16 @@ enum Stage {
     Open {
         until: u64,
     },
-    HalfOpen(Round),
-    /// Half-open too: the probes have succeeded.
-    Ramp(Climb),
+    HalfOpen(Probing),
+    /// Half-open too, after the probes have succeeded.
+    Ramp(RampStep),
 }
 
-/// The probes of one half-open stretch.
+/// The probes of one half-open period.
 #[derive(Debug)]
-struct Round {
+struct Probing {
     in_flight: Vec<Probe>,
-    /// Since when there is a place, or when there will be.
+    /// Since when a slot is free, or when one will be.
     free_from: u64,
     admitted: u32,
     successes: u32,
@@ -83,10 +83,10 @@ struct Probe {
     lease_ends: u64,
 }
 
-/// The id of a call on the ramp: it holds no place that it could give back.
+/// The id of a call on the ramp: it holds no slot.
 const ON_RAMP: u32 = u32::MAX;
 
-/// Whether a call repeats another.
+/// Whether a call is a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
     First,
@@ -94,8 +94,8 @@ pub(crate) enum Attempt {
 }
 
 impl Attempt {
-    /// Whether a breaker in this mode may refuse such a call at all.
-    pub(crate) fn can_be_refused_in(self, mode: Mode) -> bool {
+    /// Whether a breaker in this mode may reject such a call at all.
+    pub(crate) fn can_be_rejected_in(self, mode: Mode) -> bool {
         match (mode, self) {
             (Mode::Automatic | Mode::ForcedOpen, _) | (Mode::RejectRetriesOnly, Self::Retry) => true,
             (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RejectRetriesOnly, Self::First) => false,
@@ -103,24 +103,24 @@ impl Attempt {
     }
 }
 
-/// What a call is let in as; it settles as that.
+/// The kind of permit that an admitted call holds, and settles with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Grant {
+pub(crate) enum PermitKind {
     /// Its outcome changes nothing.
     Uncounted,
     /// Its outcome goes into the window of this generation.
     Counted { generation: u32 },
-    /// It holds a place of a probe.
+    /// It holds a probe slot.
     Probe { generation: u32, id: u32 },
 }
 
-/// Why a call is not let in.
+/// Why a call was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct Rejection {
     pub(crate) state: State,
-    /// The milliseconds until the next probe can be admitted; never by itself, if nothing.
+    /// Milliseconds until the next probe can be admitted; `None` if no time ends the wait.
     pub(crate) wait: Option<u64>,
-    /// Not by the breaker that was asked, but by the one around it.
+    /// Whether the outer breaker rejected the call.
     pub(crate) by_outer: bool,
 }
 
@@ -129,34 +129,34 @@ pub(crate) struct Refusal {
 pub(crate) enum ProbeOutcome {
     Success,
     Failure,
-    /// Nothing was learnt; the place is free again.
+    /// Neutral; the slot is free again.
     Neutral,
 }
 
-/// What an opening may need to know.
+/// What an opening depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opening {
     pub(crate) now: u64,
-    /// How long the server asks to be left alone.
+    /// The server's retry hint.
     pub(crate) hint: Option<Duration>,
 }
 
-/// A change to be published.
+/// A change to publish and report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) from: (State, Mode),
     pub(crate) to: (State, Mode),
     pub(crate) cause: Cause,
-    /// A new stretch of the closed state: it begins with an empty window.
+    /// Whether it begins a closed period, which has an empty window.
     pub(crate) empties_window: bool,
 }
 
 impl Engine {
-    pub(crate) fn new(rules: &Rules, now: u64) -> Self {
-        Self { generation: 0, mode: rules.mode, by_hand: true, phase: Phase::Closed, changed_at: now }
+    pub(crate) fn new(config: &EngineConfig, now: u64) -> Self {
+        Self { generation: 0, mode: config.mode, by_hand: true, phase: Phase::Closed, changed_at: now }
     }
 
-    /// What callers experience: forced open is open, and disabled is closed.
+    /// The state that callers experience: forced open is open, and disabled is closed.
     pub(crate) fn state(&self) -> State {
         match (self.mode, self.stage()) {
             (Mode::ForcedOpen, _) => State::Open,
@@ -170,9 +170,9 @@ impl Engine {
         self.mode
     }
 
-    /// Whether one that is made now would do the same.
-    pub(crate) fn is_as_new(&self, rules: &Rules) -> bool {
-        matches!(self.phase, Phase::Closed) && self.mode == rules.mode
+    /// Whether a new engine would behave the same.
+    pub(crate) fn is_as_new(&self, config: &EngineConfig) -> bool {
+        matches!(self.phase, Phase::Closed) && self.mode == config.mode
     }
 
     pub(crate) fn generation(&self) -> u32 {
@@ -183,19 +183,19 @@ impl Engine {
         self.changed_at
     }
 
-    /// When outcomes, and not somebody's hand, last changed it.
+    /// When outcomes, not the user, last changed the state.
     pub(crate) fn changed_by_calls_at(&self) -> Option<u64> {
         (!self.by_hand).then_some(self.changed_at)
     }
 
-    /// Until when those go first that have not failed as probes: one lease from when it is due, and if one of them has
-    /// found no place, from when there is one again; but then no longer than it would have been open.
-    pub(crate) fn turn_ends(&self, rules: &Rules, awaited: bool) -> Option<u64> {
+    /// Until when children whose probe has not failed go first: one lease from when the breaker is due. If one of them
+    /// found no slot, also one lease from when a slot is free again, but no longer than the first open time.
+    pub(crate) fn turn_ends(&self, config: &EngineConfig, awaited: bool) -> Option<u64> {
         match self.stage()? {
-            Stage::Open { until } => Some(until.saturating_add(rules.lease)),
-            Stage::HalfOpen(round) => {
-                let turn = self.changed_at.saturating_add(rules.lease);
-                let next = round.free_from.saturating_add(rules.lease.min(millis_up(rules.open_for.ceiling(0))));
+            Stage::Open { until } => Some(until.saturating_add(config.lease)),
+            Stage::HalfOpen(probing) => {
+                let turn = self.changed_at.saturating_add(config.lease);
+                let next = probing.free_from.saturating_add(config.lease.min(millis_up(config.open_for.ceiling(0))));
                 Some(if awaited { turn.max(next) } else { turn })
             }
             Stage::Ramp(_) => None,
@@ -210,85 +210,87 @@ impl Engine {
         }
     }
 
-    pub(crate) fn word(&self) -> Word {
-        Word::new(self.state(), self.mode, self.generation, self.open_until().unwrap_or(0))
+    pub(crate) fn packed(&self) -> PackedState {
+        PackedState::new(self.state(), self.mode, self.generation, self.open_until().unwrap_or(0))
     }
 
-    /// A call asks to be let in. An open breaker that is due becomes half-open by this.
+    /// Admits or rejects a call. Makes an open breaker that is due half-open.
     pub(crate) fn acquire(
         &mut self,
-        rules: &Rules,
+        config: &EngineConfig,
         attempt: Attempt,
         now: u64,
-    ) -> (Result<Grant, Refusal>, Option<Change>) {
-        if let Some(refusal) = self.would_refuse(rules, attempt, now) {
-            return (Err(refusal), None);
+    ) -> (Result<PermitKind, Rejection>, Option<Change>) {
+        if let Some(rejection) = self.would_reject(config, attempt, now) {
+            return (Err(rejection), None);
         }
         let from = (self.state(), self.mode);
         let (mode, Phase::Tripped(tripped)) = (self.mode, &mut self.phase) else {
-            let grant = match self.mode {
-                Mode::Disabled => Grant::Uncounted,
-                _ => Grant::Counted { generation: self.generation },
+            let permit = match self.mode {
+                Mode::Disabled => PermitKind::Uncounted,
+                _ => PermitKind::Counted { generation: self.generation },
             };
-            return (Ok(grant), None);
+            return (Ok(permit), None);
         };
         let is_due = matches!(tripped.stage, Stage::Open { until } if until <= now);
         if is_due {
-            tripped.stage = Stage::HalfOpen(Round { in_flight: Vec::new(), free_from: now, admitted: 0, successes: 0 });
+            tripped.stage =
+                Stage::HalfOpen(Probing { in_flight: Vec::new(), free_from: now, admitted: 0, successes: 0 });
         }
         let probe = match &mut tripped.stage {
-            Stage::HalfOpen(round) => round.admit(rules, now),
-            Stage::Ramp(climb) => rules.ramp.as_ref().and_then(|ramp| climb.admits(ramp).then_some(ON_RAMP)),
+            Stage::HalfOpen(probing) => probing.admit(config, now),
+            Stage::Ramp(ramp_step) => config.ramp.as_ref().and_then(|ramp| ramp_step.admits(ramp).then_some(ON_RAMP)),
             Stage::Open { .. } => None,
         };
         let change = is_due.then(|| self.changed(from, Cause::OpenTimeOver, now));
-        let grant = match probe {
-            Some(id) => Grant::Probe { generation: self.generation, id },
+        let permit = match probe {
+            Some(id) => PermitKind::Probe { generation: self.generation, id },
             None => {
-                debug_assert!(mode != Mode::Automatic, "is refused");
-                Grant::Uncounted
+                debug_assert!(mode != Mode::Automatic, "is rejected");
+                PermitKind::Uncounted
             }
         };
-        (Ok(grant), change)
+        (Ok(permit), change)
     }
 
-    /// What [`acquire`](Self::acquire) would refuse, without letting anybody in. What it refuses is refused for good: on a
-    /// ramp the next call is the likelier to be let in.
-    pub(crate) fn would_refuse(&mut self, rules: &Rules, attempt: Attempt, now: u64) -> Option<Refusal> {
+    /// Returns the rejection that [`acquire`](Self::acquire) would give, without admitting the call. The rejection is
+    /// final: on a ramp it raises the credit of the next call.
+    pub(crate) fn would_reject(&mut self, config: &EngineConfig, attempt: Attempt, now: u64) -> Option<Rejection> {
         match (self.mode, attempt) {
             (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RejectRetriesOnly, Attempt::First) => return None,
-            (Mode::ForcedOpen, _) => return Some(Refusal::FORCED),
+            (Mode::ForcedOpen, _) => return Some(Rejection::FORCED),
             (Mode::Automatic, _) | (Mode::RejectRetriesOnly, Attempt::Retry) => {}
         }
         let Phase::Tripped(tripped) = &mut self.phase else { return None };
         let (state, until) = match &mut tripped.stage {
             Stage::Open { until } => (State::Open, (now < *until).then_some(*until)),
-            Stage::HalfOpen(round) => (State::HalfOpen, round.full_until(rules, now)),
-            Stage::Ramp(climb) => {
-                let refuses = rules.ramp.as_ref().is_some_and(|ramp| climb.refuses(ramp));
-                return refuses.then_some(Refusal { state: State::HalfOpen, wait: None, by_outer: false });
+            Stage::HalfOpen(probing) => (State::HalfOpen, probing.full_until(config, now)),
+            Stage::Ramp(ramp_step) => {
+                let rejects = config.ramp.as_ref().is_some_and(|ramp| ramp_step.rejects(ramp));
+                return rejects.then_some(Rejection { state: State::HalfOpen, wait: None, by_outer: false });
             }
         };
-        until.map(|until| Refusal { state, wait: Some(until.saturating_sub(now)), by_outer: false })
+        until.map(|until| Rejection { state, wait: Some(until.saturating_sub(now)), by_outer: false })
     }
 
-    /// The window of this generation, or a row of failures, has become too bad.
+    /// Opens, because the window of this generation or the consecutive failures reached a limit.
     pub(crate) fn trip(
         &mut self,
-        rules: &Rules,
+        config: &EngineConfig,
         generation: u32,
         cause: Cause,
         opening: Opening,
         rng: &mut impl Rng,
     ) -> Option<Change> {
         let current = generation == self.generation && matches!(self.phase, Phase::Closed);
-        current.then(|| self.open(rules, cause, opening, rng))
+        current.then(|| self.open(config, cause, opening, rng))
     }
 
-    /// A probe has ended. One that comes after its lease still counts, if it is of this generation.
+    /// Settles a probe. One that ends after its lease still counts if it is of this generation: an older one reports on
+    /// an outage that is over.
     pub(crate) fn settle_probe(
         &mut self,
-        rules: &Rules,
+        config: &EngineConfig,
         (generation, id): (u32, u32),
         outcome: ProbeOutcome,
         opening: Opening,
@@ -298,33 +300,33 @@ impl Engine {
             return None;
         }
         let Phase::Tripped(tripped) = &mut self.phase else { return None };
-        let round = match (&mut tripped.stage, &rules.ramp) {
-            (Stage::HalfOpen(round), _) => round,
-            (Stage::Ramp(climb), Some(ramp)) => {
+        let probing = match (&mut tripped.stage, &config.ramp) {
+            (Stage::HalfOpen(probing), _) => probing,
+            (Stage::Ramp(ramp_step), Some(ramp)) => {
                 let progress = match outcome {
                     ProbeOutcome::Neutral => Progress::Climbing,
-                    ProbeOutcome::Success => climb.ended(ramp, false),
-                    ProbeOutcome::Failure => climb.ended(ramp, true),
+                    ProbeOutcome::Success => ramp_step.ended(ramp, false),
+                    ProbeOutcome::Failure => ramp_step.ended(ramp, true),
                 };
                 return match progress {
                     Progress::Climbing => None,
                     Progress::Done => Some(self.close(Cause::ProbesSucceeded, opening.now)),
-                    Progress::Fallen => Some(self.open(rules, Cause::FailureRate, opening, rng)),
+                    Progress::Fallen => Some(self.open(config, Cause::FailureRate, opening, rng)),
                 };
             }
             (Stage::Ramp(_), None) | (Stage::Open { .. }, _) => return None,
         };
-        round.give_back(id, opening.now);
+        probing.give_back(id, opening.now);
         match outcome {
             ProbeOutcome::Neutral => None,
-            ProbeOutcome::Failure => Some(self.open(rules, Cause::ProbeFailed, opening, rng)),
+            ProbeOutcome::Failure => Some(self.open(config, Cause::ProbeFailed, opening, rng)),
             ProbeOutcome::Success => {
-                round.successes += 1;
-                if round.successes < rules.success_threshold {
+                probing.successes += 1;
+                if probing.successes < config.success_threshold {
                     return None;
                 }
-                if rules.ramp.is_some() {
-                    tripped.stage = Stage::Ramp(Climb::default());
+                if config.ramp.is_some() {
+                    tripped.stage = Stage::Ramp(RampStep::default());
                     return None;
                 }
                 Some(self.close(Cause::ProbesSucceeded, opening.now))
@@ -332,8 +334,8 @@ impl Engine {
         }
     }
 
-    /// Another mode. Between those that outcomes decide in the state goes on; a mode set by hand begins anew, and so does
-    /// the state after it.
+    /// Sets the mode. The state continues between modes that outcomes decide in; entering or leaving forced open or
+    /// disabled starts a new closed period.
     pub(crate) fn set_mode(&mut self, mode: Mode, now: u64) -> Option<Change> {
         if mode == self.mode {
             return None;
@@ -349,10 +351,10 @@ impl Engine {
         })
     }
 
-    /// As it was when new.
-    pub(crate) fn reset(&mut self, rules: &Rules, now: u64) -> Change {
+    /// Returns to the initial state.
+    pub(crate) fn reset(&mut self, config: &EngineConfig, now: u64) -> Change {
         let from = (self.state(), self.mode);
-        self.mode = rules.mode;
+        self.mode = config.mode;
         Change { from, ..self.close(Cause::ByHand, now) }
     }
 
@@ -369,17 +371,17 @@ impl Engine {
         self.changed(from, cause, now)
     }
 
-    fn open(&mut self, rules: &Rules, cause: Cause, opening: Opening, rng: &mut impl Rng) -> Change {
+    fn open(&mut self, config: &EngineConfig, cause: Cause, opening: Opening, rng: &mut impl Rng) -> Change {
         let Opening { now, hint } = opening;
         let from = (self.state(), self.mode);
         let openings = match &self.phase {
             Phase::Closed => 0,
             Phase::Tripped(tripped) => tripped.openings,
         };
-        let asked = hint.zip(rules.longest_hint).map(|(hint, longest)| hint.min(longest));
+        let asked = hint.zip(config.max_retry_after).map(|(hint, longest)| hint.min(longest));
         let wait = match asked {
             Some(asked) if !asked.is_zero() => asked,
-            _ => rules.open_for.wait_at_least_half(openings, rng),
+            _ => config.open_for.wait_at_least_half(openings, rng),
         };
         let wait = millis_up(wait).max(1);
         let stage = Stage::Open { until: now.saturating_add(wait) };
@@ -387,7 +389,7 @@ impl Engine {
         self.changed(from, cause, now)
     }
 
-    /// A new stretch has begun.
+    /// Begins a new generation.
     fn changed(&mut self, from: (State, Mode), cause: Cause, now: u64) -> Change {
         self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
         self.changed_at = now;
@@ -397,38 +399,38 @@ impl Engine {
     }
 }
 
-impl Refusal {
-    /// By hand, and so for no certain time.
+impl Rejection {
+    /// Forced open: no time ends the wait.
     pub(crate) const FORCED: Self = Self { state: State::Open, wait: None, by_outer: false };
 }
 
-impl Round {
-    /// The id of another probe, if there is a place for it.
-    fn admit(&mut self, rules: &Rules, now: u64) -> Option<u32> {
-        if self.full_until(rules, now).is_some() {
+impl Probing {
+    /// Takes a slot if one is free, and returns the id of the probe.
+    fn admit(&mut self, config: &EngineConfig, now: u64) -> Option<u32> {
+        if self.full_until(config, now).is_some() {
             return None;
         }
         self.in_flight.retain(|probe| now < probe.lease_ends);
         let id = self.admitted;
         self.admitted = self.admitted.wrapping_add(1);
-        self.in_flight.push(Probe { id, lease_ends: now.saturating_add(rules.lease) });
-        self.free_from = self.full_until(rules, now).unwrap_or(self.free_from);
+        self.in_flight.push(Probe { id, lease_ends: now.saturating_add(config.lease) });
+        self.free_from = self.full_until(config, now).unwrap_or(self.free_from);
         Some(id)
     }
 
     fn give_back(&mut self, id: u32, now: u64) {
         let held = self.in_flight.len();
         self.in_flight.retain(|probe| probe.id != id);
-        // One that is late has lost its place already, perhaps to another.
+        // A late probe has lost its slot already, perhaps to another.
         if self.in_flight.len() < held {
             self.free_from = self.free_from.min(now);
         }
     }
 
-    /// When a place becomes free for certain, if none is now.
-    fn full_until(&self, rules: &Rules, now: u64) -> Option<u64> {
+    /// When a slot is certain to be free, if none is now.
+    fn full_until(&self, config: &EngineConfig, now: u64) -> Option<u64> {
         let leases = || self.in_flight.iter().map(|probe| probe.lease_ends).filter(|ends| now < *ends);
-        if leases().count() < rules.half_open_max_calls as usize { None } else { leases().min() }
+        if leases().count() < config.half_open_max_calls as usize { None } else { leases().min() }
     }
 }
 
@@ -438,38 +440,38 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
-    use crate::breaker::config::Settings;
+    use crate::breaker::config::Config;
     use crate::invalid_setting::valid;
 
     const AT_ONCE: Opening = Opening { now: 0, hint: None };
 
-    fn rules() -> Rules {
-        let mut settings = Settings::default();
-        valid(settings.set_open_for(Duration::from_millis(1).into()));
-        valid(settings.set_half_open_max_calls(2));
-        valid(settings.set_success_threshold(2));
-        valid(settings.set_probe_lease(Duration::from_millis(1)));
-        settings.policy().rules
+    fn config() -> EngineConfig {
+        let mut config = Config::default();
+        valid(config.set_open_for(Duration::from_millis(1).into()));
+        valid(config.set_half_open_max_calls(2));
+        valid(config.set_success_threshold(2));
+        valid(config.set_probe_lease(Duration::from_millis(1)));
+        config.policy().engine
     }
 
     #[test]
     fn rule_2_an_earlier_generation_cannot_open_a_later_one() {
-        let (rules, mut rng) = (rules(), SmallRng::seed_from_u64(7));
-        let mut engine = Engine::new(&rules, 0);
-        engine.reset(&rules, 0);
-        assert_eq!(engine.trip(&rules, 0, Cause::FailureRate, AT_ONCE, &mut rng), None);
-        assert!(engine.trip(&rules, 1, Cause::FailureRate, AT_ONCE, &mut rng).is_some());
+        let (config, mut rng) = (config(), SmallRng::seed_from_u64(7));
+        let mut engine = Engine::new(&config, 0);
+        engine.reset(&config, 0);
+        assert_eq!(engine.trip(&config, 0, Cause::FailureRate, AT_ONCE, &mut rng), None);
+        assert!(engine.trip(&config, 1, Cause::FailureRate, AT_ONCE, &mut rng).is_some());
     }
 
     #[test]
     fn rule_4_probes_that_hang_forever_pile_up_nowhere() {
-        let (rules, mut rng) = (rules(), SmallRng::seed_from_u64(7));
-        let mut engine = Engine::new(&rules, 0);
-        engine.trip(&rules, 0, Cause::FailureRate, AT_ONCE, &mut rng);
+        let (config, mut rng) = (config(), SmallRng::seed_from_u64(7));
+        let mut engine = Engine::new(&config, 0);
+        engine.trip(&config, 0, Cause::FailureRate, AT_ONCE, &mut rng);
         for now in 1..10_000 {
-            assert!(engine.acquire(&rules, Attempt::First, now).0.is_ok());
+            assert!(engine.acquire(&config, Attempt::First, now).0.is_ok());
         }
-        let Some(Stage::HalfOpen(round)) = engine.stage() else { panic!("is half-open") };
-        assert!(round.in_flight.len() <= 2, "{}", round.in_flight.len());
+        let Some(Stage::HalfOpen(probing)) = engine.stage() else { panic!("is half-open") };
+        assert!(probing.in_flight.len() <= 2, "{}", probing.in_flight.len());
     }
 }

@@ -26,7 +26,7 @@ impl Waiters {
 
     /// Wakes all tasks, which then look for themselves what has changed.
     pub(crate) fn wake(&self) {
-        // Wakers are other people's code: called after the lock.
+        // Wakers run foreign code: called after the lock is released.
         let wakers = mem::take(&mut self.lock().wakers);
         wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
@@ -38,7 +38,7 @@ impl Waiters {
 
 impl Waiting<'_> {
     pub(crate) fn register(&mut self, cx: &Context<'_>) {
-        // Made before the lock, as what it replaces is let go of after it.
+        // Cloned before the lock is taken; the waker it replaces is dropped after.
         let mut waker = cx.waker().clone();
         let mut list = self.waiters.lock();
         let id = *self.id.get_or_insert_with(|| {

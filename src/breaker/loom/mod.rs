@@ -6,7 +6,7 @@
 //!
 //! `LOOM_MAX_PREEMPTIONS` sets another bound than 2.
 //!
-//! The cells, engines and windows are the real ones; only the registry's reference count is played by an atomic.
+//! The nodes, engines and windows are the real ones; an atomic stands for the reference count of the registry.
 
 mod nested;
 
@@ -16,19 +16,19 @@ use std::time::Duration;
 use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 use loom::thread;
 
-use crate::breaker::config::Settings;
+use crate::breaker::config::Config;
 use crate::breaker::control::events::Subscribers;
-use crate::breaker::core::node::{Cell, Ending, Held, Shared};
-use crate::breaker::core::state_machine::{Attempt, Grant};
+use crate::breaker::core::node::{Admission, Completion, Node, Shared};
+use crate::breaker::core::state_machine::{Attempt, PermitKind};
 use crate::breaker::core::waiters::Waiters;
-use crate::breaker::core::window::{Counts, Kind, Outcome, Recorder, Shape};
+use crate::breaker::core::window::{Counts, Kind, Outcome, SlidingWindow, WindowConfig};
 use crate::breaker::{Snapshot, State, Window};
 use crate::classify::Health;
 use crate::clock::{Clock, Moment};
 use crate::invalid_setting::valid;
 
-const FAILURE: Ending = Ending::Judged(Health::Failure, None);
-const SUCCESS: Ending = Ending::Judged(Health::Success, None);
+const FAILURE: Completion = Completion::Judged(Health::Failure, None);
+const SUCCESS: Completion = Completion::Judged(Health::Success, None);
 const FAILED: Outcome = Outcome { failed: true, slow: true };
 const OK: Outcome = Outcome { failed: false, slow: false };
 const SECOND: Duration = Duration::from_secs(1);
@@ -43,43 +43,43 @@ fn observer() -> Arc<Subscribers> {
     Arc::default()
 }
 
-fn cell(set: impl FnOnce(&mut Settings)) -> Arc<Cell> {
-    let mut settings = Settings::default();
-    set(&mut settings);
+fn node(set: impl FnOnce(&mut Config)) -> Arc<Node> {
+    let mut config = Config::default();
+    set(&mut config);
     let shared = Shared {
-        policy: settings.policy(),
+        policy: config.policy(),
         is_partitioned: true,
         clock: Clock::start(),
         observer: observer(),
         waiters: Waiters::default(),
     };
-    Arc::new(Cell::new(Arc::new(shared), "(model)".into()))
+    Arc::new(Node::new(Arc::new(shared), "(model)".into()))
 }
 
-fn counts(cell: &Cell) -> Counts {
-    let Snapshot { calls, failures, slow, .. } = cell.snapshot();
+fn counts(node: &Node) -> Counts {
+    let Snapshot { calls, failures, slow, .. } = node.snapshot();
     Counts { calls, failures, slow }
 }
 
-fn grant(cell: &Arc<Cell>) -> Grant {
-    match cell.acquire(Attempt::First) {
-        Ok(Held::Own(grant)) => grant,
-        Ok(Held::Both(_)) | Err(_) => Grant::Uncounted,
+fn permit(node: &Arc<Node>) -> PermitKind {
+    match node.acquire(Attempt::First) {
+        Ok(Admission::Own(permit)) => permit,
+        Ok(Admission::Both(_)) | Err(_) => PermitKind::Uncounted,
     }
 }
 
 /// Fails once, and is due to be probed.
-fn tripped(probes: u32, successes: u32) -> Arc<Cell> {
-    let cell = cell(|settings| {
-        valid(settings.set_window(Window::count(1)));
-        valid(settings.set_open_for(SECOND.into()));
-        valid(settings.set_half_open_max_calls(probes));
-        valid(settings.set_success_threshold(successes));
+fn tripped(probes: u32, successes: u32) -> Arc<Node> {
+    let node = node(|config| {
+        valid(config.set_window(Window::count(1)));
+        valid(config.set_open_for(SECOND.into()));
+        valid(config.set_half_open_max_calls(probes));
+        valid(config.set_success_threshold(successes));
     });
-    cell.settle(grant(&cell), None, FAILURE);
-    assert_eq!(cell.state(), State::Open);
-    cell.clock().set(2 * SECOND);
-    cell
+    node.settle(permit(&node), None, FAILURE);
+    assert_eq!(node.state(), State::Open);
+    node.clock().set(2 * SECOND);
+    node
 }
 
 /// Runs both at once and waits for them.
@@ -92,73 +92,73 @@ fn both(one: impl FnOnce() + 'static, other: impl FnOnce() + 'static) {
 #[test]
 fn loom_concurrent_failures_trip_once() {
     model(|| {
-        let cell = cell(|settings| {
-            valid(settings.set_window(Window::count(3)));
-            valid(settings.set_minimum_calls(2));
-            valid(settings.set_failure_rate(1.0));
+        let node = node(|config| {
+            valid(config.set_window(Window::count(3)));
+            valid(config.set_minimum_calls(2));
+            valid(config.set_failure_rate(1.0));
         });
-        let fail = |cell: Arc<Cell>| move || cell.settle(grant(&cell), None, FAILURE);
-        both(fail(cell.clone()), fail(cell.clone()));
-        assert_eq!((cell.state(), cell.snapshot().generation), (State::Open, 1));
+        let fail = |node: Arc<Node>| move || node.settle(permit(&node), None, FAILURE);
+        both(fail(node.clone()), fail(node.clone()));
+        assert_eq!((node.state(), node.snapshot().generation), (State::Open, 1));
     });
 }
 
 #[test]
 fn loom_a_success_that_completes_the_minimum_opens_unless_the_failure_does() {
     loom::model(|| {
-        let cell = cell(|settings| {
-            valid(settings.set_window(Window::count(3)));
-            valid(settings.set_minimum_calls(2));
-            valid(settings.set_failure_rate(0.5));
+        let node = node(|config| {
+            valid(config.set_window(Window::count(3)));
+            valid(config.set_minimum_calls(2));
+            valid(config.set_failure_rate(0.5));
         });
-        let end = |cell: Arc<Cell>, ending| move || cell.settle(grant(&cell), None, ending);
-        both(end(cell.clone(), FAILURE), end(cell.clone(), SUCCESS));
-        assert_eq!((cell.state(), cell.snapshot().generation), (State::Open, 1));
+        let end = |node: Arc<Node>, completion| move || node.settle(permit(&node), None, completion);
+        both(end(node.clone(), FAILURE), end(node.clone(), SUCCESS));
+        assert_eq!((node.state(), node.snapshot().generation), (State::Open, 1));
     });
 }
 
 #[test]
 fn loom_concurrent_failures_in_a_row_trip_once() {
     model(|| {
-        let cell = cell(|settings| valid(settings.set_consecutive_failures(2)));
+        let node = node(|config| valid(config.set_consecutive_failures(2)));
         // Both begin after the first has been counted, which begins the row.
-        let grants = [grant(&cell), grant(&cell)];
-        cell.settle(grant(&cell), None, SUCCESS);
-        let fail = |cell: Arc<Cell>, grant| move || cell.settle(grant, None, FAILURE);
-        both(fail(cell.clone(), grants[0]), fail(cell.clone(), grants[1]));
-        assert_eq!((cell.state(), cell.snapshot().generation), (State::Open, 1));
+        let permits = [permit(&node), permit(&node)];
+        node.settle(permit(&node), None, SUCCESS);
+        let fail = |node: Arc<Node>, permit| move || node.settle(permit, None, FAILURE);
+        both(fail(node.clone(), permits[0]), fail(node.clone(), permits[1]));
+        assert_eq!((node.state(), node.snapshot().generation), (State::Open, 1));
     });
 }
 
 #[test]
 fn loom_exactly_as_many_probes_as_there_are_places() {
     model(|| {
-        let cell = tripped(2, 2);
+        let node = tripped(2, 2);
         let admitted = Arc::new(AtomicUsize::new(0));
-        let call = |cell: Arc<Cell>, admitted: Arc<AtomicUsize>| {
+        let call = |node: Arc<Node>, admitted: Arc<AtomicUsize>| {
             move || {
-                if cell.acquire(Attempt::First).is_ok() {
+                if node.acquire(Attempt::First).is_ok() {
                     admitted.fetch_add(1, Ordering::Relaxed);
                 }
             }
         };
-        let third = thread::spawn(call(cell.clone(), admitted.clone()));
-        both(call(cell.clone(), admitted.clone()), call(cell.clone(), admitted.clone()));
+        let third = thread::spawn(call(node.clone(), admitted.clone()));
+        both(call(node.clone(), admitted.clone()), call(node.clone(), admitted.clone()));
         third.join().unwrap();
-        assert_eq!((admitted.load(Ordering::Relaxed), cell.state()), (2, State::HalfOpen));
+        assert_eq!((admitted.load(Ordering::Relaxed), node.state()), (2, State::HalfOpen));
     });
 }
 
 #[test]
 fn loom_probes_that_differ_decide_once() {
     model(|| {
-        let cell = tripped(2, 1);
-        let grants = [grant(&cell), grant(&cell)];
-        let end = |cell: Arc<Cell>, grant, ending| move || cell.settle(grant, None, ending);
-        both(end(cell.clone(), grants[0], SUCCESS), end(cell.clone(), grants[1], FAILURE));
+        let node = tripped(2, 1);
+        let permits = [permit(&node), permit(&node)];
+        let end = |node: Arc<Node>, permit, completion| move || node.settle(permit, None, completion);
+        both(end(node.clone(), permits[0], SUCCESS), end(node.clone(), permits[1], FAILURE));
         // Closed, half-open and then either.
-        assert_eq!(cell.snapshot().generation, 3);
-        assert_ne!(cell.state(), State::HalfOpen);
+        assert_eq!(node.snapshot().generation, 3);
+        assert_ne!(node.state(), State::HalfOpen);
     });
 }
 
@@ -166,20 +166,20 @@ fn loom_probes_that_differ_decide_once() {
 fn loom_a_stale_permit_does_not_reach_the_next_window() {
     for window in [Window::count(2), Window::time(60 * SECOND).buckets(2)] {
         model(move || {
-            let cell = cell(|settings| {
-                valid(settings.set_window(window));
+            let node = node(|config| {
+                valid(config.set_window(window));
             });
-            let stale = grant(&cell);
-            let late = cell.clone();
-            let fresh = cell.clone();
+            let stale = permit(&node);
+            let late = node.clone();
+            let fresh = node.clone();
             both(
                 move || late.settle(stale, None, FAILURE),
                 move || {
                     fresh.reset();
-                    fresh.settle(grant(&fresh), None, SUCCESS);
+                    fresh.settle(permit(&fresh), None, SUCCESS);
                 },
             );
-            assert_eq!(counts(&cell), Counts { calls: 1, failures: 0, slow: 0 });
+            assert_eq!(counts(&node), Counts { calls: 1, failures: 0, slow: 0 });
         });
     }
 }
@@ -187,43 +187,43 @@ fn loom_a_stale_permit_does_not_reach_the_next_window() {
 #[test]
 fn loom_a_stale_permit_does_not_reach_a_window_in_a_later_bucket() {
     model(|| {
-        let cell = cell(|settings| valid(settings.set_window(Window::time(2 * SECOND).buckets(2))));
-        let stale = grant(&cell);
-        // The stale recorder has to move the window on, while it is emptied.
-        cell.clock().set(SECOND);
-        let (late, fresh) = (cell.clone(), cell.clone());
+        let node = node(|config| valid(config.set_window(Window::time(2 * SECOND).buckets(2))));
+        let stale = permit(&node);
+        // The stale window has to move the window on, while it is emptied.
+        node.clock().set(SECOND);
+        let (late, fresh) = (node.clone(), node.clone());
         both(
             move || late.settle(stale, None, FAILURE),
             move || {
                 fresh.reset();
-                fresh.settle(grant(&fresh), None, SUCCESS);
+                fresh.settle(permit(&fresh), None, SUCCESS);
             },
         );
-        assert_eq!(counts(&cell), Counts { calls: 1, failures: 0, slow: 0 });
+        assert_eq!(counts(&node), Counts { calls: 1, failures: 0, slow: 0 });
     });
 }
 
 #[test]
 fn loom_buckets_rotate_without_losing_a_call() {
     model(|| {
-        let (recorder, shape) = two_buckets();
+        let (window, window_config) = two_buckets();
         // It is marked, and the mark goes when the window moves on from here, unless the second failure is there by then.
-        recorder.record(shape, at(0), FAILED, || true);
+        window.record(window_config, at(0), FAILED, || true);
         let seen_by_one = Arc::new(AtomicUsize::new(0));
-        let record = |recorder: Arc<Recorder>, second, outcome| {
+        let record = |window: Arc<SlidingWindow>, second, outcome| {
             let seen_by_one = seen_by_one.clone();
             move || {
-                let seen = recorder.record(shape, at(second), outcome, || true).unwrap_or_default();
+                let seen = window.record(window_config, at(second), outcome, || true).unwrap_or_default();
                 if (seen.calls, seen.failures) == (2, 1) {
                     seen_by_one.store(1, Ordering::Relaxed);
                 }
             }
         };
-        both(record(recorder.clone(), 1, FAILED), record(recorder.clone(), 2, OK));
-        assert_eq!(seen_by_one.load(Ordering::Relaxed), 1, "or nobody opens the breaker");
+        both(record(window.clone(), 1, FAILED), record(window.clone(), 2, OK));
+        assert_eq!(seen_by_one.load(Ordering::Relaxed), 1, "or no recorder opens the breaker");
         let held = Counts { calls: 2, failures: 1, slow: 1 };
-        assert_eq!(recorder.counts(shape, Moment::at(2 * SECOND)), held);
-        let seen = recorder.record(shape, at(2), OK, || true);
+        assert_eq!(window.counts(window_config, Moment::at(2 * SECOND)), held);
+        let seen = window.record(window_config, at(2), OK, || true);
         assert_eq!(seen, Some(Counts { calls: 3, ..held }), "the window is marked");
     });
 }
@@ -231,32 +231,32 @@ fn loom_buckets_rotate_without_losing_a_call() {
 #[test]
 fn loom_of_failures_in_neighbouring_buckets_one_sees_both() {
     loom::model(|| {
-        let (recorder, shape) = two_buckets();
+        let (window, window_config) = two_buckets();
         let most = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
-        let record = |recorder: Arc<Recorder>, [failures, slow]: [Arc<AtomicUsize>; 2], second| {
+        let record = |window: Arc<SlidingWindow>, [failures, slow]: [Arc<AtomicUsize>; 2], second| {
             move || {
-                let seen = recorder.record(shape, at(second), FAILED, || true).unwrap_or_default();
+                let seen = window.record(window_config, at(second), FAILED, || true).unwrap_or_default();
                 failures.fetch_max(seen.failures as usize, Ordering::Relaxed);
                 slow.fetch_max(seen.slow as usize, Ordering::Relaxed);
             }
         };
-        both(record(recorder.clone(), most.clone(), 0), record(recorder.clone(), most.clone(), 1));
-        assert_eq!(most.map(|most| most.load(Ordering::Relaxed)), [2, 2], "or nobody opens the breaker");
+        both(record(window.clone(), most.clone(), 0), record(window.clone(), most.clone(), 1));
+        assert_eq!(most.map(|most| most.load(Ordering::Relaxed)), [2, 2], "or no recorder opens the breaker");
     });
 }
 
 #[test]
 fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
     model(|| {
-        let (recorder, shape) = two_buckets();
-        recorder.record(shape, at(0), FAILED, || true);
-        let record = |recorder: Arc<Recorder>, second| {
+        let (window, window_config) = two_buckets();
+        window.record(window_config, at(0), FAILED, || true);
+        let record = |window: Arc<SlidingWindow>, second| {
             move || {
-                recorder.record(shape, at(second), OK, || true);
+                window.record(window_config, at(second), OK, || true);
             }
         };
-        both(record(recorder.clone(), 1), record(recorder.clone(), 9));
-        let counts = recorder.counts(shape, Moment::at(9 * SECOND));
+        both(record(window.clone(), 1), record(window.clone(), 9));
+        let counts = window.counts(window_config, Moment::at(9 * SECOND));
         assert!((1..=2).contains(&counts.calls) && counts.failures == 0, "{counts:?}");
     });
 }
@@ -264,62 +264,62 @@ fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
 #[test]
 fn loom_counters_and_slots_agree_when_recorders_lap_each_other() {
     model(|| {
-        let shape = Shape::new(Kind::Count(1), true);
-        let recorder = Arc::new(Recorder::new(shape));
-        let record = |recorder: Arc<Recorder>, outcome| {
+        let window_config = WindowConfig::new(Kind::Count(1), true);
+        let window = Arc::new(SlidingWindow::new(window_config));
+        let record = |window: Arc<SlidingWindow>, outcome| {
             move || {
-                recorder.record(shape, None, outcome, || true);
+                window.record(window_config, None, outcome, || true);
             }
         };
-        both(record(recorder.clone(), FAILED), record(recorder.clone(), OK));
+        both(record(window.clone(), FAILED), record(window.clone(), OK));
         let now = Moment::at(SECOND);
-        let left = recorder.counts(shape, now);
+        let left = window.counts(window_config, now);
         assert!(left.calls == 1 && left.failures <= 1 && left.failures == left.slow, "{left:?}");
         // What is in the slot comes out of the counters again.
-        recorder.record(shape, None, OK, || true);
-        assert_eq!(recorder.counts(shape, now), Counts { calls: 1, failures: 0, slow: 0 });
+        window.record(window_config, None, OK, || true);
+        assert_eq!(window.counts(window_config, now), Counts { calls: 1, failures: 0, slow: 0 });
     });
 }
 
 #[test]
 fn loom_a_retired_cell_loses_no_call() {
     model(|| {
-        let cell = cell(|settings| valid(settings.set_window(Window::count(4))));
+        let node = node(|config| valid(config.set_window(Window::count(4))));
         // The map's own.
         let holders = Arc::new(AtomicUsize::new(1));
         let counted = Arc::new(AtomicUsize::new(0));
         let retired = Arc::new(AtomicUsize::new(0));
         both(
             {
-                let (cell, holders, counted) = (cell.clone(), holders.clone(), counted.clone());
+                let (node, holders, counted) = (node.clone(), holders.clone(), counted.clone());
                 move || {
                     holders.fetch_add(1, Ordering::Relaxed);
                     fence(Ordering::SeqCst);
-                    if !cell.is_gone() {
-                        cell.settle(grant(&cell), None, FAILURE);
+                    if !node.is_gone() {
+                        node.settle(permit(&node), None, FAILURE);
                         counted.store(1, Ordering::Relaxed);
                     }
                     holders.fetch_sub(1, Ordering::Release);
                 }
             },
             {
-                let (cell, holders, retired) = (cell.clone(), holders.clone(), retired.clone());
+                let (node, holders, retired) = (node.clone(), holders.clone(), retired.clone());
                 move || {
-                    if cell.retire(|| holders.load(Ordering::Relaxed) == 1) {
+                    if node.retire(|| holders.load(Ordering::Relaxed) == 1) {
                         retired.store(1, Ordering::Relaxed);
                     }
                 }
             },
         );
         let (counted, retired) = (counted.load(Ordering::Relaxed), retired.load(Ordering::Relaxed));
-        assert!(counted + retired <= 1, "a cell was forgotten together with a call");
-        assert_eq!(cell.snapshot().failures, counted as u64);
+        assert!(counted + retired <= 1, "a node was forgotten together with a call");
+        assert_eq!(node.snapshot().failures, counted as u64);
     });
 }
 
-fn two_buckets() -> (Arc<Recorder>, Shape) {
-    let shape = Shape::new(Kind::Time { length: 2 * SECOND, buckets: 2 }, true);
-    (Arc::new(Recorder::new(shape)), shape)
+fn two_buckets() -> (Arc<SlidingWindow>, WindowConfig) {
+    let window_config = WindowConfig::new(Kind::Time { length: 2 * SECOND, buckets: 2 }, true);
+    (Arc::new(SlidingWindow::new(window_config)), window_config)
 }
 
 fn at(second: u32) -> Option<Moment> {

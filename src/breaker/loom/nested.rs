@@ -2,16 +2,16 @@
 
 use super::*;
 use crate::breaker::Mode;
-use crate::breaker::core::node::Held;
+use crate::breaker::core::node::Admission;
 
 /// A host and its tenants, all new. One failure opens a tenant, and two open tenants open the host.
-fn nested<const TENANTS: usize>(set: impl FnOnce(&mut Settings)) -> (Arc<Cell>, [Arc<Cell>; TENANTS]) {
-    let mut settings = Settings::default();
-    valid(settings.set_window(Window::count(1)));
-    valid(settings.set_open_for(SECOND.into()));
-    valid(settings.set_share(0.5));
-    valid(settings.set_minimum_children(2));
-    set(&mut settings);
+fn nested<const TENANTS: usize>(set: impl FnOnce(&mut Config)) -> (Arc<Node>, [Arc<Node>; TENANTS]) {
+    let mut config = Config::default();
+    valid(config.set_window(Window::count(1)));
+    valid(config.set_open_for(SECOND.into()));
+    valid(config.set_share(0.5));
+    valid(config.set_minimum_children(2));
+    set(&mut config);
     let clock = Clock::start();
     let shared = |policy| {
         Arc::new(Shared {
@@ -22,17 +22,17 @@ fn nested<const TENANTS: usize>(set: impl FnOnce(&mut Settings)) -> (Arc<Cell>, 
             waiters: Waiters::default(),
         })
     };
-    let (outer, inner) = (shared(settings.outer_policy()), shared(settings.policy()));
-    let host = Arc::new(Cell::outer_of_others(outer, "(host)".into()));
-    let tenants = std::array::from_fn(|_| Cell::within(host.clone(), inner.clone(), "(tenant)".into()));
+    let (outer, inner) = (shared(config.outer_policy()), shared(config.policy()));
+    let host = Arc::new(Node::new_outer(outer, "(host)".into()));
+    let tenants = std::array::from_fn(|_| Node::nested_in(host.clone(), inner.clone(), "(tenant)".into()));
     (host, tenants)
 }
 
 /// The same, due to be probed: the first two tenants have failed.
-fn due<const TENANTS: usize>(probes: u32, successes: u32) -> (Arc<Cell>, [Arc<Cell>; TENANTS]) {
-    let (host, tenants) = nested(|settings| {
-        valid(settings.set_half_open_max_calls(probes));
-        valid(settings.set_success_threshold(successes));
+fn due<const TENANTS: usize>(probes: u32, successes: u32) -> (Arc<Node>, [Arc<Node>; TENANTS]) {
+    let (host, tenants) = nested(|config| {
+        valid(config.set_half_open_max_calls(probes));
+        valid(config.set_success_threshold(successes));
     });
     tenants.iter().take(2).for_each(fail);
     assert_eq!((host.state(), host.snapshot().generation), (State::Open, 1));
@@ -40,26 +40,26 @@ fn due<const TENANTS: usize>(probes: u32, successes: u32) -> (Arc<Cell>, [Arc<Ce
     (host, tenants)
 }
 
-fn held(tenant: &Arc<Cell>) -> Held {
-    let Ok(held) = tenant.acquire(Attempt::First) else { panic!("is let in") };
-    held
+fn admission(tenant: &Arc<Node>) -> Admission {
+    let Ok(admission) = tenant.acquire(Attempt::First) else { panic!("is admitted") };
+    admission
 }
 
-fn fail(tenant: &Arc<Cell>) {
-    tenant.settle_held(held(tenant), None, FAILURE);
+fn fail(tenant: &Arc<Node>) {
+    tenant.settle_admission(admission(tenant), None, FAILURE);
 }
 
 /// Whether it holds a place of a probe of the host.
-fn probes(held: &Held) -> bool {
-    matches!(held, Held::Both(grants) if matches!(grants.1, Grant::Probe { .. }))
+fn probes(admission: &Admission) -> bool {
+    matches!(admission, Admission::Both(permits) if matches!(permits.1, PermitKind::Probe { .. }))
 }
 
-/// Calls, and tells whether the call was let in.
-fn call(tenant: &Arc<Cell>, admitted: &Arc<AtomicUsize>) -> impl FnOnce() + use<> {
+/// Calls, and counts the call if it is admitted.
+fn call(tenant: &Arc<Node>, admitted: &Arc<AtomicUsize>) -> impl FnOnce() + use<> {
     let (tenant, admitted) = (tenant.clone(), admitted.clone());
     move || {
-        if let Ok(held) = tenant.acquire(Attempt::First) {
-            assert!(probes(&held), "nobody is let in without a place");
+        if let Ok(admission) = tenant.acquire(Attempt::First) {
+            assert!(probes(&admission), "no call is admitted without a place");
             admitted.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -70,16 +70,16 @@ fn loom_tenants_that_open_at_once_open_the_host_once() {
     model(|| {
         let (host, tenants) = nested::<2>(|_| {});
         let [one, other] = tenants.clone();
-        both(move || fail_if_let_in(&one), move || fail_if_let_in(&other));
-        // Whoever comes first is let in; the other too, for one open tenant opens nothing.
+        both(move || fail_if_admitted(&one), move || fail_if_admitted(&other));
+        // The first call is admitted; the other too, because one open tenant opens nothing.
         assert_eq!(tenants.map(|tenant| tenant.state()), [State::Open; 2]);
         assert_eq!((host.state(), host.snapshot().generation), (State::Open, 1));
     });
 }
 
-fn fail_if_let_in(tenant: &Arc<Cell>) {
-    if let Ok(held) = tenant.acquire(Attempt::First) {
-        tenant.settle_held(held, None, FAILURE);
+fn fail_if_admitted(tenant: &Arc<Node>) {
+    if let Ok(admission) = tenant.acquire(Attempt::First) {
+        tenant.settle_admission(admission, None, FAILURE);
     }
 }
 
@@ -105,23 +105,23 @@ fn loom_calls_of_one_tenant_at_once_are_one_probe_of_its_host() {
         both(call(&tenants[2], &admitted), call(&tenants[2], &admitted));
         assert_eq!(admitted.load(Ordering::Relaxed), 1);
         // The other place has not gone astray.
-        assert!(probes(&held(&tenants[3])));
+        assert!(probes(&admission(&tenants[3])));
         assert_eq!(host.state(), State::HalfOpen);
     });
 }
 
 #[test]
-fn loom_a_call_that_was_overtaken_by_another_of_its_tenant_is_let_in_with_a_place() {
+fn loom_a_call_overtaken_by_another_of_its_tenant_is_admitted_with_a_slot() {
     model(|| {
         let (host, tenants) = due::<3>(3, 3);
         fail(&tenants[2]);
-        // It has failed as a probe, and now nobody else comes.
+        // It has failed as a probe, and no other tenant comes.
         host.clock().set(100 * SECOND);
-        let call = |tenant: Arc<Cell>| {
+        let call = |tenant: Arc<Node>| {
             move || {
-                if let Ok(held) = tenant.acquire(Attempt::First) {
-                    assert!(probes(&held), "nobody is let in without a place");
-                    tenant.settle_held(held, None, SUCCESS);
+                if let Ok(admission) = tenant.acquire(Attempt::First) {
+                    assert!(probes(&admission), "no call is admitted without a place");
+                    tenant.settle_admission(admission, None, SUCCESS);
                 }
             }
         };
@@ -135,10 +135,13 @@ fn loom_probes_of_tenant_and_host_settle_once() {
     model(|| {
         // Both tenants are due themselves.
         let (host, tenants) = due::<2>(2, 1);
-        let held = tenants.each_ref().map(held);
-        assert!(held.iter().all(probes));
-        let ([good, bad], [success, failure]) = (tenants.clone(), held);
-        both(move || good.settle_held(success, None, SUCCESS), move || bad.settle_held(failure, None, FAILURE));
+        let admission = tenants.each_ref().map(admission);
+        assert!(admission.iter().all(probes));
+        let ([good, bad], [success, failure]) = (tenants.clone(), admission);
+        both(
+            move || good.settle_admission(success, None, SUCCESS),
+            move || bad.settle_admission(failure, None, FAILURE),
+        );
         assert_eq!(tenants.each_ref().map(|tenant| tenant.state()), [State::Closed, State::Open]);
         // Opened, half-open, and then one of the two.
         assert_eq!((tenants[0].snapshot().generation, tenants[1].snapshot().generation), (3, 3));
@@ -151,19 +154,19 @@ fn loom_probes_of_tenant_and_host_settle_once() {
 fn loom_a_dropped_probe_leaves_its_place_to_another_tenant() {
     model(|| {
         let (host, tenants) = due::<4>(1, 1);
-        let dropped = held(&tenants[2]);
+        let dropped = admission(&tenants[2]);
         let (one, other) = (tenants[2].clone(), tenants[3].clone());
         both(
-            move || one.settle_held(dropped, None, Ending::Abandoned),
+            move || one.settle_admission(dropped, None, Completion::Abandoned),
             move || {
-                if let Ok(held) = other.acquire(Attempt::First) {
-                    other.settle_held(held, None, SUCCESS);
+                if let Ok(admission) = other.acquire(Attempt::First) {
+                    other.settle_admission(admission, None, SUCCESS);
                 }
             },
         );
         if host.state() != State::Closed {
-            // It came too early, and now nobody holds the place.
-            tenants[3].settle_held(held(&tenants[3]), None, SUCCESS);
+            // It came too early, and now no call holds the slot.
+            tenants[3].settle_admission(admission(&tenants[3]), None, SUCCESS);
         }
         assert_eq!(host.state(), State::Closed);
     });
@@ -174,26 +177,26 @@ fn loom_a_reset_of_the_host_is_not_undone_by_what_opened_before() {
     model(|| {
         let (host, tenants) = nested::<2>(|_| {});
         fail(&tenants[0]);
-        let last = held(&tenants[1]);
+        let last = admission(&tenants[1]);
         let (tenant, reset) = (tenants[1].clone(), host.clone());
-        both(move || tenant.settle_held(last, None, FAILURE), move || reset.reset());
+        both(move || tenant.settle_admission(last, None, FAILURE), move || reset.reset());
         assert_eq!((host.state(), tenants[1].state()), (State::Closed, State::Open));
         assert!(matches!(host.snapshot().generation, 1 | 2));
         // What opens from now on counts, and the second tenant may have opened after the reset.
         for tenant in &tenants {
             tenant.reset();
-            fail_if_let_in(tenant);
+            fail_if_admitted(tenant);
         }
         assert_eq!(host.state(), State::Open);
     });
 }
 
 #[test]
-fn loom_a_host_that_refuses_at_the_last_moment_costs_no_place_of_the_tenant() {
+fn loom_a_host_that_rejects_at_the_last_moment_costs_no_slot_of_the_tenant() {
     model(|| {
-        let (host, tenants) = nested::<1>(|settings| {
-            valid(settings.set_half_open_max_calls(1));
-            valid(settings.set_success_threshold(1));
+        let (host, tenants) = nested::<1>(|config| {
+            valid(config.set_half_open_max_calls(1));
+            valid(config.set_success_threshold(1));
         });
         fail(&tenants[0]);
         host.clock().set(2 * SECOND);
@@ -204,7 +207,7 @@ fn loom_a_host_that_refuses_at_the_last_moment_costs_no_place_of_the_tenant() {
             move || forced.set_mode(Mode::ForcedOpen),
         );
         host.set_mode(Mode::Automatic);
-        // Its only place is taken by the call that was let in, or by none.
+        // Its only slot is taken by the admitted call, or by none.
         assert_eq!(tenants[0].acquire(Attempt::First).is_ok(), let_in.load(Ordering::Relaxed) == 0);
     });
 }

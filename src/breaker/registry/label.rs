@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::hash::{BuildHasher, RandomState};
 
-/// How a partition is called in errors and telemetry.
+/// Makes the labels of partitions in errors and telemetry.
 #[derive(Debug)]
 pub(crate) struct Labels {
     /// Labels cannot be guessed back from their hashes: the hash is keyed anew in every process.
@@ -12,7 +12,7 @@ pub(crate) struct Labels {
 pub(crate) const DEFAULT: &str = "(default)";
 pub(crate) const OVERFLOW: &str = "(overflow)";
 
-/// Keys come from callers, and nobody reads longer labels.
+/// Keys come from callers, and longer labels are hard to read.
 const LONGEST: usize = 64;
 
 impl Labels {
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_spells_a_label_of_our_own_is_told_apart() {
+    fn a_key_that_spells_a_built_in_label_is_quoted() {
         use http::uri::Authority;
 
         use crate::breaker::partition::{Host, Nested};
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn redacted_labels_tell_apart_but_do_not_tell() {
+    fn redacted_labels_differ_and_reveal_nothing() {
         let labels = Labels::new(true);
         let label = labels.of(&"tenant-7");
         assert!(label.len() == 17 && !label.contains("tenant"), "{label}");

@@ -10,24 +10,24 @@ use papaya::{Equivalent, Guard, HashMap};
 
 use self::hash::KeyedHash;
 use self::label::Labels;
-use crate::breaker::config::Settings;
-use crate::breaker::core::node::{Cell, Shared};
+use crate::breaker::config::Config;
+use crate::breaker::core::node::{Node, Shared};
 use crate::breaker::core::observer::Observer;
 use crate::breaker::core::waiters::Waiters;
 use crate::breaker::partition::{Finder, Keyed, Place};
 use crate::clock::Clock;
 
-/// All breakers of one layer, a bounded number of them.
+/// The breakers of one layer, at most `max_partitions` of them.
 pub(crate) struct Registry<K> {
     // The keys come from callers: the hash is keyed against flooding.
-    cells: HashMap<K, Arc<Cell>, KeyedHash>,
+    nodes: HashMap<K, Arc<Node>, KeyedHash>,
     shared: Arc<Shared>,
-    /// For the breakers around others.
+    /// What outer nodes share.
     outer: Arc<Shared>,
     place: fn(&K) -> Place<K>,
     labels: Labels,
-    default: OnceLock<Arc<Cell>>,
-    overflow: OnceLock<Arc<Cell>>,
+    default: OnceLock<Arc<Node>>,
+    overflow: OnceLock<Arc<Node>>,
     /// Calls that found all partitions in use.
     overflowed: AtomicU64,
     /// The millisecond before which a full registry is not swept again.
@@ -35,7 +35,7 @@ pub(crate) struct Registry<K> {
     changes: Mutex<Changes>,
 }
 
-/// Finds the breaker for a call: that of its key, or the one to share if there is no room.
+/// Finds the node for a call: that of its key, or the overflow node if there is no room.
 pub(crate) struct ForCall<'a, P: Keyed> {
     pub(crate) registry: &'a Registry<P::Key>,
     pub(crate) partition: &'a P,
@@ -44,25 +44,25 @@ pub(crate) struct ForCall<'a, P: Keyed> {
 /// Guards insertions and removals.
 #[derive(Debug)]
 struct Changes {
-    /// At how many partitions those are looked for that can be forgotten.
+    /// The number of partitions at which unused ones are evicted.
     sweep_at: usize,
     next_warning: u64,
 }
 
-/// Fewer are not worth a look.
+/// Smaller registries are not swept.
 const FIRST_SWEEP: usize = 1_024;
-/// A sweep looks at every partition: a flood of new keys must not pay for one each.
+/// A sweep visits every partition: a flood of new keys must not pay for one each.
 const SWEEP_EVERY_MILLIS: u64 = 1_000;
 const WARN_EVERY_MILLIS: u64 = 60_000;
 
 impl<K> Registry<K> {
     pub(crate) fn new(
-        settings: &Settings,
+        config: &Config,
         is_partitioned: bool,
         place: fn(&K) -> Place<K>,
-        observer: Arc<dyn Observer<Cell>>,
+        observer: Arc<dyn Observer<Node>>,
     ) -> Self {
-        let policy = settings.policy();
+        let policy = config.policy();
         let labels = Labels::new(policy.redact_labels);
         let sweep_at = FIRST_SWEEP.min(policy.max_partitions);
         let clock = Clock::start();
@@ -74,9 +74,9 @@ impl<K> Registry<K> {
             waiters: Waiters::default(),
         };
         Self {
-            cells: HashMap::with_hasher(KeyedHash::new()),
+            nodes: HashMap::with_hasher(KeyedHash::new()),
             shared: Arc::new(shared(policy)),
-            outer: Arc::new(shared(settings.outer_policy())),
+            outer: Arc::new(shared(config.outer_policy())),
             place,
             labels,
             default: OnceLock::new(),
@@ -91,22 +91,22 @@ impl<K> Registry<K> {
         &self.shared.policy.name
     }
 
-    /// The breaker of requests that have no key.
-    pub(crate) fn default_cell(&self) -> &Arc<Cell> {
-        self.default.get_or_init(|| self.new_cell(label::DEFAULT.into()))
+    /// The node of requests without a key.
+    pub(crate) fn default_node(&self) -> &Arc<Node> {
+        self.default.get_or_init(|| self.new_node(label::DEFAULT.into()))
     }
 
-    /// The breaker that new keys share when all partitions are in use.
-    pub(crate) fn overflow_cell(&self) -> &Arc<Cell> {
-        self.overflow.get_or_init(|| self.new_cell(label::OVERFLOW.into()))
+    /// The node that new keys share when all partitions are in use.
+    pub(crate) fn overflow_node(&self) -> &Arc<Node> {
+        self.overflow.get_or_init(|| self.new_node(label::OVERFLOW.into()))
     }
 
     pub(crate) fn overflowed(&self) -> u64 {
         self.overflowed.load(Ordering::Relaxed)
     }
 
-    fn new_cell(&self, label: Box<str>) -> Arc<Cell> {
-        Arc::new(Cell::new(self.shared.clone(), label))
+    fn new_node(&self, label: Box<str>) -> Arc<Node> {
+        Arc::new(Node::new(self.shared.clone(), label))
     }
 
     fn now(&self) -> u64 {
@@ -120,48 +120,49 @@ impl<K> Registry<K> {
 
 impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
     pub(crate) fn len(&self) -> usize {
-        self.cells.len()
+        self.nodes.len()
     }
 
-    /// The breaker of this key, if it has one.
+    /// Returns the node of this key, if it has one.
     #[inline]
-    pub(crate) fn find<Q>(&self, key: &Q) -> Option<Arc<Cell>>
+    pub(crate) fn find<Q>(&self, key: &Q) -> Option<Arc<Node>>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let guard = self.cells.guard();
-        let cell = self.cells.get(key, &guard)?.clone();
-        // Between taking hold of the cell and reading its word: see `Cell::retire`.
+        let guard = self.nodes.guard();
+        let node = self.nodes.get(key, &guard)?.clone();
+        // Between taking a reference and reading the packed state: see `Node::retire`.
         fence(Ordering::SeqCst);
-        (!cell.is_gone()).then_some(cell)
+        (!node.is_gone()).then_some(node)
     }
 
-    /// The breaker of this key, which is made if there is room.
+    /// Returns the node of this key, and makes it if there is room.
     #[cold]
-    pub(crate) fn insert(&self, key: K, keep: impl FnOnce(K) -> K) -> Option<Arc<Cell>> {
+    pub(crate) fn insert(&self, key: K, keep: impl FnOnce(K) -> K) -> Option<Arc<Node>> {
         if !self.is_worth() {
             return None;
         }
-        // The caller's own code, which may panic or come back here: not under the lock, and nor is what the guard lets go.
+        // Foreign code, which may panic or call back into the registry: run before the lock is taken, as are the drops
+        // of the guard.
         let key = keep(key);
         let label = self.labels.of(&key);
         let place = match (self.place)(&key) {
             Place::Alone => Place::Alone,
             Place::Outer => Place::Outer,
             Place::NestedIn(outer) => {
-                let cell = Arc::new(Cell::outer_of_others(self.outer.clone(), self.labels.of(&outer)));
-                Place::NestedIn((outer, cell))
+                let node = Arc::new(Node::new_outer(self.outer.clone(), self.labels.of(&outer)));
+                Place::NestedIn((outer, node))
             }
         };
-        let guard = self.cells.guard();
+        let guard = self.nodes.guard();
         let mut changes = self.changes_if_worth()?;
-        // Nobody retires a cell while this holds the lock.
-        if let Some(cell) = self.cells.get(&key, &guard) {
-            return Some(cell.clone());
+        // No node retires while this holds the lock.
+        if let Some(node) = self.nodes.get(&key, &guard) {
+            return Some(node.clone());
         }
-        // Held, so that a sweep lets it be.
+        // A reference is held, so that a sweep keeps it.
         let place = match place {
-            Place::NestedIn((outer, new)) => Place::NestedIn((self.cells.get(&outer, &guard).cloned(), outer, new)),
+            Place::NestedIn((outer, new)) => Place::NestedIn((self.nodes.get(&outer, &guard).cloned(), outer, new)),
             Place::Alone => Place::Alone,
             Place::Outer => Place::Outer,
         };
@@ -170,32 +171,32 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         if !self.has_room(wanted, &mut changes, &guard) {
             return None;
         }
-        let cell = match place {
-            Place::Alone => self.new_cell(label),
-            Place::Outer => Arc::new(Cell::outer_of_others(self.outer.clone(), label)),
-            Place::NestedIn((Some(outer), ..)) => Cell::within(outer, self.shared.clone(), label),
+        let node = match place {
+            Place::Alone => self.new_node(label),
+            Place::Outer => Arc::new(Node::new_outer(self.outer.clone(), label)),
+            Place::NestedIn((Some(outer), ..)) => Node::nested_in(outer, self.shared.clone(), label),
             Place::NestedIn((None, key, outer)) => {
-                self.cells.insert(key, outer.clone(), &guard);
-                Cell::within(outer, self.shared.clone(), label)
+                self.nodes.insert(key, outer.clone(), &guard);
+                Node::nested_in(outer, self.shared.clone(), label)
             }
         };
-        self.cells.insert(key, cell.clone(), &guard);
-        Some(cell)
+        self.nodes.insert(key, node.clone(), &guard);
+        Some(node)
     }
 
-    /// Takes the breaker of a key, and all within it, out of use.
-    pub(crate) fn remove(&self, key: &K) -> Vec<Arc<Cell>> {
-        let guard = self.cells.guard();
-        // The keys' own code, `Eq` and `Hash`, may panic: a poisoned lock is taken all the same.
+    /// Removes the node of a key and all nodes inside it, and returns them.
+    pub(crate) fn remove(&self, key: &K) -> Vec<Arc<Node>> {
+        let guard = self.nodes.guard();
+        // `Eq` and `Hash` of the keys may panic: a poisoned lock is taken all the same.
         let _changes = self.changes();
-        let Some(cell) = self.cells.remove(key, &guard) else { return Vec::new() };
-        cell.remove();
-        let mut removed = vec![cell.clone()];
-        if cell.family().is_some() {
-            for (inner, cell) in self.cells.iter(&guard) {
+        let Some(node) = self.nodes.remove(key, &guard) else { return Vec::new() };
+        node.remove();
+        let mut removed = vec![node.clone()];
+        if node.children().is_some() {
+            for (inner, node) in self.nodes.iter(&guard) {
                 if matches!((self.place)(inner), Place::NestedIn(outer) if outer == *key) {
-                    self.cells.remove(inner, &guard);
-                    removed.push(cell.clone());
+                    self.nodes.remove(inner, &guard);
+                    removed.push(node.clone());
                 }
             }
         }
@@ -203,26 +204,26 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
     }
 
     /// All breakers of keys.
-    pub(crate) fn keyed_cells(&self) -> Vec<(K, Arc<Cell>)> {
-        let guard = self.cells.guard();
-        let cells = self.cells.iter(&guard).map(|(key, cell)| (key.clone(), cell.clone()));
-        let cells: Vec<_> = cells.collect();
-        // As in `cells`, once for all.
+    pub(crate) fn keyed_nodes(&self) -> Vec<(K, Arc<Node>)> {
+        let guard = self.nodes.guard();
+        let nodes = self.nodes.iter(&guard).map(|(key, node)| (key.clone(), node.clone()));
+        let nodes: Vec<_> = nodes.collect();
+        // As in `nodes`, once for all.
         fence(Ordering::SeqCst);
-        cells.into_iter().filter(|(_, cell)| !cell.is_gone()).collect()
+        nodes.into_iter().filter(|(_, node)| !node.is_gone()).collect()
     }
 
     /// All breakers in use.
-    pub(crate) fn cells(&self) -> Vec<Arc<Cell>> {
-        let guard = self.cells.guard();
-        let keyed = self.cells.iter(&guard).map(|(_, cell)| cell);
+    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
+        let guard = self.nodes.guard();
+        let keyed = self.nodes.iter(&guard).map(|(_, node)| node);
         let all = self.default.get().into_iter().chain(keyed).chain(self.overflow.get());
-        all.map(|cell| {
-            let cell = cell.clone();
+        all.map(|node| {
+            let node = node.clone();
             fence(Ordering::SeqCst);
-            cell
+            node
         })
-        .filter(|cell| !cell.is_gone())
+        .filter(|node| !node.is_gone())
         .collect()
     }
 
@@ -231,7 +232,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         self.len() < self.shared.policy.max_partitions || self.now() >= self.next_sweep.load(Ordering::Relaxed)
     }
 
-    /// The lock, unless it is already known that there will be no room: a flood of new keys does not queue for that.
+    /// Takes the lock, unless there is certainly no room: a flood of new keys does not queue for it.
     fn changes_if_worth(&self) -> Option<MutexGuard<'_, Changes>> {
         if self.len() < self.shared.policy.max_partitions {
             return Some(self.changes());
@@ -260,23 +261,23 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         self.len() + wanted <= max
     }
 
-    /// Forgets every partition that nothing is lost with.
+    /// Evicts every partition that nothing is lost with.
     fn sweep(&self, guard: &impl Guard) {
-        for (key, cell) in self.cells.iter(guard) {
-            if cell.retire(|| is_alone(cell)) {
-                self.cells.remove(key, guard);
+        for (key, node) in self.nodes.iter(guard) {
+            if node.retire(|| is_alone(node)) {
+                self.nodes.remove(key, guard);
             }
         }
     }
 
     #[cold]
-    fn overflow(&self) -> Arc<Cell> {
+    fn overflow(&self) -> Arc<Node> {
         let calls = self.overflowed.fetch_add(1, Ordering::Relaxed) + 1;
-        let cell = self.overflow_cell();
+        let node = self.overflow_node();
         if self.warns_now() {
-            self.shared.observer.overflowed(cell, self.shared.policy.max_partitions, calls);
+            self.shared.observer.overflowed(node, self.shared.policy.max_partitions, calls);
         }
-        cell.clone()
+        node.clone()
     }
 
     fn warns_now(&self) -> bool {
@@ -292,36 +293,36 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
 
 impl<P: Keyed> ForCall<'_, P> {
     #[cold]
-    fn insert(self, key: P::Key) -> Arc<Cell> {
+    fn insert(self, key: P::Key) -> Arc<Node> {
         let Self { registry, partition } = self;
         registry.insert(key, |key| partition.keep(key)).unwrap_or_else(|| registry.overflow())
     }
 }
 
 impl<P: Keyed> Finder<P::Key> for ForCall<'_, P> {
-    type Found = Arc<Cell>;
+    type Found = Arc<Node>;
 
-    fn find(self, key: P::Key) -> Arc<Cell> {
+    fn find(self, key: P::Key) -> Arc<Node> {
         self.registry.find(&key).unwrap_or_else(|| self.insert(key))
     }
 
     #[inline]
-    fn find_by<Q>(self, query: &Q, key: impl FnOnce() -> Option<P::Key>) -> Option<Arc<Cell>>
+    fn find_by<Q>(self, query: &Q, key: impl FnOnce() -> Option<P::Key>) -> Option<Arc<Node>>
     where
         Q: Hash + Equivalent<P::Key> + ?Sized,
     {
         match self.registry.find(query) {
-            Some(cell) => Some(cell),
+            Some(node) => Some(node),
             None => key().map(|key| self.insert(key)),
         }
     }
 }
 
-/// Whether nobody but the map holds it. The map lets go of what it has removed when it likes, and an inner breaker holds on
-/// to its outer one until then. The holders are counted first: a wrong answer can only be that it is not alone.
-fn is_alone(cell: &Arc<Cell>) -> bool {
-    let others = Arc::strong_count(cell) - 1;
-    others == 0 || cell.family().is_some_and(|family| family.retired() == others)
+/// Whether the map holds the only reference. The map drops removed nodes late, and an inner node keeps its outer one
+/// until then. References are counted first: the answer can wrongly be false, but never wrongly true.
+fn is_alone(node: &Arc<Node>) -> bool {
+    let others = Arc::strong_count(node) - 1;
+    others == 0 || node.children().is_some_and(|children| children.retired() == others)
 }
 
 #[cfg(all(test, not(rampart_loom)))]
@@ -331,7 +332,7 @@ mod tests {
 
     use super::*;
     use crate::breaker::Mode;
-    use crate::breaker::config::Settings;
+    use crate::breaker::config::Config;
     use crate::breaker::control::events::Subscribers;
     use crate::breaker::core::state_machine::Attempt;
     use crate::breaker::partition::{self, ByHeader};
@@ -342,13 +343,13 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(200);
 
     fn registry(max_partitions: usize, mode: Mode) -> Registry<HeaderValue> {
-        let mut settings = Settings::default();
-        valid(settings.set_max_partitions(max_partitions));
-        settings.set_mode(mode);
-        Registry::new(&settings, true, |_| Place::Alone, Arc::new(Subscribers::default()))
+        let mut config = Config::default();
+        valid(config.set_max_partitions(max_partitions));
+        config.set_mode(mode);
+        Registry::new(&config, true, |_| Place::Alone, Arc::new(Subscribers::default()))
     }
 
-    fn for_call(registry: &Registry<HeaderValue>, partition: &ByHeader, key: &HeaderValue) -> Arc<Cell> {
+    fn for_call(registry: &Registry<HeaderValue>, partition: &ByHeader, key: &HeaderValue) -> Arc<Node> {
         ForCall { registry, partition }.find(key.clone())
     }
 
@@ -361,8 +362,8 @@ mod tests {
         let registry = registry(10, Mode::Automatic);
         let (_, key) = key();
         // Both have looked before either inserts.
-        let cells = [(); 2].map(|()| registry.insert(key.clone(), |key| key).map(|cell| Arc::as_ptr(&cell)));
-        assert!(cells[0].is_some() && cells[0] == cells[1]);
+        let nodes = [(); 2].map(|()| registry.insert(key.clone(), |key| key).map(|node| Arc::as_ptr(&node)));
+        assert!(nodes[0].is_some() && nodes[0] == nodes[1]);
     }
 
     #[test]
@@ -370,7 +371,7 @@ mod tests {
         let registry = registry(10, Mode::Automatic);
         let (by, key) = key();
         assert!(for_call(&registry, &by, &key).retire(|| true));
-        assert!(registry.find(&key).is_none() && registry.cells().is_empty() && registry.keyed_cells().is_empty());
+        assert!(registry.find(&key).is_none() && registry.nodes().is_empty() && registry.keyed_nodes().is_empty());
     }
 
     #[test]
@@ -385,17 +386,17 @@ mod tests {
             let (found, is_found) = mpsc::channel();
             let retired = own.retire(|| {
                 scope.spawn(move || {
-                    let _ = found.send((for_call(registry, by, key), registry.cells().len()));
+                    let _ = found.send((for_call(registry, by, key), registry.nodes().len()));
                 });
-                // Whoever waits for the sweep's judgement is in order; whoever does not is caught here.
-                if let Ok((cell, listed)) = is_found.recv_timeout(SHORT) {
-                    assert_eq!((cell.label(), listed), ("tenant-7", 1));
+                // A finder may wait for the decision of the sweep; one that does not is caught here.
+                if let Ok((node, listed)) = is_found.recv_timeout(SHORT) {
+                    assert_eq!((node.label(), listed), ("tenant-7", 1));
                 }
                 false
             });
             assert!(!retired);
-            if let Ok((cell, listed)) = is_found.recv_timeout(LONG) {
-                assert_eq!((cell.label(), listed), ("tenant-7", 1));
+            if let Ok((node, listed)) = is_found.recv_timeout(LONG) {
+                assert_eq!((node.label(), listed), ("tenant-7", 1));
             }
         });
         assert_eq!(registry.overflowed(), 0);
@@ -406,17 +407,17 @@ mod tests {
         for mode in [Mode::Automatic, Mode::ObserveOnly, Mode::RejectRetriesOnly] {
             let registry = Arc::new(registry(1, mode));
             let (done, is_done) = mpsc::channel();
-            let cell = registry.default_cell().clone();
+            let node = registry.default_node().clone();
             std::thread::spawn(move || {
-                // While somebody has the lock.
-                cell.while_locked(|| {
-                    let grant = cell.acquire(Attempt::First);
-                    assert!(cell.refusal(Attempt::Retry).is_none());
-                    if let Ok(grant) = grant {
-                        cell.settle_held(grant, None, (&crate::classify::Verdict::transient()).into());
+                // While another thread holds the lock.
+                node.while_locked(|| {
+                    let permit = node.acquire(Attempt::First);
+                    assert!(node.rejection(Attempt::Retry).is_none());
+                    if let Ok(permit) = permit {
+                        node.settle_admission(permit, None, (&crate::classify::Verdict::transient()).into());
                     }
                 });
-                done.send(cell.snapshot().failures)
+                done.send(node.snapshot().failures)
             });
             assert_eq!(is_done.recv_timeout(LONG), Ok(1), "{mode}");
         }

@@ -11,7 +11,7 @@ use super::config::{Config, WindowConfig};
 pub(super) struct Model {
     pub(super) config: Config,
     pub(super) now: Duration,
-    /// Counts every new stretch of a state, and so tells stale permits.
+    /// Counts every new stretch of a state, to recognise stale permits.
     pub(super) stretch: u64,
     pub(super) mode: Mode,
     pub(super) phase: Phase,
@@ -33,7 +33,7 @@ pub(super) enum Phase {
         leases: Vec<(u64, u64)>,
         successes: u32,
         began: u64,
-        /// When somebody last left, or lost, a place while all were taken.
+        /// When a probe last left, or lost, its slot while all were taken.
         last_freed: u64,
     },
     /// The step, and of that step all calls that came, that ended, and that failed.
@@ -67,8 +67,8 @@ pub(super) enum Counts {
     AsProbe,
 }
 
-/// The state, and until when nobody is let in for certain.
-pub(super) type Refusal = (State, Option<u64>);
+/// The state, and until when certainly no call is admitted.
+pub(super) type Rejection = (State, Option<u64>);
 
 const CLOSED: Phase = Phase::Closed { outcomes: Vec::new(), row: Vec::new() };
 
@@ -154,8 +154,8 @@ impl Model {
         }
     }
 
-    /// Whether its mode refuses such a call at any time.
-    pub(super) fn refuses(&self, retry: bool) -> bool {
+    /// Whether its mode rejects such a call at any time.
+    pub(super) fn rejects(&self, retry: bool) -> bool {
         match self.mode {
             Mode::Automatic | Mode::ForcedOpen => true,
             Mode::RejectRetriesOnly => retry,
@@ -163,8 +163,8 @@ impl Model {
         }
     }
 
-    /// Whether a call that comes now is let in as a probe; nothing if it is not tripped.
-    fn probes(&self) -> Option<Result<(), Refusal>> {
+    /// Whether a call that comes now is admitted as a probe; nothing if it is not tripped.
+    fn probes(&self) -> Option<Result<(), Rejection>> {
         let now = self.millis();
         match &self.phase {
             Phase::Closed { .. } => None,
@@ -172,7 +172,7 @@ impl Model {
             Phase::Open { .. } => Some(Ok(())),
             Phase::HalfOpen { leases, .. } if leases.len() < self.config.half_open.0 as usize => Some(Ok(())),
             Phase::HalfOpen { leases, .. } => Some(Err((State::HalfOpen, leases.iter().map(|lease| lease.1).min()))),
-            // Of all that came, this one included, the share is let in, as soon as that makes a whole call.
+            // Of all that came, this one included, the share is admitted, as soon as that makes a whole call.
             Phase::Ramp { step, came, .. } => {
                 let let_in = |came: u64| came * self.config.millionths(*step) / 1_000_000;
                 let one_more = let_in(came + 1) > let_in(*came);
@@ -181,22 +181,22 @@ impl Model {
         }
     }
 
-    pub(super) fn refusal(&self, retry: bool) -> Option<Refusal> {
+    pub(super) fn rejection(&self, retry: bool) -> Option<Rejection> {
         match self.mode {
             Mode::ForcedOpen => Some((State::Open, None)),
-            _ if self.refuses(retry) => self.probes()?.err(),
+            _ if self.rejects(retry) => self.probes()?.err(),
             _ => None,
         }
     }
 
-    pub(super) fn acquire(&mut self, retry: bool) -> Result<Held, Refusal> {
-        let (now, refusal, probes) = (self.millis(), self.refusal(retry), self.probes());
+    pub(super) fn acquire(&mut self, retry: bool) -> Result<Held, Rejection> {
+        let (now, rejection, probes) = (self.millis(), self.rejection(retry), self.probes());
         if let Phase::Ramp { came, .. } = &mut self.phase {
             *came += 1;
         }
-        if let Some(refusal) = refusal {
+        if let Some(rejection) = rejection {
             self.rejected += 1;
-            return Err(refusal);
+            return Err(rejection);
         }
         self.admitted += 1;
         let counts = match probes {
@@ -216,7 +216,7 @@ impl Model {
         Ok(Held { id: self.admitted, stretch: self.stretch, counts, began: self.now })
     }
 
-    /// What a dropped call tells.
+    /// What a dropped call counts as.
     pub(super) fn of_dropped(&self, held: Held) -> Health {
         let limit = match self.config.abandoned {
             Some(limit) => limit,

@@ -40,7 +40,7 @@ impl WindowConfig {
 }
 
 impl Config {
-    /// What a step of the ramp lets in of a million calls.
+    /// How many of a million calls a step of the ramp admits.
     pub(super) fn millionths(&self, step: usize) -> u64 {
         self.ramp.as_ref().map_or(1_000_000, |(shares, _)| (shares[step] * 1e6).round() as u64)
     }

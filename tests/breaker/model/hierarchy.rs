@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower_rampart::breaker::{Mode, State};
 use tower_rampart::classify::Health;
 
-use super::breaker::{Counts, Held, Model, Phase, Refusal};
+use super::breaker::{Counts, Held, Model, Phase, Rejection};
 use super::config::{Config, WindowConfig};
 
 pub(super) struct Host {
@@ -15,7 +15,7 @@ pub(super) struct Host {
     minimum: usize,
     /// Begins anew with every outage, and when all that have failed may probe again.
     cycle: u64,
-    /// In which stretch somebody whose turn it was found no place, if nobody has got one since.
+    /// The stretch in which a tenant found no slot on its turn, if no tenant has got one since.
     awaited_in: Option<u64>,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Tenant {
     pub(super) own: Model,
     /// The stretch of the host in which it last opened.
     opened_in: Option<u64>,
-    /// When outcomes, not somebody's hand, last changed it.
+    /// When outcomes, not the user, last changed it.
     changed_at: Option<u64>,
     /// Its last probe of the host, with its cycle, if that has failed or has yet to end.
     probe: Option<(u64, u64)>,
@@ -35,11 +35,11 @@ pub(super) struct Both {
     probe: Option<Held>,
 }
 
-/// Who refused, and why.
+/// Which breaker rejected, and why.
 #[derive(Debug, PartialEq)]
 pub(super) enum Refused {
-    ByTenant(Refusal),
-    ByHost(Refusal),
+    ByTenant(Rejection),
+    ByHost(Rejection),
 }
 
 impl Host {
@@ -61,18 +61,18 @@ impl Host {
 
     pub(super) fn acquire(&mut self, tenant: usize, retry: bool) -> Result<Both, Refused> {
         let own = &self.tenants[tenant].own;
-        let strict = own.refuses(retry);
+        let strict = own.rejects(retry);
         if own.mode == Mode::Disabled {
             let own = self.tenants[tenant].own.acquire(retry).unwrap();
             return Ok(Both { own, probe: None });
         }
-        if own.refusal(retry).is_some() {
+        if own.rejection(retry).is_some() {
             return Err(Refused::ByTenant(self.tenants[tenant].own.acquire(retry).err().unwrap()));
         }
         if strict {
-            if let Some(refusal) = self.refusal(tenant, retry) {
+            if let Some(rejection) = self.rejection(tenant, retry) {
                 self.outer.rejected += 1;
-                return Err(Refused::ByHost(refusal));
+                return Err(Refused::ByHost(rejection));
             }
         }
         let from = self.tenants[tenant].own.stretch;
@@ -84,15 +84,15 @@ impl Host {
         Ok(Both { own, probe })
     }
 
-    fn refusal(&mut self, tenant: usize, retry: bool) -> Option<Refusal> {
-        if let Some(refusal) = self.outer.refusal(retry) {
+    fn rejection(&mut self, tenant: usize, retry: bool) -> Option<Rejection> {
+        if let Some(rejection) = self.outer.rejection(retry) {
             let is_turn = self.tenants[tenant].probe.is_none_or(|probe| probe.0 != self.cycle);
-            if refusal.0 == State::HalfOpen && is_turn {
+            if rejection.0 == State::HalfOpen && is_turn {
                 self.awaited_in = Some(self.outer.stretch);
             }
-            return Some(refusal);
+            return Some(rejection);
         }
-        if !self.outer.refuses(retry) {
+        if !self.outer.rejects(retry) {
             return None;
         }
         let until = self.others_first_until(tenant)?;
@@ -124,7 +124,7 @@ impl Host {
         if let (Mode::Automatic, Phase::Closed { .. }) = (self.outer.mode, &self.outer.phase) {
             return None;
         }
-        if self.others_first_until(tenant).is_some() || self.outer.refusal(retry).is_some() {
+        if self.others_first_until(tenant).is_some() || self.outer.rejection(retry).is_some() {
             return None;
         }
         let probe = self.outer.acquire(retry).unwrap();

@@ -68,7 +68,7 @@ struct World {
     hosts: Vec<Host>,
     permits: Vec<(usize, Permit, Both)>,
     events: Events,
-    /// What was told of each breaker last, and the stretch that this was.
+    /// The last event of each breaker, and its stretch.
     told: HashMap<String, (State, Mode, u64)>,
 }
 
@@ -118,18 +118,18 @@ impl World {
         let got = if retry { breaker.try_acquire_retry() } else { breaker.try_acquire() };
         match (got, self.hosts[host].acquire(tenant, retry)) {
             (Ok(permit), Ok(both)) => Ok(Some((permit, both))),
-            (Err(open), Err(refused)) => {
-                let (by, (state, until)) = match refused {
-                    Refused::ByTenant(refusal) => (breaker, refusal),
-                    Refused::ByHost(refusal) => (self.breaker(whom, true), refusal),
+            (Err(open), Err(rejected)) => {
+                let (by, (state, until)) = match rejected {
+                    Refused::ByTenant(rejection) => (breaker, rejection),
+                    Refused::ByHost(rejection) => (self.breaker(whom, true), rejection),
                 };
                 let now = self.hosts[host].outer.millis();
                 let wait = until.map(|until| Duration::from_millis(until - now));
                 prop_assert_eq!((open.partition(), open.state(), open.retry_after()), (by.partition(), state, wait));
                 Ok(None)
             }
-            (Ok(_), Err(refused)) => Err(TestCaseError::fail(format!("is let in, but {refused:?}"))),
-            (Err(open), Ok(_)) => Err(TestCaseError::fail(format!("is refused: {open}"))),
+            (Ok(_), Err(rejected)) => Err(TestCaseError::fail(format!("is admitted, but {rejected:?}"))),
+            (Err(open), Ok(_)) => Err(TestCaseError::fail(format!("is rejected: {open}"))),
         }
     }
 
@@ -152,7 +152,7 @@ impl World {
             let model = if outer { &host.outer } else { &host.tenants[tenant].own };
             let breaker = self.breaker(whom, outer);
             same(&breaker, model)?;
-            // Every change is told once, and follows on that before.
+            // Every change is reported once, and follows on the one before.
             let first = (State::Closed, model.config.mode, 0);
             let told = self.told.entry(breaker.partition().into()).or_insert(first);
             let changes = (model.stretch - told.2).max(u64::from(model.mode != told.1));
@@ -205,7 +205,7 @@ async fn agree(config: Config, nesting: Nesting, steps: Vec<Step>) -> Result<(),
             }
             Step::Settle { .. } | Step::Drop { .. } => {}
             Step::Advance { micros } => {
-                // A window of calls does not know when it was last used, until somebody has looked twice.
+                // A window of calls does not know when it was last used until it has been read twice.
                 let after = world.hosts[0].outer.now + Duration::from_micros(micros);
                 if matches!(config.window, WindowConfig::Time { .. }) || after < Duration::from_secs(600) {
                     world.advance(Duration::from_micros(micros)).await;

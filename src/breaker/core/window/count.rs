@@ -50,7 +50,7 @@ impl<'a> CountWindow<'a> {
         Self { cursor, counters, idle: [mark, since], slots, calls }
     }
 
-    /// What the window then holds, if anything in it speaks against the upstream.
+    /// Adds an outcome and returns the counts only if they include a failed or slow call.
     #[inline(always)]
     pub(super) fn record(self, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
         let (position, filled) = self.take_position(&live)?;
@@ -85,7 +85,7 @@ impl<'a> CountWindow<'a> {
     pub(super) fn idle_for(self, now: u64) -> Option<u64> {
         let cursor = self.cursor.load(Ordering::Acquire);
         let [mark, since] = self.idle;
-        // One apart, so that a window that was never asked is told from one that stands at 0.
+        // Off by one, so that a window that was never asked differs from one that stands at 0.
         if mark.load(Ordering::Relaxed) == cursor.wrapping_add(1) {
             return Some(now.saturating_sub(since.load(Ordering::Relaxed)));
         }
@@ -194,7 +194,7 @@ mod tests {
     const OK: Outcome = Outcome { failed: false, slow: false };
     const FAILED_CALL: Outcome = Outcome { failed: true, slow: false };
 
-    /// Records, and tells what the window then holds, whatever it is.
+    /// Records, and returns the counts of the window in any case.
     fn record(window: CountWindow<'_>, outcome: Outcome) -> Counts {
         let seen = window.record(outcome, || true);
         assert_eq!(seen, window.counts().if_suspicious());

@@ -14,7 +14,7 @@ pub(crate) struct Outcome {
 }
 
 impl Counts {
-    /// Itself, if anything in it speaks against the upstream.
+    /// Returns the counts only if they include a failed or slow call.
     pub(crate) fn if_suspicious(self) -> Option<Self> {
         (self.failures > 0 || self.slow > 0).then_some(self)
     }
@@ -30,7 +30,7 @@ impl Counts {
     }
 }
 
-/// A correctly rounded division: three of thirty is exactly the 0.1 that somebody wrote down.
+/// A correctly rounded division: three of thirty is exactly the configured 0.1.
 fn rate(part: u64, whole: u64) -> f64 {
     if part == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

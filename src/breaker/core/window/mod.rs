@@ -1,9 +1,10 @@
 //! Sliding windows of outcomes that any number of threads record into without a lock.
 //!
 //! How both kinds stay right: a window belongs to one closed generation of its breaker. A recorder loads a word of the
-//! window, *then* asks whether its generation is still the current one, and only then swaps the word. A window is
-//! emptied after its generation has ended, and emptying changes every word. So a recorder that sees an emptied word also
-//! sees that it comes too late, and one that looked before finds that the word has changed and looks again.
+//! window, *then* checks that its generation is still the current one, and only then swaps the word. A window is
+//! emptied after its generation has ended, and emptying changes every word. So a recorder that loads an emptied word
+//! also sees that its generation has ended, and one that checked before finds that the word has changed and starts
+//! again.
 
 mod bucket;
 mod count;
@@ -20,7 +21,8 @@ use crate::clock::{Moment, millis_up, nanos};
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::sync::AtomicU64;
 
-/// Which outcomes the rates of a breaker are made of. Slides: nothing older counts, however much it was.
+/// The outcomes that the rates of a breaker are computed from. Slides: older outcomes never count, however many there
+/// were.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,25 +42,25 @@ pub(crate) enum Kind {
     Time { length: Duration, buckets: u32 },
 }
 
-/// A window in the form that a call needs.
+/// A window in the form that a recorder needs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Shape {
+pub(crate) enum WindowConfig {
     Count { calls: u32 },
     Time { buckets: u32, bucket_nanos: u64, watch_slow: bool },
 }
 
-/// The window of one breaker. Which kind it is, is said once for all breakers of a layer, and so not kept in each.
+/// The window of one breaker. Its kind is kept once for all breakers of a layer, not in each.
 #[derive(Debug)]
-pub(crate) struct Recorder(Words);
+pub(crate) struct SlidingWindow(Words);
 
-/// The words of a usual window lie in the breaker itself: one allocation less, and one place less to look at.
+/// The words of a small window lie in the breaker itself, which saves an allocation and a cache miss.
 #[derive(Debug)]
 enum Words {
     Inline([AtomicU64; INLINE]),
     Boxed(Box<[AtomicU64]>),
 }
 
-/// The words as what they are; with the nanoseconds of a bucket.
+/// The words seen as a window of their kind; with the nanoseconds of a bucket.
 enum View<'a> {
     Count(CountWindow<'a>),
     Time(TimeWindow<'a>, u64),
@@ -161,7 +163,7 @@ impl Default for Window {
     }
 }
 
-impl Shape {
+impl WindowConfig {
     pub(crate) fn new(kind: Kind, watch_slow: bool) -> Self {
         match kind {
             Kind::Count(calls) => Self::Count { calls },
@@ -171,7 +173,7 @@ impl Shape {
         }
     }
 
-    /// How the window tells that something is older than itself.
+    /// How to tell that an event is older than the window.
     pub(crate) fn age(self, now: Option<Moment>) -> Age {
         match self {
             Self::Count { .. } => Age { tick: 0, gone_after: u64::MAX },
@@ -182,11 +184,11 @@ impl Shape {
     }
 }
 
-impl Recorder {
-    pub(crate) fn new(shape: Shape) -> Self {
-        let (len, first) = match shape {
-            Shape::Count { calls } => CountWindow::words(calls),
-            Shape::Time { buckets, watch_slow, .. } => TimeWindow::words(buckets, watch_slow),
+impl SlidingWindow {
+    pub(crate) fn new(config: WindowConfig) -> Self {
+        let (len, first) = match config {
+            WindowConfig::Count { calls } => CountWindow::words(calls),
+            WindowConfig::Time { buckets, watch_slow, .. } => TimeWindow::words(buckets, watch_slow),
         };
         let word = |index| AtomicU64::new(if index == 0 { first } else { 0 });
         Self(if len <= INLINE {
@@ -196,57 +198,57 @@ impl Recorder {
         })
     }
 
-    /// Adds an outcome and returns what the window then holds, if anything in it speaks against the upstream; nothing if
-    /// `live` says that it comes too late.
+    /// Adds an outcome and returns the counts of the window if they include a failed or slow call; `None` if `live`
+    /// returns false, because the generation has ended.
     #[inline(always)]
     pub(crate) fn record(
         &self,
-        shape: Shape,
+        config: WindowConfig,
         now: Option<Moment>,
         outcome: Outcome,
         live: impl Fn() -> bool,
     ) -> Option<Counts> {
         let now = now.map_or(0, Moment::nanos);
-        match self.view(shape) {
+        match self.view(config) {
             View::Count(window) => window.record(outcome, live),
             View::Time(window, bucket_nanos) => window.record(now / bucket_nanos, outcome, live),
         }
     }
 
-    pub(crate) fn counts(&self, shape: Shape, now: Moment) -> Counts {
-        match self.view(shape) {
+    pub(crate) fn counts(&self, config: WindowConfig, now: Moment) -> Counts {
+        match self.view(config) {
             View::Count(window) => window.counts(),
             View::Time(window, bucket_nanos) => window.counts(now.nanos() / bucket_nanos),
         }
     }
 
     /// Empties the window. Only while no generation is closed, and by one at a time.
-    pub(crate) fn reset(&self, shape: Shape, now: Moment) {
-        match self.view(shape) {
+    pub(crate) fn reset(&self, config: WindowConfig, now: Moment) {
+        match self.view(config) {
             View::Count(window) => window.reset(),
             View::Time(window, bucket_nanos) => window.reset(now.nanos() / bucket_nanos),
         }
     }
 
-    /// Whether nothing is lost if it is forgotten: it is empty, or it is one of calls that has been idle since it was
-    /// asked so long ago. By one at a time.
-    pub(crate) fn is_idle(&self, shape: Shape, now: Moment, long: Duration) -> bool {
-        let idle = match self.view(shape) {
+    /// Whether evicting loses nothing: the window is empty, or it is a count window that has been idle for `long`. By
+    /// one caller at a time.
+    pub(crate) fn is_idle(&self, config: WindowConfig, now: Moment, long: Duration) -> bool {
+        let idle = match self.view(config) {
             View::Count(window) => window.idle_for(now.millis()).is_some_and(|idle| idle >= millis_up(long)),
             View::Time(..) => false,
         };
-        idle || self.counts(shape, now).calls == 0
+        idle || self.counts(config, now).calls == 0
     }
 
     #[inline(always)]
-    fn view(&self, shape: Shape) -> View<'_> {
+    fn view(&self, config: WindowConfig) -> View<'_> {
         let words = match &self.0 {
             Words::Inline(words) => &words[..],
             Words::Boxed(words) => words,
         };
-        match shape {
-            Shape::Count { calls } => View::Count(CountWindow::new(words, calls)),
-            Shape::Time { buckets, bucket_nanos, watch_slow } => {
+        match config {
+            WindowConfig::Count { calls } => View::Count(CountWindow::new(words, calls)),
+            WindowConfig::Time { buckets, bucket_nanos, watch_slow } => {
                 View::Time(TimeWindow::new(words, buckets, watch_slow), bucket_nanos)
             }
         }

@@ -6,12 +6,12 @@ use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 
 /// The outcomes of the last B ticks, one bucket a tick.
 ///
-/// A bucket tells in which lap it was begun, so that the sum knows which to leave out. Laps are few bits, so they count
-/// not time itself but *steps*: a gap of any length is at most B of them, which is enough to empty every bucket, and so
-/// no jump of the clock can make an old bucket look like a new one.
+/// A bucket holds the lap in which it was begun, so that the sum knows which buckets to leave out. Laps are few bits,
+/// so they count not time itself but *steps*: a gap of any length is at most B of them, which is enough to empty every
+/// bucket, and so no jump of the clock can make an old bucket look like a new one.
 ///
-/// Whether anything in the window speaks against the upstream is kept as a mark beside the time, so that a success among
-/// successes counts itself and looks no further.
+/// A mark beside the time shows whether the window holds a failed or slow call, so that a success among successes only
+/// counts itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TimeWindow<'a> {
     newest: &'a AtomicU64,
@@ -55,7 +55,7 @@ impl<'a> TimeWindow<'a> {
         Self { newest, buckets: words, len: buckets }
     }
 
-    /// What the window then holds, if anything in it speaks against the upstream.
+    /// Adds an outcome and returns the counts only if they include a failed or slow call.
     #[inline(always)]
     pub(super) fn record(self, tick: u64, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
         let index = self.advance(tick.min(TICK_MAX), &live)?.index;
@@ -63,10 +63,10 @@ impl<'a> TimeWindow<'a> {
         if self.watches_slow() {
             self.count(self.len + index, outcome.slow, &live)?;
         }
-        // Asked again: whoever has moved on meanwhile may have looked here too early. All of this is in one order
-        // (`SeqCst`), so that of several recorders the last to count sees what all of them have counted: a failure is
-        // marked after it was counted and before its own sum, so a success that does not see the mark was counted
-        // before that sum.
+        // Read again: a recorder that has moved on meanwhile may have looked here too early. All of this is in one
+        // order (`SeqCst`), so that of several recorders the last to count sees what all of them have counted: a
+        // failure is marked after it was counted and before its own sum, so a success that does not see the mark was
+        // counted before that sum.
         seq_cst_in_loom();
         let speaks_against = outcome.failed || (outcome.slow && self.watches_slow());
         let newest = if speaks_against { self.mark(live)? } else { self.newest(Ordering::SeqCst) };
@@ -107,14 +107,14 @@ impl<'a> TimeWindow<'a> {
         (step.index as usize..self.buckets.len()).step_by(self.len as usize)
     }
 
-    /// Moves on to this tick, if nobody has been further yet: time goes forward only, also between threads.
+    /// Moves on to this tick unless another recorder is further: time only goes forward, also between threads.
     #[inline(always)]
     fn advance(self, tick: u64, live: impl Fn() -> bool) -> Option<Newest> {
         let newest = self.newest(Ordering::Acquire);
         if tick <= newest.tick { Some(newest) } else { self.move_on(tick, live) }
     }
 
-    /// Every bucket on the way is emptied before the move is told.
+    /// Every bucket on the way is emptied before the move is published.
     #[cold]
     fn move_on(self, tick: u64, live: impl Fn() -> bool) -> Option<Newest> {
         loop {
@@ -127,7 +127,8 @@ impl<'a> TimeWindow<'a> {
                 return None;
             }
             let steps = u32::try_from(tick - newest.tick).map_or(self.len, |steps| steps.min(self.len));
-            // Laps are compared the shorter way round: whoever slept for so long that this is wrong must not empty.
+            // Laps are compared the shorter way round: a recorder that slept for too long for that must not empty the
+            // bucket.
             let unmoved = || live() && self.newest.load(Ordering::Acquire) == seen;
             let emptied = (1..=steps)
                 .map(|steps| newest.plus(steps, self.len))
@@ -160,7 +161,7 @@ impl<'a> TimeWindow<'a> {
         Some(Newest::from_bits(seen))
     }
 
-    /// Begins a new lap in this bucket, if nobody has yet. False if it may no longer be done.
+    /// Begins a new lap in this bucket unless that is done. Returns false if the generation has ended.
     fn empty(self, index: usize, lap: u32, may: impl Fn() -> bool) -> bool {
         let bucket = &self.buckets[index];
         let mut seen = bucket.load(Ordering::Acquire);
@@ -192,7 +193,7 @@ impl<'a> TimeWindow<'a> {
         }
     }
 
-    /// What the window holds, if anything in it speaks against the upstream.
+    /// The counts of the window only if they include a failed or slow call.
     #[inline(never)]
     fn suspicious(self, newest: Newest) -> Option<Counts> {
         self.sum(newest, newest.tick).if_suspicious()
@@ -278,7 +279,7 @@ mod tests {
         Counts { calls, failures, slow: 0 }
     }
 
-    /// Records, and tells what the window then holds, whatever it is.
+    /// Records, and returns the counts of the window in any case.
     fn record(window: TimeWindow<'_>, tick: u64, outcome: Outcome) -> Counts {
         let seen = window.record(tick, outcome, || true);
         let counts = window.counts(window.newest(Ordering::SeqCst).tick);
@@ -374,7 +375,7 @@ mod tests {
         assert!(!window.newest(Ordering::SeqCst).marked);
     }
 
-    /// Lets others go on at one of the points where a recorder may be interrupted, and returns what it then sees.
+    /// Runs others at one of the points where a recorder may be interrupted, and returns what it then sees.
     fn interrupted(window: TimeWindow<'_>, tick: u64, at: u32, others: impl Fn()) -> Option<Counts> {
         let asked = std::cell::Cell::new(0);
         window.record(tick, FAILED, || {

@@ -43,8 +43,8 @@ const INVALID: &str = "invalid";
 /// One breaker for each host and port, from the request's URI, else from its `Host` header. Letter case makes no
 /// difference; a user and a password are left out.
 ///
-/// A request that tells no host falls to the default partition. Those of tonic's clients tell none, unless the client was made
-/// with `with_origin`.
+/// A request without a host falls to the default partition. Requests of tonic's clients have none, unless the client was
+/// made with `with_origin`.
 #[must_use]
 pub fn host() -> ByHost {
     ByHost
@@ -69,7 +69,7 @@ impl<B> Partition<Request<B>> for ByHost {
 
     #[inline]
     fn find<F: Finder<Host>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
-        // What has no breaker may be no host at all; that is for the key to tell.
+        // A request without a breaker may have no host at all; the key decides.
         let host = match request.uri().authority() {
             Some(authority) => HostText::of(authority.as_str()),
             None => HostText::of(request.headers().get(HOST)?.to_str().ok()?),
@@ -98,7 +98,7 @@ impl<'a> HostText<'a> {
 impl Equivalent<Host> for HostText<'_> {
     #[inline]
     fn equivalent(&self, host: &Host) -> bool {
-        // Mostly the very same bytes, which is told faster than letter by letter.
+        // Mostly the very same bytes, which compare faster than letter by letter.
         let host = host.0.as_str();
         self.text == host || self.text.eq_ignore_ascii_case(host)
     }

@@ -1,4 +1,4 @@
-//! One breaker for every tenant, host or whatever a request tells.
+//! Partitions: one breaker for each tenant, host or other key of a request.
 //!
 //! A [`Partition`] finds the key of a request. Requests without a key share the partition `(default)`; when all
 //! [`max_partitions`](crate::CircuitBreakerLayer::max_partitions) are in use, new keys share `(overflow)`.
@@ -22,7 +22,7 @@ pub use self::host::{ByHost, Host, host};
 use crate::breaker::registry::label::{DEFAULT, bare};
 use crate::invalid_setting::{InvalidSetting, valid};
 
-/// What the keys of a partition are, known before any request is.
+/// The type of a partition's keys, known before any request.
 pub trait Keyed {
     /// Finding a partition allocates nothing if cloning its key does not.
     type Key: Hash + Eq + Clone + Debug;
@@ -41,7 +41,7 @@ pub trait Keyed {
         true
     }
 
-    /// Whether the breaker of a key is within another.
+    /// Whether the breaker of a key is nested in another.
     #[doc(hidden)]
     fn place(key: &Self::Key) -> Place<Self::Key>
     where
@@ -64,7 +64,7 @@ pub enum Place<K> {
 
 /// Finds the partition that a request belongs to.
 ///
-/// Implement it, and [`Keyed`], for what [`by`] cannot say:
+/// Implement it, and [`Keyed`], for what [`by`] cannot express:
 ///
 /// ```
 /// use tower_rampart::breaker::partition::{Keyed, Partition};
@@ -85,10 +85,10 @@ pub enum Place<K> {
 /// }
 /// ```
 pub trait Partition<Req>: Keyed {
-    /// The key, or nothing for the default partition.
+    /// Returns the key, or `None` for the default partition.
     fn key(&self, request: &Req) -> Option<Self::Key>;
 
-    /// Finds the breaker of the key where the key lies, so that it need not be cloned.
+    /// Finds the breaker without cloning the key.
     #[doc(hidden)]
     fn find<F: Finder<Self::Key>>(&self, request: &Req, finder: F) -> Option<F::Found>
     where
@@ -106,14 +106,14 @@ pub trait Partition<Req>: Keyed {
     }
 }
 
-/// What finds a breaker by its key.
+/// Finds a breaker by its key.
 #[doc(hidden)]
 pub trait Finder<K> {
     type Found;
 
     fn find(self, key: K) -> Self::Found;
 
-    /// By something that hashes like the key and equals it; the key itself is asked for only where there is no breaker yet.
+    /// Finds it by a borrowed form of the key; `key` is called only if there is no breaker yet.
     fn find_by<Q>(self, query: &Q, key: impl FnOnce() -> Option<K>) -> Option<Self::Found>
     where
         Q: Hash + Equivalent<K> + ?Sized;
@@ -123,42 +123,42 @@ pub trait Finder<K> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unpartitioned;
 
-/// One breaker a key within each key of another: see [`nested_in`](crate::CircuitBreakerLayer::nested_in).
+/// One breaker for each key within each key of another: see [`nested_in`](crate::CircuitBreakerLayer::nested_in).
 #[derive(Clone, Debug)]
 pub struct NestedIn<P, Q> {
     pub(crate) inner: P,
     pub(crate) outer: Q,
 }
 
-/// The key of partitions [within](crate::CircuitBreakerLayer::nested_in) others. No other kind will come.
+/// The key of partitions [nested](crate::CircuitBreakerLayer::nested_in) in others. No other variant will be added.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Nested<O, I> {
-    /// The breaker around all those of this key.
+    /// The outer breaker of this key.
     Outer(O),
-    /// That of the second key, or of requests without one, within the first.
+    /// The inner breaker of the second key, or of requests without one, within the first.
     Inner(O, Option<I>),
-    /// That of requests which tell no outer key.
+    /// The breaker of requests without an outer key.
     Alone(I),
 }
 
-/// One breaker a value of a header: see [`header`].
+/// One breaker for each value of a header: see [`header`].
 #[derive(Clone, Debug)]
 pub struct ByHeader(HeaderName);
 
-/// One breaker a value in the extensions: see [`extension`].
+/// One breaker for each value in the extensions: see [`extension`].
 pub struct ByExtension<T>(PhantomData<fn() -> T>);
 
-/// One breaker a key that a closure tells: see [`by`].
+/// One breaker for each key that a closure returns: see [`by`].
 #[derive(Clone, Copy)]
 pub struct By<F, K>(F, PhantomData<fn() -> K>);
 
-/// One breaker a key that a closure may tell: see [`by_optional`].
+/// One breaker for each key that a closure may return: see [`by_optional`].
 #[derive(Clone, Copy)]
 pub struct ByOptional<F, K>(F, PhantomData<fn() -> K>);
 
 /// One breaker for each value of this header; any bytes that a header can hold make a key.
 ///
-/// Errors and telemetry show the value. If it is a credential, such as an API key, say
+/// Errors and telemetry show the value. If it is a credential, such as an API key, set
 /// [`redact_labels`](crate::CircuitBreakerLayer::redact_labels).
 ///
 /// # Panics
@@ -184,7 +184,7 @@ pub fn extension<T>() -> ByExtension<T> {
     ByExtension(PhantomData)
 }
 
-/// One breaker for each key that the closure tells. Needs no HTTP.
+/// One breaker for each key that the closure returns. Needs no HTTP.
 ///
 /// ```
 /// use tower_rampart::CircuitBreakerLayer;
@@ -202,7 +202,7 @@ where
     By(key, PhantomData)
 }
 
-/// As [`by`], for a closure that does not find a key in every request.
+/// Like [`by`], for a closure that does not find a key in every request.
 #[must_use]
 pub fn by_optional<F, Req, K>(key: F) -> ByOptional<F, K>
 where
