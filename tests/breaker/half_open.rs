@@ -88,7 +88,7 @@ async fn rule_1_controls_by_hand() {
 
     breaker.force_open();
     advance(1_000 * SECOND).await;
-    let expected = Outcome::Refused { state: State::Open, retry_after: None };
+    let expected = Outcome::Rejected { state: State::Open, retry_after: None };
     assert_eq!(call(&service, Do::Succeed).await, expected, "it waits for no time");
     assert_eq!((breaker.state(), breaker.mode()), (State::Open, Mode::ForcedOpen));
 

@@ -198,7 +198,7 @@ async fn tenants_forced_open_or_disabled_do_not_count_and_a_mode_by_hand_wins() 
     call_for(&service, (1, 2), Do::Fail).await;
     assert_eq!(breakers.state(&HOST), State::Closed, "one of three");
     breakers.force_open(&HOST);
-    assert!(matches!(call_for(&service, (1, 0), Do::Succeed).await, Outcome::Refused { retry_after: None, .. }));
+    assert!(matches!(call_for(&service, (1, 0), Do::Succeed).await, Outcome::Rejected { retry_after: None, .. }));
     for id in [20, 21] {
         assert_eq!(call_for(&service, (1, id), Do::Succeed).await, OK);
     }
@@ -289,7 +289,7 @@ async fn what_begins_forced_open_can_be_set_free_alone() {
     let (service, _) = over(&layer);
     layer.handle().automatic(&tenant(1));
     assert_eq!(call_for(&service, (1, 1), Do::Succeed).await, OK);
-    assert!(matches!(call_for(&service, (1, 2), Do::Succeed).await, Outcome::Refused { .. }));
+    assert!(matches!(call_for(&service, (1, 2), Do::Succeed).await, Outcome::Rejected { .. }));
 }
 
 #[tokio::test(start_paused = true)]

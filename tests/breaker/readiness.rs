@@ -43,7 +43,7 @@ async fn rule_6_a_rejection_is_immediate_while_the_inner_service_is_not_ready() 
     assert!(poll_once(waiting.as_mut()).await.is_pending(), "the only permit is taken");
 
     layer.breaker().force_open();
-    let expected = Outcome::Refused { state: State::Open, retry_after: None };
+    let expected = Outcome::Rejected { state: State::Open, retry_after: None };
     assert_eq!(call(&service, Do::Succeed).now_or_never(), Some(expected.clone()));
     assert_eq!(poll_once(waiting.as_mut()).await, Poll::Ready(expected), "also one that was waiting already");
     assert_eq!(upstream.calls(), 1);
@@ -147,7 +147,7 @@ async fn rule_6_a_breaker_that_opens_as_the_service_becomes_ready_gives_back_its
     let mut pending = begin(service.call(((), Do::Succeed)));
     assert_eq!(
         poll_once(pending.as_mut()).await.map(outcome),
-        Poll::Ready(Outcome::Refused { state: State::Open, retry_after: None })
+        Poll::Ready(Outcome::Rejected { state: State::Open, retry_after: None })
     );
     assert!(inner.clone().ready().now_or_never().is_some(), "although service and call are kept");
 }

@@ -24,7 +24,7 @@ async fn rule_7_every_service_of_a_layer_and_its_clones_shares_the_state() {
     call(&third, Do::Fail).await;
     call(&fourth, Do::Fail).await;
     for service in [&first, &second, &third, &fourth] {
-        assert!(matches!(call(service, Do::Succeed).await, Outcome::Refused { .. }));
+        assert!(matches!(call(service, Do::Succeed).await, Outcome::Rejected { .. }));
     }
     assert_eq!(layer.breaker().snapshot().rejected, 4);
 }
@@ -36,7 +36,7 @@ async fn rule_7_a_handle_works_before_and_after_the_service_is_boxed() {
     let boxed = BoxCloneService::new(over(&layer).0);
     drop(layer);
     breaker.force_open();
-    assert!(matches!(call(&boxed, Do::Succeed).await, Outcome::Refused { .. }));
+    assert!(matches!(call(&boxed, Do::Succeed).await, Outcome::Rejected { .. }));
     breaker.reset();
     assert_eq!(call(&boxed, Do::Succeed).await, OK);
     assert_eq!(breaker.snapshot().calls, 1);

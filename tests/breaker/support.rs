@@ -121,11 +121,11 @@ impl<K: Send + 'static> Service<(K, Do)> for Upstream {
 pub(crate) enum Outcome {
     Answered(Health),
     Failed(String),
-    Refused { state: State, retry_after: Option<Duration> },
+    Rejected { state: State, retry_after: Option<Duration> },
 }
 
 pub(crate) fn rejected(state: State, retry_after: Duration) -> Outcome {
-    Outcome::Refused { state, retry_after: Some(retry_after) }
+    Outcome::Rejected { state, retry_after: Some(retry_after) }
 }
 
 pub(crate) const OK: Outcome = Outcome::Answered(Health::Success);
@@ -134,7 +134,7 @@ pub(crate) fn outcome(result: Result<Answer, BoxError>) -> Outcome {
     match result {
         Ok(Answer(health)) => Outcome::Answered(health),
         Err(error) => match CircuitOpen::find(&*error) {
-            Some(open) => Outcome::Refused { state: open.state(), retry_after: open.retry_after() },
+            Some(open) => Outcome::Rejected { state: open.state(), retry_after: open.retry_after() },
             None => Outcome::Failed(error.to_string()),
         },
     }
