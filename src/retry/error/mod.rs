@@ -1,14 +1,14 @@
+mod display;
 #[cfg(feature = "tonic")]
 mod status;
 mod timed_out;
 
 use std::error::Error;
-use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 #[cfg(feature = "tonic")]
 use self::status::WithStatus;
-use super::observe::{History, RetryReport};
+use super::observe::RetryReport;
 use super::policy::GiveUp;
 use crate::BoxError;
 use crate::classify::{self, Processed, Verdict};
@@ -53,23 +53,6 @@ enum Source {
 }
 
 impl RetryError {
-    /// Creates an error for tests of code that handles it. Its verdict is [`Verdict::of_error`] of the source.
-    ///
-    /// ```
-    /// use tower_rampart::retry::{GiveUp, RetryError};
-    ///
-    /// let error = RetryError::new(GiveUp::Budget, 1, std::io::Error::from(std::io::ErrorKind::ConnectionReset));
-    /// assert_eq!(error.to_string(), "gave up after 1 attempt: the retry budget is empty (connection reset)");
-    /// ```
-    #[must_use]
-    pub fn new(kind: GiveUp, attempts: u32, source: impl Into<BoxError>) -> Self {
-        let source = source.into();
-        let verdict = Verdict::of_error(&*source);
-        let report =
-            RetryReport { attempts, gave_up: Some(kind), processed: verdict.processed(), history: History::default() };
-        Self::with_report(kind, report, verdict, source)
-    }
-
     /// The report covers all attempts, so its `processed` overrides that of the verdict on the last one.
     pub(in crate::retry) fn with_report(kind: GiveUp, report: RetryReport, verdict: Verdict, source: BoxError) -> Self {
         let verdict = match verdict.processed() {
@@ -153,34 +136,6 @@ impl RetryError {
     }
 }
 
-impl fmt::Display for RetryError {
-    /// Names the cause in words of this crate, never in those of the source, which may contain a URL or a credential.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, report, verdict: _, source: _ } = self;
-        let plural = if report.attempts == 1 { "" } else { "s" };
-        write!(f, "gave up after {} attempt{plural}: ", report.attempts)?;
-        match (kind, classify::cause(self.source_error())) {
-            // The kind adds nothing to the cause.
-            (GiveUp::NotRetryable, Some(cause)) => f.write_str(cause),
-            (GiveUp::CircuitOpen | GiveUp::BodyFailed, _) | (_, None) => f.write_str(kind.explained()),
-            (_, Some(cause)) => write!(f, "{} ({cause})", kind.explained()),
-        }
-    }
-}
-
-/// Omits the source, which may contain a URL.
-impl fmt::Debug for RetryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, report, verdict, source: _ } = self;
-        f.debug_struct("RetryError")
-            .field("kind", kind)
-            .field("report", report)
-            .field("verdict", verdict)
-            .field("cause", &classify::cause(self.source_error()))
-            .finish_non_exhaustive()
-    }
-}
-
 impl Error for RetryError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(self.source_error())
@@ -194,6 +149,7 @@ impl RefUnwindSafe for RetryError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::retry::observe::History;
 
     fn error(processed: Processed) -> RetryError {
         let refused = Verdict::transient().with_processed(Processed::No);
