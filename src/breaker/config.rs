@@ -103,7 +103,7 @@ impl Config {
     }
 
     pub(crate) fn set_slow_calls(&mut self, limit: Duration, rate: f64) -> Result<(), InvalidSetting> {
-        ensure!(!limit.is_zero(), "slow_calls: the limit must be longer than {limit:?}");
+        ensure!(!limit.is_zero(), "slow_calls: the limit must not be zero");
         check_rate("slow_calls", rate)?;
         self.slow_calls = Some(SlowCalls { limit, rate });
         Ok(())
@@ -122,13 +122,13 @@ impl Config {
 
     pub(crate) fn set_open_for(&mut self, open_for: Backoff) -> Result<(), InvalidSetting> {
         let first = open_for.ceiling(0);
-        ensure!(!first.is_zero(), "open_for: must be longer than {first:?}");
+        ensure!(!first.is_zero(), "open_for: must not be zero");
         self.open_for = open_for;
         Ok(())
     }
 
     pub(crate) fn set_honor_retry_after(&mut self, longest: Duration) -> Result<(), InvalidSetting> {
-        ensure!(!longest.is_zero(), "honor_retry_after: the longest time must be longer than {longest:?}");
+        ensure!(!longest.is_zero(), "honor_retry_after: the longest time must not be zero");
         self.max_retry_after = Some(longest);
         Ok(())
     }
@@ -146,7 +146,7 @@ impl Config {
     }
 
     pub(crate) fn set_probe_lease(&mut self, lease: Duration) -> Result<(), InvalidSetting> {
-        ensure!(!lease.is_zero(), "probe_lease: must be longer than {lease:?}");
+        ensure!(!lease.is_zero(), "probe_lease: must not be zero");
         self.probe_lease = lease;
         Ok(())
     }

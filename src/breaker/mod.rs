@@ -19,25 +19,29 @@
 //!
 //! # Rules
 //!
-//! - Every admitted call settles exactly once, whether it returns, fails, panics or is dropped. A panic is a failure. A call
-//!   ends with the head of its response, or [with the body](CircuitBreakerLayer::judge_body) if configured.
-//! - A dropped call is neutral, with three exceptions. It has failed if it ran longer than [`Abandoned`] allows; if a
-//!   time limit of a [`RetryLayer`](crate::RetryLayer) around the breaker cut it; or if the
-//!   [`Deadline`](crate::retry::Deadline) in the extensions of its HTTP request has passed, for example because another
-//!   timeout layer dropped it then. The last two also hold for a call that still waited for the inner service to be ready.
-//!   So an upstream that hangs opens a breaker with all defaults under a retry layer with an attempt timeout.
-//! - An outcome counts only for the period of the state in which its call was admitted. A probe of an earlier outage closes
-//!   nothing.
-//! - A probe holds its slot on a lease, and fails at once if a time limit cuts it. No probe that hangs or gets lost keeps a
-//!   healthy upstream shut out.
-//! - A breaker that is open past its open time reads as half-open before a call has come: the next call is a probe.
-//! - Every outcome checks the rates, so that a rate of exactly the limit opens the breaker at once.
-//! - A closed breaker takes no lock and allocates nothing, and reads the clock only if a setting needs it: a window of time
-//!   or slow calls.
-//! - The number of partitions is bounded, and a partition is evicted only when nothing is lost: see
-//!   [`max_partitions`](CircuitBreakerLayer::max_partitions).
+//! 1. **Transitions.** A closed breaker opens on a failure rate, a rate of slow calls or consecutive failures. After the open
+//!    time it is half-open: enough successes close it, a failed probe opens it again. It reads as half-open once the open
+//!    time is over, also before a call has come: the next call is a probe. A [`Mode`] overrides all of this.
+//! 2. **One settlement.** Every admitted call settles exactly once, whether it returns, fails, panics or is dropped. A call
+//!    ends with the head of its response, or [with the body](CircuitBreakerLayer::judge_body) if configured. An outcome
+//!    counts only for the period of the state in which its call was admitted: a probe of an earlier outage closes nothing.
+//! 3. **Dropped calls** are neutral, with three exceptions. A dropped call has failed if it ran longer than [`Abandoned`]
+//!    allows; if a time limit of a [`RetryLayer`](crate::RetryLayer) around the breaker cut it; or if the
+//!    [`Deadline`](crate::retry::Deadline) in the extensions of its HTTP request has passed, for example because another
+//!    timeout layer dropped it then. The last two also hold for a call that still waited for the inner service to be ready.
+//!    So an upstream that hangs opens a breaker with all defaults under a retry layer with an attempt timeout. A panic is a
+//!    failure.
+//! 4. **Probes** hold their slots on a lease, and fail at once if a time limit cuts them. No probe that hangs or gets lost
+//!    keeps a healthy upstream shut out.
+//! 5. **Windows** slide. Every outcome checks the rates, so that a rate of exactly the limit opens the breaker at once.
+//! 6. **A rejection is immediate.** It does not call the inner service or take its permit, even if the service is not ready.
+//! 7. **State lives in the layer.** Its clones, services and handles share it.
+//! 8. **The closed path** takes no lock and allocates nothing, and reads the clock only if a setting needs it: a window of
+//!    time or slow calls.
+//! 9. **Time** is tokio's: it stands still in a test that pauses the clock.
 //!
-//! The clock is tokio's: it stands still in a test that pauses it.
+//! The number of partitions is bounded, and a partition is evicted only when nothing is lost: see
+//! [`max_partitions`](CircuitBreakerLayer::max_partitions).
 //!
 //! # Telemetry
 //!
@@ -49,7 +53,7 @@
 //! # Where to look
 //!
 //! `core` is one breaker: a pure state machine, a lock-free window and the packed state that a closed breaker reads. It
-//! knows none of the other parts. `registry` finds the breaker of a key. `control` is what a user holds. `layer`, `service`
+//! knows neither the layer nor the registry, and reports changes to an observer. `registry` finds the breaker of a key. `control` is what a user holds. `layer`, `service`
 //! and `future` are the tower side.
 
 mod config;

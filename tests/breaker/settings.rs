@@ -26,7 +26,7 @@ panics! {
     a_rate_below_zero_panics: layer().failure_rate(-0.5) => "but is -0.5";
     a_rate_that_is_no_number_panics: layer().failure_rate(f64::NAN) => "but is NaN";
     a_slow_rate_of_zero_panics: layer().slow_calls(SECOND, 0.0) => "slow_calls: the rate must be over 0 and at most 1";
-    a_slow_limit_of_zero_panics: layer().slow_calls(Duration::ZERO, 1.0) => "slow_calls: the limit must be longer than 0ns";
+    a_slow_limit_of_zero_panics: layer().slow_calls(Duration::ZERO, 1.0) => "slow_calls: the limit must not be zero";
     a_minimum_of_zero_panics: layer().minimum_calls(0) => "minimum_calls: must be at least 1, but is 0";
     a_minimum_over_the_window_panics: layer().window(Window::count(5)).minimum_calls(6)
         => "minimum_calls: 6 calls never fit into a window of 5";
@@ -35,13 +35,13 @@ panics! {
     no_consecutive_failures_panic: layer().consecutive_failures(0) => "consecutive_failures: must be at least 1, but is 0";
     a_row_too_long_to_be_counted_panics: layer().consecutive_failures(1 << 14)
         => "consecutive_failures: must be at most 16383, but is 16384";
-    an_open_time_of_zero_panics: layer().open_for(Duration::ZERO) => "open_for: must be longer than 0ns";
-    a_backoff_of_nothing_panics: layer().open_for(Backoff::none()) => "open_for: must be longer than 0ns";
+    an_open_time_of_zero_panics: layer().open_for(Duration::ZERO) => "open_for: must not be zero";
+    a_backoff_of_nothing_panics: layer().open_for(Backoff::none()) => "open_for: must not be zero";
     no_half_open_calls_panic: layer().half_open_max_calls(0)
         => "half_open_max_calls: must be at least 1, but is 0";
     a_success_threshold_of_zero_panics: layer().success_threshold(0)
         => "success_threshold: must be at least 1, but is 0";
-    a_lease_of_zero_panics: layer().probe_lease(Duration::ZERO) => "probe_lease: must be longer than 0ns";
+    a_lease_of_zero_panics: layer().probe_lease(Duration::ZERO) => "probe_lease: must not be zero";
     a_ramp_of_no_shares_panics: layer().ramp(&[], 1) => "ramp: there must be at least one share, but are []";
     a_ramp_of_a_zero_share_panics: layer().ramp(&[0.0], 1) => "ramp: every share must lie between a millionth and 1";
     a_ramp_that_shrinks_panics: layer().ramp(&[0.5, 0.1], 1) => "ramp: the shares must not shrink, but are [0.5, 0.1]";

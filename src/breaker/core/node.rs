@@ -52,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) is_partitioned: bool,
     pub(crate) clock: Clock,
     pub(crate) observer: Arc<dyn Observer<Node>>,
+    /// Watchers of the nodes of this level alone: outer and inner nodes have a list each.
     pub(crate) waiters: Waiters,
 }
 
@@ -344,9 +345,9 @@ impl Node {
         self.publish(&engine, change);
         let generation = engine.generation();
         drop(engine);
-        // After the lock is released: a subscriber may read this node.
-        self.shared.observer.changed(self, change, generation, counts);
+        // After the lock is released: a subscriber may read this node. Watchers first: a subscriber may also panic.
         self.shared.waiters.wake();
+        self.shared.observer.changed(self, change, generation, counts);
         if opens(change) {
             self.outer().into_iter().for_each(Self::inner_opened);
         }
