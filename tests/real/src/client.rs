@@ -39,7 +39,7 @@ pub enum Stack {
     HttpBulk,
     /// The same as `HttpTimed`, but a refused stream counts as maybe processed.
     HttpDistrusting,
-    /// The gRPC forms of the layers; one method is idempotent.
+    /// The gRPC forms of the layers, with the same limit; one method is idempotent.
     Grpc,
     /// No layers; sends everything again, up to twice, after any error or 5xx.
     Naive,
@@ -135,7 +135,7 @@ impl Client {
                 ClassifyLayer::new_for_http().distrust_refusals()
             ),
             Stack::Grpc => stacked!(
-                RetryLayer::new_for_grpc().idempotent(|head| head.uri.path() == GET_METHOD),
+                RetryLayer::new_for_grpc().attempt_timeout(ATTEMPT).idempotent(|head| head.uri.path() == GET_METHOD),
                 CircuitBreakerLayer::new_for_grpc(),
                 ClassifyLayer::new_for_grpc()
             ),
