@@ -13,6 +13,7 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
+use tokio::time::timeout;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_rampart::retry::ReplayBody;
@@ -189,7 +190,8 @@ where
     tower::service_fn(move |request| {
         let client = client.clone();
         async move {
-            let response = client.request(stamp(request)).await?;
+            // The client may hold a request for ever, here as under the stack.
+            let response = timeout(ATTEMPT, client.request(stamp(request))).await??;
             Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
         }
     })
