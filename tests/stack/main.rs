@@ -160,7 +160,7 @@ async fn hanging_every_attempt_is_cut_and_the_circuit_opens() {
     assert_eq!(started.elapsed().as_secs(), 10 * 2);
 }
 
-/// Both layers with all defaults but the limit: nobody has told the breaker how long a call may take.
+/// Both layers with all defaults but the limit: no setting of the breaker says how long a call may take.
 #[tokio::test(start_paused = true)]
 async fn hanging_opens_a_breaker_with_all_defaults() {
     let upstream = Upstream::start(|_| Answer::Hang).await;

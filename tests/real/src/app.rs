@@ -26,8 +26,8 @@ use crate::request::{GRPC, ID, LENGTH, SEND, is_intact};
 
 pub type Answer = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Serves HTTP/1.1 and HTTP/2 until standard input ends, then works off what has been received. Ends with whoever
-/// started it, because then its standard input ends too.
+/// Serves HTTP/1.1 and HTTP/2 until standard input ends, then finishes the requests that it has received. It
+/// ends with the process that started it, because standard input ends then.
 pub async fn serve(address: SocketAddr, ledger: &Path) -> io::Result<()> {
     let ledger = Arc::new(Writer::open(ledger)?);
     let listener = TcpListener::bind(address).await?;

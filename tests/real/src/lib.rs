@@ -1,4 +1,4 @@
-//! Runs the whole stack, with all defaults, against servers that nobody here wrote, and audits what they processed.
+//! Runs the whole stack against servers from other projects, and audits which requests they processed.
 //!
 //! ```text
 //!  load ──▶ retry ▶ breaker ▶ classify ▶ stamp ▶ hyper ──▶ nginx or HAProxy ──▶ app ──▶ ledger
