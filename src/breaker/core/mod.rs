@@ -11,6 +11,7 @@ pub(super) mod policy;
 pub(super) mod ramp;
 mod settle;
 pub(super) mod state_machine;
+pub(super) mod votes;
 pub(super) mod waiters;
 pub(super) mod window;
 

@@ -39,14 +39,22 @@ impl Node {
 
     #[inline(never)]
     fn settle_otherwise(self: &Arc<Self>, admission: Admission, watch: Option<Stopwatch>, completion: Completion) {
-        let (own, outer) = admission.permits();
-        self.settle(own, watch, completion);
-        if let (PermitKind::Probe { .. }, Some(parent_link)) = (outer, self.parent_link()) {
-            let elapsed = watch.map(|watch| watch.elapsed(self.now()));
-            let health = self.judge(completion, elapsed).0;
-            parent_link.ended(outer, health);
-            // The server's hint applies to this inner node only.
-            parent_link.outer().settle(outer, None, Completion::Judged(health, None));
+        match admission {
+            Admission::Own(own) => self.settle(own, watch, completion),
+            Admission::Counted { own, outer } => {
+                // What an earlier generation of its own breaker admitted teaches nothing.
+                let lasts = self.generation() == own;
+                self.settle(PermitKind::Counted { generation: own }, watch, completion);
+                if lasts {
+                    self.vote(outer, self.judge(completion, watch.map(|watch| watch.elapsed(self.now()))).0);
+                }
+            }
+            Admission::Both(permits) => {
+                let (own, outer) = *permits;
+                self.settle(own, watch, completion);
+                let health = self.judge(completion, watch.map(|watch| watch.elapsed(self.now()))).0;
+                self.parent_link().into_iter().for_each(|parent_link| parent_link.probed_with(outer, health));
+            }
         }
     }
 

@@ -36,8 +36,6 @@ pub(crate) struct Engine {
     /// Number of the current period of one state. Events that carry an earlier generation change nothing.
     generation: u32,
     mode: Mode,
-    /// Whether the user made the last change, or there was none.
-    by_hand: bool,
     phase: Phase,
     changed_at: u64,
 }
@@ -71,8 +69,6 @@ enum Stage {
 #[derive(Debug)]
 struct Probing {
     in_flight: Vec<Probe>,
-    /// Since when a slot is free, or when one will be.
-    free_from: u64,
     admitted: u32,
     successes: u32,
 }
@@ -153,7 +149,7 @@ pub(crate) struct Change {
 
 impl Engine {
     pub(crate) fn new(config: &EngineConfig, now: u64) -> Self {
-        Self { generation: 0, mode: config.mode, by_hand: true, phase: Phase::Closed, changed_at: now }
+        Self { generation: 0, mode: config.mode, phase: Phase::Closed, changed_at: now }
     }
 
     /// The state that callers experience: forced open is open, and disabled is closed.
@@ -183,22 +179,11 @@ impl Engine {
         self.changed_at
     }
 
-    /// When outcomes, not the user, last changed the state.
-    pub(crate) fn changed_by_calls_at(&self) -> Option<u64> {
-        (!self.by_hand).then_some(self.changed_at)
-    }
-
-    /// Until when children whose probe has not failed go first: one lease from when the breaker is due. If one of them
-    /// found no slot, also one lease from when a slot is free again, but no longer than the first open time.
-    pub(crate) fn turn_ends(&self, config: &EngineConfig, awaited: bool) -> Option<u64> {
+    /// Since, or from when, a tripped breaker is due to be probed.
+    pub(crate) fn due_since(&self) -> Option<u64> {
         match self.stage()? {
-            Stage::Open { until } => Some(until.saturating_add(config.lease)),
-            Stage::HalfOpen(probing) => {
-                let turn = self.changed_at.saturating_add(config.lease);
-                let next = probing.free_from.saturating_add(config.lease.min(millis_up(config.open_for.ceiling(0))));
-                Some(if awaited { turn.max(next) } else { turn })
-            }
-            Stage::Ramp(_) => None,
+            Stage::Open { until } => Some(*until),
+            Stage::HalfOpen(_) | Stage::Ramp(_) => Some(self.changed_at),
         }
     }
 
@@ -234,8 +219,7 @@ impl Engine {
         };
         let is_due = matches!(tripped.stage, Stage::Open { until } if until <= now);
         if is_due {
-            tripped.stage =
-                Stage::HalfOpen(Probing { in_flight: Vec::new(), free_from: now, admitted: 0, successes: 0 });
+            tripped.stage = Stage::HalfOpen(Probing { in_flight: Vec::new(), admitted: 0, successes: 0 });
         }
         let probe = match &mut tripped.stage {
             Stage::HalfOpen(probing) => probing.admit(config, now),
@@ -316,7 +300,7 @@ impl Engine {
             }
             (Stage::Ramp(_), None) | (Stage::Open { .. }, _) => return None,
         };
-        probing.give_back(id, opening.now);
+        probing.give_back(id);
         match outcome {
             ProbeOutcome::Neutral => None,
             ProbeOutcome::Failure => Some(self.open(config, Cause::ProbeFailed, opening, rng)),
@@ -393,7 +377,6 @@ impl Engine {
     fn changed(&mut self, from: (State, Mode), cause: Cause, now: u64) -> Change {
         self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
         self.changed_at = now;
-        self.by_hand = cause == Cause::ByHand;
         let empties_window = matches!(self.phase, Phase::Closed);
         Change { from, to: (self.state(), self.mode), cause, empties_window }
     }
@@ -414,17 +397,11 @@ impl Probing {
         let id = self.admitted;
         self.admitted = self.admitted.wrapping_add(1);
         self.in_flight.push(Probe { id, lease_ends: now.saturating_add(config.lease) });
-        self.free_from = self.full_until(config, now).unwrap_or(self.free_from);
         Some(id)
     }
 
-    fn give_back(&mut self, id: u32, now: u64) {
-        let held = self.in_flight.len();
+    fn give_back(&mut self, id: u32) {
         self.in_flight.retain(|probe| probe.id != id);
-        // A late probe has lost its slot already, perhaps to another.
-        if self.in_flight.len() < held {
-            self.free_from = self.free_from.min(now);
-        }
     }
 
     /// When a slot is certain to be free, if none is now.

@@ -32,9 +32,6 @@ pub(super) enum Phase {
     HalfOpen {
         leases: Vec<(u64, u64)>,
         successes: u32,
-        began: u64,
-        /// When a probe last left, or lost, its slot while all were taken.
-        last_freed: u64,
     },
     /// The step, and of that step all calls that came, that ended, and that failed.
     Ramp {
@@ -145,12 +142,8 @@ impl Model {
     pub(super) fn advance(&mut self, time: Duration) {
         self.now += time;
         let now = self.millis();
-        if let Phase::HalfOpen { leases, last_freed, .. } = &mut self.phase {
-            let ends: Vec<_> = leases.iter().map(|lease| lease.1).collect();
+        if let Phase::HalfOpen { leases, .. } = &mut self.phase {
             leases.retain(|lease| lease.1 > now);
-            if ends.len() >= self.config.half_open.0 as usize && leases.len() < ends.len() {
-                *last_freed = *ends.iter().min().unwrap();
-            }
         }
     }
 
@@ -207,7 +200,7 @@ impl Model {
         };
         if counts == Counts::AsProbe {
             if let Phase::Open { .. } = self.phase {
-                self.enter(Phase::HalfOpen { leases: Vec::new(), successes: 0, began: now, last_freed: now });
+                self.enter(Phase::HalfOpen { leases: Vec::new(), successes: 0 });
             }
             if let Phase::HalfOpen { leases, .. } = &mut self.phase {
                 leases.push((self.admitted, now + self.config.lease));
@@ -239,18 +232,13 @@ impl Model {
     }
 
     fn settle_probe(&mut self, held: Held, health: Health, hint: Option<u64>) {
-        let now = self.millis();
         let failed = match health {
             Health::Failure | Health::Throttled => 1,
             Health::Success | Health::Neutral => 0,
         };
         match &mut self.phase {
-            Phase::HalfOpen { leases, successes, last_freed, .. } => {
-                let held_before = leases.len();
+            Phase::HalfOpen { leases, successes } => {
                 leases.retain(|lease| lease.0 != held.id);
-                if leases.len() < held_before && held_before >= self.config.half_open.0 as usize {
-                    *last_freed = now;
-                }
                 *successes += u32::from(health == Health::Success);
                 if failed > 0 {
                     self.open(hint);
