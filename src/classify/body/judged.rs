@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::{ClassifyEos, Eos};
 use crate::BoxError;
+use crate::classify::http::hint;
 use crate::classify::{ClassifiedError, ClassifyHttp, Verdict};
 
 /// Receives the final verdict on a response, once.
@@ -203,7 +204,8 @@ fn fail<ClassifyEosT: ClassifyEos, SettleT: Settle>(
 /// A response to HEAD and a 304 announce the length of a body that they do not have. Their bodies are at the end from
 /// the start, so they are never watched.
 fn announced<B: Body>(body: &B, headers: &HeaderMap) -> Option<u64> {
-    body.size_hint().exact().or_else(|| headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok())
+    let in_header = || hint::digits(headers.get(CONTENT_LENGTH)?.to_str().ok()?).filter(|length| *length < u64::MAX);
+    body.size_hint().exact().or_else(in_header)
 }
 
 impl<B: fmt::Debug, ClassifyEosT: ClassifyEos, SettleT: Settle> fmt::Debug for JudgedBody<B, ClassifyEosT, SettleT> {
