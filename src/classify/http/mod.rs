@@ -27,7 +27,7 @@ pub use self::eos::HttpEos;
 pub use self::head::ResponseHead;
 pub use self::route::{RequestHead, Route, Routes};
 pub use self::rule::{ResponseRule, RuleOrElse};
-use super::error::distrusted;
+use super::error::verdict_of_error;
 use super::{Classifier, DistrustRefusals, Verdict};
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 
@@ -225,11 +225,6 @@ impl<Rule> HttpClassifier<Rule> {
         };
         if *rate_limit_reset { hint::apply_rate_limit(verdict, head.headers()) } else { verdict }
     }
-
-    fn classify_error(&self, error: &(dyn Error + 'static)) -> Verdict {
-        let verdict = Verdict::of_error(error);
-        if self.distrusts_refusals { distrusted(verdict) } else { verdict }
-    }
 }
 
 impl<Rule: ResponseRule> DistrustRefusals for HttpClassifier<Rule> {
@@ -243,7 +238,7 @@ impl<B, Rule: ResponseRule> Classifier<Response<B>> for HttpClassifier<Rule> {
     fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
         match outcome {
             Ok(response) => self.classify_head(&ResponseHead::of(response)),
-            Err(error) => self.classify_error(error),
+            Err(error) => verdict_of_error(error, self.distrusts_refusals),
         }
     }
 
