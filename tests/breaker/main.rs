@@ -18,5 +18,6 @@ mod telemetry;
 mod timeouts;
 mod turns;
 mod types;
+mod waiting;
 mod watch;
 mod window;

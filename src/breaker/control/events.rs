@@ -9,6 +9,7 @@ use super::telemetry;
 use crate::breaker::core::node::Node;
 use crate::breaker::core::observer::Observer;
 use crate::breaker::core::state_machine::Change;
+use crate::breaker::core::waiters::News;
 use crate::breaker::core::window::Counts;
 use crate::breaker::{Cause, CircuitBreaker, Mode, Snapshot, State};
 
@@ -89,7 +90,7 @@ impl Watch {
     pub async fn changed(&mut self) -> Snapshot {
         let Self { breaker, seen } = self;
         let node = breaker.node();
-        let mut waiting = node.waiters().wait();
+        let mut waiting = node.wait_for(News::Change);
         *seen = poll_fn(|cx| {
             // Registers before it reads the version, so that no change is missed in between.
             waiting.register(cx);

@@ -13,7 +13,7 @@ use super::observer::Observer;
 use super::packed_state::{PackedState, Phase};
 use super::policy::Policy;
 use super::state_machine::{Attempt, Change, Engine, EngineConfig, PermitKind};
-use super::waiters::Waiters;
+use super::waiters::{News, Waiters, Waiting};
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
 use crate::breaker::{Cause, Mode, Snapshot, State};
@@ -52,8 +52,7 @@ pub(crate) struct Shared {
     pub(crate) is_partitioned: bool,
     pub(crate) clock: Clock,
     pub(crate) observer: Arc<dyn Observer<Node>>,
-    /// Watchers of the nodes of this level alone: outer and inner nodes have a list each.
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: Arc<Waiters>,
 }
 
 /// How a call ended, or that it was dropped before its end.
@@ -272,8 +271,13 @@ impl Node {
         self.packed().kept().bits()
     }
 
-    pub(crate) fn waiters(&self) -> &Waiters {
-        &self.shared.waiters
+    /// Waits for news of this node. The caller holds the node for as long.
+    pub(crate) fn wait_for(&self, news: News) -> Waiting {
+        self.shared.waiters.wait(self.address(), news)
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -345,8 +349,11 @@ impl Node {
         self.publish(&engine, change);
         let generation = engine.generation();
         drop(engine);
-        // After the lock is released: a subscriber may read this node. Watchers first: a subscriber may also panic.
-        self.shared.waiters.wake();
+        // After the lock is released: wakers and subscribers may read this node.
+        if rejects(change) {
+            self.shared.waiters.wake(self.address(), News::Rejection);
+        }
+        self.shared.waiters.wake(self.address(), News::Change);
         self.shared.observer.changed(self, change, generation, counts);
         if opens(change) {
             self.outer().into_iter().for_each(Self::inner_opened);
@@ -424,6 +431,11 @@ impl Identity {
 /// Whether outcomes, not the user, opened it.
 fn opens(change: Change) -> bool {
     change.to.0 == State::Open && change.cause != Cause::ByHand
+}
+
+/// Whether calls that were admitted before may be rejected now.
+fn rejects(change: Change) -> bool {
+    change.to.0 == State::Open && Attempt::Retry.can_be_rejected_in(change.to.1)
 }
 
 /// Not the thread's own generator: a call can be dropped while its thread exits, when that generator is gone.

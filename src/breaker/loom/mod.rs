@@ -20,7 +20,6 @@ use crate::breaker::config::Config;
 use crate::breaker::control::events::Subscribers;
 use crate::breaker::core::node::{Admission, Completion, Node, Shared};
 use crate::breaker::core::state_machine::{Attempt, PermitKind};
-use crate::breaker::core::waiters::Waiters;
 use crate::breaker::core::window::{Counts, Kind, Outcome, SlidingWindow, WindowConfig};
 use crate::breaker::{Snapshot, State, Window};
 use crate::classify::Health;
@@ -51,7 +50,7 @@ fn node(set: impl FnOnce(&mut Config)) -> Arc<Node> {
         is_partitioned: true,
         clock: Clock::start(),
         observer: observer(),
-        waiters: Waiters::default(),
+        waiters: Arc::default(),
     };
     Arc::new(Node::new(Arc::new(shared), "(model)".into()))
 }
