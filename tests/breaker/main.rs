@@ -9,6 +9,7 @@ mod hierarchy;
 mod host_places;
 mod hostile;
 mod model;
+mod news;
 mod partitions;
 mod readiness;
 mod service;

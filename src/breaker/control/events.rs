@@ -9,7 +9,7 @@ use super::telemetry;
 use crate::breaker::core::node::Node;
 use crate::breaker::core::observer::Observer;
 use crate::breaker::core::state_machine::Change;
-use crate::breaker::core::waiters::News;
+use crate::breaker::core::waiters::{News, isolated};
 use crate::breaker::core::window::Counts;
 use crate::breaker::{Cause, CircuitBreaker, Mode, Snapshot, State};
 
@@ -18,7 +18,7 @@ use crate::breaker::{Cause, CircuitBreaker, Mode, Snapshot, State};
 pub struct Watch {
     breaker: CircuitBreaker,
     /// The version last returned.
-    seen: u64,
+    seen: (u32, u16),
 }
 
 /// The changes of all breakers of a layer, from [`Handle::subscribe`](crate::breaker::Handle::subscribe).
@@ -146,7 +146,7 @@ impl Subscribers {
 
 impl Observer<Node> for Subscribers {
     fn changed(&self, node: &Arc<Node>, change: Change, generation: u32, counts: Counts) {
-        telemetry::changed(node, change, counts);
+        isolated(|| telemetry::changed(node, change, counts));
         let queues = {
             let mut queues = self.lock();
             queues.retain(|queue| queue.strong_count() > 0);
@@ -164,7 +164,7 @@ impl Observer<Node> for Subscribers {
     }
 
     fn overflowed(&self, node: &Arc<Node>, max_partitions: usize, calls: u64) {
-        telemetry::overflowed(node, max_partitions, calls);
+        isolated(|| telemetry::overflowed(node, max_partitions, calls));
     }
 }
 
@@ -187,7 +187,7 @@ impl Queue {
             }
         };
         if let Some(reader) = reader {
-            reader.wake();
+            isolated(|| reader.wake());
         }
     }
 

@@ -242,8 +242,10 @@ impl Node {
 
     pub(crate) fn reset(self: &Arc<Self>) {
         let now = self.now().millis();
-        self.rejected.store(0, Ordering::Relaxed);
-        self.change(|engine, config| ((), Some(engine.reset(config, now))));
+        self.change(|engine, config| {
+            self.rejected.store(0, Ordering::Relaxed);
+            ((), Some(engine.reset(config, now)))
+        });
     }
 
     /// The state. An open node past its open time is half-open: the next call is a probe.
@@ -252,7 +254,7 @@ impl Node {
         match packed.phase() {
             Phase::Live(State::Open) if packed.mode() != Mode::ForcedOpen && self.is_due(packed) => State::HalfOpen,
             Phase::Live(state) => state,
-            Phase::Retired => State::Closed,
+            Phase::Undecided => State::Closed,
         }
     }
 
@@ -267,8 +269,8 @@ impl Node {
     }
 
     /// Differs after every reported change.
-    pub(crate) fn version(&self) -> u64 {
-        self.packed().kept().bits()
+    pub(crate) fn version(&self) -> (u32, u16) {
+        self.lock().version()
     }
 
     /// Waits for news of this node. The caller holds the node for as long.
@@ -368,12 +370,9 @@ impl Node {
             self.parent_link().into_iter().for_each(|inner| inner.opens_in(inner.outer().generation()));
         }
         if change.empties_window {
-            // Between two closed generations, as after a reset, calls are briefly admitted uncounted: the window is
-            // emptied only while no call may write to it.
-            let paused = PackedState::new(State::Closed, Mode::Disabled, packed.generation(), 0).with_nested(related);
-            if change.from.0 == State::Closed {
-                self.packed.store(paused.bits(), Ordering::SeqCst);
-            }
+            // No call may write to the window meanwhile: those of the old generation find that it has ended, and new ones
+            // wait for the lock.
+            self.packed.store(packed.between().bits(), Ordering::SeqCst);
             self.window.reset(self.shared.policy.window, self.now());
             self.consecutive_failures.reset();
         }
