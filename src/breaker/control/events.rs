@@ -86,7 +86,9 @@ impl CircuitBreaker {
 
 impl Watch {
     /// Waits until the state or the mode changes, or the breaker is reset. Counts from the last return, or from when the
-    /// watch was made. Several changes at once return once. Cancel safe.
+    /// watch was made. Several changes at once return once, also if the last one undoes the others. Cancel safe.
+    ///
+    /// Changes of other breakers do not wake it.
     pub async fn changed(&mut self) -> Snapshot {
         let Self { breaker, seen } = self;
         let node = breaker.node();
