@@ -265,7 +265,7 @@ fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
 fn loom_counters_and_slots_agree_when_recorders_lap_each_other() {
     model(|| {
         let window_config = WindowConfig::new(Kind::Count(1), true);
-        let window = Arc::new(SlidingWindow::new(window_config));
+        let window = Arc::new(SlidingWindow::new(window_config, true));
         let record = |window: Arc<SlidingWindow>, outcome| {
             move || {
                 window.record(window_config, None, outcome, || true);
@@ -319,7 +319,7 @@ fn loom_a_retired_cell_loses_no_call() {
 
 fn two_buckets() -> (Arc<SlidingWindow>, WindowConfig) {
     let window_config = WindowConfig::new(Kind::Time { length: 2 * SECOND, buckets: 2 }, true);
-    (Arc::new(SlidingWindow::new(window_config)), window_config)
+    (Arc::new(SlidingWindow::new(window_config, true)), window_config)
 }
 
 fn at(second: u32) -> Option<Moment> {
