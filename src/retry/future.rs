@@ -261,8 +261,11 @@ fn poll_limits<ClassifierT, ReplayT, OnRetryT>(
 }
 
 impl Timer {
+    #[inline(always)]
     fn stop(self: Pin<&mut Self>) {
-        self.project().sleep.set(None);
+        if self.sleep.is_some() {
+            self.project().sleep.set(None);
+        }
     }
 
     fn set_to(self: Pin<&mut Self>, wait: Duration) {

@@ -106,7 +106,7 @@ impl Node {
         Self {
             packed: AtomicU64::new(engine.packed().with_nested(identity.nesting().is_some()).bits()),
             consecutive_failures: ConsecutiveFailures::new(),
-            window: SlidingWindow::new(shared.policy.window),
+            window: SlidingWindow::new(shared.policy.window, shared.is_partitioned),
             shared,
             rejected: AtomicU64::new(0),
             identity,

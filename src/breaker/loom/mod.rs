@@ -304,6 +304,23 @@ fn loom_of_failures_in_neighbouring_buckets_one_sees_both() {
 }
 
 #[test]
+fn loom_a_bucket_begins_once() {
+    model(|| {
+        let (window, window_config) = two_buckets();
+        window.record(window_config, at(0), FAILED, || true);
+        let record = |window: Arc<SlidingWindow>| {
+            move || {
+                window.record(window_config, at(1), FAILED, || true);
+            }
+        };
+        both(record(window.clone()), record(window.clone()));
+        let counts = |second| window.counts(window_config, Moment::at(second * SECOND));
+        assert_eq!(counts(1), Counts { calls: 3, failures: 3, slow: 3 });
+        assert_eq!(counts(2), Counts { calls: 2, failures: 2, slow: 2 }, "a second beginning would lose the first call");
+    });
+}
+
+#[test]
 fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
     model(|| {
         let (window, window_config) = two_buckets();
@@ -323,7 +340,7 @@ fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
 fn loom_counters_and_slots_agree_when_recorders_lap_each_other() {
     model(|| {
         let window_config = WindowConfig::new(Kind::Count(1), true);
-        let window = Arc::new(SlidingWindow::new(window_config));
+        let window = Arc::new(SlidingWindow::new(window_config, true));
         let record = |window: Arc<SlidingWindow>, outcome| {
             move || {
                 window.record(window_config, None, outcome, || true);
@@ -377,7 +394,7 @@ fn loom_a_retired_cell_loses_no_call() {
 
 fn two_buckets() -> (Arc<SlidingWindow>, WindowConfig) {
     let window_config = WindowConfig::new(Kind::Time { length: 2 * SECOND, buckets: 2 }, true);
-    (Arc::new(SlidingWindow::new(window_config)), window_config)
+    (Arc::new(SlidingWindow::new(window_config, true)), window_config)
 }
 
 fn at(second: u32) -> Option<Moment> {

@@ -52,6 +52,7 @@ where
     type Request = Request<ReplayBody<B>>;
     type Kept = KeptRequest<B>;
 
+    #[inline]
     fn deadline(&self, request: &Request<B>, of_layer: Option<Duration>) -> Option<Deadline> {
         self.http.deadline(request, of_layer)
     }
