@@ -172,22 +172,15 @@ impl Observer<Node> for Subscribers {
 
 impl Queue {
     fn push(&self, event: Event) {
-        let reader = {
-            let mut state = self.lock();
-            // The events hold breakers, which must not be dropped under the lock of a queue.
-            if state.events.len() < self.capacity {
-                state.events.push_back(event);
-                state.reader.take()
-            } else {
-                state.missed += 1;
-                let oldest = state.events.pop_front();
-                state.events.push_back(event);
-                let reader = state.reader.take();
-                drop(state);
-                drop(oldest);
-                reader
-            }
-        };
+        let mut state = self.lock();
+        let is_full = state.events.len() == self.capacity;
+        state.missed += u64::from(is_full);
+        let oldest = if is_full { state.events.pop_front() } else { None };
+        state.events.push_back(event);
+        let reader = state.reader.take();
+        // The events hold breakers, which must not be dropped under the lock of a queue.
+        drop(state);
+        drop(oldest);
         if let Some(reader) = reader {
             isolated(|| reader.wake());
         }
