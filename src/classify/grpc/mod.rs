@@ -192,15 +192,8 @@ fn with_details(
     if verdict.is_success() {
         return verdict;
     }
-    let verdict = match verdict.reason() {
-        Reason::UNKNOWN => verdict.with_reason(Reason::GRPC),
-        _ => verdict,
-    };
-    let verdict = match verdict.code() {
-        None => verdict.with_code(code),
-        Some(_) => verdict,
-    };
-    let verdict = apply_hints(hint::apply_pushback(verdict, metadata), metadata);
+    let verdict = hint::apply_pushback(verdict.or_code(Reason::GRPC, code), metadata);
+    let verdict = apply_hints(verdict, metadata);
     match (verdict.retry_after(), verdict.should_retry()) {
         (None, None) => retry_info::delay(metadata).map_or(verdict, |delay| verdict.with_retry_after(delay)),
         _ => verdict,

@@ -82,17 +82,9 @@ pub struct HttpClassifier<Rule = ()> {
 /// What differs from the defaults.
 #[derive(Clone, Debug, Default)]
 struct Overrides {
-    statuses: Vec<Override>,
+    statuses: Vec<(RangeInclusive<u16>, Verdict)>,
     rate_limit_reset: bool,
 }
-
-#[derive(Clone, Debug)]
-struct Override {
-    statuses: RangeInclusive<u16>,
-    verdict: Verdict,
-}
-
-static DEFAULTS: Overrides = Overrides { statuses: Vec::new(), rate_limit_reset: false };
 
 impl HttpClassifier {
     /// Creates a classifier with the defaults.
@@ -153,7 +145,7 @@ impl<Rule> HttpClassifier<Rule> {
             "HttpClassifier: no status lies in {first}..={last}; statuses go from 100 to 999"
         );
         let verdict = verdict.into();
-        self.update(|overrides| overrides.statuses.push(Override { statuses, verdict }));
+        self.update(|overrides| overrides.statuses.push((statuses, verdict)));
         Ok(self)
     }
 
@@ -216,14 +208,20 @@ impl<Rule> HttpClassifier<Rule> {
     }
 
     fn classify_slow(&self, head: &ResponseHead<'_>, ruled: Option<Verdict>) -> Verdict {
-        let Overrides { statuses: overrides, rate_limit_reset } = self.overrides.as_deref().unwrap_or(&DEFAULTS);
+        let overrides = self.overrides.as_deref();
         let status = head.status();
-        let overridden = || overrides.iter().rfind(|rule| rule.statuses.contains(&status.as_u16()));
-        let verdict = match ruled.or_else(|| overridden().map(|rule| rule.verdict)) {
+        let overridden = || {
+            let (_, verdict) = overrides?.statuses.iter().rfind(|(range, _)| range.contains(&status.as_u16()))?;
+            Some(*verdict)
+        };
+        let verdict = match ruled.or_else(overridden) {
             Some(verdict) => status::with_details_of_override(verdict, status, head.headers()),
             None => head.annotation().unwrap_or_else(|| status::default_verdict(status, head.headers())),
         };
-        if *rate_limit_reset { hint::apply_rate_limit(verdict, head.headers()) } else { verdict }
+        match overrides {
+            Some(overrides) if overrides.rate_limit_reset => hint::apply_rate_limit(verdict, head.headers()),
+            _ => verdict,
+        }
     }
 }
 
