@@ -12,6 +12,7 @@ use super::control::circuit_open::CircuitOpen;
 use super::control::permit::{Ticket, panicked, rejected};
 use super::core::node::{Admission, Completion, Node};
 use super::core::state_machine::{Attempt, Rejection};
+use super::core::waiters::{News, Waiting};
 use crate::BoxError;
 use crate::classify::body::Settle;
 use crate::classify::{Classifier, HeadOnly, SettleAt, Verdict};
@@ -60,6 +61,14 @@ struct Unsent {
     admission: Option<Admission>,
     /// Whether this call is all there is to the attempt of a retry layer outside.
     is_attempt: bool,
+    /// Wakes this call when its breaker, or the one around it, begins to reject calls.
+    openings: Option<Openings>,
+}
+
+/// Registered only while the inner service is not ready.
+struct Openings {
+    own: Waiting,
+    outer: Option<Waiting>,
 }
 
 impl<S, C, Req, J> ResponseFuture<S, S::Future, C, Req, J>
@@ -117,7 +126,7 @@ where
     {
         let clone = service.clone();
         let service = mem::replace(service, clone);
-        let call = Unsent { asking, admission, is_attempt: cut::claim_attempt() };
+        let call = Unsent { asking, admission, is_attempt: cut::claim_attempt(), openings: None };
         let waiter = Waiter { call: Some(Box::new(call)) };
         Self { stage: Stage::Waiting { service, request: Some(request), waiter }, classifier, scope }
     }
@@ -219,18 +228,22 @@ where
         Ok(admission) => admission,
         Err(rejection) => return Poll::Ready(Err(rejected(call.asking.node, rejection))),
     };
-    let Asking { node, .. } = &call.asking;
-    if poll_ready(service, node, &admission, classifier, cx)?.is_pending() {
-        call.admission = Some(admission);
-        waiter.call = Some(call);
-        return Poll::Pending;
-    }
-    // Or as the service became ready.
+    let is_pending = poll_ready(service, &call.asking.node, &admission, classifier, cx)?.is_pending();
     call.admission = Some(admission);
+    if is_pending {
+        let Unsent { asking, openings, .. } = &mut *call;
+        openings.get_or_insert_with(|| Openings::of(&asking.node)).register(cx);
+    }
+    // It may also have opened as the service became ready, or before this call was registered.
     let admission = match call.admit() {
         Ok(admission) => admission,
         Err(rejection) => return Poll::Ready(Err(rejected(call.asking.node, rejection))),
     };
+    if is_pending {
+        call.admission = Some(admission);
+        waiter.call = Some(call);
+        return Poll::Pending;
+    }
     let Asking { node, deadline, .. } = call.asking;
     let Some(request) = request.take() else { polled_again() };
     let mut ticket = Ticket::new(node, admission, deadline);
@@ -251,11 +264,23 @@ impl Unsent {
     }
 }
 
+impl Openings {
+    fn of(node: &Node) -> Self {
+        let outer = node.outer().map(|outer| outer.wait_for(News::Rejection));
+        Self { own: node.wait_for(News::Rejection), outer }
+    }
+
+    fn register(&mut self, cx: &Context<'_>) {
+        self.own.register(cx);
+        self.outer.iter_mut().for_each(|outer| outer.register(cx));
+    }
+}
+
 /// A call that a time limit cuts while the inner service is not ready has failed: it hung in there.
 impl Drop for Waiter {
     fn drop(&mut self) {
         let Some(call) = self.call.take() else { return };
-        let Unsent { asking: Asking { node, deadline, .. }, admission, is_attempt } = *call;
+        let Unsent { asking: Asking { node, deadline, .. }, admission, is_attempt, .. } = *call;
         cut::report(if is_attempt { Sent::No } else { Sent::Maybe });
         let Some(admission) = admission else { return };
         if node.is_cut(deadline) {

@@ -79,8 +79,8 @@ impl Node {
     #[inline(always)]
     pub(super) fn answer(&self, packed: PackedState, attempt: Attempt) -> Option<Result<PermitKind, Rejection>> {
         match (packed.mode(), packed.phase()) {
-            // An eviction is being decided, under the lock.
-            (_, Phase::Retired) => None,
+            // It is being decided, under the lock.
+            (_, Phase::Undecided) => None,
             (Mode::Disabled, _) => Some(Ok(PermitKind::Uncounted)),
             (Mode::ForcedOpen, _) => Some(Err(Rejection::FORCED)),
             (_, Phase::Live(State::Closed)) => Some(Ok(PermitKind::Counted { generation: packed.generation() })),

@@ -13,8 +13,8 @@ pub(crate) struct PackedState(u64);
 pub(crate) enum Phase {
     /// In use, in this state.
     Live(State),
-    /// Being evicted: a finder looks again.
-    Retired,
+    /// Being evicted, or between two closed generations: the engine knows, once its lock is free.
+    Undecided,
 }
 
 const MODE_SHIFT: u32 = 2;
@@ -22,7 +22,9 @@ const GENERATION_SHIFT: u32 = 5;
 const NESTED: u64 = 1 << 25;
 const UNTIL_SHIFT: u32 = 26;
 const PHASE_MASK: u64 = 0b11;
-const RETIRED: u64 = 0b11;
+const UNDECIDED: u64 = 0b11;
+/// In the place of the deadline, which an undecided node does not have.
+const BETWEEN: u64 = 1 << UNTIL_SHIFT;
 const MODE_MASK: u64 = 0b111;
 /// Generations wrap after a million transitions: a permit older than that could be taken for a new one.
 pub(crate) const GENERATION_MASK: u32 = (1 << 20) - 1;
@@ -56,12 +58,17 @@ impl PackedState {
 
     /// The packed state of a node that is being evicted.
     pub(crate) fn retired(self) -> Self {
-        Self(self.0 | RETIRED)
+        Self(self.0 | UNDECIDED)
+    }
+
+    /// The packed state between two closed generations, while the window is emptied: calls wait for the engine.
+    pub(crate) fn between(self) -> Self {
+        Self(self.0 | UNDECIDED | BETWEEN)
     }
 
     /// The packed state if the node stays: only a node that is as new retires, and it is open if it begins forced open.
     pub(crate) fn kept(self) -> Self {
-        if !self.is_retired() {
+        if self.phase() != Phase::Undecided {
             return self;
         }
         let state = if self.mode() == Mode::ForcedOpen { State::Open } else { State::Closed };
@@ -87,7 +94,7 @@ impl PackedState {
     }
 
     pub(crate) fn is_retired(self) -> bool {
-        self.0 & PHASE_MASK == RETIRED
+        self.0 & (PHASE_MASK | BETWEEN) == UNDECIDED
     }
 
     pub(crate) fn phase(self) -> Phase {
@@ -95,7 +102,7 @@ impl PackedState {
             0 => Phase::Live(State::Closed),
             1 => Phase::Live(State::Open),
             2 => Phase::Live(State::HalfOpen),
-            _ => Phase::Retired,
+            _ => Phase::Undecided,
         }
     }
 
@@ -138,9 +145,12 @@ mod tests {
                         );
                         let plain = (state, mode) == (State::Closed, Mode::Automatic);
                         assert_eq!(packed.is_plainly_closed(), plain);
-                        assert!(packed.retired().is_retired() && !packed.is_retired());
+                        assert!(packed.retired().is_retired() || until > 0);
+                        assert!(!packed.is_retired() && !packed.between().is_retired());
                         let as_new = (state == State::Open) == (mode == Mode::ForcedOpen) && state != State::HalfOpen;
                         assert!(!as_new || until > 0 || packed.retired().kept() == packed);
+                        assert!(!as_new || until > 0 || packed.between().kept() == packed);
+                        assert!(!packed.between().is_closed_itself());
                     }
                 }
             }

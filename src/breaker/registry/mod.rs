@@ -13,7 +13,6 @@ use self::label::Labels;
 use crate::breaker::config::Config;
 use crate::breaker::core::node::{Node, Shared};
 use crate::breaker::core::observer::Observer;
-use crate::breaker::core::waiters::Waiters;
 use crate::breaker::partition::{Finder, Keyed, Place};
 use crate::clock::Clock;
 
@@ -71,7 +70,7 @@ impl<K> Registry<K> {
             is_partitioned,
             clock: clock.clone(),
             observer: observer.clone(),
-            waiters: Waiters::default(),
+            waiters: Arc::default(),
         };
         Self {
             nodes: HashMap::with_hasher(KeyedHash::new()),
