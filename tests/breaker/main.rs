@@ -10,6 +10,8 @@ mod host_places;
 mod hostile;
 mod model;
 mod partitions;
+mod probes;
+mod ramp;
 mod readiness;
 mod service;
 mod settings;

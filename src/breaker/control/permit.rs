@@ -133,9 +133,11 @@ impl Settle for Ticket {
 
     /// The duration of a call ends with its head: a slow reader of the body does not make a slow upstream.
     fn await_end(&mut self) {
-        if let Some(Outstanding { node, watch: Some(watch), .. }) = &mut self.outstanding {
+        let Some(Outstanding { node, admission, watch, deadline: _ }) = &mut self.outstanding else { return };
+        if let Some(watch) = watch {
             watch.stop(node.now());
         }
+        node.head_succeeded(admission, *watch);
     }
 }
 

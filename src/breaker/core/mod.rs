@@ -2,13 +2,13 @@
 
 mod admit;
 pub(super) mod consecutive_failures;
+pub(super) mod half_open;
 mod nested;
 mod nesting;
 pub(super) mod node;
 pub(super) mod observer;
 pub(super) mod packed_state;
 pub(super) mod policy;
-pub(super) mod ramp;
 mod settle;
 pub(super) mod state_machine;
 pub(super) mod waiters;

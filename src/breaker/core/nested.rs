@@ -6,7 +6,7 @@
 use std::sync::{Arc, Weak};
 
 use super::nesting::{Children, NEVER, ParentLink, Taken};
-use super::node::{Completion, IDLE, Node, opening_rng};
+use super::node::{Completion, IDLE, Node};
 use super::packed_state::Phase;
 use super::policy::Share;
 use super::state_machine::{Attempt, Opening, PermitKind, Rejection};
@@ -79,10 +79,9 @@ impl Node {
         }
         let now = self.now().millis();
         let Some(counts) = children.opened(share, packed.generation(), now) else { return };
-        let mut rng = opening_rng();
         let opening = Opening { now, hint: None };
         self.change_by(Some(counts), |engine, config| {
-            ((), engine.trip(config, packed.generation(), Cause::PartitionsOpen, opening, &mut rng))
+            ((), engine.trip(config, packed.generation(), Cause::PartitionsOpen, opening, &mut *self.shared.rng()))
         });
     }
 }
@@ -164,7 +163,7 @@ impl ParentLink<Node> {
         let acquired =
             if strictly { self.outer().acquire_alone(attempt) } else { self.outer().acquire_if_room(attempt) };
         let (generation, id, permit) = match acquired {
-            Ok(permit @ PermitKind::Probe { generation, id }) => (generation, id, permit),
+            Ok(permit @ PermitKind::Probe { generation, id, .. }) => (generation, id, permit),
             Ok(PermitKind::Counted { .. } | PermitKind::Uncounted) => return Ok(None),
             Err(rejection) => return rejected(rejection),
         };
@@ -180,7 +179,9 @@ impl ParentLink<Node> {
 
     /// Ends a probe of the outer node. After a probe without success, children that came meanwhile go first.
     pub(crate) fn ended(&self, probe: PermitKind, health: Health) {
-        let (PermitKind::Probe { generation, id }, Some(children)) = (probe, self.outer().children()) else { return };
+        let (PermitKind::Probe { generation, id, .. }, Some(children)) = (probe, self.outer().children()) else {
+            return;
+        };
         let goes_on = match health {
             Health::Success => true,
             Health::Neutral => !children.is_awaited_in(generation),

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::RefUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -17,7 +17,7 @@ use super::waiters::Waiters;
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
 use crate::breaker::{Cause, Mode, Snapshot, State};
-use crate::classify::{Health, Verdict};
+use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Clock, Moment, Stopwatch};
 use crate::cut;
 use crate::deadline::Deadline;
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) observer: Arc<dyn Observer<Node>>,
     /// Watchers of the nodes of this level alone: outer and inner nodes have a list each.
     pub(crate) waiters: Waiters,
+    /// Not the thread's own generator: a call can be dropped while its thread exits, when that generator is gone.
+    rng: std::sync::Mutex<SmallRng>,
 }
 
 /// How a call ended, or that it was dropped before its end.
@@ -64,12 +66,35 @@ pub(crate) enum Completion {
     Abandoned,
     /// Dropped because a time limit cut it.
     TimedOut,
+    /// The head was good and no error came until the reader dropped the body.
+    BodyDropped,
 }
 
 impl From<&Verdict> for Completion {
     #[inline]
     fn from(verdict: &Verdict) -> Self {
-        Self::Judged(verdict.health(), verdict.retry_after())
+        match verdict.health() {
+            Health::Neutral if verdict.reason() == Reason::ABANDONED => Self::BodyDropped,
+            health => Self::Judged(health, verdict.retry_after()),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        policy: Policy,
+        is_partitioned: bool,
+        clock: Clock,
+        observer: Arc<dyn Observer<Node>>,
+    ) -> Arc<Self> {
+        let seed = SmallRng::try_from_rng(&mut SysRng);
+        let rng = seed.unwrap_or_else(|_| SmallRng::seed_from_u64(RandomState::new().hash_one(())));
+        Arc::new(Self { policy, is_partitioned, clock, observer, waiters: Waiters::default(), rng: rng.into() })
+    }
+
+    /// The jitter of open times. Drawn from only when a breaker opens.
+    pub(super) fn rng(&self) -> std::sync::MutexGuard<'_, SmallRng> {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -424,9 +449,4 @@ impl Identity {
 /// Whether outcomes, not the user, opened it.
 fn opens(change: Change) -> bool {
     change.to.0 == State::Open && change.cause != Cause::ByHand
-}
-
-/// Not the thread's own generator: a call can be dropped while its thread exits, when that generator is gone.
-pub(super) fn opening_rng() -> SmallRng {
-    SmallRng::try_from_rng(&mut SysRng).unwrap_or_else(|_| SmallRng::seed_from_u64(RandomState::new().hash_one(())))
 }

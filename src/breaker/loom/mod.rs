@@ -20,7 +20,6 @@ use crate::breaker::config::Config;
 use crate::breaker::control::events::Subscribers;
 use crate::breaker::core::node::{Admission, Completion, Node, Shared};
 use crate::breaker::core::state_machine::{Attempt, PermitKind};
-use crate::breaker::core::waiters::Waiters;
 use crate::breaker::core::window::{Counts, Kind, Outcome, SlidingWindow, WindowConfig};
 use crate::breaker::{Snapshot, State, Window};
 use crate::classify::Health;
@@ -46,14 +45,8 @@ fn observer() -> Arc<Subscribers> {
 fn node(set: impl FnOnce(&mut Config)) -> Arc<Node> {
     let mut config = Config::default();
     set(&mut config);
-    let shared = Shared {
-        policy: config.policy(),
-        is_partitioned: true,
-        clock: Clock::start(),
-        observer: observer(),
-        waiters: Waiters::default(),
-    };
-    Arc::new(Node::new(Arc::new(shared), "(model)".into()))
+    let shared = Shared::new(config.policy(), true, Clock::start(), observer());
+    Arc::new(Node::new(shared, "(model)".into()))
 }
 
 fn counts(node: &Node) -> Counts {

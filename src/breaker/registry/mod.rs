@@ -13,7 +13,6 @@ use self::label::Labels;
 use crate::breaker::config::Config;
 use crate::breaker::core::node::{Node, Shared};
 use crate::breaker::core::observer::Observer;
-use crate::breaker::core::waiters::Waiters;
 use crate::breaker::partition::{Finder, Keyed, Place};
 use crate::clock::Clock;
 
@@ -66,17 +65,11 @@ impl<K> Registry<K> {
         let labels = Labels::new(policy.redact_labels);
         let sweep_at = FIRST_SWEEP.min(policy.max_partitions);
         let clock = Clock::start();
-        let shared = |policy| Shared {
-            policy,
-            is_partitioned,
-            clock: clock.clone(),
-            observer: observer.clone(),
-            waiters: Waiters::default(),
-        };
+        let shared = |policy| Shared::new(policy, is_partitioned, clock.clone(), observer.clone());
         Self {
             nodes: HashMap::with_hasher(KeyedHash::new()),
-            shared: Arc::new(shared(policy)),
-            outer: Arc::new(shared(config.outer_policy())),
+            shared: shared(policy),
+            outer: shared(config.outer_policy()),
             place,
             labels,
             default: OnceLock::new(),
