@@ -1,11 +1,15 @@
 //! Probes whose bodies take their time, on a paused clock.
 
+use http::Request;
+use http::uri::Authority;
 use http_body_util::BodyExt;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::BoxError;
+use tower_rampart::breaker::partition::{self, Nested};
 use tower_rampart::breaker::{CircuitOpen, State, Window};
 
 use crate::script::{Step, script};
-use crate::{Judged, Layered, MS, SECOND, body, call, call_after, counts};
+use crate::{Answer, Judged, Layered, MS, SECOND, body, call, call_after, counts, upstream};
 
 /// Half-open, with one place for probes whose lease is 30 seconds.
 async fn half_open() -> Layered {
@@ -49,15 +53,6 @@ async fn a_probe_keeps_its_place_while_its_body_streams() {
     // Its end closes.
     probe.collect().await.unwrap();
     assert_eq!(layer.breaker().state(), State::Closed);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_probe_whose_body_breaks_off_opens_again() {
-    let layer = half_open().await;
-    let probe = body(&layer, script([Step::Data("a"), Step::Fail])).await;
-    assert_eq!(layer.breaker().state(), State::HalfOpen);
-    probe.collect().await.unwrap_err();
-    assert_eq!((layer.breaker().state(), rejected(&layer).await), (State::Open, 10 * SECOND));
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,4 +207,38 @@ async fn a_probe_answered_with_an_error_settles_at_its_head() {
     assert_eq!(layer.breaker().state(), State::Open);
     drop(probe);
     assert_eq!(rejected(&layer).await, 10 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_4_long_and_dropped_bodies_close_the_host_of_a_tenant() {
+    let layer = crate::layer()
+        .window(Window::count(1))
+        .open_for(10 * SECOND)
+        .half_open_max_calls(1)
+        .success_threshold(1)
+        .partition_by(partition::header("x-tenant-id"))
+        .nested_in(partition::host(), 0.5);
+    let host = Nested::Outer(Authority::from_static("host").into());
+    let state = || layer.handle().state(&host);
+    let call = |tenant: u32, status, body| {
+        let mut request = Request::get("http://host/").header("x-tenant-id", tenant).body(body).unwrap();
+        request.extensions_mut().insert(Answer { after: MS, status });
+        layer.layer(service_fn(upstream)).oneshot(request)
+    };
+    for lease in [false, true] {
+        layer.handle().reset_all();
+        for tenant in 0..3 {
+            let _ = call(tenant, 503, script([])).await;
+        }
+        assert_eq!(state(), State::Open);
+        tokio::time::advance(10 * SECOND).await;
+        let probe = call(7, 200, endless()).await.unwrap();
+        assert_eq!(state(), State::HalfOpen);
+        if lease {
+            tokio::time::advance(30 * SECOND).await;
+            call(8, 200, endless()).await.unwrap();
+        }
+        drop(probe);
+        assert_eq!(state(), State::Closed);
+    }
 }
