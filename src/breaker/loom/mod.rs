@@ -156,6 +156,48 @@ fn loom_probes_that_differ_decide_once() {
 }
 
 #[test]
+fn loom_a_body_that_outlives_its_lease_counts_once() {
+    model(|| {
+        let node = tripped(1, 2);
+        let mut streaming = Admission::Own(permit(&node));
+        node.head_succeeded(&mut streaming, None);
+        // Its lease is over: the next call counts it, and so may its end.
+        node.clock().set(100 * SECOND);
+        let (reader, caller) = (node.clone(), node.clone());
+        both(
+            move || reader.settle_admission(streaming, None, Completion::BodyDropped),
+            move || caller.settle(permit(&caller), None, Completion::Abandoned),
+        );
+        assert_eq!(node.state(), State::HalfOpen);
+        node.settle(permit(&node), None, SUCCESS);
+        assert_eq!((node.state(), node.snapshot().generation), (State::Closed, 3));
+    });
+}
+
+#[test]
+fn loom_calls_that_find_a_ramp_over_close_it_once_and_are_counted() {
+    model(|| {
+        let node = node(|config| {
+            valid(config.set_window(Window::count(4)));
+            valid(config.set_minimum_calls(1));
+            valid(config.set_failure_rate(1.0));
+            valid(config.set_open_for(SECOND.into()));
+            valid(config.set_success_threshold(1));
+            valid(config.set_ramp(&[0.5], 4));
+        });
+        node.settle(permit(&node), None, FAILURE);
+        node.clock().set(2 * SECOND);
+        node.settle(permit(&node), None, SUCCESS);
+        assert_eq!((node.state(), node.snapshot().generation), (State::HalfOpen, 2));
+        node.clock().set(3 * SECOND);
+        let call = |node: Arc<Node>| move || node.settle(permit(&node), None, SUCCESS);
+        both(call(node.clone()), call(node.clone()));
+        assert_eq!((node.state(), node.snapshot().generation), (State::Closed, 3));
+        assert_eq!(counts(&node), Counts { calls: 2, failures: 0, slow: 0 });
+    });
+}
+
+#[test]
 fn loom_a_stale_permit_does_not_reach_the_next_window() {
     for window in [Window::count(2), Window::time(60 * SECOND).buckets(2)] {
         model(move || {
