@@ -66,8 +66,7 @@ impl HalfOpen {
         self.then_ramp(config, progress, now)
     }
 
-    /// Rejects a call that comes now, with when a slot is free if time frees one. The rejection is final: on a ramp it
-    /// raises the credit of the next call.
+    /// Rejects a call that comes now, with when a slot is free if time frees one.
     pub(crate) fn check(&mut self, config: &HalfOpenConfig, now: u64) -> Result<(), Option<u64>> {
         if self.pass_time(config, now) == Progress::Done {
             return Ok(());
@@ -92,7 +91,7 @@ impl HalfOpen {
         }
     }
 
-    /// Counts what happened to a probe of this period, also after its lease.
+    /// Counts what happened to a probe of this period.
     pub(crate) fn settle(&mut self, config: &HalfOpenConfig, id: u32, outcome: ProbeOutcome, now: u64) -> Progress {
         let progress = match &mut self.0 {
             Stage::Probing(probing) => probing.settle((config.probing, config.limits), id, outcome, now),

@@ -72,7 +72,8 @@ impl Probing {
         Some(id)
     }
 
-    /// One failure ends the period. Slow probes do as soon as they are too many of the success threshold.
+    /// A failure ends the period at once, and slow probes do as soon as they are too many of the success threshold. A
+    /// probe that ends after its lease still counts.
     pub(super) fn settle(
         &mut self,
         (config, limits): (ProbingConfig, Limits),
@@ -85,36 +86,26 @@ impl Probing {
         }
         let held = self.in_flight.iter().position(|probe| probe.id == id);
         match (outcome, held) {
-            (ProbeOutcome::Failure, _) => return Progress::Failed(Cause::ProbeFailed),
-            (ProbeOutcome::HeadSucceeded { slow }, Some(place)) => {
-                self.in_flight[place].streams = true;
-                self.tally.slow += u32::from(slow);
+            (ProbeOutcome::HeadSucceeded { .. }, Some(place)) => self.in_flight[place].streams = true,
+            (_, Some(place)) => {
+                self.in_flight.swap_remove(place);
+                self.free_from = self.free_from.min(now);
             }
-            // Its lease is over, so it has no more time for its body.
-            (ProbeOutcome::HeadSucceeded { slow } | ProbeOutcome::Success { slow }, None) => {
-                self.tally.add(false, slow)
-            }
-            // Its lease has ended in a success.
-            (ProbeOutcome::BodySucceeded, None) => {}
-            (ProbeOutcome::Success { slow }, Some(place)) => {
-                self.give_back(place, now);
-                self.tally.add(false, slow);
-            }
-            (ProbeOutcome::BodySucceeded, Some(place)) => {
-                self.give_back(place, now);
-                self.tally.add(false, false);
-            }
-            (ProbeOutcome::Neutral, held) => held.into_iter().for_each(|place| self.give_back(place, now)),
+            (_, None) => {}
+        }
+        match outcome {
+            ProbeOutcome::Failure => return Progress::Failed(Cause::ProbeFailed),
+            ProbeOutcome::HeadSucceeded { slow } if held.is_some() => self.tally.slow += u32::from(slow),
+            // A head that comes after the lease leaves no time for its body.
+            ProbeOutcome::HeadSucceeded { slow } | ProbeOutcome::Success { slow } => self.tally.add(false, slow),
+            ProbeOutcome::BodySucceeded if held.is_some() => self.tally.add(false, false),
+            // A body that ends after the lease has succeeded with it.
+            ProbeOutcome::BodySucceeded | ProbeOutcome::Neutral => {}
         }
         match self.tally.reached(config.success_threshold, limits) {
             Some(cause) => Progress::Failed(cause),
             None => self.pass_time(config, now),
         }
-    }
-
-    fn give_back(&mut self, place: usize, now: u64) {
-        self.in_flight.swap_remove(place);
-        self.free_from = self.free_from.min(now);
     }
 }
 

@@ -45,20 +45,16 @@ impl Ramp {
         Self { step_time: millis.div_ceil(self.shares.len() as u64), ..self }
     }
 
-    fn share(&self, step: usize) -> u32 {
-        self.shares.get(step).copied().unwrap_or(WHOLE)
-    }
-
     /// The calls of a step that end before the next: its share of all that come, but at least one.
     fn planned(&self, step: usize) -> u32 {
-        (u64::from(self.calls) * u64::from(self.share(step))).div_ceil(WHOLE.into()) as u32
+        (u64::from(self.calls) * u64::from(self.shares[step])).div_ceil(WHOLE.into()) as u32
     }
 }
 
 impl RampStep {
     /// The first call is admitted, so that a small share does not wait long for an outcome.
     pub(super) fn begin(ramp: Ramp, now: u64) -> Self {
-        let (credit, ends_at) = (WHOLE - ramp.share(0), now.saturating_add(ramp.step_time));
+        let (credit, ends_at) = (WHOLE - ramp.shares[0], now.saturating_add(ramp.step_time));
         Self { ramp, step: 0, ends_at, credit, tally: Tally::default() }
     }
 
@@ -81,9 +77,9 @@ impl RampStep {
         Progress::Continues
     }
 
-    /// Whether this call is rejected.
+    /// Whether this call is rejected. That is final: it adds to the credit of the next one.
     pub(super) fn rejects(&mut self) -> bool {
-        let credit = self.credit + self.ramp.share(self.step);
+        let credit = self.credit_with_next();
         let rejects = credit < WHOLE;
         if rejects {
             self.credit = credit;
@@ -93,10 +89,13 @@ impl RampStep {
 
     /// Whether this call is within the share.
     pub(super) fn admits(&mut self) -> bool {
-        let credit = self.credit + self.ramp.share(self.step);
-        let admits = credit >= WHOLE;
-        self.credit = if admits { credit - WHOLE } else { credit };
-        admits
+        let credit = self.credit_with_next();
+        self.credit = credit % WHOLE;
+        credit >= WHOLE
+    }
+
+    fn credit_with_next(&self) -> u32 {
+        self.credit + self.ramp.shares[self.step]
     }
 
     /// Fails as soon as the rest of the step cannot keep its rates below their limits. A head is enough for a success: the
