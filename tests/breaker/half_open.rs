@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use tower_rampart::breaker::{Mode, State, Window};
+use tower_rampart::classify::Class;
 use tower_rampart::retry::{Backoff, Jitter};
 
 use crate::support::*;
@@ -83,7 +84,7 @@ async fn rule_1_jitter_keeps_at_least_half_of_the_open_time() {
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..100 {
         breaker.reset();
-        breaker.try_acquire().unwrap().settle(tower_rampart::classify::Class::Transient);
+        breaker.try_acquire().unwrap().settle(Class::Transient);
         seen.insert(breaker.snapshot().retry_after);
     }
     assert!(seen.len() > 10, "nor at equal times after each outage: {seen:?}");
@@ -150,6 +151,17 @@ async fn rule_2_late_news_of_an_earlier_generation_changes_nothing() {
     assert_eq!(layer.breaker().state(), State::Closed);
     assert_eq!(failure.await, Outcome::Failed("failed late".into()));
     assert_eq!((layer.breaker().state(), layer.breaker().snapshot().calls), (State::Closed, 0), "opens nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_2_a_call_of_a_million_resets_ago_changes_nothing() {
+    let breaker = quick().breaker();
+    let late = breaker.try_acquire().unwrap();
+    for _ in 0..1 << 20 {
+        breaker.reset();
+    }
+    late.settle(Class::Transient);
+    assert_eq!((breaker.state(), breaker.snapshot().generation), (State::Closed, 1 << 20));
 }
 
 #[tokio::test(start_paused = true)]

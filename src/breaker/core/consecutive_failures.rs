@@ -151,6 +151,16 @@ mod tests {
     }
 
     #[test]
+    fn rule_2_no_two_of_4096_generations_look_the_same() {
+        let consecutive_failures = ConsecutiveFailures::new();
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..4_096 {
+            assert!(seen.insert(consecutive_failures.load().0));
+            consecutive_failures.reset();
+        }
+    }
+
+    #[test]
     fn a_row_does_not_overflow() {
         let consecutive_failures = ConsecutiveFailures(AtomicU64::new(Packed(0).with(0, COUNT_MAX).0));
         assert_eq!(consecutive_failures.failure(at(0), || true), Some(COUNT_MAX));
