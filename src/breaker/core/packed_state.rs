@@ -19,12 +19,12 @@ pub(crate) struct PackedState(u64);
 pub(crate) enum Phase {
     /// In use, in this state.
     Live(State),
-    /// Being evicted: a finder looks again.
-    Retired,
+    /// Being evicted, or between two closed generations: the engine knows, once its lock is free.
+    Undecided,
 }
 
 const CLOSED: u64 = 0b00;
-const RETIRED: u64 = 0b01;
+const UNDECIDED: u64 = 0b01;
 const OPEN: u64 = 0b10;
 const HALF_OPEN: u64 = 0b11;
 /// The bit of a breaker that is not closed.
@@ -38,6 +38,8 @@ const GENERATION_MASK: u64 = u32::MAX as u64;
 const OPEN_GENERATION_MASK: u64 = (1 << (UNTIL_SHIFT - GENERATION_SHIFT)) - 1;
 const UNTIL_SHIFT: u32 = 26;
 const UNTIL_MAX: u64 = u64::MAX >> UNTIL_SHIFT;
+/// In an undecided node: it is between two closed generations. It has no deadline.
+const BETWEEN: u64 = 1 << (GENERATION_SHIFT + 32);
 
 impl PackedState {
     pub(crate) fn new(state: State, mode: Mode, generation: u32, until: u64) -> Self {
@@ -69,16 +71,21 @@ impl PackedState {
 
     /// The packed state of a node that is being evicted.
     pub(crate) fn retired(self) -> Self {
-        Self(self.0 & !PHASE_MASK | RETIRED)
+        Self(self.0 & !PHASE_MASK | UNDECIDED)
+    }
+
+    /// The packed state between two closed generations, while the window is emptied: calls wait for the engine.
+    pub(crate) fn between(self) -> Self {
+        Self(self.retired().0 | BETWEEN)
     }
 
     /// The packed state if the node stays: only a node that is as new retires, and it is open if it begins forced open.
     pub(crate) fn kept(self) -> Self {
-        if !self.is_retired() {
+        if self.phase() != Phase::Undecided {
             return self;
         }
         let phase = if self.mode() == Mode::ForcedOpen { OPEN } else { CLOSED };
-        Self(self.0 & !PHASE_MASK | phase)
+        Self(self.0 & !(PHASE_MASK | BETWEEN) | phase)
     }
 
     pub(crate) fn with_nested(self, nesting: bool) -> Self {
@@ -100,7 +107,7 @@ impl PackedState {
     }
 
     pub(crate) fn is_retired(self) -> bool {
-        self.0 & PHASE_MASK == RETIRED
+        self.0 & (PHASE_MASK | BETWEEN) == UNDECIDED
     }
 
     pub(crate) fn phase(self) -> Phase {
@@ -108,7 +115,7 @@ impl PackedState {
             CLOSED => Phase::Live(State::Closed),
             OPEN => Phase::Live(State::Open),
             HALF_OPEN => Phase::Live(State::HalfOpen),
-            _ => Phase::Retired,
+            _ => Phase::Undecided,
         }
     }
 
@@ -165,9 +172,12 @@ mod tests {
                         assert_eq!((packed.generation(), packed.until()), (generation, Some(until)));
                         let plain = (state, mode) == (State::Closed, Mode::Automatic);
                         assert_eq!(packed.is_plainly_closed(), plain);
-                        assert!(packed.retired().is_retired() && !packed.is_retired());
+                        assert!(packed.retired().is_retired() || until > 0);
+                        assert!(!packed.is_retired() && !packed.between().is_retired());
                         let as_new = (state == State::Open) == (mode == Mode::ForcedOpen) && state != State::HalfOpen;
                         assert!(!as_new || until > 0 || packed.retired().kept() == packed);
+                        assert!(!as_new || until > 0 || packed.between().kept() == packed);
+                        assert!(!packed.between().is_closed_itself());
                     }
                 }
             }

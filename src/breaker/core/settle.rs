@@ -1,6 +1,5 @@
 //! Settlement: what a breaker records when a call ends.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,16 +48,13 @@ impl Node {
         watch: Option<Stopwatch>,
         completion: Completion,
     ) {
-        // A change wakes tasks and reports to subscribers: a panic of theirs must not keep the other slot.
-        let settled = catch_unwind(AssertUnwindSafe(|| self.settle(own, watch, completion)));
-        if let Some(parent_link) = self.parent_link() {
-            let elapsed = watch.map(|watch| watch.elapsed(self.now()));
-            let health = self.judge(completion, elapsed, streams(outer)).0;
-            parent_link.ended(outer, health);
-            // The server's hint applies to this inner node only.
-            parent_link.outer().settle(outer, None, Completion::Judged(health, None));
-        }
-        settled.unwrap_or_else(|panic| resume_unwind(panic));
+        self.settle(own, watch, completion);
+        let Some(parent_link) = self.parent_link() else { return };
+        let elapsed = watch.map(|watch| watch.elapsed(self.now()));
+        let health = self.judge(completion, elapsed, streams(outer)).0;
+        parent_link.ended(outer, health);
+        // The server's hint applies to this inner node only.
+        parent_link.outer().settle(outer, None, Completion::Judged(health, None));
     }
 
     #[inline(always)]
