@@ -10,7 +10,8 @@ use tower_service::Service;
 
 use super::control::circuit_open::CircuitOpen;
 use super::control::permit::{Ticket, panicked, rejected};
-use super::core::node::{Completion, Node};
+use super::core::node::Completion;
+use super::core::node_ref::NodeRef;
 use super::core::state_machine::Attempt;
 use crate::BoxError;
 use crate::classify::body::Settle;
@@ -42,7 +43,7 @@ pin_project! {
 
 /// The node that a call asks for admission, and as what attempt.
 pub(crate) struct Asking {
-    pub(crate) node: Arc<Node>,
+    pub(crate) node: NodeRef,
     pub(crate) attempt: Attempt,
     /// The moment at which a time limit cuts the call.
     pub(crate) deadline: Moment,
@@ -215,7 +216,7 @@ where
     let Some(asking) = waiter.asking.take() else { polled_again() };
     // It may have opened while this waited.
     if let Some(rejection) = asking.node.rejection(asking.attempt) {
-        return Poll::Ready(Err(rejected(asking.node, rejection)));
+        return Poll::Ready(Err(rejected(asking.node.into_node(), rejection)));
     }
     match poll_ready(service, &asking, classifier, cx)? {
         Poll::Ready(()) => {}
@@ -272,7 +273,7 @@ where
     C: Classifier<S::Response>,
 {
     let unready = |verdict: &Verdict| {
-        if let Ok(ticket) = Ticket::take(node.clone(), *attempt, *deadline) {
+        if let Ok(ticket) = Ticket::take(NodeRef::Node(Arc::clone(node)), *attempt, *deadline) {
             ticket.settle(verdict);
         }
     };

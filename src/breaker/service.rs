@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::control::permit::{Ticket, rejected};
+use super::core::node_ref::NodeRef;
 use super::core::state_machine::Attempt;
 use super::future::{Asking, ResponseFuture};
 use super::partition::{Keyed, Partition, Unpartitioned};
@@ -59,8 +60,8 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         let Self { registry, partition, .. } = self;
         let node = match partition.find(&request, ForCall { registry, partition }) {
-            None => registry.default_node().clone(),
-            Some(node) => node,
+            None => registry.default_lanes().node_ref(),
+            Some(node) => NodeRef::Node(node),
         };
         // Asked only where it makes a difference: reading the extensions of every request costs.
         let is_retry =
@@ -73,7 +74,7 @@ where
                 let asking = Asking { node, attempt, deadline };
                 ResponseFuture::start(&mut self.inner, request, asking, classifier, scope)
             }
-            Some(rejection) => ResponseFuture::rejected(rejected(node, rejection), classifier, scope),
+            Some(rejection) => ResponseFuture::rejected(rejected(node.into_node(), rejection), classifier, scope),
         }
     }
 }

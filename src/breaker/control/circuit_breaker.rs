@@ -4,6 +4,7 @@ use std::sync::Arc;
 use super::permit::Ticket;
 use crate::BoxError;
 use crate::breaker::core::node::Node;
+use crate::breaker::core::node_ref::NodeRef;
 use crate::breaker::core::state_machine::Attempt;
 use crate::breaker::{CircuitOpen, Mode, Permit, Snapshot, State};
 use crate::classify::Classifier;
@@ -44,7 +45,7 @@ impl CircuitBreaker {
     ///
     /// [`CircuitOpen`] if the breaker rejects the call.
     pub fn try_acquire(&self) -> Result<Permit, Box<CircuitOpen>> {
-        Ticket::take(self.node.clone(), Attempt::First, Moment::NEVER).map(Permit::new)
+        Ticket::take(NodeRef::Node(self.node.clone()), Attempt::First, Moment::NEVER).map(Permit::new)
     }
 
     /// Acquires a permit for a retry. Differs from [`try_acquire`](Self::try_acquire) only in the mode [`RejectRetriesOnly`](Mode::RejectRetriesOnly).
@@ -53,7 +54,7 @@ impl CircuitBreaker {
     ///
     /// [`CircuitOpen`] if the breaker rejects the retry.
     pub fn try_acquire_retry(&self) -> Result<Permit, Box<CircuitOpen>> {
-        Ticket::take(self.node.clone(), Attempt::Retry, Moment::NEVER).map(Permit::new)
+        Ticket::take(NodeRef::Node(self.node.clone()), Attempt::Retry, Moment::NEVER).map(Permit::new)
     }
 
     /// Makes a call if the breaker admits it, and records its outcome.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::circuit_open::CircuitOpen;
 use crate::breaker::core::node::{Admission, Completion, Node};
+use crate::breaker::core::node_ref::NodeRef;
 use crate::breaker::core::state_machine::{Attempt, Rejection};
 use crate::classify::body::Settle;
 use crate::classify::{Health, Reason, Verdict};
@@ -49,7 +50,7 @@ pub struct Ticket {
 
 #[derive(Debug)]
 struct Outstanding {
-    node: Arc<Node>,
+    node: NodeRef,
     admission: Admission,
     watch: Option<Stopwatch>,
     /// The moment at which a time limit cuts the call.
@@ -79,20 +80,20 @@ impl Ticket {
     /// Returns the ticket of a closed breaker that is not nested, or the node back.
     // Inlined, as everything on the path of such a call, so that the ticket travels in registers.
     #[inline(always)]
-    pub(crate) fn counted(node: Arc<Node>, deadline: Moment) -> Result<Self, Arc<Node>> {
+    pub(crate) fn counted(node: NodeRef, deadline: Moment) -> Result<Self, NodeRef> {
         let Some(admission) = node.counted() else { return Err(node) };
         let watch = node.begins();
         Ok(Self { outstanding: Some(Outstanding { node, admission, watch, deadline }) })
     }
 
     /// Takes the node by value, so that a waiting call need not clone it again.
-    pub(crate) fn take(node: Arc<Node>, attempt: Attempt, deadline: Moment) -> Result<Self, Box<CircuitOpen>> {
+    pub(crate) fn take(node: NodeRef, attempt: Attempt, deadline: Moment) -> Result<Self, Box<CircuitOpen>> {
         match node.acquire(attempt) {
             Ok(admission) => {
                 let watch = node.begins();
                 Ok(Self { outstanding: Some(Outstanding { node, admission, watch, deadline }) })
             }
-            Err(rejection) => Err(rejected(node, rejection)),
+            Err(rejection) => Err(rejected(node.into_node(), rejection)),
         }
     }
 
