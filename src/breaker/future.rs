@@ -71,7 +71,8 @@ where
 {
     /// Calls the service at once if it is ready, as it mostly is. A service that is not ready goes along with the call,
     /// which waits for that, and a clone takes its place.
-    #[inline]
+    // Inlined, and the paths of other calls are not, because otherwise the request moves once more.
+    #[inline(always)]
     pub(crate) fn start(
         service: &mut S,
         request: Req,
