@@ -69,8 +69,9 @@ impl Node {
     fn upholds(&self, permit: PermitKind) -> bool {
         match permit {
             PermitKind::Uncounted => false,
-            PermitKind::Counted { generation } => self.packed().counts(generation),
-            PermitKind::Probe { generation, .. } => generation == self.packed().generation(),
+            PermitKind::Counted { generation } | PermitKind::Probe { generation, .. } => {
+                self.packed().upholds(generation)
+            }
         }
     }
 
@@ -78,6 +79,7 @@ impl Node {
     #[inline(always)]
     pub(super) fn answer(&self, packed: PackedState, attempt: Attempt) -> Option<Result<PermitKind, Rejection>> {
         match (packed.mode(), packed.phase()) {
+            // An eviction is being decided, or the window is being emptied, under the lock.
             (_, Phase::Undecided) => None,
             (Mode::Disabled, _) => Some(Ok(PermitKind::Uncounted)),
             (Mode::ForcedOpen, _) => Some(Err(Rejection::FORCED)),
