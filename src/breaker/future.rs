@@ -219,7 +219,7 @@ where
     // The breaker may have opened while this waited.
     let admission = match call.admit() {
         Ok(admission) => admission,
-        Err(rejection) => return Poll::Ready(Err(rejected(call.asking.node.into_node(), rejection))),
+        Err(rejection) => return Poll::Ready(Err(rejected(call.asking.node, rejection))),
     };
     let Asking { node, .. } = &call.asking;
     if poll_ready(service, node, &admission, classifier, cx)?.is_pending() {
@@ -231,7 +231,7 @@ where
     call.admission = Some(admission);
     let admission = match call.admit() {
         Ok(admission) => admission,
-        Err(rejection) => return Poll::Ready(Err(rejected(call.asking.node.into_node(), rejection))),
+        Err(rejection) => return Poll::Ready(Err(rejected(call.asking.node, rejection))),
     };
     let Asking { node, deadline, .. } = call.asking;
     let Some(request) = request.take() else { polled_again() };
