@@ -224,7 +224,7 @@ where
     // The breaker may have opened while this waited.
     let admission = match call.admit() {
         Ok(admission) => admission,
-        Err(rejection) => return Poll::Ready(Err(rejected(call.asking.node.into_node(), rejection))),
+        Err(rejection) => return Poll::Ready(Err(rejected(call.asking.node, rejection))),
     };
     let Asking { node, .. } = &call.asking;
     let is_ready = poll_ready(service, node, &admission, classifier, cx)?.is_ready();
@@ -238,7 +238,7 @@ where
     // Or as the service became ready, or before the call was registered.
     let admission = match call.admit() {
         Ok(admission) => admission,
-        Err(rejection) => return Poll::Ready(Err(rejected(call.asking.node.into_node(), rejection))),
+        Err(rejection) => return Poll::Ready(Err(rejected(call.asking.node, rejection))),
     };
     if !is_ready {
         call.admission = Some(admission);

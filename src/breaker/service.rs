@@ -109,7 +109,7 @@ where
             attempt
         });
         if let Some(Err(rejection)) = admission {
-            return ResponseFuture::rejected(rejected(node.into_node(), rejection), classifier, scope);
+            return ResponseFuture::rejected(rejected(node, rejection), classifier, scope);
         }
         let deadline = node.moment_of(self.requests.deadline(&request));
         let asking = Asking { node, attempt, deadline };

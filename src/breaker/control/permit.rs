@@ -64,7 +64,7 @@ impl Permit {
                 let ticket = Ticket::new(NodeRef::Node(node.clone()), admission, Moment::NEVER);
                 Ok(Self { ticket, panicking: thread::panicking() })
             }
-            Err(rejection) => Err(rejected(node.clone(), rejection)),
+            Err(rejection) => Err(rejected(NodeRef::Node(node.clone()), rejection)),
         }
     }
 
@@ -147,10 +147,13 @@ impl Drop for Ticket {
 
 /// The error of a call that a breaker rejects.
 #[cold]
-pub(crate) fn rejected(node: Arc<Node>, rejection: Rejection) -> Box<CircuitOpen> {
+pub(crate) fn rejected(node: NodeRef, rejection: Rejection) -> Box<CircuitOpen> {
     let Rejection { state, wait, by_outer } = rejection;
-    let node = node.outer().filter(|_| by_outer).cloned().unwrap_or(node);
-    Box::new(CircuitOpen::by(node, state, wait.map(Duration::from_millis)))
+    let named = match node.outer().filter(|_| by_outer) {
+        Some(outer) => outer.clone(),
+        None => node.into_named(),
+    };
+    Box::new(CircuitOpen::by(named, state, wait.map(Duration::from_millis)))
 }
 
 /// The verdict on a call that panicked.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::lane;
 use super::node::Node;
+use crate::breaker::control::circuit_open::Named;
 
 /// A counted reference to a node, held by a call.
 #[derive(Debug)]
@@ -24,11 +25,26 @@ pub(crate) struct Lane {
 }
 
 impl NodeRef {
-    pub(crate) fn into_node(self) -> Arc<Node> {
+    /// What an error shows of the node. Takes no further reference.
+    pub(crate) fn into_named(self) -> Arc<dyn Named> {
         match self {
             Self::Node(node) => node,
-            Self::Lane(lane) => lane.node.clone(),
+            Self::Lane(lane) => lane,
         }
+    }
+}
+
+impl Named for Lane {
+    fn name(&self) -> &str {
+        self.node.name()
+    }
+
+    fn label(&self) -> &str {
+        self.node.label()
+    }
+
+    fn is_partitioned(&self) -> bool {
+        Named::is_partitioned(&*self.node)
     }
 }
 
