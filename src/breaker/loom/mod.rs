@@ -316,7 +316,11 @@ fn loom_a_bucket_begins_once() {
         both(record(window.clone()), record(window.clone()));
         let counts = |second| window.counts(window_config, Moment::at(second * SECOND));
         assert_eq!(counts(1), Counts { calls: 3, failures: 3, slow: 3 });
-        assert_eq!(counts(2), Counts { calls: 2, failures: 2, slow: 2 }, "a second beginning would lose the first call");
+        assert_eq!(
+            counts(2),
+            Counts { calls: 2, failures: 2, slow: 2 },
+            "a second beginning would lose the first call"
+        );
     });
 }
 
