@@ -11,6 +11,7 @@ use tower_service::Service;
 use super::control::circuit_open::CircuitOpen;
 use super::control::permit::{Ticket, panicked, rejected};
 use super::core::node::{Admission, Completion, Node};
+use super::core::node_ref::NodeRef;
 use super::core::state_machine::{Attempt, Rejection};
 use super::core::waiters::{News, Waiting};
 use crate::BoxError;
@@ -43,7 +44,7 @@ pin_project! {
 
 /// The node that a call asks for admission, and as what attempt.
 pub(crate) struct Asking {
-    pub(crate) node: Arc<Node>,
+    pub(crate) node: NodeRef,
     pub(crate) attempt: Attempt,
     /// The moment at which a time limit cuts the call.
     pub(crate) deadline: Moment,
@@ -61,14 +62,10 @@ struct Unsent {
     admission: Option<Admission>,
     /// Whether this call is all there is to the attempt of a retry layer outside.
     is_attempt: bool,
-    /// Wakes this call when its breaker, or the one around it, begins to reject calls.
-    openings: Option<Openings>,
-}
-
-/// Registered only while the inner service is not ready.
-struct Openings {
-    own: Waiting,
-    outer: Option<Waiting>,
+    /// Wake this call when its breaker, or the one around it, begins to reject calls. Registered only while the inner
+    /// service is not ready.
+    opening: Option<Waiting>,
+    outer_opening: Option<Waiting>,
 }
 
 impl<S, C, Req, J> ResponseFuture<S, S::Future, C, Req, J>
@@ -79,7 +76,8 @@ where
 {
     /// Calls the service at once if it is ready, as it mostly is. A service that is not ready goes along with the call,
     /// which waits for that, and a clone takes its place.
-    #[inline]
+    // Inlined, and the paths of other calls are not, because otherwise the request moves once more.
+    #[inline(always)]
     pub(crate) fn start(
         service: &mut S,
         request: Req,
@@ -126,7 +124,7 @@ where
     {
         let clone = service.clone();
         let service = mem::replace(service, clone);
-        let call = Unsent { asking, admission, is_attempt: cut::claim_attempt(), openings: None };
+        let call = Unsent { asking, admission, is_attempt: cut::claim_attempt(), opening: None, outer_opening: None };
         let waiter = Waiter { call: Some(Box::new(call)) };
         Self { stage: Stage::Waiting { service, request: Some(request), waiter }, classifier, scope }
     }
@@ -228,18 +226,21 @@ where
         Ok(admission) => admission,
         Err(rejection) => return Poll::Ready(Err(rejected(call.asking.node, rejection))),
     };
-    let is_pending = poll_ready(service, &call.asking.node, &admission, classifier, cx)?.is_pending();
+    let Asking { node, .. } = &call.asking;
+    let is_ready = poll_ready(service, node, &admission, classifier, cx)?.is_ready();
     call.admission = Some(admission);
-    if is_pending {
-        let Unsent { asking, openings, .. } = &mut *call;
-        openings.get_or_insert_with(|| Openings::of(&asking.node)).register(cx);
+    if !is_ready {
+        // Held by the waiter meanwhile: to clone a waker is foreign code, which may panic.
+        waiter.call.insert(call).wait_for_openings(cx);
+        let Some(registered) = waiter.call.take() else { polled_again() };
+        call = registered;
     }
-    // It may also have opened as the service became ready, or before this call was registered.
+    // Or as the service became ready, or before the call was registered.
     let admission = match call.admit() {
         Ok(admission) => admission,
         Err(rejection) => return Poll::Ready(Err(rejected(call.asking.node, rejection))),
     };
-    if is_pending {
+    if !is_ready {
         call.admission = Some(admission);
         waiter.call = Some(call);
         return Poll::Pending;
@@ -262,17 +263,13 @@ impl Unsent {
             None => node.admit(*attempt),
         }
     }
-}
 
-impl Openings {
-    fn of(node: &Node) -> Self {
-        let outer = node.outer().map(|outer| outer.wait_for(News::Rejection));
-        Self { own: node.wait_for(News::Rejection), outer }
-    }
-
-    fn register(&mut self, cx: &Context<'_>) {
-        self.own.register(cx);
-        self.outer.iter_mut().for_each(|outer| outer.register(cx));
+    fn wait_for_openings(&mut self, cx: &Context<'_>) {
+        let node = &self.asking.node;
+        self.opening.get_or_insert_with(|| node.wait_for(News::Rejection)).register(cx);
+        if let Some(outer) = node.outer() {
+            self.outer_opening.get_or_insert_with(|| outer.wait_for(News::Rejection)).register(cx);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
+use std::task::{Context, Wake};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -112,6 +113,33 @@ async fn a_host_that_was_open_for_a_century_is_probed_and_opens_again_as_before(
         }
         advance(CENTURY).await;
     }
+}
+
+/// A waker that panics.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("woken");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_4_a_panic_of_a_waker_costs_the_host_no_probe_slot() {
+    let layer = nested();
+    opened(&layer).await;
+    advance(10 * SECOND).await;
+    let breakers = layer.handle();
+    let probing = breakers.get_or_insert(&tenant(50)).unwrap();
+    let mut watch = probing.watch();
+    let mut changed = Box::pin(watch.changed());
+    assert!(changed.as_mut().poll(&mut Context::from_waker(&Arc::new(Panics).into())).is_pending());
+    let permit = probing.try_acquire().unwrap();
+    let _ = catch_unwind(AssertUnwindSafe(|| permit.settle(Class::Transient)));
+    assert_eq!([probing.state(), breakers.state(&HOST)], [State::Open, State::HalfOpen]);
+    let next = breakers.get_or_insert(&tenant(51)).unwrap().try_acquire();
+    next.expect("its slot is free").settle(Class::Success);
+    assert_eq!(breakers.state(&HOST), State::Closed);
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Node {
         match permit {
             PermitKind::Uncounted => false,
             PermitKind::Counted { generation } | PermitKind::Probe { generation, .. } => {
-                generation == self.packed().generation()
+                self.packed().upholds(generation)
             }
         }
     }
@@ -79,7 +79,7 @@ impl Node {
     #[inline(always)]
     pub(super) fn answer(&self, packed: PackedState, attempt: Attempt) -> Option<Result<PermitKind, Rejection>> {
         match (packed.mode(), packed.phase()) {
-            // It is being decided, under the lock.
+            // An eviction is being decided, or the window is being emptied, under the lock.
             (_, Phase::Undecided) => None,
             (Mode::Disabled, _) => Some(Ok(PermitKind::Uncounted)),
             (Mode::ForcedOpen, _) => Some(Err(Rejection::FORCED)),

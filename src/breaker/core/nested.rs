@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::nesting::{ParentLink, Probed};
-use super::node::{Admission, Completion, NEUTRAL, Node, opening_rng};
+use super::node::{Admission, Completion, NEUTRAL, Node};
 use super::packed_state::{PackedState, Phase};
 use super::state_machine::{Attempt, Opening, PermitKind, Rejection};
 use super::votes::{ROW, VoteConfig};
@@ -124,10 +124,9 @@ impl Node {
     #[cold]
     fn open_by_votes(self: &Arc<Self>, generation: u32, counts: Counts) {
         let now = self.now().millis();
-        let mut rng = opening_rng();
         let opening = Opening { now, hint: None };
         self.change_by(Some(counts), |engine, config| {
-            ((), engine.trip(config, generation, Cause::PartitionsOpen, opening, &mut rng))
+            ((), engine.trip(config, generation, Cause::PartitionsOpen, opening, &mut *self.shared.rng()))
         });
     }
 

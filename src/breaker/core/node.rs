@@ -1,7 +1,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::RefUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -17,7 +17,7 @@ use super::waiters::{News, Waiters, Waiting};
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
 use crate::breaker::{Mode, Snapshot, State};
-use crate::classify::{Health, Verdict};
+use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Clock, Moment, Stopwatch};
 use crate::cut;
 use crate::deadline::Deadline;
@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) observer: Arc<dyn Observer<Node>>,
     pub(crate) waiters: Arc<Waiters>,
+    /// Not the thread's own generator: a call can be dropped while its thread exits, when that generator is gone.
+    rng: std::sync::Mutex<SmallRng>,
 }
 
 /// How a call ended, or that it was dropped before its end.
@@ -63,12 +65,35 @@ pub(crate) enum Completion {
     Abandoned,
     /// Dropped because a time limit cut it.
     TimedOut,
+    /// The head was good and no error came until the reader dropped the body.
+    BodyDropped,
 }
 
 impl From<&Verdict> for Completion {
     #[inline]
     fn from(verdict: &Verdict) -> Self {
-        Self::Judged(verdict.health(), verdict.retry_after())
+        match verdict.health() {
+            Health::Neutral if verdict.reason() == Reason::ABANDONED => Self::BodyDropped,
+            health => Self::Judged(health, verdict.retry_after()),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        policy: Policy,
+        is_partitioned: bool,
+        clock: Clock,
+        observer: Arc<dyn Observer<Node>>,
+    ) -> Arc<Self> {
+        let seed = SmallRng::try_from_rng(&mut SysRng);
+        let rng = seed.unwrap_or_else(|_| SmallRng::seed_from_u64(RandomState::new().hash_one(())));
+        Arc::new(Self { policy, is_partitioned, clock, observer, waiters: Arc::default(), rng: rng.into() })
+    }
+
+    /// The jitter of open times. Drawn from only when a breaker opens.
+    pub(super) fn rng(&self) -> std::sync::MutexGuard<'_, SmallRng> {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -440,9 +465,4 @@ impl Identity {
 /// Whether calls that were admitted before may be rejected now.
 fn rejects(change: Change) -> bool {
     change.to.0 == State::Open && Attempt::Retry.can_be_rejected_in(change.to.1)
-}
-
-/// Not the thread's own generator: a call can be dropped while its thread exits, when that generator is gone.
-pub(super) fn opening_rng() -> SmallRng {
-    SmallRng::try_from_rng(&mut SysRng).unwrap_or_else(|_| SmallRng::seed_from_u64(RandomState::new().hash_one(())))
 }

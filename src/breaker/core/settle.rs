@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::node::{Admission, Completion, NEUTRAL, Node, opening_rng};
-use super::state_machine::{Opening, PermitKind, ProbeOutcome};
+use super::half_open::ProbeOutcome;
+use super::node::{Admission, Completion, NEUTRAL, Node};
+use super::state_machine::{Opening, PermitKind};
 use super::window::Outcome;
 use crate::breaker::Cause;
 use crate::classify::Health;
@@ -46,29 +47,57 @@ impl Node {
                 let lasts = self.generation() == own;
                 self.settle(PermitKind::Counted { generation: own }, watch, completion);
                 if lasts {
-                    self.vote(outer, self.judge(completion, watch.map(|watch| watch.elapsed(self.now()))).0);
+                    self.vote(outer, self.health(completion, watch, false));
                 }
             }
             Admission::Both(permits) => {
                 let (own, outer) = *permits;
                 self.settle(own, watch, completion);
-                let health = self.judge(completion, watch.map(|watch| watch.elapsed(self.now()))).0;
+                let health = self.health(completion, watch, streams(outer));
                 self.parent_link().into_iter().for_each(|parent_link| parent_link.probed_with(outer, health));
             }
         }
     }
 
     #[inline(always)]
-    fn judge(&self, completion: Completion, elapsed: Option<Duration>) -> (Health, Option<Duration>) {
+    fn judge(&self, completion: Completion, elapsed: Option<Duration>, streams: bool) -> (Health, Option<Duration>) {
         match completion {
             Completion::Judged(health, hint) => (health, hint),
             Completion::TimedOut if self.shared.policy.timeouts_fail => (Health::Failure, None),
             Completion::TimedOut => (Health::Neutral, None),
+            // A probe cannot wait for readers who always leave early.
+            Completion::BodyDropped if streams => (Health::Success, None),
+            Completion::BodyDropped => (Health::Neutral, None),
             Completion::Abandoned => match (self.shared.policy.abandoned_after, elapsed) {
                 (Some(limit), Some(elapsed)) if elapsed > limit || limit.is_zero() => (Health::Failure, None),
                 _ => (Health::Neutral, None),
             },
         }
+    }
+
+    fn health(&self, completion: Completion, watch: Option<Stopwatch>, streams: bool) -> Health {
+        self.judge(completion, watch.map(|watch| watch.elapsed(self.now())), streams).0
+    }
+
+    /// The head of a call was good and its body follows.
+    #[inline]
+    pub(crate) fn head_succeeded(self: &Arc<Self>, admission: &mut Admission, watch: Option<Stopwatch>) {
+        match admission {
+            Admission::Own(PermitKind::Counted { .. } | PermitKind::Uncounted) | Admission::Counted { .. } => {}
+            Admission::Own(permit) => self.probe_head_succeeded(permit, watch),
+            Admission::Both(permits) => {
+                self.probe_head_succeeded(&mut permits.0, watch);
+                self.outer().into_iter().for_each(|outer| outer.probe_head_succeeded(&mut permits.1, None));
+            }
+        }
+    }
+
+    #[cold]
+    fn probe_head_succeeded(self: &Arc<Self>, permit: &mut PermitKind, watch: Option<Stopwatch>) {
+        let PermitKind::Probe { generation, id, streams } = permit else { return };
+        *streams = true;
+        let slow = self.shared.policy.is_slow(watch.map(|watch| watch.elapsed(self.now())));
+        self.settle_probe((*generation, *id), ProbeOutcome::HeadSucceeded { slow }, None);
     }
 
     /// Records the end of a call that holds this permit.
@@ -78,31 +107,29 @@ impl Node {
         let (generation, probe) = match permit {
             PermitKind::Uncounted => return,
             PermitKind::Counted { generation } => (generation, None),
-            PermitKind::Probe { generation, id } => (generation, Some(id)),
+            PermitKind::Probe { generation, id, streams } => (generation, Some((id, streams))),
         };
-        if probe.is_none() && self.packed().generation() != generation {
+        if probe.is_none() && !self.packed().counts(generation) {
             return;
         }
         let now = (probe.is_some() || policy.dates_calls()).then(|| self.now());
         let elapsed = now.zip(watch).map(|(now, watch)| watch.elapsed(now));
-        let (health, hint) = self.judge(completion, elapsed);
-        match probe {
-            Some(id) => self.settle_probe((generation, id), health, hint),
-            None => self.settle_counted(generation, now, elapsed, health, hint),
-        }
-    }
-
-    #[cold]
-    fn settle_probe(self: &Arc<Self>, probe: (u32, u32), health: Health, hint: Option<Duration>) {
+        let (health, hint) = self.judge(completion, elapsed, streams(permit));
+        let Some((id, streams)) = probe else { return self.settle_counted(generation, now, elapsed, health, hint) };
         let outcome = match health {
-            Health::Success => ProbeOutcome::Success,
+            Health::Success if streams => ProbeOutcome::BodySucceeded,
+            Health::Success => ProbeOutcome::Success { slow: policy.is_slow(elapsed) },
             Health::Failure | Health::Throttled => ProbeOutcome::Failure,
             Health::Neutral => ProbeOutcome::Neutral,
         };
-        let now = self.now().millis();
-        let mut rng = opening_rng();
+        self.settle_probe((generation, id), outcome, hint);
+    }
+
+    #[cold]
+    fn settle_probe(self: &Arc<Self>, probe: (u32, u32), outcome: ProbeOutcome, hint: Option<Duration>) {
+        let opening = Opening { now: self.now().millis(), hint };
         self.change(|engine, config| {
-            ((), engine.settle_probe(config, probe, outcome, Opening { now, hint }, &mut rng))
+            ((), engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng()))
         });
     }
 
@@ -121,7 +148,7 @@ impl Node {
             Health::Failure | Health::Throttled => true,
             Health::Neutral => return,
         };
-        let live = || self.packed().generation() == generation;
+        let live = || self.packed().counts(generation);
         let outcome = Outcome { failed, slow: policy.is_slow(elapsed) };
         let mut consecutive_failures = 0;
         if policy.counts_consecutive_failures() {
@@ -144,8 +171,11 @@ impl Node {
 
     #[cold]
     fn trip(self: &Arc<Self>, generation: u32, cause: Cause, hint: Option<Duration>) {
-        let now = self.now().millis();
-        let mut rng = opening_rng();
-        self.change(|engine, config| ((), engine.trip(config, generation, cause, Opening { now, hint }, &mut rng)));
+        let opening = Opening { now: self.now().millis(), hint };
+        self.change(|engine, config| ((), engine.trip(config, generation, cause, opening, &mut *self.shared.rng())));
     }
+}
+
+fn streams(permit: PermitKind) -> bool {
+    matches!(permit, PermitKind::Probe { streams: true, .. })
 }

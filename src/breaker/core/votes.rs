@@ -43,7 +43,7 @@ pub(crate) struct Votes {
 /// The vote of an inner node.
 #[derive(Debug)]
 pub(crate) struct Vote {
-    /// Generation of the outer node 20, tick 42, bad 1, cast 1.
+    /// Generation of the outer node 20 (its lowest bits), tick 42, bad 1, cast 1.
     word: AtomicU64,
     /// The number of the row in which it last failed.
     row: AtomicU64,
@@ -170,7 +170,11 @@ impl Vote {
         loop {
             let before = Cast::from_bits(seen).filter(|cast| cast.is_of(generation));
             // Threads do not read the clock in the order of their updates: a vote does not move back.
-            let cast = Cast { generation, tick: before.map_or(tick, |before| before.tick.max(tick)), bad };
+            let cast = Cast {
+                generation: generation & Cast::GENERATION,
+                tick: before.map_or(tick, |before| before.tick.max(tick)),
+                bad,
+            };
             if before == Some(cast) || !live() {
                 return;
             }
@@ -222,6 +226,7 @@ impl Vote {
 impl Cast {
     const CAST: u64 = 1;
     const BAD: u64 = 2;
+    const GENERATION: u32 = (1 << 20) - 1;
 
     fn from_bits(bits: u64) -> Option<Self> {
         (bits & Self::CAST != 0).then_some(Self {
@@ -233,11 +238,11 @@ impl Cast {
 
     fn bits(self) -> u64 {
         let bad = if self.bad { Self::BAD } else { 0 };
-        u64::from(self.generation) << (TICK + 2) | self.tick << 2 | bad | Self::CAST
+        u64::from(self.generation & Self::GENERATION) << (TICK + 2) | self.tick << 2 | bad | Self::CAST
     }
 
     fn is_of(self, generation: u32) -> bool {
-        self.generation == generation
+        self.generation == generation & Self::GENERATION
     }
 }
 

@@ -53,7 +53,7 @@ impl Host {
             Mode::ForcedOpen | Mode::Disabled => Mode::Automatic,
             mode => mode,
         };
-        let outer = Config { ramp: None, mode, ..config.clone() };
+        let outer = Config { ramp: None, slow: None, mode, ..config.clone() };
         let tenant = || Tenant { own: Model::new(config.clone()), vote: None, probed: None };
         Self {
             outer: Model::new(outer),
@@ -106,7 +106,7 @@ impl Host {
     }
 
     pub(super) fn acquire(&mut self, tenant: usize, retry: bool) -> Result<Both, Refused> {
-        let own = &self.tenants[tenant].own;
+        let own = &mut self.tenants[tenant].own;
         if own.mode == Mode::Disabled {
             let own = self.tenants[tenant].own.acquire(retry).unwrap();
             return Ok(Both { own, outer: None });

@@ -6,3 +6,4 @@ mod config;
 mod hierarchy;
 mod nested;
 mod single;
+mod streams;
