@@ -290,6 +290,14 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
     }
 }
 
+impl<P: Keyed> Copy for ForCall<'_, P> {}
+
+impl<P: Keyed> Clone for ForCall<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
 impl<P: Keyed> ForCall<'_, P> {
     #[cold]
     fn insert(self, key: P::Key) -> Arc<Node> {

@@ -9,10 +9,11 @@
 
 mod host;
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt;
 use std::fmt::Debug;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 
 use http::{HeaderName, HeaderValue, Request};
@@ -108,7 +109,7 @@ pub trait Partition<Req>: Keyed {
 
 /// Finds a breaker by its key.
 #[doc(hidden)]
-pub trait Finder<K> {
+pub trait Finder<K>: Copy {
     type Found;
 
     fn find(self, key: K) -> Self::Found;
@@ -131,7 +132,7 @@ pub struct NestedIn<P, Q> {
 }
 
 /// The key of partitions [nested](crate::CircuitBreakerLayer::nested_in) in others. No other variant will be added.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Nested<O, I> {
     /// The outer breaker of this key.
     Outer(O),
@@ -139,6 +140,28 @@ pub enum Nested<O, I> {
     Inner(O, Option<I>),
     /// The breaker of requests without an outer key.
     Alone(I),
+}
+
+/// Finds the breaker of a nested partition, once the outer key is known.
+#[derive(Debug)]
+struct InOuter<'a, P, Req, F> {
+    inner: &'a P,
+    request: &'a Req,
+    finder: F,
+}
+
+/// The same, once the inner key is known, too.
+#[derive(Debug)]
+struct InInner<'a, Q: ?Sized, G, F> {
+    outer: &'a Q,
+    key: &'a G,
+    finder: F,
+}
+
+/// A [`Nested::Inner`] by reference.
+struct NestedQuery<'a, Q: ?Sized, R: ?Sized> {
+    outer: &'a Q,
+    inner: Option<&'a R>,
 }
 
 /// One breaker for each value of a header: see [`header`].
@@ -225,6 +248,23 @@ impl<Req> Partition<Req> for Unpartitioned {
     }
 }
 
+// By hand, because derived ones would ask for more bounds.
+impl<P, Req, F: Copy> Copy for InOuter<'_, P, Req, F> {}
+
+impl<P, Req, F: Copy> Clone for InOuter<'_, P, Req, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Q: ?Sized, G, F: Copy> Copy for InInner<'_, Q, G, F> {}
+
+impl<Q: ?Sized, G, F: Copy> Clone for InInner<'_, Q, G, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
 impl<P: Keyed, Q: Keyed> Keyed for NestedIn<P, Q> {
     type Key = Nested<Q::Key, P::Key>;
 
@@ -256,8 +296,119 @@ impl<Req, P: Partition<Req>, Q: Partition<Req>> Partition<Req> for NestedIn<P, Q
         }
     }
 
+    #[inline]
+    fn find<F: Finder<Self::Key>>(&self, request: &Req, finder: F) -> Option<F::Found> {
+        match self.outer.find(request, InOuter { inner: &self.inner, request, finder }) {
+            Some(found) => found,
+            None => Some(finder.find(Nested::Alone(self.inner.key(request)?))),
+        }
+    }
+
     fn is_retry(&self, request: &Req) -> bool {
         self.inner.is_retry(request)
+    }
+}
+
+impl<Req, P: Partition<Req>, O, F> Finder<O> for InOuter<'_, P, Req, F>
+where
+    O: Hash + Eq + Clone,
+    F: Finder<Nested<O, P::Key>>,
+{
+    type Found = Option<F::Found>;
+
+    fn find(self, key: O) -> Self::Found {
+        self.find_by(&key, || Some(key.clone())).flatten()
+    }
+
+    #[inline]
+    fn find_by<Q>(self, query: &Q, key: impl FnOnce() -> Option<O>) -> Option<Self::Found>
+    where
+        Q: Hash + Equivalent<O> + ?Sized,
+    {
+        let Self { inner, request, finder } = self;
+        // Called at most once, by the one finder that misses.
+        let key = Cell::new(Some(key));
+        let outer = || key.take()?();
+        match inner.find(request, InInner { outer: query, key: &outer, finder }) {
+            Some(found) => Some(found),
+            None => {
+                let query = NestedQuery::<Q, P::Key> { outer: query, inner: None };
+                Some(finder.find_by(&query, || Some(Nested::Inner(outer()?, None))))
+            }
+        }
+    }
+}
+
+impl<O, I, Q, G, F> Finder<I> for InInner<'_, Q, G, F>
+where
+    I: Hash + Eq + Clone,
+    Q: Hash + Equivalent<O> + ?Sized,
+    G: Fn() -> Option<O>,
+    F: Finder<Nested<O, I>>,
+{
+    type Found = Option<F::Found>;
+
+    fn find(self, key: I) -> Self::Found {
+        self.find_by(&key, || Some(key.clone())).flatten()
+    }
+
+    #[inline]
+    fn find_by<R>(self, query: &R, key: impl FnOnce() -> Option<I>) -> Option<Self::Found>
+    where
+        R: Hash + Equivalent<I> + ?Sized,
+    {
+        let query = NestedQuery { outer: self.outer, inner: Some(query) };
+        Some(self.finder.find_by(&query, || Some(Nested::Inner((self.key)()?, Some(key()?)))))
+    }
+}
+
+impl<Q: Hash + ?Sized, R: Hash + ?Sized> Hash for NestedQuery<'_, Q, R> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash_inner(self.outer, self.inner, state);
+    }
+}
+
+impl<O, I, Q, R> Equivalent<Nested<O, I>> for NestedQuery<'_, Q, R>
+where
+    Q: Equivalent<O> + ?Sized,
+    R: Equivalent<I> + ?Sized,
+{
+    #[inline]
+    fn equivalent(&self, key: &Nested<O, I>) -> bool {
+        let Nested::Inner(outer, inner) = key else { return false };
+        let is_same = match (self.inner, inner) {
+            (Some(query), Some(inner)) => query.equivalent(inner),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        is_same && self.outer.equivalent(outer)
+    }
+}
+
+impl<O: Hash, I: Hash> Hash for Nested<O, I> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Outer(outer) => {
+                state.write_u8(0);
+                outer.hash(state);
+            }
+            Self::Inner(outer, inner) => hash_inner(outer, inner.as_ref(), state),
+            Self::Alone(inner) => {
+                state.write_u8(1);
+                inner.hash(state);
+            }
+        }
+    }
+}
+
+/// The same for a key and for what finds it.
+#[inline]
+fn hash_inner<H: Hasher>(outer: &(impl Hash + ?Sized), inner: Option<&(impl Hash + ?Sized)>, state: &mut H) {
+    state.write_u8(if inner.is_some() { 2 } else { 3 });
+    outer.hash(state);
+    if let Some(inner) = inner {
+        inner.hash(state);
     }
 }
 
