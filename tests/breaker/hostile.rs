@@ -43,6 +43,10 @@ async fn retries_are_recognised_in_any_order_of_nesting() {
         ($layer:expr) => {{
             let (layer, arrived) = ($layer, Arc::new(AtomicUsize::new(0)));
             let (handle, counted) = (layer.handle(), arrived.clone());
+            // A share of votes counts from then on.
+            let host = Nested::Outer(http::uri::Authority::from_static("host").into());
+            let _ = handle.get_or_insert(&host);
+            tokio::time::advance(61 * SECOND).await;
             let busy = layer.layer(service_fn(move |_: Sent| {
                 counted.fetch_add(1, Ordering::SeqCst);
                 let busy = http::Response::builder().status(503).body(Empty::<Bytes>::new()).unwrap();
@@ -56,7 +60,6 @@ async fn retries_are_recognised_in_any_order_of_nesting() {
                 let _ = client.clone().oneshot(request.body(Empty::<Bytes>::new()).unwrap()).await;
                 seen.push(arrived.load(Ordering::SeqCst) - before);
             }
-            let host = Nested::Outer(http::uri::Authority::from_static("host").into());
             (seen, handle.state(&host))
         }};
     }
@@ -184,6 +187,8 @@ fn calls_of_64_threads_survive_concurrent_lists_resets_and_modes() {
     breakers.reset_all();
     for breaker in breakers.iter() {
         assert_eq!((breaker.state(), breaker.snapshot().calls, breaker.snapshot().rejected), (State::Closed, 0, 0));
+    }
+    for breaker in breakers.iter() {
         breaker.try_acquire().unwrap().settle(Class::Success);
     }
 }

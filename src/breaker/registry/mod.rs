@@ -173,10 +173,10 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         let node = match place {
             Place::Alone => self.new_node(label),
             Place::Outer => Arc::new(Node::new_outer(self.outer.clone(), label)),
-            Place::NestedIn((Some(outer), ..)) => Node::nested_in(outer, self.shared.clone(), label),
+            Place::NestedIn((Some(outer), ..)) => Arc::new(Node::nested_in(outer, self.shared.clone(), label)),
             Place::NestedIn((None, key, outer)) => {
                 self.nodes.insert(key, outer.clone(), &guard);
-                Node::nested_in(outer, self.shared.clone(), label)
+                Arc::new(Node::nested_in(outer, self.shared.clone(), label))
             }
         };
         self.nodes.insert(key, node.clone(), &guard);
@@ -191,7 +191,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
         let Some(node) = self.nodes.remove(key, &guard) else { return Vec::new() };
         node.remove();
         let mut removed = vec![node.clone()];
-        if node.children().is_some() {
+        if node.is_outer() {
             for (inner, node) in self.nodes.iter(&guard) {
                 if matches!((self.place)(inner), Place::NestedIn(outer) if outer == *key) {
                     self.nodes.remove(inner, &guard);
@@ -320,8 +320,7 @@ impl<P: Keyed> Finder<P::Key> for ForCall<'_, P> {
 /// Whether the map holds the only reference. The map drops removed nodes late, and an inner node keeps its outer one
 /// until then. References are counted first: the answer can wrongly be false, but never wrongly true.
 fn is_alone(node: &Arc<Node>) -> bool {
-    let others = Arc::strong_count(node) - 1;
-    others == 0 || node.children().is_some_and(|children| children.retired() == others)
+    Arc::strong_count(node) - 1 == node.gone()
 }
 
 #[cfg(all(test, not(rampart_loom)))]
