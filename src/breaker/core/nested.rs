@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 
 use super::nesting::{Children, NEVER, ParentLink, Taken};
 use super::node::{Completion, IDLE, Node, opening_rng};
-use super::packed_state::Phase;
 use super::policy::Share;
 use super::state_machine::{Attempt, Opening, PermitKind, Rejection};
 use super::window::{Counts, WindowConfig};
@@ -72,9 +71,9 @@ impl Node {
 
     #[cold]
     pub(super) fn inner_opened(self: &Arc<Self>) {
-        let packed = self.packed().kept();
+        let packed = self.packed();
         let (Some(share), Some(children)) = (self.shared.policy.share, self.children()) else { return };
-        if packed.phase() != Phase::Live(State::Closed) || packed.mode() == Mode::Disabled {
+        if packed.state() != State::Closed || packed.mode() == Mode::Disabled {
             return;
         }
         let now = self.now().millis();
@@ -88,11 +87,6 @@ impl Node {
 }
 
 impl Children<Node> {
-    /// Evicted children that the map has yet to drop.
-    pub(crate) fn retired(&self) -> usize {
-        lock(&self.members).nodes.iter().filter_map(Weak::upgrade).filter(|node| node.is_retired()).count()
-    }
-
     /// A child has opened, as its packed state shows already. Returns the counts of children if the share is reached.
     pub(crate) fn opened(&self, share: Share, generation: u32, now: u64) -> Option<Counts> {
         let mut members = lock(&self.members);

@@ -1,6 +1,5 @@
 //! What the nodes of nested partitions keep of each other. What they ask each other is in [`nested`](super::nested).
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
 use crate::sync::{AtomicU64, Mutex, Ordering, lock};
@@ -41,8 +40,6 @@ pub(crate) struct ParentLink<N> {
     opened_in: AtomicU64,
     /// The probe slot that it took last, if that probe has failed or has yet to end.
     pub(super) taken: AtomicU64,
-    /// Whether a user has removed it from the registry.
-    is_removed: AtomicBool,
 }
 
 /// A probe slot: cycle 12, generation 20, id 32. Cycles wrap, which holds a child back for one turn at most.
@@ -82,25 +79,11 @@ impl<N> Children<N> {
 
 impl<N> ParentLink<N> {
     pub(crate) fn new(outer: Arc<N>) -> Self {
-        Self {
-            outer,
-            opened_in: AtomicU64::new(NEVER),
-            taken: AtomicU64::new(NEVER),
-            is_removed: AtomicBool::new(false),
-        }
+        Self { outer, opened_in: AtomicU64::new(NEVER), taken: AtomicU64::new(NEVER) }
     }
 
     pub(crate) fn outer(&self) -> &Arc<N> {
         &self.outer
-    }
-
-    /// Written and read under the lock of the registry.
-    pub(crate) fn remove(&self) {
-        self.is_removed.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_removed(&self) -> bool {
-        self.is_removed.load(Ordering::Relaxed)
     }
 
     /// Called before the opening is published.

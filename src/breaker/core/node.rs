@@ -10,7 +10,7 @@ use rand::rngs::{SmallRng, SysRng};
 use super::consecutive_failures::ConsecutiveFailures;
 use super::nesting::{Children, Nesting, ParentLink};
 use super::observer::Observer;
-use super::packed_state::{PackedState, Phase};
+use super::packed_state::PackedState;
 use super::policy::Policy;
 use super::state_machine::{Attempt, Change, Engine, EngineConfig, PermitKind};
 use super::waiters::Waiters;
@@ -21,7 +21,7 @@ use crate::classify::{Health, Verdict};
 use crate::clock::{Clock, Moment, Stopwatch};
 use crate::cut;
 use crate::deadline::Deadline;
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 /// One breaker in its concurrent form.
 ///
@@ -145,28 +145,6 @@ impl Node {
         }
     }
 
-    /// Returns true once this node has been evicted. Blocks while [`retire`](Self::retire) is deciding.
-    #[inline]
-    pub(crate) fn is_gone(&self) -> bool {
-        self.packed().is_retired() && self.is_gone_after_all()
-    }
-
-    /// Whether this node is evicted or being evicted, as its outer node sees it.
-    pub(crate) fn is_retired(&self) -> bool {
-        self.packed().is_retired() || self.parent_link().is_some_and(ParentLink::is_removed)
-    }
-
-    /// Marks this node as removed from the registry: its outer node can be evicted although this one still holds it.
-    pub(crate) fn remove(&self) {
-        self.parent_link().into_iter().for_each(ParentLink::remove);
-    }
-
-    #[cold]
-    fn is_gone_after_all(&self) -> bool {
-        let _decided = self.lock();
-        self.packed().is_retired()
-    }
-
     #[cfg(all(test, rampart_loom))]
     pub(crate) fn clock(&self) -> &Clock {
         &self.shared.clock
@@ -249,11 +227,10 @@ impl Node {
 
     /// The state. An open node past its open time is half-open: the next call is a probe.
     pub(crate) fn state(&self) -> State {
-        let packed = self.packed().kept();
-        match packed.phase() {
-            Phase::Live(State::Open) if packed.mode() != Mode::ForcedOpen && self.is_due(packed) => State::HalfOpen,
-            Phase::Live(state) => state,
-            Phase::Retired => State::Closed,
+        let packed = self.packed();
+        match packed.state() {
+            State::Open if packed.mode() != Mode::ForcedOpen && self.is_due(packed) => State::HalfOpen,
+            state => state,
         }
     }
 
@@ -269,7 +246,7 @@ impl Node {
 
     /// Differs after every reported change.
     pub(crate) fn version(&self) -> u64 {
-        self.packed().kept().bits()
+        self.packed().bits()
     }
 
     pub(crate) fn waiters(&self) -> &Waiters {
@@ -297,31 +274,11 @@ impl Node {
         }
     }
 
-    /// Evicts this node if nothing is lost and `alone` confirms that no other reference exists.
-    ///
-    /// A finder takes a reference, then reads the packed state; this function writes the packed state, then counts the
-    /// references. With a fence between the two steps on either side, at least one of the two sees the other.
-    pub(crate) fn retire(&self, alone: impl FnOnce() -> bool) -> bool {
-        let engine = self.lock();
-        if !self.is_blank(&engine) {
-            return false;
-        }
-        let packed = self.packed();
-        self.packed.store(packed.retired().bits(), Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        let alone = alone();
-        fence(Ordering::SeqCst);
-        // Checked again, because a call may have come and gone in between.
-        let retired = alone && self.is_blank(&engine);
-        if !retired {
-            self.packed.store(packed.bits(), Ordering::SeqCst);
-        }
-        retired
-    }
-
-    fn is_blank(&self, engine: &Engine) -> bool {
-        let policy = &self.shared.policy;
-        engine.is_as_new(&policy.engine) && self.window.is_idle(policy.window, self.now(), IDLE)
+    /// Whether nothing is lost with this node if no call holds it.
+    pub(crate) fn is_unused(&self, now: Moment) -> bool {
+        let (engine, policy) = (self.lock(), &self.shared.policy);
+        (engine.is_as_new(&policy.engine) && self.window.is_idle(policy.window, now, IDLE))
+            || engine.is_long_due(&policy.engine, now.millis())
     }
 
     /// Runs one step of the engine and publishes the change it makes.
