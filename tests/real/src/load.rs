@@ -134,7 +134,9 @@ async fn read(response: Response<AnswerBody>, kind: Kind, id: u64) -> Ending {
     match (head.status, kind.is_grpc(), code) {
         (StatusCode::OK, false, _) if is_answer(&body, id) => Ending::Good,
         (StatusCode::OK, true, Some(0)) if body.len() > 5 && is_answer(&body.slice(5..), id) => Ending::Good,
-        (StatusCode::OK, false, _) | (StatusCode::OK, true, Some(0)) => wrong("another answer's body"),
+        (StatusCode::OK, false, _) | (StatusCode::OK, true, Some(0)) => {
+            wrong(&format!("an answer of {} bytes that is not its own", body.len()))
+        }
         (StatusCode::OK, true, Some(status)) => Ending::Declined { status, unprocessed },
         (StatusCode::OK, true, None) => wrong("no grpc-status"),
         (status, ..) => Ending::Declined { status: status.as_u16(), unprocessed },

@@ -93,7 +93,13 @@ pub async fn run(plan: &Plan, app: &Path) -> io::Result<Audit> {
 
     let begun = Instant::now();
     let load = drive(&client, &origin, plan.load, watched);
-    let (calls, outages) = tokio::join!(load, disturb(plan, &mut proxy, &mut app, &client, progress));
+    let disturbed = async {
+        let outages = disturb(plan, &mut proxy, &mut app, &client, &progress).await;
+        // Also where a server did not come back: the load must not go on for ever.
+        progress.send_modify(|progress| progress.over = true);
+        outages
+    };
+    let (calls, outages) = tokio::join!(load, disturbed);
     let mut outages = outages?;
     if plan.scenario == Scenario::Limited {
         outages.push(Outage { begun, ended: Instant::now() });
@@ -110,7 +116,7 @@ async fn disturb(
     proxy: &mut Proxy,
     app: &mut App,
     client: &Client,
-    progress: watch::Sender<Progress>,
+    progress: &watch::Sender<Progress>,
 ) -> io::Result<Vec<Outage>> {
     let mut outages = Vec::new();
     for _ in 0..plan.rounds {
@@ -147,7 +153,6 @@ async fn disturb(
         }
         progress.send_modify(|progress| progress.rounds += 1);
     }
-    progress.send_modify(|progress| progress.over = true);
     Ok(outages)
 }
 
