@@ -5,4 +5,5 @@ mod breaker;
 mod config;
 mod hierarchy;
 mod nested;
+mod registry;
 mod single;
