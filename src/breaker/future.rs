@@ -12,6 +12,7 @@ use super::control::circuit_open::CircuitOpen;
 use super::control::permit::{Ticket, panicked, rejected};
 use super::core::node::{Completion, Node};
 use super::core::state_machine::Attempt;
+use super::core::waiters::{News, Waiting};
 use crate::BoxError;
 use crate::classify::body::Settle;
 use crate::classify::{Classifier, HeadOnly, SettleAt, Verdict};
@@ -56,6 +57,14 @@ struct Waiter {
     has_waited: bool,
     /// Whether this call is all there is to the attempt of a retry layer outside.
     is_attempt: bool,
+    /// Wakes this call when its breaker, or the one around it, begins to reject calls.
+    openings: Option<Box<Openings>>,
+}
+
+/// Registered only while the inner service is not ready.
+struct Openings {
+    own: Waiting,
+    outer: Option<Waiting>,
 }
 
 impl<S, C, Req, J> ResponseFuture<S, S::Future, C, Req, J>
@@ -118,7 +127,7 @@ where
     {
         let clone = service.clone();
         let service = mem::replace(service, clone);
-        let waiter = Waiter { asking: Some(asking), has_waited, is_attempt: cut::claim_attempt() };
+        let waiter = Waiter { asking: Some(asking), has_waited, is_attempt: cut::claim_attempt(), openings: None };
         Self { stage: Stage::Waiting { service, request: Some(request), waiter }, classifier, scope }
     }
 
@@ -220,6 +229,11 @@ where
     match poll_ready(service, &asking, classifier, cx)? {
         Poll::Ready(()) => {}
         Poll::Pending => {
+            waiter.openings.get_or_insert_with(|| Openings::of(&asking.node)).register(cx);
+            // Asked again after registering, so that no opening is missed in between.
+            if let Some(rejection) = asking.node.rejection(asking.attempt) {
+                return Poll::Ready(Err(rejected(asking.node, rejection)));
+            }
             waiter.asking = Some(asking);
             waiter.has_waited = true;
             return Poll::Pending;
@@ -235,6 +249,18 @@ where
     let future = service.call(request);
     guard.disarm();
     Poll::Ready(Ok((future, ticket)))
+}
+
+impl Openings {
+    fn of(node: &Node) -> Box<Self> {
+        let outer = node.outer().map(|outer| outer.wait_for(News::Rejection));
+        Box::new(Self { own: node.wait_for(News::Rejection), outer })
+    }
+
+    fn register(&mut self, cx: &Context<'_>) {
+        self.own.register(cx);
+        self.outer.iter_mut().for_each(|outer| outer.register(cx));
+    }
 }
 
 /// A call that a time limit cuts while the inner service is not ready has failed: it hung in there.

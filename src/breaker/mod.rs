@@ -35,10 +35,14 @@
 //!    keeps a healthy upstream shut out.
 //! 5. **Windows** slide. Every outcome checks the rates, so that a rate of exactly the limit opens the breaker at once.
 //! 6. **A rejection is immediate.** It does not call the inner service or take its permit, even if the service is not ready.
+//!    A breaker that opens wakes the calls that wait for the inner service, and rejects them. What rejects no call wakes none.
 //! 7. **State lives in the layer.** Its clones, services and handles share it.
 //! 8. **The closed path** takes no lock and allocates nothing, and reads the clock only if a setting needs it: a window of
 //!    time or slow calls.
 //! 9. **Time** is tokio's: it stands still in a test that pauses the clock.
+//! 10. **Every change is reported once**, to the watchers of its breaker, to `tracing` and to the subscribers, by the thread
+//!     that made it and outside all locks. A waker or a `tracing` subscriber that panics is caught: neither the others nor
+//!     the call that caused the change pay for it.
 //!
 //! The number of partitions is bounded, and a partition is evicted only when nothing is lost: see
 //! [`max_partitions`](CircuitBreakerLayer::max_partitions).

@@ -130,12 +130,12 @@ impl<Classifier, OnVerdict, SettleAt, Route> ClassifyLayer<Classifier, OnVerdict
         ClassifyLayer { classifier, observer: (earlier, observer), settle_at, routes }
     }
 
-    pub(super) fn routed_by<NewRoute>(
+    pub(super) fn map_routes<NewRoute>(
         self,
-        routes: NewRoute,
+        map: impl FnOnce(Route) -> NewRoute,
     ) -> ClassifyLayer<Classifier, OnVerdict, SettleAt, NewRoute> {
-        let Self { classifier, observer, settle_at, routes: _ } = self;
-        ClassifyLayer { classifier, observer, settle_at, routes }
+        let Self { classifier, observer, settle_at, routes } = self;
+        ClassifyLayer { classifier, observer, settle_at, routes: map(routes) }
     }
 }
 
@@ -163,7 +163,7 @@ impl<Classifier: Clone, OnVerdict, SettleAt> ClassifyLayer<Classifier, OnVerdict
     where
         P: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
     {
-        self.routed_by(Routes::new().with(fits, classifier))
+        self.map_routes(|()| Routes::new().with(fits, classifier))
     }
 }
 
@@ -174,8 +174,7 @@ impl<Classifier: Clone, OnVerdict, SettleAt> ClassifyLayer<Classifier, OnVerdict
     where
         P: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
     {
-        let routes = self.routes.with(fits, classifier);
-        self.routed_by(routes)
+        self.map_routes(|routes| routes.with(fits, classifier))
     }
 }
 

@@ -13,7 +13,6 @@ use super::replay::{AttemptPlan, Replay};
 use crate::BoxError;
 use crate::attempt::Attempt;
 use crate::classify::{Classifier, Health, Processed, Reason, Verdict};
-use crate::cut::Sent;
 use crate::deadline::{Deadline, after};
 
 /// The state of one call, and the decisions between its attempts.
@@ -34,41 +33,35 @@ pub(super) enum AttemptOutcome<Res> {
     Answered(Res, Verdict),
     Failed(BoxError),
     /// The deadline cut it.
-    Cut(Sent),
+    Cut(BoxError),
 }
 
 /// What the future does after an attempt.
 pub(super) enum Action<Res> {
     Return(Result<Res, BoxError>),
-    /// A transparent retry: send the same attempt again at once.
-    Resend,
-    Retry {
-        wait: Duration,
-    },
+    Send(NextSend),
 }
 
 /// How the request is sent again.
-enum NextSend {
+#[derive(Clone, Copy)]
+pub(super) enum NextSend {
+    /// A transparent retry: the same attempt again, at once.
     Resend,
     After(Duration),
 }
 
 /// The failed attempts of a call.
+#[derive(Default)]
 struct Failures {
     history: History,
-    last: LastFailure,
+    /// The error of the last attempt. None if it ended in a response.
+    last_error: Option<BoxError>,
     /// Whether the server may have acted on any of them.
     maybe_processed: bool,
     /// Whether a transparent retry was made. The first one is free, a second is a retry like any other.
     was_resent: bool,
     /// Whether the next send belongs to the same attempt.
     is_resending: bool,
-}
-
-struct LastFailure {
-    verdict: Verdict,
-    /// None if the attempt ended in a response.
-    error: Option<BoxError>,
 }
 
 /// The caller's own body failed, which proves nothing about the server.
@@ -149,7 +142,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         ReplayT: Report<Res>,
     {
         if self.failures.is_some() {
-            let report = self.take_report(verdict, None);
+            let report = self.report(verdict, None, true);
             self.shared.replay.leave(report, response);
         }
     }
@@ -164,12 +157,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         let is_cut = matches!(outcome, AttemptOutcome::Cut(_));
         let (outcome, mut verdict) = match outcome {
             AttemptOutcome::Answered(response, verdict) => (Ok(response), verdict),
-            AttemptOutcome::Failed(error) => {
-                let verdict = self.shared.classifier.classify(Err(&*error));
-                (Err(error), verdict)
-            }
-            AttemptOutcome::Cut(sent) => {
-                let error: BoxError = TimedOut::deadline(sent).into();
+            AttemptOutcome::Failed(error) | AttemptOutcome::Cut(error) => {
                 let verdict = self.shared.classifier.classify(Err(&*error));
                 (Err(error), verdict)
             }
@@ -184,28 +172,26 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         } else {
             self.decide(&verdict, kept, outcome.is_ok())
         };
-        let origin = kept.map_or(Origin::NONE.clone(), |kept| self.shared.replay.origin(kept));
-        match decision {
+        let origin = self.origin(kept);
+        let kind = match decision {
             Ok(next) => {
                 // A failed response is dropped here, before the wait.
-                self.go_on(&next, verdict, outcome.err(), &origin);
-                match next {
-                    NextSend::Resend => Action::Resend,
-                    NextSend::After(wait) => Action::Retry { wait },
-                }
+                self.go_on(next, verdict, outcome.err(), &origin);
+                return Action::Send(next);
             }
-            Err(kind) => Action::Return(match outcome {
-                Ok(mut response) => {
-                    self.observe_give_up(kind, self.attempt.number(), &verdict, &origin);
-                    if self.failures.is_some() || (self.retries() && kind.forbids_a_wanted_retry()) {
-                        let report = self.take_report(&verdict, Some(kind));
-                        self.shared.replay.leave(report, &mut response);
-                    }
-                    Ok(response)
+            Err(kind) => kind,
+        };
+        Action::Return(match outcome {
+            Ok(mut response) => {
+                self.observe_give_up(kind, self.attempt.number(), &verdict, &origin);
+                if self.failures.is_some() || (self.retries() && kind.forbids_a_wanted_retry()) {
+                    let report = self.report(&verdict, Some(kind), true);
+                    self.shared.replay.leave(report, &mut response);
                 }
-                Err(error) => Err(self.give_up(kind, verdict, error, &origin)),
-            }),
-        }
+                Ok(response)
+            }
+            Err(error) => Err(self.fail(kind, verdict, error, &origin, true)),
+        })
     }
 
     /// The error of a call whose deadline passed while no attempt was in flight.
@@ -214,20 +200,16 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         ReplayT: Replay<Req>,
         OnRetryT: OnRetry,
     {
-        let last = self.failures.as_mut().map(|failures| (failures.last.verdict, failures.last.error.take()));
+        let last = self.failures.as_mut().map(|failures| (failures.history.last_verdict(), failures.last_error.take()));
         let (verdict, error) = match last {
-            None => {
-                let error = TimedOut::before_attempt(None);
+            Some((Some(verdict), Some(error))) => (verdict, error),
+            // There was no attempt, or the last one ended in a response.
+            last => {
+                let error = TimedOut::before_attempt(last.and_then(|(verdict, _)| verdict));
                 (error.verdict(), error.into())
             }
-            Some((verdict, Some(error))) => (verdict, error),
-            Some((verdict, None)) => (verdict, TimedOut::before_attempt(Some(verdict)).into()),
         };
-        let origin = kept.map_or(Origin::NONE.clone(), |kept| self.shared.replay.origin(kept));
-        let attempts = if self.failures.is_some() { self.attempt.number() } else { 0 };
-        self.observe_give_up(GiveUp::Deadline, attempts, &verdict, &origin);
-        let report = self.finish_report(&verdict, Some(GiveUp::Deadline));
-        self.error(GiveUp::Deadline, report, verdict, error)
+        self.fail(GiveUp::Deadline, verdict, error, &self.origin(kept), false)
     }
 
     /// The error of a call whose service failed to become ready for a further attempt.
@@ -239,10 +221,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     {
         // Whatever the error proves about a call, this attempt was not sent.
         let verdict = self.shared.classifier.classify(Err(&*error)).with_processed(Processed::No);
-        let origin = kept.map_or(Origin::NONE.clone(), |kept| self.shared.replay.origin(kept));
-        self.observe_give_up(GiveUp::NotReady, self.attempt.number(), &verdict, &origin);
-        let report = self.finish_report(&verdict, Some(GiveUp::NotReady));
-        self.error(GiveUp::NotReady, report, verdict, error)
+        self.fail(GiveUp::NotReady, verdict, error, &self.origin(kept), false)
     }
 
     /// Decides whether, how and after what wait the request is sent again. The budget comes last, so that no token is
@@ -272,18 +251,18 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     }
 
     /// Records the failed attempt and reports the next one.
-    fn go_on(&mut self, next: &NextSend, verdict: Verdict, error: Option<BoxError>, origin: &Origin)
+    fn go_on(&mut self, next: NextSend, verdict: Verdict, error: Option<BoxError>, origin: &Origin)
     where
         OnRetryT: OnRetry,
     {
         let (wait, is_resend) = match next {
             NextSend::Resend => (Duration::ZERO, true),
-            NextSend::After(wait) => (*wait, false),
+            NextSend::After(wait) => (wait, false),
         };
         let attempt = self.attempt.number();
-        let failures = self.failures.get_or_insert_with(|| Box::new(Failures::new(verdict)));
+        let failures = self.failures.get_or_insert_default();
         failures.history.push(AttemptReport { attempt, verdict, wait: Some(wait) });
-        failures.last = LastFailure { verdict, error };
+        failures.last_error = error;
         failures.maybe_processed |= !verdict.is_unprocessed();
         failures.was_resent |= is_resend;
         failures.is_resending = is_resend;
@@ -292,52 +271,52 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         self.shared.on_retry.on_retry(&event);
     }
 
-    fn give_up<Req>(&mut self, kind: GiveUp, verdict: Verdict, error: BoxError, origin: &Origin) -> BoxError
+    /// The error of a call that ends with this one, in an attempt or while none was in flight.
+    fn fail<Req>(
+        &mut self,
+        kind: GiveUp,
+        verdict: Verdict,
+        error: BoxError,
+        origin: &Origin,
+        in_flight: bool,
+    ) -> BoxError
     where
         ReplayT: Replay<Req>,
         OnRetryT: OnRetry,
     {
-        self.observe_give_up(kind, self.attempt.number(), &verdict, origin);
-        let report = self.take_report(&verdict, Some(kind));
-        self.error(kind, report, verdict, error)
-    }
-
-    fn error<Req>(&self, kind: GiveUp, report: RetryReport, verdict: Verdict, error: BoxError) -> BoxError
-    where
-        ReplayT: Replay<Req>,
-    {
+        let attempts = if in_flight || self.failures.is_some() { self.attempt.number() } else { 0 };
+        self.observe_give_up(kind, attempts, &verdict, origin);
+        let report = self.report(&verdict, Some(kind), in_flight);
         let error = RetryError::with_report(kind, report, verdict, error);
         #[cfg(feature = "tonic")]
-        let error = if self.shared.replay.is_grpc() {
-            error.with_status(kind == GiveUp::Deadline && self.is_past_deadline())
-        } else {
-            error
-        };
+        if self.shared.replay.is_grpc() {
+            return error.with_status(kind == GiveUp::Deadline && self.is_past_deadline()).into();
+        }
         error.into()
     }
 
-    /// The report of a call that ends with the current attempt.
-    fn take_report(&mut self, verdict: &Verdict, gave_up: Option<GiveUp>) -> RetryReport {
-        let (attempt, verdict) = (self.attempt.number(), *verdict);
-        let failures = self.failures.get_or_insert_with(|| Box::new(Failures::new(verdict)));
-        failures.history.push(AttemptReport { attempt, verdict, wait: None });
-        self.finish_report(&verdict, gave_up)
-    }
-
-    /// The report of a call that ends while no attempt is in flight.
-    fn finish_report(&mut self, verdict: &Verdict, gave_up: Option<GiveUp>) -> RetryReport {
-        let failures = self.failures.take();
-        let attempts = if failures.is_some() { self.attempt.number() } else { 0 };
+    /// The report of a call that ends in the current attempt or while none is in flight.
+    fn report(&mut self, verdict: &Verdict, gave_up: Option<GiveUp>, in_flight: bool) -> RetryReport {
+        let mut failures = self.failures.take();
+        if in_flight {
+            let last = AttemptReport { attempt: self.attempt.number(), verdict: *verdict, wait: None };
+            failures.get_or_insert_default().history.push(last);
+        }
+        let Some(failures) = failures else {
+            return RetryReport { attempts: 0, gave_up, processed: verdict.processed(), history: History::default() };
+        };
         let processed = match verdict.processed() {
-            Processed::No if failures.as_ref().is_some_and(|failures| failures.maybe_processed) => Processed::Maybe,
+            Processed::No if failures.maybe_processed => Processed::Maybe,
             processed => processed,
         };
-        RetryReport {
-            attempts,
-            gave_up,
-            processed,
-            history: failures.map(|failures| failures.history).unwrap_or_default(),
-        }
+        RetryReport { attempts: self.attempt.number(), gave_up, processed, history: failures.history }
+    }
+
+    fn origin<Req>(&self, kept: Option<&ReplayT::Kept>) -> Origin
+    where
+        ReplayT: Replay<Req>,
+    {
+        kept.map_or_else(Origin::default, |kept| self.shared.replay.origin(kept))
     }
 
     fn observe_give_up(&self, kind: GiveUp, attempts: u32, verdict: &Verdict, origin: &Origin)
@@ -354,17 +333,5 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
 
     fn retries(&self) -> bool {
         self.shared.config.max_attempts.get() > 1
-    }
-}
-
-impl Failures {
-    fn new(verdict: Verdict) -> Self {
-        Self {
-            history: History::default(),
-            last: LastFailure { verdict, error: None },
-            maybe_processed: false,
-            was_resent: false,
-            is_resending: false,
-        }
     }
 }

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
-use super::call::{Action, AttemptOutcome, Call};
+use super::call::{Action, AttemptOutcome, Call, NextSend};
 use super::config::SharedConfig;
 use super::error::TimedOut;
 use super::observe::{OnRetry, Report};
@@ -159,7 +159,7 @@ where
                             let sent = cut::cut(|| this.state.set(State::Done));
                             match limit {
                                 Limit::Attempt(limit) => AttemptOutcome::Failed(TimedOut::attempt(limit, sent).into()),
-                                Limit::Deadline => AttemptOutcome::Cut(sent),
+                                Limit::Deadline => AttemptOutcome::Cut(TimedOut::deadline(sent).into()),
                             }
                         }
                     };
@@ -167,12 +167,12 @@ where
                     this.state.set(State::Done);
                     match this.call.settle(outcome, this.kept.as_ref()) {
                         Action::Return(output) => output,
-                        Action::Resend => {
+                        Action::Send(NextSend::Resend) => {
                             this.timer.as_mut().stop();
                             this.state.set(State::Readying);
                             continue;
                         }
-                        Action::Retry { wait } => {
+                        Action::Send(NextSend::After(wait)) => {
                             this.state.set(State::Waiting);
                             if wait.is_zero() {
                                 // Yields between attempts that fail at once, so that other tasks run and an outer timeout
@@ -261,8 +261,11 @@ fn poll_limits<ClassifierT, ReplayT, OnRetryT>(
 }
 
 impl Timer {
+    #[inline(always)]
     fn stop(self: Pin<&mut Self>) {
-        self.project().sleep.set(None);
+        if self.sleep.is_some() {
+            self.project().sleep.set(None);
+        }
     }
 
     fn set_to(self: Pin<&mut Self>, wait: Duration) {

@@ -1,20 +1,23 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::sync::Once;
 
-use tower_rampart::breaker::{Window, partition};
+use futures_util::FutureExt;
+use tower_rampart::breaker::{State, Window, partition};
 
 use crate::support::*;
 
 thread_local! {
     /// The events on the thread of a test, which is its own.
     static TOLD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static PANICS: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        assert!(!PANICS.get(), "on demand");
         TOLD.with_borrow_mut(|told| told.write(bytes))
     }
 
@@ -100,4 +103,29 @@ async fn telemetry_never_shows_a_redacted_key() {
     call_for(&service, "hunter2", Do::Fail).await;
     let lines = lines.read();
     assert!(lines.len() == 1 && !lines[0].contains("hunter2"), "{lines:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_10_a_subscriber_of_tracing_that_panics_costs_no_call_and_no_news() {
+    let lines = Lines::watch();
+    let layer = layer()
+        .window(Window::count(1))
+        .open_for(SECOND)
+        .half_open_max_calls(1)
+        .success_threshold(1)
+        .partition_by(partition::by(|request: &(u64, Do)| request.0))
+        .max_partitions(1);
+    let (service, upstream) = over(&layer);
+    let (mut watch, mut events) = (layer.handle().get_or_insert(&1).unwrap().watch(), layer.handle().subscribe(8));
+    PANICS.set(true);
+    assert_eq!(call_for(&service, 1, Do::Fail).await, Outcome::Failed("failed".into()));
+    advance(SECOND).await;
+    assert_eq!(call_for(&service, 1, Do::Succeed).await, OK, "the probe settles");
+    assert_eq!(call_for(&service, 2, Do::Succeed).await, OK, "shares the overflow breaker, which is reported");
+    PANICS.set(false);
+    assert_eq!((upstream.calls(), upstream.in_flight()), (3, 0));
+    assert_eq!(watch.changed().now_or_never().unwrap().state, State::Closed);
+    let states: Vec<_> = std::iter::from_fn(|| events.try_recv()).map(|event| event.to).collect();
+    assert_eq!(states, [State::Open, State::HalfOpen, State::Closed]);
+    assert!(lines.read().is_empty());
 }

@@ -149,7 +149,7 @@ async fn a_body_as_long_as_announced_or_longer_is_complete() {
         body.collect().await.unwrap();
         assert_eq!(settled.once(), Some(SUCCESS));
     }
-    for junk in ["four", "-4", "99999999999999999999999999"] {
+    for junk in ["four", "-4", "+4", "99999999999999999999999999"] {
         let (body, settled) =
             judge(response(200, &[("content-length", junk)]), script([Step::Data("a")]), HttpClassifier::new());
         body.collect().await.unwrap();

@@ -5,10 +5,10 @@ const DOCS: &str = include_str!("../../src/classify/mod.rs");
 const FILES: [(&str, &str); 9] = [
     ("body", include_str!("../wire/body.rs")),
     ("connect", include_str!("../wire/connect.rs")),
+    ("errors", include_str!("errors.rs")),
     ("goaway", include_str!("../wire/goaway.rs")),
     ("http1", include_str!("../wire/http1.rs")),
     ("http2", include_str!("../wire/http2.rs")),
-    ("judge", include_str!("../../src/classify/error/judge.rs")),
     ("reqwest", include_str!("../wire/reqwest.rs")),
     ("tls", include_str!("../wire/tls.rs")),
     ("tonic", include_str!("../wire/tonic.rs")),
@@ -106,11 +106,11 @@ const ROWS: &[(&str, &[&str])] = &[
     ),
     (
         "this crate's [`CircuitOpen`](crate::breaker::CircuitOpen)",
-        &["judge::an_open_circuit_is_terminal_unprocessed_and_neutral"],
+        &["errors::an_open_circuit_is_terminal_unprocessed_and_neutral"],
     ),
-    ("tower's `load_shed::Overloaded`", &["judge::load_shedding_is_unprocessed_and_neutral"]),
-    ("an error with a [`ClassifiedError`] in its chain", &["judge::rule_4_the_outermost_classified_error_decides"]),
-    ("anything else", &["judge::unknown_chain"]),
+    ("tower's `load_shed::Overloaded`", &["errors::load_shedding_is_unprocessed_and_neutral"]),
+    ("an error with a [`ClassifiedError`] in its chain", &["errors::rule_4_the_outermost_classified_error_decides"]),
+    ("anything else", &["errors::unknown_chain"]),
 ];
 
 #[test]

@@ -47,7 +47,7 @@ fn every_code_trailers_only() {
 
 #[test]
 fn undefined_codes_are_unknown() {
-    for code in ["17", "-1", "999999999999", "", "OK", "0x0", "1 4"] {
+    for code in ["17", "-1", "+0", "999999999999", "", "OK", "0x0", "1 4"] {
         let verdict = classify(200, &[GRPC, ("grpc-status", code)]);
         assert_eq!((facts(verdict), verdict.code()), (UNCLEAR, Some(2)), "{code}");
     }

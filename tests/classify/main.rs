@@ -5,9 +5,12 @@
 
 mod annotation;
 mod body;
+mod causes;
 mod debug;
 mod distrust;
 mod docs;
+mod errors;
+mod fast_path;
 mod grpc;
 mod hints;
 mod layer;

@@ -69,6 +69,14 @@ where
     answered
 }
 
+/// Calls a breaker once, over a service that fails.
+pub(crate) fn fail_once<S>(mut sick: S)
+where
+    S: Service<Request<Body>, Response = Answer>,
+{
+    call(&mut sick, Request::new(Body::new()), &mut Context::from_waker(Waker::noop()));
+}
+
 #[inline]
 fn until_ready<T>(mut poll: impl FnMut() -> Poll<T>) -> T {
     loop {

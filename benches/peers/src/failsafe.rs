@@ -8,7 +8,7 @@ use ::failsafe::{Any, Config, Error, FailurePolicy, StateMachine, backoff, failu
 use http::Request;
 use tower::Service;
 
-use crate::contender::Contender;
+use crate::contender::{Contender, fail_once};
 use crate::inner::{Answer, Body, Failure, Inner};
 use crate::keyed::Keyed;
 use crate::lazy::Lazy;
@@ -17,7 +17,7 @@ use crate::settings::{FAILURE_RATE, MINIMUM_CALLS, OPEN_FOR, TIME_WINDOW};
 
 pub(crate) const WHO: &str = "failsafe";
 pub(crate) const NOTE: &str = "StateMachine behind a service of ours; success_rate_over_time_window (a moving average over 60 s), \
-    shown in the row of the small count window too; that policy cannot open before a whole window has passed, so the open \
+    shown in the row of the small count window too, and without buckets in the rows with a failure; that policy cannot open before a whole window has passed, so the open \
     row uses consecutive_failures; no registry, so by host: a DashMap of them";
 
 pub(crate) fn contender(path: Path) -> Option<Contender> {
@@ -28,8 +28,13 @@ pub(crate) fn contender(path: Path) -> Option<Contender> {
         Path::Keyed1k | Path::Keyed100k | Path::BytesPerKey => {
             Contender::new(WHO, || Keyed::new(|| Breaker::new(by_rate(), Inner::Healthy)))
         }
+        path if path.buckets().is_some() => Contender::new(WHO, || {
+            let breaker = Breaker::new(by_rate(), Inner::Sick);
+            fail_once(breaker.clone());
+            Breaker { inner: Inner::Healthy, ..breaker }
+        }),
         Path::Open => Contender::new(WHO, || Breaker::new(in_a_row(), Inner::Sick)),
-        Path::Retry | Path::ClosedCount10k | Path::Classify | Path::Stack => return None,
+        _ => return None,
     })
 }
 

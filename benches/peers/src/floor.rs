@@ -22,9 +22,10 @@ pub(crate) const NOTE: &str = "no crate, but the least that any layer does: on t
 pub(crate) fn contender(path: Path) -> Option<Contender> {
     let floor = |work| Contender::new(WHO, move || Floor { inner: Inner::Healthy, work, shared: Arc::new(()) });
     match path {
-        Path::Retry => Some(floor(Work::Keep)),
+        Path::Retry | Path::RetryHeaders => Some(floor(Work::Keep)),
         Path::ClosedCount | Path::TwoThreads => Some(floor(Work::Share)),
         Path::ClosedTime | Path::TwoThreadsTime => Some(floor(Work::Date)),
+        path if path.buckets().is_some() => Some(floor(Work::Date)),
         _ => None,
     }
 }

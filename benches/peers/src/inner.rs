@@ -12,6 +12,8 @@ use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{Empty, Full};
 use tower::Service;
 
+use crate::paths::Path;
+
 pub(crate) type Body = Empty<Bytes>;
 pub(crate) type Answer = Response<Full<Bytes>>;
 /// The error of the inner service. One of its kinds costs no allocation, so that no peer pays for making it.
@@ -66,6 +68,9 @@ pub(crate) fn host<B>(request: &Request<B>) -> &Authority {
     request.uri().authority().expect("every request of a keyed path names a host")
 }
 
+/// The header that names the tenant.
+pub(crate) const TENANT: &str = "x-tenant-id";
+
 /// Where the requests go.
 #[derive(Clone, Debug)]
 pub(crate) enum Requests {
@@ -73,13 +78,30 @@ pub(crate) enum Requests {
     Alike,
     /// To these hosts in turn. Their URIs are shared buffers, as a client that parsed them once has them.
     Hosts { uris: Arc<[Uri]>, next: usize },
+    /// These in turn: clones, which cost the bare service the same.
+    Prepared { requests: Arc<[Request<Body>]>, next: usize },
     /// Each to a host of its own, whose URI dies with the request: what then lives on, the contender keeps.
     Fresh { next: usize },
 }
 
 impl Requests {
+    pub(crate) fn of(path: Path) -> Self {
+        match path {
+            Path::RetryHeaders => Self::Prepared { requests: [with_headers()].into(), next: 0 },
+            path if path.tenants() > 0 => Self::of_tenants(path.tenants()),
+            path if path.hosts() > 0 => Self::to_hosts(path.hosts()),
+            _ => Self::Alike,
+        }
+    }
+
+    fn of_tenants(count: usize) -> Self {
+        let mut requests: Vec<_> = (0..count).map(of_tenant).collect();
+        shuffle(&mut requests);
+        Self::Prepared { requests: requests.into(), next: 0 }
+    }
+
     /// To `count` hosts in an order that no cache can foresee.
-    pub(crate) fn to_hosts(count: usize) -> Self {
+    fn to_hosts(count: usize) -> Self {
         let mut uris: Vec<_> = (0..count).map(uri).collect();
         shuffle(&mut uris);
         Self::Hosts { uris: uris.into(), next: 0 }
@@ -94,6 +116,10 @@ impl Requests {
                 *request.uri_mut() = uris[*next].clone();
                 *next = if *next + 1 == uris.len() { 0 } else { *next + 1 };
             }
+            Self::Prepared { requests, next } => {
+                request = requests[*next].clone();
+                *next = if *next + 1 == requests.len() { 0 } else { *next + 1 };
+            }
             Self::Fresh { next } => {
                 *request.uri_mut() = uri(*next);
                 *next += 1;
@@ -101,6 +127,17 @@ impl Requests {
         }
         request
     }
+}
+
+fn of_tenant(number: usize) -> Request<Body> {
+    let request = Request::get("http://api.example.com/v1/metrics").header(TENANT, format!("tenant-{number:06}"));
+    request.body(Empty::new()).expect("a URI and a header make a request")
+}
+
+fn with_headers() -> Request<Body> {
+    let headers = (0..20).map(|number| (format!("x-header-{number}"), format!("value-{number}")));
+    let request = headers.fold(Request::builder(), |request, (name, value)| request.header(name, value));
+    request.body(Empty::new()).expect("headers make a request")
 }
 
 fn uri(number: usize) -> Uri {

@@ -13,6 +13,7 @@
 //! ```
 
 mod alloc;
+mod body;
 mod contender;
 mod failsafe;
 mod floor;
@@ -34,6 +35,7 @@ mod tower_retry;
 use std::env;
 use std::process::ExitCode;
 
+use body::{Kilobyte, Reader};
 use contender::Contender;
 use inner::Inner;
 use paths::Path;
@@ -104,8 +106,11 @@ fn compare(options: &Options) {
 }
 
 fn bare(path: Path) -> Contender {
-    let inner = if path == Path::Open { Inner::Refusing } else { Inner::Healthy };
-    Contender::new("bare", move || inner)
+    match path {
+        Path::Open => Contender::new("bare", || Inner::Refusing),
+        Path::RetryBody => Contender::new("bare", || Kilobyte::new(Reader)),
+        _ => Contender::new("bare", || Inner::Healthy),
+    }
 }
 
 #[derive(Debug, Default)]

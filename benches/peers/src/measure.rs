@@ -141,7 +141,7 @@ impl Together {
 }
 
 fn nanoseconds(path: Path, contenders: &[Contender], rounds: usize) -> Measured {
-    let requests = if path.hosts() == 0 { Requests::Alike } else { Requests::to_hosts(path.hosts()) };
+    let requests = Requests::of(path);
     let build = |contender| Runner::new(path, contender, requests.clone());
     let mut runners: Vec<_> = contenders.iter().map(build).collect();
     let allocations: Vec<_> = runners.iter_mut().map(Runner::allocations).collect();

@@ -4,12 +4,19 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Path {
     Retry,
+    RetryHeaders,
+    RetryBody,
     ClosedCount,
     ClosedCount10k,
     ClosedTime,
     ClosedTime10k,
+    /// With one failure in a window of so many buckets.
+    ClosedTimeFailing10,
+    ClosedTimeFailing60,
+    ClosedTimeFailing1024,
     Keyed1k,
     Keyed100k,
+    Nested1k,
     Open,
     TwoThreads,
     TwoThreadsTime,
@@ -19,14 +26,20 @@ pub(crate) enum Path {
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Retry,
+        Self::RetryHeaders,
+        Self::RetryBody,
         Self::ClosedCount,
         Self::ClosedCount10k,
         Self::ClosedTime,
         Self::ClosedTime10k,
+        Self::ClosedTimeFailing10,
+        Self::ClosedTimeFailing60,
+        Self::ClosedTimeFailing1024,
         Self::Keyed1k,
         Self::Keyed100k,
+        Self::Nested1k,
         Self::Open,
         Self::TwoThreads,
         Self::TwoThreadsTime,
@@ -38,12 +51,18 @@ impl Path {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Retry => "retry",
+            Self::RetryHeaders => "retry_headers",
+            Self::RetryBody => "retry_body",
             Self::ClosedCount => "closed_count",
             Self::ClosedCount10k => "closed_count_10k",
             Self::ClosedTime => "closed_time",
             Self::ClosedTime10k => "closed_time_10k",
+            Self::ClosedTimeFailing10 => "closed_time_failing",
+            Self::ClosedTimeFailing60 => "closed_time_failing_60",
+            Self::ClosedTimeFailing1024 => "closed_time_failing_1024",
             Self::Keyed1k => "keyed_1k",
             Self::Keyed100k => "keyed_100k",
+            Self::Nested1k => "nested_1k",
             Self::Open => "open",
             Self::TwoThreads => "two_threads",
             Self::TwoThreadsTime => "two_threads_time",
@@ -56,12 +75,18 @@ impl Path {
     pub(crate) const fn about(self) -> &'static str {
         match self {
             Self::Retry => "the first attempt succeeds, empty body",
+            Self::RetryHeaders => "the first attempt succeeds, 20 headers",
+            Self::RetryBody => "the first attempt succeeds, a body of 1 KiB that the inner service reads",
             Self::ClosedCount => "breaker closed, window of the last 100 calls",
             Self::ClosedCount10k => "breaker closed, window of the last 10,000 calls",
             Self::ClosedTime => "breaker closed, window of 60 s, 200 to 2,200 calls in it",
             Self::ClosedTime10k => "breaker closed, window of 60 s, 10,000 to 12,000 calls in it",
+            Self::ClosedTimeFailing10 => "breaker closed, window of 60 s in 10 buckets with one failure in it",
+            Self::ClosedTimeFailing60 => "breaker closed, window of 60 s in 60 buckets with one failure in it",
+            Self::ClosedTimeFailing1024 => "breaker closed, window of 60 s in 1,024 buckets with one failure in it",
             Self::Keyed1k => "breaker by host, 1,000 hosts in random order",
             Self::Keyed100k => "breaker by host, 100,000 hosts in random order",
+            Self::Nested1k => "breaker by header nested in one by host, 1,000 tenants of one host in random order",
             Self::Open => "breaker open, rejecting; over a service that fails at once",
             Self::TwoThreads => "one closed breaker, window of 100 calls, two threads, ns per call and thread",
             Self::TwoThreadsTime => "one closed breaker, window of 60 s, two threads, ns per call and thread",
@@ -74,10 +99,11 @@ impl Path {
     /// Calls before anything is measured, so that windows are full and hosts are known.
     pub(crate) const fn prefill(self) -> usize {
         match self {
-            Self::Retry | Self::ClosedCount | Self::ClosedTime | Self::Open | Self::Classify => 200,
-            Self::TwoThreads | Self::TwoThreadsTime => 200,
+            Self::Retry | Self::RetryHeaders | Self::RetryBody | Self::Open | Self::Classify => 200,
+            Self::ClosedCount | Self::ClosedTime | Self::TwoThreads | Self::TwoThreadsTime => 200,
+            Self::ClosedTimeFailing10 | Self::ClosedTimeFailing60 | Self::ClosedTimeFailing1024 => 200,
             Self::ClosedCount10k | Self::ClosedTime10k => 10_000,
-            Self::Keyed1k | Self::Stack => 2_000,
+            Self::Keyed1k | Self::Nested1k | Self::Stack => 2_000,
             Self::Keyed100k => 200_000,
             Self::BytesPerKey => 0,
         }
@@ -88,8 +114,9 @@ impl Path {
         match self {
             // Peers that keep every call of the window would otherwise be measured over a window far larger than said.
             Self::ClosedTime | Self::ClosedTime10k => 2_000,
-            Self::Retry | Self::ClosedCount | Self::ClosedCount10k | Self::Keyed1k | Self::Open => 10_000,
-            Self::Classify | Self::Stack => 10_000,
+            Self::ClosedTimeFailing10 | Self::ClosedTimeFailing60 | Self::ClosedTimeFailing1024 => 2_000,
+            Self::Retry | Self::RetryHeaders | Self::RetryBody | Self::ClosedCount | Self::ClosedCount10k => 10_000,
+            Self::Keyed1k | Self::Nested1k | Self::Open | Self::Classify | Self::Stack => 10_000,
             Self::Keyed100k => 25_000,
             // Short, because a round counts only if both threads keep their cores all through it.
             Self::TwoThreads | Self::TwoThreadsTime => 20_000,
@@ -107,7 +134,25 @@ impl Path {
 
     /// Whether every round starts with a contender built anew.
     pub(crate) const fn is_fresh_each_round(self) -> bool {
-        matches!(self, Self::ClosedTime | Self::ClosedTime10k)
+        matches!(self, Self::ClosedTime | Self::ClosedTime10k) || self.buckets().is_some()
+    }
+
+    /// How many buckets the window with a failure in it has.
+    pub(crate) const fn buckets(self) -> Option<u32> {
+        match self {
+            Self::ClosedTimeFailing10 => Some(10),
+            Self::ClosedTimeFailing60 => Some(60),
+            Self::ClosedTimeFailing1024 => Some(1_024),
+            _ => None,
+        }
+    }
+
+    /// How many tenants the requests name in a header, all of one host; 0 where they name none.
+    pub(crate) const fn tenants(self) -> usize {
+        match self {
+            Self::Nested1k => 1_000,
+            _ => 0,
+        }
     }
 
     /// How many threads call at once.

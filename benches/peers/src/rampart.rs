@@ -7,8 +7,9 @@ use tower_rampart::classify::HttpClassifier;
 use tower_rampart::retry::{Backoff, Budget};
 use tower_rampart::{CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
-use crate::contender::Contender;
-use crate::inner::{Answer, Inner};
+use crate::body::{Kilobyte, Reader};
+use crate::contender::{Contender, fail_once};
+use crate::inner::{Answer, Inner, TENANT};
 use crate::paths::Path;
 use crate::settings::{
     BUDGET, COUNT_WINDOW, FAILURE_RATE, FIRST_WAIT, LARGE_COUNT_WINDOW, LONGEST_WAIT, MAX_ATTEMPTS, MINIMUM_CALLS,
@@ -17,7 +18,7 @@ use crate::settings::{
 
 pub(crate) const WHO: &str = "rampart";
 pub(crate) const NOTE: &str = "new_for_http() on every layer, replay bodies and the whole classification included; by host: \
-    partition::host() with room for 131,072; the time window is in ten buckets; stack is retry over a breaker by host, \
+    partition::host() with room for 131,072; nested: partition::header() in partition::host(); the time window is in ten buckets; stack is retry over a breaker by host, \
     1,000 hosts, over classify";
 
 /// More than the hosts of any path: nothing is forgotten, as with the others.
@@ -26,12 +27,22 @@ const MAX_PARTITIONS: usize = 131_072;
 pub(crate) fn contender(path: Path) -> Option<Contender> {
     let single = |window, inner| Contender::new(WHO, move || breaker(window).layer(inner));
     Some(match path {
-        Path::Retry => Contender::new(WHO, || retry().layer(Inner::Healthy)),
+        Path::Retry | Path::RetryHeaders => Contender::new(WHO, || retry().layer(Inner::Healthy)),
+        Path::RetryBody => Contender::new(WHO, || Kilobyte::new(retry().layer(Reader))),
         Path::ClosedCount | Path::TwoThreads => single(Window::count(COUNT_WINDOW as u32), Inner::Healthy),
         Path::ClosedCount10k => single(Window::count(LARGE_COUNT_WINDOW as u32), Inner::Healthy),
         Path::ClosedTime | Path::ClosedTime10k | Path::TwoThreadsTime => {
             single(Window::time(TIME_WINDOW), Inner::Healthy)
         }
+        Path::ClosedTimeFailing10 | Path::ClosedTimeFailing60 | Path::ClosedTimeFailing1024 => {
+            let window = Window::time(TIME_WINDOW).buckets(path.buckets()?);
+            Contender::new(WHO, move || {
+                let breaker = breaker(window);
+                fail_once(breaker.layer(Inner::Sick));
+                breaker.layer(Inner::Healthy)
+            })
+        }
+        Path::Nested1k => Contender::new(WHO, || nested(Inner::Healthy)),
         Path::Keyed1k | Path::Keyed100k | Path::BytesPerKey => Contender::new(WHO, || by_host(Inner::Healthy)),
         Path::Open => single(Window::count(COUNT_WINDOW as u32), Inner::Sick),
         Path::Classify => Contender::new(WHO, || ClassifyLayer::new_for_http().layer(Inner::Healthy)),
@@ -58,6 +69,15 @@ where
     S::Error: Into<tower::BoxError>,
 {
     breaker(Window::time(TIME_WINDOW)).partition_by(partition::host()).max_partitions(MAX_PARTITIONS).layer(inner)
+}
+
+fn nested<S, B>(inner: S) -> impl Service<Request<B>, Response = Answer, Error = tower::BoxError> + Clone
+where
+    S: Service<Request<B>, Response = Answer> + Clone,
+    S::Error: Into<tower::BoxError>,
+{
+    let breaker = breaker(Window::time(TIME_WINDOW)).partition_by(partition::header(TENANT));
+    breaker.nested_in(partition::host(), 0.5).max_partitions(MAX_PARTITIONS).layer(inner)
 }
 
 fn retry() -> RetryLayer {

@@ -10,8 +10,9 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower::retry::{Policy, RetryLayer};
 use tower::util::rng::HasherRng;
 
+use crate::body::{Kilobyte, Reader};
 use crate::contender::Contender;
-use crate::inner::{Answer, Body, Failure, Inner, is_failure};
+use crate::inner::{Answer, Failure, Inner, is_failure};
 use crate::paths::Path;
 use crate::settings::{BUDGET, FIRST_WAIT, LONGEST_WAIT, MAX_ATTEMPTS};
 
@@ -20,7 +21,13 @@ pub(crate) const NOTE: &str = "retry with TpsBudget (10 s, 10 a second, ratio 0.
     that clones the request and judges by status; it has no breaker";
 
 pub(crate) fn contender(path: Path) -> Option<Contender> {
-    (path == Path::Retry).then(|| Contender::new(WHO, || RetryLayer::new(ByStatus::new()).layer(Inner::Healthy)))
+    match path {
+        Path::Retry | Path::RetryHeaders => {
+            Some(Contender::new(WHO, || RetryLayer::new(ByStatus::new()).layer(Inner::Healthy)))
+        }
+        Path::RetryBody => Some(Contender::new(WHO, || Kilobyte::new(RetryLayer::new(ByStatus::new()).layer(Reader)))),
+        _ => None,
+    }
 }
 
 #[derive(Clone)]
@@ -41,10 +48,10 @@ impl ByStatus {
     }
 }
 
-impl Policy<Request<Body>, Answer, Failure> for ByStatus {
+impl<B: Clone> Policy<Request<B>, Answer, Failure> for ByStatus {
     type Future = tokio::time::Sleep;
 
-    fn retry(&mut self, _: &mut Request<Body>, outcome: &mut Result<Answer, Failure>) -> Option<Self::Future> {
+    fn retry(&mut self, _: &mut Request<B>, outcome: &mut Result<Answer, Failure>) -> Option<Self::Future> {
         if !is_failure(outcome) {
             self.budget.deposit();
             return None;
@@ -56,7 +63,7 @@ impl Policy<Request<Body>, Answer, Failure> for ByStatus {
         Some(self.backoff.next_backoff())
     }
 
-    fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
+    fn clone_request(&mut self, request: &Request<B>) -> Option<Request<B>> {
         Some(request.clone())
     }
 }

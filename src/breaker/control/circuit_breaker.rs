@@ -106,8 +106,8 @@ impl CircuitBreaker {
         self.node.snapshot()
     }
 
-    /// Rejects every call until the mode is changed or the breaker is [`reset`](Self::reset). Calls in flight no longer
-    /// count.
+    /// Rejects every call until the mode is changed or the breaker is [`reset`](Self::reset), also those that wait for the
+    /// inner service to be ready. Calls in flight no longer count.
     pub fn force_open(&self) {
         self.set_mode(Mode::ForcedOpen);
     }

@@ -9,6 +9,7 @@ use super::telemetry;
 use crate::breaker::core::node::Node;
 use crate::breaker::core::observer::Observer;
 use crate::breaker::core::state_machine::Change;
+use crate::breaker::core::waiters::{News, isolated};
 use crate::breaker::core::window::Counts;
 use crate::breaker::{Cause, CircuitBreaker, Mode, Snapshot, State};
 
@@ -17,7 +18,7 @@ use crate::breaker::{Cause, CircuitBreaker, Mode, Snapshot, State};
 pub struct Watch {
     breaker: CircuitBreaker,
     /// The version last returned.
-    seen: u64,
+    seen: (u32, u16),
 }
 
 /// The changes of all breakers of a layer, from [`Handle::subscribe`](crate::breaker::Handle::subscribe).
@@ -85,11 +86,13 @@ impl CircuitBreaker {
 
 impl Watch {
     /// Waits until the state or the mode changes, or the breaker is reset. Counts from the last return, or from when the
-    /// watch was made. Several changes at once return once. Cancel safe.
+    /// watch was made. Several changes at once return once, also if the last one undoes the others. Cancel safe.
+    ///
+    /// Changes of other breakers do not wake it.
     pub async fn changed(&mut self) -> Snapshot {
         let Self { breaker, seen } = self;
         let node = breaker.node();
-        let mut waiting = node.waiters().wait();
+        let mut waiting = node.wait_for(News::Change);
         *seen = poll_fn(|cx| {
             // Registers before it reads the version, so that no change is missed in between.
             waiting.register(cx);
@@ -145,7 +148,7 @@ impl Subscribers {
 
 impl Observer<Node> for Subscribers {
     fn changed(&self, node: &Arc<Node>, change: Change, generation: u32, counts: Counts) {
-        telemetry::changed(node, change, counts);
+        isolated(|| telemetry::changed(node, change, counts));
         let queues = {
             let mut queues = self.lock();
             queues.retain(|queue| queue.strong_count() > 0);
@@ -163,30 +166,23 @@ impl Observer<Node> for Subscribers {
     }
 
     fn overflowed(&self, node: &Arc<Node>, max_partitions: usize, calls: u64) {
-        telemetry::overflowed(node, max_partitions, calls);
+        isolated(|| telemetry::overflowed(node, max_partitions, calls));
     }
 }
 
 impl Queue {
     fn push(&self, event: Event) {
-        let reader = {
-            let mut state = self.lock();
-            // The events hold breakers, which must not be dropped under the lock of a queue.
-            if state.events.len() < self.capacity {
-                state.events.push_back(event);
-                state.reader.take()
-            } else {
-                state.missed += 1;
-                let oldest = state.events.pop_front();
-                state.events.push_back(event);
-                let reader = state.reader.take();
-                drop(state);
-                drop(oldest);
-                reader
-            }
-        };
+        let mut state = self.lock();
+        let is_full = state.events.len() == self.capacity;
+        state.missed += u64::from(is_full);
+        let oldest = if is_full { state.events.pop_front() } else { None };
+        state.events.push_back(event);
+        let reader = state.reader.take();
+        // The events hold breakers, which must not be dropped under the lock of a queue.
+        drop(state);
+        drop(oldest);
         if let Some(reader) = reader {
-            reader.wake();
+            isolated(|| reader.wake());
         }
     }
 

@@ -49,7 +49,7 @@ impl<K> Handle<K> {
         self.registry.name()
     }
 
-    /// The changes of all breakers from now on, at most `capacity` of them waiting to be read.
+    /// Subscribes to the changes of all breakers from now on. The queue holds at most `capacity` of them.
     ///
     /// # Panics
     ///

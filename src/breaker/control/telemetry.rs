@@ -13,8 +13,9 @@ pub(crate) fn changed(node: &Node, change: Change, counts: Counts) {
     if from == to {
         return;
     }
+    let rate = if cause == Cause::SlowRate { counts.slow_rate() } else { counts.failure_rate() };
     // The level of an event must be known when it is compiled.
-    macro_rules! tell {
+    macro_rules! report {
         ($level:expr) => {
             event!(
                 target: TARGET,
@@ -25,13 +26,13 @@ pub(crate) fn changed(node: &Node, change: Change, counts: Counts) {
                 to = %to.0,
                 mode = %to.1,
                 cause = cause.as_str(),
-                rate = rate(cause, counts),
+                rate,
                 calls = counts.calls,
                 "circuit breaker changed"
             )
         };
     }
-    if to.0 == State::Open { tell!(Level::WARN) } else { tell!(Level::INFO) }
+    if to.0 == State::Open { report!(Level::WARN) } else { report!(Level::INFO) }
 }
 
 /// Calls of more partitions than there is room for share a few breakers.
@@ -44,18 +45,4 @@ pub(crate) fn overflowed(node: &Node, max_partitions: usize, calls: u64) {
         calls,
         "all partitions are in use: new ones share a few breakers"
     );
-}
-
-/// The rate that the cause is about.
-fn rate(cause: Cause, counts: Counts) -> f64 {
-    match cause {
-        Cause::SlowRate => counts.slow_rate(),
-        Cause::FailureRate
-        | Cause::ConsecutiveFailures
-        | Cause::PartitionsOpen
-        | Cause::OpenTimeOver
-        | Cause::ProbesSucceeded
-        | Cause::ProbeFailed
-        | Cause::ByHand => counts.failure_rate(),
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::node::{Admission, Completion, Node};
-use super::packed_state::PackedState;
+use super::packed_state::{PackedState, Phase};
 use super::state_machine::{Attempt, PermitKind, Rejection};
 use crate::breaker::{Mode, State};
 use crate::classify::Health;
@@ -75,12 +75,13 @@ impl Node {
 
     #[cold]
     fn acquire_seldom(self: &Arc<Self>, packed: PackedState, attempt: Attempt) -> Result<PermitKind, Rejection> {
-        match (packed.mode(), packed.state(), attempt) {
+        match (packed.mode(), packed.phase(), attempt) {
             (Mode::Disabled, _, _) => return Ok(PermitKind::Uncounted),
-            (Mode::ObserveOnly | Mode::RejectRetriesOnly, State::Closed, _) => {
+            (Mode::ObserveOnly | Mode::RejectRetriesOnly, Phase::Live(State::Closed), _) => {
                 return Ok(PermitKind::Counted { generation: packed.generation() });
             }
-            (Mode::Automatic, State::Open, _) | (Mode::RejectRetriesOnly, State::Open, Attempt::Retry) => {
+            (Mode::Automatic, Phase::Live(State::Open), _)
+            | (Mode::RejectRetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
                 self.reject_by_packed_state(packed)?
             }
             _ => {}
@@ -144,15 +145,16 @@ impl Node {
 
     #[cold]
     fn rejection_seldom(&self, packed: PackedState, attempt: Attempt) -> Option<Rejection> {
-        match (packed.mode(), packed.state(), attempt) {
+        match (packed.mode(), packed.phase(), attempt) {
             (Mode::Disabled | Mode::ObserveOnly, _, _)
             | (Mode::RejectRetriesOnly, _, Attempt::First)
-            | (Mode::RejectRetriesOnly, State::Closed, Attempt::Retry) => return None,
+            | (Mode::RejectRetriesOnly, Phase::Live(State::Closed), Attempt::Retry) => return None,
             (Mode::ForcedOpen, _, _) => {
                 self.count_rejection();
                 return Some(Rejection::FORCED);
             }
-            (Mode::Automatic, State::Open, _) | (Mode::RejectRetriesOnly, State::Open, Attempt::Retry) => {
+            (Mode::Automatic, Phase::Live(State::Open), _)
+            | (Mode::RejectRetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
                 if let Err(rejection) = self.reject_by_packed_state(packed) {
                     return Some(rejection);
                 }

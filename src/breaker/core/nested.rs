@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 
 use super::nesting::{Children, NEVER, ParentLink, Taken};
 use super::node::{Completion, IDLE, Node, opening_rng};
+use super::packed_state::Phase;
 use super::policy::Share;
 use super::state_machine::{Attempt, Opening, PermitKind, Rejection};
 use super::window::{Counts, WindowConfig};
@@ -71,9 +72,9 @@ impl Node {
 
     #[cold]
     pub(super) fn inner_opened(self: &Arc<Self>) {
-        let packed = self.packed();
+        let packed = self.packed().kept();
         let (Some(share), Some(children)) = (self.shared.policy.share, self.children()) else { return };
-        if packed.state() != State::Closed || packed.mode() == Mode::Disabled {
+        if packed.phase() != Phase::Live(State::Closed) || packed.mode() == Mode::Disabled {
             return;
         }
         let now = self.now().millis();

@@ -10,10 +10,10 @@ use rand::rngs::{SmallRng, SysRng};
 use super::consecutive_failures::ConsecutiveFailures;
 use super::nesting::{Children, Nesting, ParentLink};
 use super::observer::Observer;
-use super::packed_state::PackedState;
+use super::packed_state::{PackedState, Phase};
 use super::policy::Policy;
 use super::state_machine::{Attempt, Change, Engine, EngineConfig, PermitKind};
-use super::waiters::Waiters;
+use super::waiters::{News, Waiters, Waiting};
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
 use crate::breaker::{Cause, Mode, Snapshot, State};
@@ -52,8 +52,7 @@ pub(crate) struct Shared {
     pub(crate) is_partitioned: bool,
     pub(crate) clock: Clock,
     pub(crate) observer: Arc<dyn Observer<Node>>,
-    /// Watchers of the nodes of this level alone: outer and inner nodes have a list each.
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: Arc<Waiters>,
 }
 
 /// How a call ended, or that it was dropped before its end.
@@ -107,7 +106,7 @@ impl Node {
         Self {
             packed: AtomicU64::new(engine.packed().with_nested(identity.nesting().is_some()).bits()),
             consecutive_failures: ConsecutiveFailures::new(),
-            window: SlidingWindow::new(shared.policy.window),
+            window: SlidingWindow::new(shared.policy.window, shared.is_partitioned),
             shared,
             rejected: AtomicU64::new(0),
             identity,
@@ -221,16 +220,19 @@ impl Node {
 
     pub(crate) fn reset(self: &Arc<Self>) {
         let now = self.now().millis();
-        self.rejected.store(0, Ordering::Relaxed);
-        self.change(|engine, config| ((), Some(engine.reset(config, now))));
+        self.change(|engine, config| {
+            self.rejected.store(0, Ordering::Relaxed);
+            ((), Some(engine.reset(config, now)))
+        });
     }
 
     /// The state. An open node past its open time is half-open: the next call is a probe.
     pub(crate) fn state(&self) -> State {
-        let packed = self.packed();
-        match packed.state() {
-            State::Open if packed.mode() != Mode::ForcedOpen && self.is_due(packed) => State::HalfOpen,
-            state => state,
+        let packed = self.packed().kept();
+        match packed.phase() {
+            Phase::Live(State::Open) if packed.mode() != Mode::ForcedOpen && self.is_due(packed) => State::HalfOpen,
+            Phase::Live(state) => state,
+            Phase::Undecided => State::Closed,
         }
     }
 
@@ -245,12 +247,17 @@ impl Node {
     }
 
     /// Differs after every reported change.
-    pub(crate) fn version(&self) -> u64 {
-        self.packed().bits()
+    pub(crate) fn version(&self) -> (u32, u16) {
+        self.lock().version()
     }
 
-    pub(crate) fn waiters(&self) -> &Waiters {
-        &self.shared.waiters
+    /// Waits for news of this node. The caller holds the node for as long.
+    pub(crate) fn wait_for(&self, news: News) -> Waiting {
+        self.shared.waiters.wait(self.address(), news)
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -302,8 +309,11 @@ impl Node {
         self.publish(&engine, change);
         let generation = engine.generation();
         drop(engine);
-        // After the lock is released: a subscriber may read this node. Watchers first: a subscriber may also panic.
-        self.shared.waiters.wake();
+        // After the lock is released: wakers and subscribers may read this node.
+        if rejects(change) {
+            self.shared.waiters.wake(self.address(), News::Rejection);
+        }
+        self.shared.waiters.wake(self.address(), News::Change);
         self.shared.observer.changed(self, change, generation, counts);
         if opens(change) {
             self.outer().into_iter().for_each(Self::inner_opened);
@@ -318,12 +328,9 @@ impl Node {
             self.parent_link().into_iter().for_each(|inner| inner.opens_in(inner.outer().generation()));
         }
         if change.empties_window {
-            // Between two closed generations, as after a reset, calls are briefly admitted uncounted: the window is
-            // emptied only while no call may write to it.
-            let paused = PackedState::new(State::Closed, Mode::Disabled, packed.generation(), 0).with_nested(related);
-            if change.from.0 == State::Closed {
-                self.packed.store(paused.bits(), Ordering::SeqCst);
-            }
+            // No call may write to the window meanwhile: those of the old generation find that it has ended, and new ones
+            // wait for the lock.
+            self.packed.store(packed.between().bits(), Ordering::SeqCst);
             self.window.reset(self.shared.policy.window, self.now());
             self.consecutive_failures.reset();
         }
@@ -381,6 +388,11 @@ impl Identity {
 /// Whether outcomes, not the user, opened it.
 fn opens(change: Change) -> bool {
     change.to.0 == State::Open && change.cause != Cause::ByHand
+}
+
+/// Whether calls that were admitted before may be rejected now.
+fn rejects(change: Change) -> bool {
+    change.to.0 == State::Open && Attempt::Retry.can_be_rejected_in(change.to.1)
 }
 
 /// Not the thread's own generator: a call can be dropped while its thread exits, when that generator is gone.

@@ -35,6 +35,8 @@ pub(crate) struct EngineConfig {
 pub(crate) struct Engine {
     /// Number of the current period of one state. Events that carry an earlier generation change nothing.
     generation: u32,
+    /// Number of changes, also of the mode alone, modulo 65,536.
+    changes: u16,
     mode: Mode,
     /// Whether the user made the last change, or there was none.
     by_hand: bool,
@@ -153,7 +155,7 @@ pub(crate) struct Change {
 
 impl Engine {
     pub(crate) fn new(config: &EngineConfig, now: u64) -> Self {
-        Self { generation: 0, mode: config.mode, by_hand: true, phase: Phase::Closed, changed_at: now }
+        Self { generation: 0, changes: 0, mode: config.mode, by_hand: true, phase: Phase::Closed, changed_at: now }
     }
 
     /// The state that callers experience: forced open is open, and disabled is closed.
@@ -183,6 +185,11 @@ impl Engine {
 
     pub(crate) fn generation(&self) -> u32 {
         self.generation
+    }
+
+    /// Differs after every change.
+    pub(crate) fn version(&self) -> (u32, u16) {
+        (self.generation, self.changes)
     }
 
     pub(crate) fn changed_at(&self) -> u64 {
@@ -353,6 +360,7 @@ impl Engine {
         Some(if anew {
             Change { from, ..self.close(Cause::ByHand, now) }
         } else {
+            self.changes = self.changes.wrapping_add(1);
             Change { from, to: (self.state(), mode), cause: Cause::ByHand, empties_window: false }
         })
     }
@@ -398,6 +406,7 @@ impl Engine {
     /// Begins a new generation.
     fn changed(&mut self, from: (State, Mode), cause: Cause, now: u64) -> Change {
         self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
+        self.changes = self.changes.wrapping_add(1);
         self.changed_at = now;
         self.by_hand = cause == Cause::ByHand;
         let empties_window = matches!(self.phase, Phase::Closed);

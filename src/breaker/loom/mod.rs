@@ -11,6 +11,7 @@
 mod nested;
 
 use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use loom::sync::atomic::{AtomicUsize, Ordering, fence};
@@ -20,9 +21,9 @@ use crate::breaker::config::Config;
 use crate::breaker::control::events::Subscribers;
 use crate::breaker::core::node::{Admission, Completion, Node, Shared};
 use crate::breaker::core::state_machine::{Attempt, PermitKind};
-use crate::breaker::core::waiters::Waiters;
+use crate::breaker::core::waiters::News;
 use crate::breaker::core::window::{Counts, Kind, Outcome, SlidingWindow, WindowConfig};
-use crate::breaker::{Snapshot, State, Window};
+use crate::breaker::{Mode, Snapshot, State, Window};
 use crate::classify::Health;
 use crate::clock::{Clock, Moment};
 use crate::invalid_setting::valid;
@@ -51,7 +52,7 @@ fn node(set: impl FnOnce(&mut Config)) -> Arc<Node> {
         is_partitioned: true,
         clock: Clock::start(),
         observer: observer(),
-        waiters: Waiters::default(),
+        waiters: Arc::default(),
     };
     Arc::new(Node::new(Arc::new(shared), "(model)".into()))
 }
@@ -204,6 +205,63 @@ fn loom_a_stale_permit_does_not_reach_a_window_in_a_later_bucket() {
 }
 
 #[test]
+fn loom_a_reset_shows_no_other_mode_or_state() {
+    model(|| {
+        let node = node(|config| valid(config.set_window(Window::count(2))));
+        node.settle(permit(&node), None, FAILURE);
+        let (reset, seen) = (node.clone(), node.clone());
+        both(
+            move || reset.reset(),
+            move || {
+                assert_eq!((seen.mode(), seen.state()), (Mode::Automatic, State::Closed));
+                // Also a call that comes meanwhile is counted.
+                assert!(matches!(permit(&seen), PermitKind::Counted { .. }));
+            },
+        );
+        assert_eq!(counts(&node), Counts::default());
+    });
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A task registers and then looks, while another thread changes the node: it sees the change or is woken.
+fn no_change_is_missed(news: News, sees: impl Fn(&Node, (u32, u16)) -> bool + Copy + Send + Sync + 'static) {
+    model(move || {
+        let node = node(|config| valid(config.set_window(Window::count(2))));
+        let woken = Arc::new(Woken::default());
+        let changed = node.clone();
+        let version = node.version();
+        let change = thread::spawn(move || changed.set_mode(Mode::ForcedOpen));
+        let mut waiting = node.wait_for(news);
+        let waker = Waker::from(woken.clone());
+        waiting.register(&Context::from_waker(&waker));
+        let saw = sees(&node, version);
+        change.join().unwrap();
+        let woken = woken.0.load(Ordering::SeqCst);
+        assert!(saw || woken == 1, "or it waits for ever");
+        assert!(woken <= 1);
+    });
+}
+
+#[test]
+fn loom_a_watcher_misses_no_change() {
+    no_change_is_missed(News::Change, |node, version| node.version() != version);
+}
+
+#[test]
+fn loom_a_waiting_call_misses_no_opening() {
+    no_change_is_missed(News::Rejection, |node, _| node.rejection(Attempt::First).is_some());
+}
+
+#[test]
 fn loom_buckets_rotate_without_losing_a_call() {
     model(|| {
         let (window, window_config) = two_buckets();
@@ -246,6 +304,27 @@ fn loom_of_failures_in_neighbouring_buckets_one_sees_both() {
 }
 
 #[test]
+fn loom_a_bucket_begins_once() {
+    model(|| {
+        let (window, window_config) = two_buckets();
+        window.record(window_config, at(0), FAILED, || true);
+        let record = |window: Arc<SlidingWindow>| {
+            move || {
+                window.record(window_config, at(1), FAILED, || true);
+            }
+        };
+        both(record(window.clone()), record(window.clone()));
+        let counts = |second| window.counts(window_config, Moment::at(second * SECOND));
+        assert_eq!(counts(1), Counts { calls: 3, failures: 3, slow: 3 });
+        assert_eq!(
+            counts(2),
+            Counts { calls: 2, failures: 2, slow: 2 },
+            "a second beginning would lose the first call"
+        );
+    });
+}
+
+#[test]
 fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
     model(|| {
         let (window, window_config) = two_buckets();
@@ -265,7 +344,7 @@ fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
 fn loom_counters_and_slots_agree_when_recorders_lap_each_other() {
     model(|| {
         let window_config = WindowConfig::new(Kind::Count(1), true);
-        let window = Arc::new(SlidingWindow::new(window_config));
+        let window = Arc::new(SlidingWindow::new(window_config, true));
         let record = |window: Arc<SlidingWindow>, outcome| {
             move || {
                 window.record(window_config, None, outcome, || true);
@@ -324,7 +403,7 @@ fn loom_an_evicted_node_loses_no_call() {
 
 fn two_buckets() -> (Arc<SlidingWindow>, WindowConfig) {
     let window_config = WindowConfig::new(Kind::Time { length: 2 * SECOND, buckets: 2 }, true);
-    (Arc::new(SlidingWindow::new(window_config)), window_config)
+    (Arc::new(SlidingWindow::new(window_config, true)), window_config)
 }
 
 fn at(second: u32) -> Option<Moment> {

@@ -19,7 +19,7 @@ fn nested<const TENANTS: usize>(set: impl FnOnce(&mut Config)) -> (Arc<Node>, [A
             is_partitioned: true,
             clock: clock.clone(),
             observer: observer(),
-            waiters: Waiters::default(),
+            waiters: Arc::default(),
         })
     };
     let (outer, inner) = (shared(config.outer_policy()), shared(config.policy()));

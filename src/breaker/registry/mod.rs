@@ -31,7 +31,6 @@ use self::slot::{AsHashed, ByKey, ByNode, Slot};
 use crate::breaker::config::Config;
 use crate::breaker::core::node::{Node, Shared};
 use crate::breaker::core::observer::Observer;
-use crate::breaker::core::waiters::Waiters;
 use crate::breaker::partition::{Finder, Keyed, Place};
 use crate::clock::{Clock, Moment};
 
@@ -88,7 +87,7 @@ impl<K> Registry<K> {
             is_partitioned,
             clock: clock.clone(),
             observer: observer.clone(),
-            waiters: Waiters::default(),
+            waiters: Arc::default(),
         };
         Self {
             slots: HashSet::with_hasher(AsHashed),

@@ -1,4 +1,3 @@
-use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -11,6 +10,7 @@ use pin_project_lite::pin_project;
 
 use super::{ClassifyEos, Eos};
 use crate::BoxError;
+use crate::classify::http::hint;
 use crate::classify::{ClassifiedError, ClassifyHttp, Verdict};
 
 /// Receives the final verdict on a response, once.
@@ -133,20 +133,30 @@ where
         *this.polling = true;
         let polled = this.inner.as_mut().poll_frame(cx);
         *this.polling = false;
-        Poll::Ready(match ready!(polled) {
+        let frame = ready!(polled);
+        if let (Some(pending), Some(Ok(frame))) = (this.pending.as_mut(), &frame) {
+            pending.read(frame);
+        }
+        let is_last = match &frame {
+            // Trailers come last, and many readers stop polling once `is_end_stream` is true.
+            Some(Ok(frame)) => frame.is_trailers() || this.inner.is_end_stream(),
+            Some(Err(_)) | None => true,
+        };
+        let Some(pending) = this.pending.take_if(|_| is_last) else {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        };
+        Poll::Ready(match frame {
             Some(Ok(frame)) => {
-                if let (Some(pending), Some(data)) = (this.pending.as_mut(), frame.data_ref()) {
-                    pending.read(data.remaining());
-                }
-                // Trailers come last, and many readers stop polling once `is_end_stream` is true.
-                if frame.is_trailers() || this.inner.is_end_stream() {
-                    finish(this.pending, frame.trailers_ref());
-                }
+                pending.finish(frame.trailers_ref());
                 Some(Ok(frame))
             }
-            Some(Err(error)) => Some(Err(fail(this.pending, error.into()))),
+            Some(Err(error)) => {
+                let error = error.into();
+                let verdict = pending.settle(Eos::Failed(&*error));
+                Some(Err(ClassifiedError::wrap(verdict, error)))
+            }
             None => {
-                finish(this.pending, None);
+                pending.finish(None);
                 None
             }
         })
@@ -162,10 +172,16 @@ where
 }
 
 impl<ClassifyEosT: ClassifyEos, SettleT: Settle> Pending<ClassifyEosT, SettleT> {
-    fn read(&mut self, bytes: usize) {
+    fn read<D: Buf>(&mut self, frame: &Frame<D>) {
+        let bytes = frame.data_ref().map_or(0, Buf::remaining);
         // Saturates: a body longer than announced is not short.
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.missing = self.missing.map(|missing| missing.saturating_sub(bytes));
+    }
+
+    fn finish(self, trailers: Option<&HeaderMap>) {
+        let short = self.missing.is_some_and(|missing| missing > 0);
+        self.settle(if short { Eos::Short } else { Eos::Complete(trailers) });
     }
 
     fn settle(self, eos: Eos<'_>) -> Verdict {
@@ -175,35 +191,13 @@ impl<ClassifyEosT: ClassifyEos, SettleT: Settle> Pending<ClassifyEosT, SettleT> 
     }
 }
 
-fn finish<ClassifyEosT: ClassifyEos, SettleT: Settle>(
-    pending: &mut Option<Pending<ClassifyEosT, SettleT>>,
-    trailers: Option<&HeaderMap>,
-) {
-    if let Some(pending) = pending.take() {
-        let short = pending.missing.is_some_and(|missing| missing > 0);
-        pending.settle(if short { Eos::Short } else { Eos::Complete(trailers) });
-    }
-}
-
-fn fail<ClassifyEosT: ClassifyEos, SettleT: Settle>(
-    pending: &mut Option<Pending<ClassifyEosT, SettleT>>,
-    error: BoxError,
-) -> BoxError {
-    match pending.take() {
-        Some(pending) => {
-            let verdict = pending.settle(Eos::Failed(&*error as &(dyn Error + 'static)));
-            ClassifiedError::wrap(verdict, error)
-        }
-        None => error,
-    }
-}
-
 /// Returns the announced length: from the body, or from `Content-Length` if the body does not know it.
 ///
 /// A response to HEAD and a 304 announce the length of a body that they do not have. Their bodies are at the end from
 /// the start, so they are never watched.
 fn announced<B: Body>(body: &B, headers: &HeaderMap) -> Option<u64> {
-    body.size_hint().exact().or_else(|| headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok())
+    let in_header = || hint::digits(headers.get(CONTENT_LENGTH)?.to_str().ok()?).filter(|length| *length < u64::MAX);
+    body.size_hint().exact().or_else(in_header)
 }
 
 impl<B: fmt::Debug, ClassifyEosT: ClassifyEos, SettleT: Settle> fmt::Debug for JudgedBody<B, ClassifyEosT, SettleT> {

@@ -1,3 +1,5 @@
+use std::error::Error;
+
 use crate::classify::{Processed, Reason, Verdict};
 
 /// Classifiers that can stop trusting a server that refuses a stream.
@@ -22,11 +24,9 @@ impl DistrustRefusals for () {
     fn distrust_refusals(self) -> Self {}
 }
 
-/// Returns the verdict on an error of a classifier that distrusts refusals.
-pub(in crate::classify) fn distrusted(verdict: Verdict) -> Verdict {
-    if verdict.reason() == Reason::REFUSED_STREAM && verdict.is_unprocessed() {
-        verdict.with_processed(Processed::Maybe)
-    } else {
-        verdict
-    }
+/// Returns the verdict on an error, by a classifier that may distrust refusals.
+pub(in crate::classify) fn verdict_of_error(error: &(dyn Error + 'static), distrusts_refusals: bool) -> Verdict {
+    let verdict = Verdict::of_error(error);
+    let is_refusal = verdict.reason() == Reason::REFUSED_STREAM && verdict.is_unprocessed();
+    if distrusts_refusals && is_refusal { verdict.with_processed(Processed::Maybe) } else { verdict }
 }

@@ -26,5 +26,5 @@ pub(crate) use self::cause::cause;
 pub(crate) use self::chain::find;
 pub use self::classified::ClassifiedError;
 pub use self::distrust::DistrustRefusals;
-pub(super) use self::distrust::distrusted;
+pub(super) use self::distrust::verdict_of_error;
 pub(crate) use self::request_body_failed::RequestBodyFailed;

@@ -31,3 +31,22 @@ impl Error for RequestBodyFailed {
         Some(&*self.source)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::classify::{ClassifiedError, Health, Processed, Reason, Verdict, cause};
+
+    #[test]
+    fn rule_4_a_failed_request_body_ends_the_walk() {
+        let unprocessed = Verdict::transient().with_processed(Processed::No);
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        let body = RequestBodyFailed::new(ClassifiedError::with_source(unprocessed, reset));
+        let own_fault = Verdict::terminal().with_processed(Processed::Maybe).with_health(Health::Neutral);
+        let error = io::Error::other(io::Error::other(body));
+        assert_eq!(Verdict::of_error(&error), own_fault.with_reason(Reason::USER));
+        assert_eq!(cause(&error), Some("request body failed"));
+    }
+}

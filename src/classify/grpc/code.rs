@@ -3,6 +3,7 @@
 use http::StatusCode;
 use http::header::{HeaderMap, HeaderName};
 
+use crate::classify::http::hint;
 use crate::classify::{Class, Health, Processed, Reason, Verdict};
 
 /// The number of gRPC codes, from `OK` to `UNAUTHENTICATED`.
@@ -36,8 +37,8 @@ pub(in crate::classify) const fn verdict(code: u16) -> Verdict {
 
 /// Returns the code in the headers or trailers, `UNKNOWN` if gRPC does not define it.
 pub(super) fn code_in(metadata: &HeaderMap) -> Option<u16> {
-    let text = metadata.get(STATUS)?.to_str().unwrap_or_default();
-    Some(text.parse().ok().filter(|&code| usize::from(code) < CODES).unwrap_or(UNKNOWN))
+    let code = hint::digits(metadata.get(STATUS)?.to_str().unwrap_or_default());
+    Some(code.and_then(|code| u16::try_from(code).ok()).filter(|&code| usize::from(code) < CODES).unwrap_or(UNKNOWN))
 }
 
 /// Maps the status of a response that is not gRPC, by "HTTP to gRPC Status Code Mapping" of the gRPC documentation.

@@ -20,7 +20,7 @@ use http::{Response, StatusCode};
 
 use self::code::{CODES, STATUS, UNKNOWN, code_in, code_of_http};
 pub use self::eos::GrpcEos;
-use crate::classify::error::distrusted;
+use crate::classify::error::verdict_of_error;
 use crate::classify::http::hint;
 use crate::classify::{Classifier, DistrustRefusals, Reason, ResponseHead, Verdict};
 use crate::invalid_setting::{InvalidSetting, valid};
@@ -136,11 +136,6 @@ impl GrpcClassifier {
             None => default_verdict(code, trailers),
         }
     }
-
-    fn classify_error(&self, error: &(dyn Error + 'static)) -> Verdict {
-        let verdict = Verdict::of_error(error);
-        if self.distrusts_refusals { distrusted(verdict) } else { verdict }
-    }
 }
 
 impl Verdict {
@@ -169,7 +164,7 @@ impl<B> Classifier<Response<B>> for GrpcClassifier {
     fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
         match outcome {
             Ok(response) => self.classify_head(&ResponseHead::of(response)),
-            Err(error) => self.classify_error(error),
+            Err(error) => verdict_of_error(error, self.distrusts_refusals),
         }
     }
 
@@ -197,15 +192,8 @@ fn with_details(
     if verdict.is_success() {
         return verdict;
     }
-    let verdict = match verdict.reason() {
-        Reason::UNKNOWN => verdict.with_reason(Reason::GRPC),
-        _ => verdict,
-    };
-    let verdict = match verdict.code() {
-        None => verdict.with_code(code),
-        Some(_) => verdict,
-    };
-    let verdict = apply_hints(hint::apply_pushback(verdict, metadata), metadata);
+    let verdict = hint::apply_pushback(verdict.or_code(Reason::GRPC, code), metadata);
+    let verdict = apply_hints(verdict, metadata);
     match (verdict.retry_after(), verdict.should_retry()) {
         (None, None) => retry_info::delay(metadata).map_or(verdict, |delay| verdict.with_retry_after(delay)),
         _ => verdict,

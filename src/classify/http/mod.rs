@@ -27,7 +27,7 @@ pub use self::eos::HttpEos;
 pub use self::head::ResponseHead;
 pub use self::route::{RequestHead, Route, Routes};
 pub use self::rule::{ResponseRule, RuleOrElse};
-use super::error::distrusted;
+use super::error::verdict_of_error;
 use super::{Classifier, DistrustRefusals, Verdict};
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 
@@ -82,17 +82,9 @@ pub struct HttpClassifier<Rule = ()> {
 /// What differs from the defaults.
 #[derive(Clone, Debug, Default)]
 struct Overrides {
-    statuses: Vec<Override>,
+    statuses: Vec<(RangeInclusive<u16>, Verdict)>,
     rate_limit_reset: bool,
 }
-
-#[derive(Clone, Debug)]
-struct Override {
-    statuses: RangeInclusive<u16>,
-    verdict: Verdict,
-}
-
-static DEFAULTS: Overrides = Overrides { statuses: Vec::new(), rate_limit_reset: false };
 
 impl HttpClassifier {
     /// Creates a classifier with the defaults.
@@ -153,7 +145,7 @@ impl<Rule> HttpClassifier<Rule> {
             "HttpClassifier: no status lies in {first}..={last}; statuses go from 100 to 999"
         );
         let verdict = verdict.into();
-        self.update(|overrides| overrides.statuses.push(Override { statuses, verdict }));
+        self.update(|overrides| overrides.statuses.push((statuses, verdict)));
         Ok(self)
     }
 
@@ -216,19 +208,20 @@ impl<Rule> HttpClassifier<Rule> {
     }
 
     fn classify_slow(&self, head: &ResponseHead<'_>, ruled: Option<Verdict>) -> Verdict {
-        let Overrides { statuses: overrides, rate_limit_reset } = self.overrides.as_deref().unwrap_or(&DEFAULTS);
+        let overrides = self.overrides.as_deref();
         let status = head.status();
-        let overridden = || overrides.iter().rfind(|rule| rule.statuses.contains(&status.as_u16()));
-        let verdict = match ruled.or_else(|| overridden().map(|rule| rule.verdict)) {
+        let overridden = || {
+            let (_, verdict) = overrides?.statuses.iter().rfind(|(range, _)| range.contains(&status.as_u16()))?;
+            Some(*verdict)
+        };
+        let verdict = match ruled.or_else(overridden) {
             Some(verdict) => status::with_details_of_override(verdict, status, head.headers()),
             None => head.annotation().unwrap_or_else(|| status::default_verdict(status, head.headers())),
         };
-        if *rate_limit_reset { hint::apply_rate_limit(verdict, head.headers()) } else { verdict }
-    }
-
-    fn classify_error(&self, error: &(dyn Error + 'static)) -> Verdict {
-        let verdict = Verdict::of_error(error);
-        if self.distrusts_refusals { distrusted(verdict) } else { verdict }
+        match overrides {
+            Some(overrides) if overrides.rate_limit_reset => hint::apply_rate_limit(verdict, head.headers()),
+            _ => verdict,
+        }
     }
 }
 
@@ -243,91 +236,11 @@ impl<B, Rule: ResponseRule> Classifier<Response<B>> for HttpClassifier<Rule> {
     fn classify(&self, outcome: Result<&Response<B>, &(dyn Error + 'static)>) -> Verdict {
         match outcome {
             Ok(response) => self.classify_head(&ResponseHead::of(response)),
-            Err(error) => self.classify_error(error),
+            Err(error) => verdict_of_error(error, self.distrusts_refusals),
         }
     }
 
     fn annotate(&self, response: &mut Response<B>, verdict: Verdict) {
         verdict.leave_in(response);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http::StatusCode;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::classify::{Class, Health, Processed};
-
-    fn verdicts() -> impl Strategy<Value = Verdict> {
-        let class = prop::sample::select(vec![Class::Success, Class::Transient, Class::Terminal, Class::Ambiguous]);
-        let health = prop::sample::select(vec![Health::Success, Health::Failure, Health::Throttled, Health::Neutral]);
-        (class, health, any::<bool>(), prop::option::of(any::<bool>())).prop_map(
-            |(class, health, unprocessed, retry)| {
-                let verdict = Verdict::new(class).with_health(health);
-                let verdict = if unprocessed { verdict.with_processed(Processed::No) } else { verdict };
-                retry.map_or(verdict, |retry| verdict.with_should_retry(retry))
-            },
-        )
-    }
-
-    /// Responses of any status, with hints, extensions and an attached verdict.
-    fn responses() -> impl Strategy<Value = Response<()>> {
-        let status = prop_oneof![100..=999_u16, Just(200), Just(399), Just(400), Just(429)];
-        let header = prop::sample::select(vec![
-            ("retry-after", "7"),
-            ("retry-after-ms", "70"),
-            ("x-should-retry", "false"),
-            ("x-should-retry", "true"),
-            ("ratelimit-reset", "9"),
-            ("x-rule", "1"),
-        ]);
-        let headers = prop::collection::vec(header, 0..3);
-        (status, headers, any::<bool>(), prop::option::weighted(0.3, verdicts())).prop_map(
-            |(status, headers, extension, left)| {
-                let mut response = Response::new(());
-                *response.status_mut() = StatusCode::from_u16(status).unwrap();
-                for (name, value) in headers {
-                    response.headers_mut().append(name, http::HeaderValue::from_static(value));
-                }
-                if extension {
-                    response.extensions_mut().insert(7_u8);
-                }
-                if let Some(verdict) = left {
-                    verdict.leave_in(&mut response);
-                }
-                response
-            },
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn the_fast_path_returns_what_the_slow_path_returns(
-            response in responses(),
-            overrides in prop::collection::vec((100..=999_u16, 0..900_u16, verdicts()), 0..3),
-            rate_limit_reset in prop::option::of(any::<bool>()),
-            ruled in prop::option::of(verdicts()),
-        ) {
-            let mut classifier = HttpClassifier::new();
-            for (first, more, verdict) in overrides {
-                classifier = classifier.statuses(first..=(first + more).min(999), verdict);
-            }
-            if let Some(obey) = rate_limit_reset {
-                classifier = classifier.rate_limit_reset(obey);
-            }
-            let head = ResponseHead::of(&response);
-            prop_assert_eq!(classifier.classify_head(&head), classifier.classify_slow(&head, None));
-            prop_assert_eq!(classifier.classify(Ok(&response)), classifier.classify_slow(&head, None));
-
-            let rule = move |head: &ResponseHead<'_>| head.headers().contains_key("x-rule").then_some(ruled).flatten();
-            let ruled_verdict = rule(&head);
-            let classifier = classifier.when(rule);
-            prop_assert_eq!(classifier.classify_head(&head), classifier.classify_slow(&head, ruled_verdict));
-            // A rule alone: it runs for every response.
-            let classifier = HttpClassifier::new().when(move |_: &ResponseHead<'_>| ruled);
-            prop_assert_eq!(classifier.classify_head(&head), classifier.classify_slow(&head, ruled));
-        }
     }
 }

@@ -35,14 +35,7 @@ pub(in crate::classify) fn with_details_of_override(
 }
 
 fn with_status(verdict: Verdict, status: StatusCode) -> Verdict {
-    let verdict = match verdict.reason() {
-        Reason::UNKNOWN => verdict.with_reason(Reason::STATUS),
-        _ => verdict,
-    };
-    match verdict.code() {
-        None => verdict.with_code(status.as_u16()),
-        Some(_) => verdict,
-    }
+    verdict.or_code(Reason::STATUS, status.as_u16())
 }
 
 fn verdict(status: StatusCode) -> Verdict {

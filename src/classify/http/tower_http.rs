@@ -75,7 +75,7 @@ impl<MakeTheirs, Map> ClassifyLayer<(), (), HeadOnly, FromTowerHttp<MakeTheirs, 
         MakeTheirs: MakeClassifier,
         Map: Fn(MakeTheirs::FailureClass) -> Verdict,
     {
-        ClassifyLayer::new(()).routed_by(FromTowerHttp::new(make, map))
+        ClassifyLayer::new(()).map_routes(|()| FromTowerHttp::new(make, map))
     }
 }
 

@@ -231,6 +231,15 @@ impl Verdict {
         self.should_retry = Some(retry);
         self
     }
+
+    /// Sets the reason and the code, each unless it is set already.
+    pub(in crate::classify) fn or_code(mut self, reason: Reason, code: u16) -> Self {
+        if self.reason == Reason::UNKNOWN {
+            self.reason = reason;
+        }
+        self.code.get_or_insert(code);
+        self
+    }
 }
 
 impl From<Class> for Verdict {

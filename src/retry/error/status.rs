@@ -2,15 +2,11 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tonic::Status;
 
 use crate::BoxError;
-
-/// Created when the chain is walked, because most errors never reach a generated client.
-#[derive(Default)]
-pub(super) struct LazyStatus(OnceLock<Status>);
 
 /// The error of the last attempt, with a status in front of it.
 pub(super) struct WithStatus {
@@ -20,12 +16,6 @@ pub(super) struct WithStatus {
 
 /// Shared with the status, whose source it is.
 struct Original(BoxError);
-
-impl LazyStatus {
-    pub(super) fn get(&self, make: impl FnOnce() -> Status) -> &Status {
-        self.0.get_or_init(make)
-    }
-}
 
 impl WithStatus {
     pub(super) fn new(mut status: Status, error: BoxError) -> Self {
@@ -44,18 +34,8 @@ impl WithStatus {
         // Still shared if the caller has cloned the status out of the chain.
         match Arc::try_unwrap(original) {
             Ok(Original(error)) => error,
-            Err(shared) => Box::new(SharedOriginal(shared)),
+            Err(shared) => Box::new(shared),
         }
-    }
-}
-
-/// An original that a clone of the status still shares.
-#[derive(Debug)]
-struct SharedOriginal(Arc<Original>);
-
-impl fmt::Debug for LazyStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LazyStatus")
     }
 }
 
@@ -75,17 +55,5 @@ impl fmt::Display for Original {
 impl Error for Original {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.0)
-    }
-}
-
-impl fmt::Display for SharedOriginal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl Error for SharedOriginal {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
     }
 }

@@ -13,8 +13,9 @@ pub struct TimedOut {
     // None for the deadline, which is a point in time.
     limit: Option<Duration>,
     verdict: Verdict,
+    // Created when the chain is walked, because most errors never reach a generated client.
     #[cfg(feature = "tonic")]
-    status: super::status::LazyStatus,
+    status: std::sync::OnceLock<tonic::Status>,
 }
 
 const CUT: Verdict = Verdict::transient().with_reason(Reason::TIMEOUT);
@@ -43,7 +44,7 @@ impl TimedOut {
             limit,
             verdict,
             #[cfg(feature = "tonic")]
-            status: super::status::LazyStatus::default(),
+            status: std::sync::OnceLock::new(),
         }
     }
 
@@ -83,7 +84,7 @@ impl fmt::Display for TimedOut {
 impl Error for TimedOut {
     #[cfg(feature = "tonic")]
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(self.status.get(|| tonic::Status::deadline_exceeded(self.to_string())))
+        Some(self.status.get_or_init(|| tonic::Status::deadline_exceeded(self.to_string())))
     }
 }
 

@@ -6,7 +6,8 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Method};
 
-/// The method, host and partition of a request, for telemetry. Never contains a path, a query or userinfo.
+/// The method, host and partition of a request, for telemetry; empty for other protocols than HTTP. Never contains a path,
+/// a query or userinfo.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     method: Option<Method>,
@@ -27,9 +28,6 @@ pub(in crate::retry) struct PartitionLabel(Arc<Labeler>);
 type Labeler = dyn Fn(&Parts) -> Option<String> + Send + Sync;
 
 impl Origin {
-    /// For requests of other protocols.
-    pub(in crate::retry) const NONE: &Self = &Self { method: None, host: None, partition: None };
-
     pub(in crate::retry) fn of(head: &Parts, label: Option<&PartitionLabel>) -> Self {
         let host = match head.uri.authority() {
             Some(authority) => Some(HostText::Authority(authority.clone())),

@@ -119,6 +119,10 @@ impl History {
     /// Bounds the memory of a call that is retried without end.
     pub(in crate::retry) const KEPT: usize = 64;
 
+    pub(in crate::retry) fn last_verdict(&self) -> Option<Verdict> {
+        self.sends.last().map(|last| last.verdict)
+    }
+
     pub(in crate::retry) fn push(&mut self, send: AttemptReport) {
         if self.sends.len() == Self::KEPT {
             self.sends.remove(0);

@@ -45,47 +45,32 @@ impl GiveUp {
     /// Returns a short word for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
+        self.words().0
+    }
+
+    pub(in crate::retry) const fn explained(self) -> &'static str {
+        self.words().1
+    }
+
+    /// The short word, and the explanation in the text of an error.
+    const fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Exhausted => "exhausted",
-            Self::Deadline => "deadline",
-            Self::Budget => "budget",
-            Self::NotRetryable => "not_retryable",
-            Self::NotIdempotent => "not_idempotent",
-            Self::BodyNotReplayable => "body_not_replayable",
-            Self::BodyFailed => "body_failed",
-            Self::RetryAfterTooLong => "retry_after_too_long",
-            Self::NotReady => "not_ready",
-            Self::CircuitOpen => "circuit_open",
+            Self::Exhausted => ("exhausted", "no attempts left"),
+            Self::Deadline => ("deadline", "the deadline leaves no time"),
+            Self::Budget => ("budget", "the retry budget is empty"),
+            Self::NotRetryable => ("not_retryable", "another attempt would not help"),
+            Self::NotIdempotent => ("not_idempotent", "the request may have been processed and is not idempotent"),
+            Self::BodyNotReplayable => ("body_not_replayable", "the request body cannot be sent again"),
+            Self::BodyFailed => ("body_failed", "the request body failed"),
+            Self::RetryAfterTooLong => ("retry_after_too_long", "the server asks for too long a wait"),
+            Self::NotReady => ("not_ready", "the service did not become ready"),
+            Self::CircuitOpen => ("circuit_open", "the circuit is open"),
         }
     }
 
     /// Returns true if another attempt was wanted and a limit forbade it. Only those are reported.
     pub(in crate::retry) const fn forbids_a_wanted_retry(self) -> bool {
-        match self {
-            Self::NotRetryable | Self::BodyFailed | Self::CircuitOpen => false,
-            Self::Exhausted
-            | Self::Deadline
-            | Self::Budget
-            | Self::NotIdempotent
-            | Self::BodyNotReplayable
-            | Self::RetryAfterTooLong
-            | Self::NotReady => true,
-        }
-    }
-
-    pub(in crate::retry) const fn explained(self) -> &'static str {
-        match self {
-            Self::Exhausted => "no attempts left",
-            Self::Deadline => "the deadline leaves no time",
-            Self::Budget => "the retry budget is empty",
-            Self::NotRetryable => "another attempt would not help",
-            Self::NotIdempotent => "the request may have been processed and is not idempotent",
-            Self::BodyNotReplayable => "the request body cannot be sent again",
-            Self::BodyFailed => "the request body failed",
-            Self::RetryAfterTooLong => "the server asks for too long a wait",
-            Self::NotReady => "the service did not become ready",
-            Self::CircuitOpen => "the circuit is open",
-        }
+        !matches!(self, Self::NotRetryable | Self::BodyFailed | Self::CircuitOpen)
     }
 }
 

@@ -1,7 +1,5 @@
 //! The copy of a request body that lets an attempt read it again from the start.
 
-use std::error::Error;
-use std::fmt;
 use std::mem;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -51,6 +49,10 @@ enum Source<B> {
     Ended,
     Failed,
 }
+
+/// Why a replayed body returns no more frames.
+const SUPERSEDED: &str = "another attempt has taken the request body over";
+const FAILED_BEFORE: &str = "the request body has failed before";
 
 impl<B: Body> ReplayBuffer<B> {
     pub(super) fn new(body: B, cap: usize) -> Arc<Self> {
@@ -140,7 +142,7 @@ where
         let more = Arc::strong_count(&self.buffer) > 1;
         let mut shared = self.buffer.lock();
         if shared.turn != self.turn {
-            return Poll::Ready(Some(Err(BodyError::Superseded.into())));
+            return Poll::Ready(Some(Err(SUPERSEDED.into())));
         }
         let Shared { turn: _, source, copy, waiting } = &mut *shared;
         if !more {
@@ -152,7 +154,7 @@ where
         let polled = match source {
             Source::Open(body) => body.as_mut().poll_frame(cx),
             Source::Ended => return Poll::Ready(None),
-            Source::Failed => return Poll::Ready(Some(Err(RequestBodyFailed::new(BodyError::Failed).into()))),
+            Source::Failed => return Poll::Ready(Some(Err(RequestBodyFailed::new(FAILED_BEFORE).into()))),
         };
         match polled {
             Poll::Pending => {
@@ -229,30 +231,6 @@ impl<B: Body> Shared<B> {
         hint
     }
 }
-
-impl<B> fmt::Debug for ReplayBuffer<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayBuffer").finish_non_exhaustive()
-    }
-}
-
-/// Why a replayed body returns no more frames.
-#[derive(Clone, Copy, Debug)]
-enum BodyError {
-    Superseded,
-    Failed,
-}
-
-impl fmt::Display for BodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Superseded => "another attempt has taken the request body over",
-            Self::Failed => "the request body has failed before",
-        })
-    }
-}
-
-impl Error for BodyError {}
 
 #[cfg(test)]
 mod tests {

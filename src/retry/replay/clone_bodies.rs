@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use tokio::time::Instant;
 
-use super::http::{Http, is_own_body_failure, leave_report, outer_attempt_ends};
+use super::http::{Http, Kept, is_own_body_failure, leave_report, outer_attempt_ends};
 use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
@@ -22,19 +22,7 @@ pub struct CloneBodies<Idempotency = HttpIdempotency> {
 
 /// An HTTP request that is kept unchanged.
 pub struct KeptClone<B> {
-    state: CloneState<B>,
-}
-
-#[allow(clippy::large_enum_variant)]
-enum CloneState<B> {
-    Whole {
-        head: Parts,
-        body: B,
-    },
-    /// The last attempt took it.
-    Sent {
-        origin: Option<Origin>,
-    },
+    state: Kept<B, ()>,
 }
 
 impl<Idempotency> Sealed for CloneBodies<Idempotency> {}
@@ -58,21 +46,21 @@ where
     fn keep(&self, request: Request<B>, _: bool, deadline: Option<Deadline>) -> Self::Kept {
         let (mut head, body) = request.into_parts();
         Http::<IdempotencyT>::write_deadline(&mut head, deadline);
-        KeptClone { state: CloneState::Whole { head, body } }
+        KeptClone { state: Kept::Whole { head, body } }
     }
 
     fn request(&self, kept: &mut Option<Self::Kept>, plan: AttemptPlan) -> Self::Request {
         match kept {
-            Some(KeptClone { state: CloneState::Whole { head, body } }) if plan.more => {
+            Some(KeptClone { state: Kept::Whole { head, body } }) if plan.more => {
                 self.http.write_attempt(head, plan);
                 Request::from_parts(head.clone(), body.clone())
             }
             _ => {
-                let CloneState::Whole { mut head, body } = take_kept(kept).state else {
+                let Kept::Whole { mut head, body } = take_kept(kept).state else {
                     unreachable!("no attempt follows the last one")
                 };
                 let origin = self.http.last_origin(&head, plan.attempt);
-                *kept = Some(KeptClone { state: CloneState::Sent { origin } });
+                *kept = Some(KeptClone { state: Kept::Sent { origin, rest: () } });
                 self.http.write_attempt(&mut head, plan);
                 Request::from_parts(head, body)
             }
@@ -80,10 +68,7 @@ where
     }
 
     fn is_idempotent(&self, kept: &Self::Kept) -> bool {
-        match &kept.state {
-            CloneState::Whole { head, body: _ } => self.http.idempotency.is_idempotent(head),
-            CloneState::Sent { .. } => false,
-        }
+        self.http.is_idempotent(&kept.state)
     }
 
     fn has_failed(&self, _: &Self::Kept, verdict: &Verdict) -> bool {
@@ -95,10 +80,7 @@ where
     }
 
     fn origin(&self, kept: &Self::Kept) -> Origin {
-        match &kept.state {
-            CloneState::Whole { head, body: _ } => self.http.origin(head),
-            CloneState::Sent { origin } => origin.clone().unwrap_or_default(),
-        }
+        self.http.origin(&kept.state)
     }
 
     fn is_grpc(&self) -> bool {

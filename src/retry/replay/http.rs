@@ -9,6 +9,7 @@ use crate::attempt::Attempt;
 use crate::classify::{Health, Processed, Reason, Verdict};
 use crate::deadline::{AttemptDeadline, Deadline};
 use crate::retry::observe::{Origin, PartitionLabel, RetryReport};
+use crate::retry::policy;
 
 /// What is the same for all HTTP requests, however their bodies are kept.
 #[derive(Clone, Debug)]
@@ -16,6 +17,21 @@ pub(in crate::retry) struct Http<Idempotency> {
     pub(in crate::retry) idempotency: Idempotency,
     pub(in crate::retry) is_grpc: bool,
     pub(in crate::retry) partition_label: Option<PartitionLabel>,
+}
+
+/// An HTTP request that will be sent, or may be sent again, with what stands for its body.
+// The small variant is the rare one: it exists during the last attempt alone.
+#[allow(clippy::large_enum_variant)]
+pub(super) enum Kept<Body, Rest> {
+    Whole {
+        head: Parts,
+        body: Body,
+    },
+    /// The last attempt took it. What a report needs stays, and what is left of the body.
+    Sent {
+        origin: Option<Origin>,
+        rest: Rest,
+    },
 }
 
 impl<Idempotency> Http<Idempotency> {
@@ -28,6 +44,7 @@ impl<Idempotency> Http<Idempotency> {
         Http { idempotency, is_grpc, partition_label }
     }
 
+    #[inline]
     pub(super) fn deadline<B>(&self, request: &Request<B>, of_layer: Option<Duration>) -> Option<Deadline> {
         let carried = if request.extensions().is_empty() { None } else { request.extensions().get().copied() };
         let deadline = carried.or_else(|| of_layer.map(Deadline::within));
@@ -61,14 +78,27 @@ impl<Idempotency> Http<Idempotency> {
         }
     }
 
-    pub(super) fn origin(&self, head: &Parts) -> Origin {
-        Origin::of(head, self.partition_label.as_ref())
+    pub(super) fn is_idempotent<Body, Rest>(&self, kept: &Kept<Body, Rest>) -> bool
+    where
+        Idempotency: policy::Idempotency<Parts>,
+    {
+        match kept {
+            Kept::Whole { head, body: _ } => self.idempotency.is_idempotent(head),
+            Kept::Sent { .. } => false,
+        }
+    }
+
+    pub(super) fn origin<Body, Rest>(&self, kept: &Kept<Body, Rest>) -> Origin {
+        match kept {
+            Kept::Whole { head, body: _ } => Origin::of(head, self.partition_label.as_ref()),
+            Kept::Sent { origin, rest: _ } => origin.clone().unwrap_or_default(),
+        }
     }
 
     /// Returns the origin of a request that is sent for the last time. A first attempt that is also the last one is never
     /// reported, so it needs none.
     pub(super) fn last_origin(&self, head: &Parts, attempt: Attempt) -> Option<Origin> {
-        attempt.is_retry().then(|| self.origin(head))
+        attempt.is_retry().then(|| Origin::of(head, self.partition_label.as_ref()))
     }
 }
 

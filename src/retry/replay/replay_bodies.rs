@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::body::ReplayBody;
 use super::buffer::ReplayBuffer;
-use super::http::{Http, is_own_body_failure, leave_report, outer_attempt_ends};
+use super::http::{Http, Kept, is_own_body_failure, leave_report, outer_attempt_ends};
 use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
@@ -28,21 +28,7 @@ pub struct ReplayBodies<Idempotency = HttpIdempotency> {
 
 /// An HTTP request that will be sent, or may be sent again.
 pub struct KeptRequest<B> {
-    state: KeptState<B>,
-}
-
-// The small variant is the rare one: it exists during the last attempt alone.
-#[allow(clippy::large_enum_variant)]
-enum KeptState<B> {
-    Whole {
-        head: Parts,
-        body: KeptBody<B>,
-    },
-    /// The last attempt took it.
-    Sent {
-        origin: Option<Origin>,
-        buffer: Option<Arc<ReplayBuffer<B>>>,
-    },
+    state: Kept<KeptBody<B>, Option<Arc<ReplayBuffer<B>>>>,
 }
 
 enum KeptBody<B> {
@@ -66,6 +52,7 @@ where
     type Request = Request<ReplayBody<B>>;
     type Kept = KeptRequest<B>;
 
+    #[inline]
     fn deadline(&self, request: &Request<B>, of_layer: Option<Duration>) -> Option<Deadline> {
         self.http.deadline(request, of_layer)
     }
@@ -83,21 +70,21 @@ where
             true => KeptBody::Buffered(ReplayBuffer::new(body, self.max_bytes)),
             false => KeptBody::Once(Mutex::new(body)),
         };
-        KeptRequest { state: KeptState::Whole { head, body } }
+        KeptRequest { state: Kept::Whole { head, body } }
     }
 
     // Each branch constructs its own request, because every move of one costs.
     #[inline(always)]
     fn request(&self, kept: &mut Option<Self::Kept>, plan: AttemptPlan) -> Self::Request {
         let more = plan.more;
-        if let Some(KeptRequest { state: KeptState::Whole { head, body: _ } }) = kept {
+        if let Some(KeptRequest { state: Kept::Whole { head, body: _ } }) = kept {
             self.http.write_attempt(head, plan);
         }
         match kept {
-            Some(KeptRequest { state: KeptState::Whole { head, body: KeptBody::Empty } }) if more => {
+            Some(KeptRequest { state: Kept::Whole { head, body: KeptBody::Empty } }) if more => {
                 Request::from_parts(head.clone(), ReplayBody::empty())
             }
-            Some(KeptRequest { state: KeptState::Whole { head, body: KeptBody::Buffered(body) } }) if more => {
+            Some(KeptRequest { state: Kept::Whole { head, body: KeptBody::Buffered(body) } }) if more => {
                 Request::from_parts(head.clone(), ReplayBody::buffered(ReplayBuffer::reader(body, more)))
             }
             _ => last(kept, |head| self.http.last_origin(head, plan.attempt)),
@@ -105,34 +92,28 @@ where
     }
 
     fn is_idempotent(&self, kept: &Self::Kept) -> bool {
-        match &kept.state {
-            KeptState::Whole { head, body: _ } => self.http.idempotency.is_idempotent(head),
-            KeptState::Sent { .. } => false,
-        }
+        self.http.is_idempotent(&kept.state)
     }
 
     fn has_failed(&self, kept: &Self::Kept, verdict: &Verdict) -> bool {
         let buffer = match &kept.state {
-            KeptState::Whole { head: _, body: KeptBody::Buffered(buffer) } => Some(buffer),
-            KeptState::Whole { head: _, body: KeptBody::Empty | KeptBody::Once(_) } => None,
-            KeptState::Sent { origin: _, buffer } => buffer.as_ref(),
+            Kept::Whole { head: _, body: KeptBody::Buffered(buffer) } => Some(buffer),
+            Kept::Whole { head: _, body: KeptBody::Empty | KeptBody::Once(_) } => None,
+            Kept::Sent { origin: _, rest: buffer } => buffer.as_ref(),
         };
         buffer.map_or_else(|| is_own_body_failure(verdict), |buffer| buffer.has_failed())
     }
 
     fn rewind(&self, kept: &Self::Kept, answered: bool) -> Result<(), GiveUp> {
         match &kept.state {
-            KeptState::Whole { head: _, body: KeptBody::Buffered(body) } => body.rewind(answered),
-            KeptState::Whole { head: _, body: KeptBody::Empty | KeptBody::Once(_) } => Ok(()),
-            KeptState::Sent { .. } => Err(GiveUp::Exhausted),
+            Kept::Whole { head: _, body: KeptBody::Buffered(body) } => body.rewind(answered),
+            Kept::Whole { head: _, body: KeptBody::Empty | KeptBody::Once(_) } => Ok(()),
+            Kept::Sent { .. } => Err(GiveUp::Exhausted),
         }
     }
 
     fn origin(&self, kept: &Self::Kept) -> Origin {
-        match &kept.state {
-            KeptState::Whole { head, body: _ } => self.http.origin(head),
-            KeptState::Sent { origin, buffer: _ } => origin.clone().unwrap_or_default(),
-        }
+        self.http.origin(&kept.state)
     }
 
     fn is_grpc(&self) -> bool {
@@ -161,15 +142,13 @@ fn last<B: Body>(
     kept: &mut Option<KeptRequest<B>>,
     origin: impl FnOnce(&Parts) -> Option<Origin>,
 ) -> Request<ReplayBody<B>> {
-    let KeptState::Whole { head, body } = take_kept(kept).state else {
-        unreachable!("no attempt follows the last one")
-    };
+    let Kept::Whole { head, body } = take_kept(kept).state else { unreachable!("no attempt follows the last one") };
     let origin = origin(&head);
     let (body, buffer) = match body {
         KeptBody::Empty => (ReplayBody::empty(), None),
         KeptBody::Once(body) => (ReplayBody::direct(body.into_inner().unwrap_or_else(PoisonError::into_inner)), None),
         KeptBody::Buffered(body) => (ReplayBody::buffered(ReplayBuffer::reader(&body, false)), Some(body)),
     };
-    *kept = Some(KeptRequest { state: KeptState::Sent { origin, buffer } });
+    *kept = Some(KeptRequest { state: Kept::Sent { origin, rest: buffer } });
     Request::from_parts(head, body)
 }

@@ -33,21 +33,21 @@ const LAPS: u32 = u64::BITS - EPOCH - POSITION;
 const LAPS_MASK: u64 = (1 << LAPS) - 1;
 /// Outcomes of two bits in a word, above an epoch.
 const SLOTS: u32 = (u64::BITS - EPOCH) / 2;
-/// Words before the slots.
-const HEAD: u32 = 4;
+/// Words before the slots, besides the cursor.
+const HEAD: u32 = 3;
 const FAILED: u64 = 0b01;
 const SLOW: u64 = 0b10;
 
 impl<'a> CountWindow<'a> {
-    /// How many words it needs, and what the first one begins with; the others begin with 0.
-    pub(super) fn words(calls: u32) -> (usize, u64) {
-        ((HEAD + calls.div_ceil(SLOTS)) as usize, 0)
+    /// How many words it needs, hot ones and others, and what the first of the others begins with.
+    pub(super) fn words(calls: u32) -> (usize, usize, u64) {
+        (1, (HEAD + calls.div_ceil(SLOTS)) as usize, 0)
     }
 
     #[inline(always)]
-    pub(super) fn new(words: &'a [AtomicU64], calls: u32) -> Self {
-        let [cursor, counters, mark, since, slots @ ..] = words else { unreachable!("there are more") };
-        Self { cursor, counters, idle: [mark, since], slots, calls }
+    pub(super) fn new(hot: &'a [AtomicU64], words: &'a [AtomicU64], calls: u32) -> Self {
+        let [counters, mark, since, slots @ ..] = words else { unreachable!("there are more") };
+        Self { cursor: &hot[0], counters, idle: [mark, since], slots, calls }
     }
 
     /// Adds an outcome and returns the counts only if they include a failed or slow call.
@@ -202,7 +202,13 @@ mod tests {
     }
 
     fn words(calls: u32) -> Vec<AtomicU64> {
-        (0..CountWindow::words(calls).0).map(|_| AtomicU64::new(0)).collect()
+        let (hot, others, _) = CountWindow::words(calls);
+        (0..hot + others).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    fn window(words: &[AtomicU64], calls: u32) -> CountWindow<'_> {
+        let (hot, others) = words.split_at(1);
+        CountWindow::new(hot, others, calls)
     }
 
     #[test]
@@ -217,7 +223,7 @@ mod tests {
     #[test]
     fn laps_go_round_without_emptying_a_full_window() {
         let words = words(2);
-        let window = CountWindow::new(&words, 2);
+        let window = window(&words, 2);
         window.record(FAILED_CALL, || true);
         window.record(FAILED_CALL, || true);
         let last_lap = (7 << LAPS | LAPS_MASK) << POSITION | 1;
@@ -229,7 +235,7 @@ mod tests {
     #[test]
     fn after_100_000_successes_n_failures_fill_it() {
         let words = words(100);
-        let window = CountWindow::new(&words, 100);
+        let window = window(&words, 100);
         for _ in 0..100_000 {
             window.record(OK, || true);
         }
@@ -241,7 +247,7 @@ mod tests {
     #[test]
     fn what_comes_too_late_changes_nothing() {
         let words = words(3);
-        let window = CountWindow::new(&words, 3);
+        let window = window(&words, 3);
         assert_eq!(window.record(FAILED_CALL, || false), None);
         assert_eq!(window.counts(), Counts::default());
         // The generation ends between the cursor and the slot.
@@ -258,7 +264,7 @@ mod tests {
     #[test]
     fn counters_that_are_clean_for_a_moment_hide_no_failure() {
         let words = words(2);
-        let window = CountWindow::new(&words, 2);
+        let window = window(&words, 2);
         let asked = std::cell::Cell::new(0);
         // Interrupted between the slot and the counters.
         let seen = window.record(FAILED_CALL, || {
@@ -278,7 +284,7 @@ mod tests {
     #[test]
     fn threads_lose_nothing() {
         let words = words(4_096);
-        let window = CountWindow::new(&words, 4_096);
+        let window = window(&words, 4_096);
         std::thread::scope(|scope| {
             for worker in 0..4 {
                 let window = &window;
@@ -299,7 +305,7 @@ mod tests {
             outcomes in prop::collection::vec((any::<bool>(), any::<bool>(), 0..40_u8), 0..400),
         ) {
             let words = words(calls);
-            let window = CountWindow::new(&words, calls);
+            let window = window(&words, calls);
             let mut model = VecDeque::new();
             for (failed, slow, reset) in outcomes {
                 if reset == 0 {

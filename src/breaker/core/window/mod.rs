@@ -6,15 +6,17 @@
 //! also sees that its generation has ended, and one that checked before finds that the word has changed and starts
 //! again.
 
-mod bucket;
 mod count;
 mod counts;
+mod ticks;
 mod time;
+mod total;
 
 use std::time::Duration;
 
 use self::count::CountWindow;
 pub(crate) use self::counts::{Counts, Outcome};
+use self::ticks::Ticks;
 use self::time::TimeWindow;
 use super::consecutive_failures::Age;
 use crate::clock::{Moment, millis_up, nanos};
@@ -46,29 +48,34 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WindowConfig {
     Count { calls: u32 },
-    Time { buckets: u32, bucket_nanos: u64, watch_slow: bool },
+    Time { buckets: u32, bucket_nanos: u64, ticks: Ticks, watch_slow: bool },
 }
 
 /// The window of one breaker. Its kind is kept once for all breakers of a layer, not in each.
 #[derive(Debug)]
 pub(crate) struct SlidingWindow(Words);
 
-/// The words of a small window lie in the breaker itself, which saves an allocation and a cache miss.
+/// First the hot words, which every outcome writes, then the others.
 #[derive(Debug)]
 enum Words {
+    /// The words of a small window lie in the breaker itself, which saves an allocation and a cache miss.
     Inline([AtomicU64; INLINE]),
     Boxed(Box<[AtomicU64]>),
+    /// The hot words have cache lines of their own: for a breaker that all threads share.
+    Apart(Box<[AtomicU64]>),
 }
 
-/// The words seen as a window of their kind; with the nanoseconds of a bucket.
+/// The words seen as a window of their kind.
 enum View<'a> {
     Count(CountWindow<'a>),
-    Time(TimeWindow<'a>, u64),
+    Time(TimeWindow<'a>, Ticks),
 }
 
 const DEFAULT_BUCKETS: u32 = 10;
-/// Enough for ten buckets, and for a window of 168 calls.
-const INLINE: usize = 11;
+/// Enough for ten buckets, and for a window of 192 calls.
+const INLINE: usize = 12;
+/// Two cache lines, because processors fetch them in pairs.
+const APART: usize = 16;
 const SHORTEST_BUCKET: Duration = Duration::from_millis(1);
 
 impl Window {
@@ -168,7 +175,8 @@ impl WindowConfig {
         match kind {
             Kind::Count(calls) => Self::Count { calls },
             Kind::Time { length, buckets } => {
-                Self::Time { buckets, bucket_nanos: nanos(length).div_ceil(buckets.into()), watch_slow }
+                let bucket_nanos = nanos(length).div_ceil(buckets.into());
+                Self::Time { buckets, bucket_nanos, ticks: Ticks::of(bucket_nanos), watch_slow }
             }
         }
     }
@@ -177,24 +185,37 @@ impl WindowConfig {
     pub(crate) fn age(self, now: Option<Moment>) -> Age {
         match self {
             Self::Count { .. } => Age { tick: 0, gone_after: u64::MAX },
-            Self::Time { buckets, bucket_nanos, .. } => {
-                Age { tick: now.map_or(0, Moment::nanos) / bucket_nanos, gone_after: buckets.into() }
+            Self::Time { buckets, ticks, .. } => {
+                Age { tick: ticks.at(now.map_or(0, Moment::nanos)), gone_after: buckets.into() }
             }
         }
+    }
+
+    /// How many hot words it needs, how many others, and what the first of the others begins with.
+    fn words(self) -> (usize, usize, u64) {
+        match self {
+            Self::Count { calls } => CountWindow::words(calls),
+            Self::Time { buckets, watch_slow, .. } => TimeWindow::words(buckets, watch_slow),
+        }
+    }
+
+    #[inline(always)]
+    fn hot_words(self) -> usize {
+        if matches!(self, Self::Time { watch_slow: true, .. }) { 2 } else { 1 }
     }
 }
 
 impl SlidingWindow {
-    pub(crate) fn new(config: WindowConfig) -> Self {
-        let (len, first) = match config {
-            WindowConfig::Count { calls } => CountWindow::words(calls),
-            WindowConfig::Time { buckets, watch_slow, .. } => TimeWindow::words(buckets, watch_slow),
-        };
-        let word = |index| AtomicU64::new(if index == 0 { first } else { 0 });
-        Self(if len <= INLINE {
-            Words::Inline(std::array::from_fn(word))
+    /// The window of a breaker that is one of many, or of one that all calls share.
+    pub(crate) fn new(config: WindowConfig, is_one_of_many: bool) -> Self {
+        let (hot, others, first) = config.words();
+        let words = |first_at: usize| move |index| AtomicU64::new(if index == first_at { first } else { 0 });
+        Self(if !is_one_of_many {
+            Words::Apart((0..2 * APART + others).map(words(2 * APART)).collect())
+        } else if hot + others <= INLINE {
+            Words::Inline(std::array::from_fn(words(hot)))
         } else {
-            Words::Boxed((0..len).map(word).collect())
+            Words::Boxed((0..hot + others).map(words(hot)).collect())
         })
     }
 
@@ -211,14 +232,14 @@ impl SlidingWindow {
         let now = now.map_or(0, Moment::nanos);
         match self.view(config) {
             View::Count(window) => window.record(outcome, live),
-            View::Time(window, bucket_nanos) => window.record(now / bucket_nanos, outcome, live),
+            View::Time(window, ticks) => window.record(ticks.at(now), outcome, live),
         }
     }
 
     pub(crate) fn counts(&self, config: WindowConfig, now: Moment) -> Counts {
         match self.view(config) {
             View::Count(window) => window.counts(),
-            View::Time(window, bucket_nanos) => window.counts(now.nanos() / bucket_nanos),
+            View::Time(window, ticks) => window.counts(ticks.at(now.nanos())),
         }
     }
 
@@ -226,7 +247,7 @@ impl SlidingWindow {
     pub(crate) fn reset(&self, config: WindowConfig, now: Moment) {
         match self.view(config) {
             View::Count(window) => window.reset(),
-            View::Time(window, bucket_nanos) => window.reset(now.nanos() / bucket_nanos),
+            View::Time(window, ticks) => window.reset(ticks.at(now.nanos())),
         }
     }
 
@@ -242,14 +263,15 @@ impl SlidingWindow {
 
     #[inline(always)]
     fn view(&self, config: WindowConfig) -> View<'_> {
-        let words = match &self.0 {
-            Words::Inline(words) => &words[..],
-            Words::Boxed(words) => words,
+        let (hot, others) = match &self.0 {
+            Words::Inline(words) => words.split_at(config.hot_words()),
+            Words::Boxed(words) => words.split_at(config.hot_words()),
+            Words::Apart(words) => (&words[APART..2 * APART], &words[2 * APART..]),
         };
         match config {
-            WindowConfig::Count { calls } => View::Count(CountWindow::new(words, calls)),
-            WindowConfig::Time { buckets, bucket_nanos, watch_slow } => {
-                View::Time(TimeWindow::new(words, buckets, watch_slow), bucket_nanos)
+            WindowConfig::Count { calls } => View::Count(CountWindow::new(hot, others, calls)),
+            WindowConfig::Time { buckets, ticks, watch_slow, .. } => {
+                View::Time(TimeWindow::new(hot, others, buckets, watch_slow), ticks)
             }
         }
     }

@@ -1,237 +1,265 @@
-use std::ops::Range;
-
-use super::bucket::{Bucket, LAP, LAP_MASK};
 use super::counts::{Counts, Outcome};
+use super::total::{Begin, Total};
 use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 
-/// The outcomes of the last B ticks, one bucket a tick.
+/// The outcomes of the last B ticks.
 ///
-/// A bucket holds the lap in which it was begun, so that the sum knows which buckets to leave out. Laps are few bits,
-/// so they count not time itself but *steps*: a gap of any length is at most B of them, which is enough to empty every
-/// bucket, and so no jump of the clock can make an old bucket look like a new one.
+/// All outcomes are counted in one word that is never emptied, the total, and a bucket remembers the total at which it
+/// began. So the window holds what the total has grown by since its oldest bucket began, and nothing is ever summed,
+/// whatever the number of buckets and the mix of outcomes.
 ///
-/// A mark beside the time shows whether the window holds a failed or slow call, so that a success among successes only
-/// counts itself.
+/// Only a tick that something was recorded at has a bucket. The buckets are a queue: a recorder of a later tick appends
+/// one and removes those that have left the window. It does both in one step on [`Newest`], then writes the total at
+/// which the new bucket begins; until that is done, every other recorder does it too before it counts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TimeWindow<'a> {
     newest: &'a AtomicU64,
-    /// Calls and failures of each bucket; then, if slow calls are watched, calls and slow calls of each.
-    buckets: &'a [AtomicU64],
-    len: u32,
+    outcomes: Track<'a>,
+    slow: Option<Track<'a>>,
+    buckets: u32,
 }
 
-/// The newest tick that something was recorded at, and where: tick 43, mark 1, lap 10, index 10. A step goes to the next
-/// bucket, after the last one to the first of the next lap; laps go round.
-#[derive(Clone, Copy)]
+/// The total of one kind of outcomes, and where each bucket began.
+#[derive(Clone, Copy, Debug)]
+struct Track<'a> {
+    total: &'a AtomicU64,
+    begins: &'a [AtomicU64],
+}
+
+/// The tick of the newest bucket, and the queue: tick 42, newest index 10, oldest index 10, lap 1, unbegun 1.
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Newest {
     tick: u64,
-    /// Set when a failure or a slow call has been counted, and gone when the window has moved on past the last of them.
-    marked: bool,
-    lap: u32,
     index: u32,
+    oldest: u32,
+    /// Changes whenever the index begins again at 0, so that a slot of the lap before can be told.
+    lap: bool,
+    /// Whether the newest bucket does not have its beginning yet.
+    unbegun: bool,
 }
 
 pub(super) const MAX_BUCKETS: u32 = 1 << INDEX;
 const INDEX: u32 = 10;
 const INDEX_MASK: u32 = (1 << INDEX) - 1;
-const MARK: u64 = 1 << (LAP + INDEX);
-const TICK_SHIFT: u32 = LAP + INDEX + 1;
-/// Ticks end here, 278 years ahead with the shortest buckets; the window then stands still.
+const UNBEGUN: u64 = 1;
+const LAP: u64 = 2;
+const TICK_SHIFT: u32 = 2 * INDEX + 2;
+/// Ticks end here, 139 years ahead with the shortest buckets; the window then stands still.
 const TICK_MAX: u64 = u64::MAX >> TICK_SHIFT;
+/// A window of more calls forgets its oldest buckets early; one bucket of more calls is halved.
+const CALLS_MAX: u64 = 1 << 25;
+/// How often a recorder looks for that.
+const CALLS_BETWEEN: u64 = 1 << 24;
 
 impl<'a> TimeWindow<'a> {
-    /// How many words it needs, and what the first one begins with; the others begin with 0.
-    pub(super) fn words(buckets: u32, watch_slow: bool) -> (usize, u64) {
-        let all = if watch_slow { 2 * buckets } else { buckets };
-        // Everything is of lap 0, so time begins at the last step of it.
-        let newest = Newest { tick: 0, marked: false, lap: 0, index: buckets - 1 };
-        (1 + all as usize, newest.bits())
+    /// How many words it needs, hot ones and others, and what the first of the others begins with.
+    pub(super) fn words(buckets: u32, watch_slow: bool) -> (usize, usize, u64) {
+        let tracks = if watch_slow { 2 } else { 1 };
+        // All slots are of the lap before, and time begins in the last of them.
+        let newest = Newest { tick: 0, index: buckets - 1, oldest: buckets - 1, lap: false, unbegun: false };
+        (tracks, 1 + tracks * buckets as usize, newest.bits())
     }
 
     #[inline(always)]
-    pub(super) fn new(words: &'a [AtomicU64], buckets: u32, watch_slow: bool) -> Self {
-        let (all, _) = Self::words(buckets, watch_slow);
-        let [newest, words @ ..] = &words[..all] else { unreachable!("there are more than none") };
-        Self { newest, buckets: words, len: buckets }
+    pub(super) fn new(hot: &'a [AtomicU64], words: &'a [AtomicU64], buckets: u32, watch_slow: bool) -> Self {
+        let [newest, begins @ ..] = words else { unreachable!("there are more than none") };
+        let (begins, slow_begins) = begins.split_at(buckets as usize);
+        let slow = watch_slow.then(|| Track { total: &hot[1], begins: &slow_begins[..buckets as usize] });
+        Self { newest, outcomes: Track { total: &hot[0], begins }, slow, buckets }
     }
 
     /// Adds an outcome and returns the counts only if they include a failed or slow call.
     #[inline(always)]
     pub(super) fn record(self, tick: u64, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
-        let index = self.advance(tick.min(TICK_MAX), &live)?.index;
-        self.count(index, outcome.failed, &live)?;
-        if self.watches_slow() {
-            self.count(self.len + index, outcome.slow, &live)?;
+        let tick = tick.min(TICK_MAX);
+        let newest = Newest::from_bits(self.newest.load(Ordering::SeqCst));
+        if newest.unbegun || tick > newest.tick {
+            self.move_on(tick, &live)?;
         }
-        // Read again: a recorder that has moved on meanwhile may have looked here too early. All of this is in one
-        // order (`SeqCst`), so that of several recorders the last to count sees what all of them have counted: a
-        // failure is marked after it was counted and before its own sum, so a success that does not see the mark was
-        // counted before that sum.
+        if let (Some(slow), true) = (self.slow, outcome.slow) {
+            slow.count(true, &live)?;
+        }
+        // Last, and in one order with all others (`SeqCst`): of several recorders the last to count sees what all of
+        // them have counted.
+        let total = self.outcomes.count(outcome.failed, live)?;
         seq_cst_in_loom();
-        let speaks_against = outcome.failed || (outcome.slow && self.watches_slow());
-        let newest = if speaks_against { self.mark(live)? } else { self.newest(Ordering::SeqCst) };
-        if newest.marked { self.suspicious(newest) } else { None }
+        if total.calls() % CALLS_BETWEEN == 0 {
+            self.relieve();
+        }
+        loop {
+            let newest = self.newest();
+            let counts = self.since(newest.oldest, total);
+            if self.is_still(newest) {
+                return counts?.if_suspicious();
+            }
+        }
     }
 
     pub(super) fn counts(self, tick: u64) -> Counts {
-        self.sum(self.newest(Ordering::Acquire), tick.min(TICK_MAX))
+        loop {
+            let newest = self.newest();
+            let oldest = self.oldest(newest, tick.min(TICK_MAX).max(newest.tick));
+            // After the beginning, which is not later than this.
+            let counts = oldest.map(|oldest| self.since(oldest, self.outcomes.total()).unwrap_or_default());
+            if self.is_still(newest) {
+                return counts.unwrap_or_default();
+            }
+        }
     }
 
     pub(super) fn reset(self, tick: u64) {
-        // Late recorders may each still take one step that they had begun; then all find their generation ended.
+        // A late recorder that has still found its generation alive finds that the total has changed.
+        for track in self.tracks() {
+            track.total.fetch_add(1 << 32, Ordering::SeqCst);
+        }
         loop {
-            let seen = self.newest.load(Ordering::Acquire);
-            let newest = Newest::from_bits(seen);
-            let tick = newest.tick.max(tick.min(TICK_MAX));
-            let after = Newest { tick, marked: false, ..newest.plus(self.len, self.len) };
-            for step in (1..=self.len).map(|steps| newest.plus(steps, self.len)) {
-                for index in self.indices(step) {
-                    self.buckets[index].swap(Bucket::empty(step.lap).0, Ordering::AcqRel);
-                }
-            }
-            if self.newest.compare_exchange(seen, after.bits(), Ordering::AcqRel, Ordering::Acquire).is_ok() {
-                return;
+            let newest = self.newest();
+            let next = newest.next(tick.min(TICK_MAX).max(newest.tick), None, self.buckets);
+            if self.swap(newest, next) {
+                return self.begin(next);
             }
         }
     }
 
-    fn newest(self, ordering: Ordering) -> Newest {
-        Newest::from_bits(self.newest.load(ordering))
+    fn tracks(self) -> impl Iterator<Item = Track<'a>> {
+        [Some(self.outcomes), self.slow].into_iter().flatten()
     }
 
-    fn watches_slow(self) -> bool {
-        self.buckets.len() > self.len as usize
+    /// The newest bucket, which has begun.
+    #[inline(always)]
+    fn newest(self) -> Newest {
+        loop {
+            let newest = Newest::from_bits(self.newest.load(Ordering::SeqCst));
+            if !newest.unbegun {
+                return newest;
+            }
+            self.begin(newest);
+        }
     }
 
-    fn indices(self, step: Newest) -> impl Iterator<Item = usize> + use<> {
-        (step.index as usize..self.buckets.len()).step_by(self.len as usize)
+    /// Whether nothing has been appended or removed meanwhile, so that no slot in the queue has been written.
+    #[inline(always)]
+    fn is_still(self, newest: Newest) -> bool {
+        self.newest.load(Ordering::SeqCst) == newest.bits()
+    }
+
+    fn swap(self, newest: Newest, next: Newest) -> bool {
+        self.newest.compare_exchange(newest.bits(), next.bits(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     /// Moves on to this tick unless another recorder is further: time only goes forward, also between threads.
-    #[inline(always)]
-    fn advance(self, tick: u64, live: impl Fn() -> bool) -> Option<Newest> {
-        let newest = self.newest(Ordering::Acquire);
-        if tick <= newest.tick { Some(newest) } else { self.move_on(tick, live) }
-    }
-
-    /// Every bucket on the way is emptied before the move is published.
     #[cold]
-    fn move_on(self, tick: u64, live: impl Fn() -> bool) -> Option<Newest> {
+    fn move_on(self, tick: u64, live: impl Fn() -> bool) -> Option<()> {
         loop {
-            let seen = self.newest.load(Ordering::Acquire);
-            let newest = Newest::from_bits(seen);
+            let newest = self.newest();
             if tick <= newest.tick {
-                return Some(newest);
+                return Some(());
             }
             if !live() {
                 return None;
             }
-            let steps = u32::try_from(tick - newest.tick).map_or(self.len, |steps| steps.min(self.len));
-            // Laps are compared the shorter way round: a recorder that slept for too long for that must not empty the
-            // bucket.
-            let unmoved = || live() && self.newest.load(Ordering::Acquire) == seen;
-            let emptied = (1..=steps)
-                .map(|steps| newest.plus(steps, self.len))
-                .all(|step| self.indices(step).all(|index| self.empty(index, step.lap, unmoved)));
-            let moved = Newest { tick, ..newest.plus(steps, self.len) };
-            let after = Newest { marked: newest.marked && self.suspicious(moved).is_some(), ..moved };
-            if emptied && self.newest.compare_exchange(seen, after.bits(), Ordering::SeqCst, Ordering::Acquire).is_ok()
-            {
-                // A failure that was counted after this looked may have found the mark still there.
-                seq_cst_in_loom();
-                let missed = newest.marked && !after.marked && self.suspicious(after).is_some();
-                return if missed { self.mark(live) } else { Some(after) };
+            let next = newest.next(tick, self.oldest(newest, tick), self.buckets);
+            if self.swap(newest, next) {
+                self.begin(next);
             }
         }
     }
 
+    /// Writes where the newest bucket begins.
     #[cold]
-    fn mark(self, live: impl Fn() -> bool) -> Option<Newest> {
-        let mut seen = self.newest.load(Ordering::SeqCst);
-        while seen & MARK == 0 {
-            if !live() {
-                return None;
-            }
-            match self.newest.compare_exchange_weak(seen, seen | MARK, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => seen |= MARK,
-                Err(now) => seen = now,
-            }
-        }
-        seq_cst_in_loom();
-        Some(Newest::from_bits(seen))
-    }
-
-    /// Begins a new lap in this bucket unless that is done. Returns false if the generation has ended.
-    fn empty(self, index: usize, lap: u32, may: impl Fn() -> bool) -> bool {
-        let bucket = &self.buckets[index];
-        let mut seen = bucket.load(Ordering::Acquire);
-        while Bucket(seen).is_before(lap) {
-            if !may() {
-                return false;
-            }
-            match bucket.compare_exchange_weak(seen, Bucket::empty(lap).0, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => break,
-                Err(now) => seen = now,
+    fn begin(self, newest: Newest) {
+        for track in self.tracks() {
+            let slot = &track.begins[newest.index as usize];
+            let seen = slot.load(Ordering::SeqCst);
+            // Looks at the newest bucket again, because the slot may be one of a later lap by now. If it is not, it is
+            // written once, since the second to do so finds that it has changed.
+            if Begin(seen).lap() != newest.lap && self.is_still(newest) {
+                let begin = Begin::new(newest.tick, newest.lap, track.total());
+                let _ = slot.compare_exchange(seen, begin.0, Ordering::SeqCst, Ordering::SeqCst);
             }
         }
-        true
+        self.swap(newest, Newest { unbegun: false, ..newest });
     }
 
-    /// Counts in whatever lap the bucket is: one that is ahead only means that time has gone on meanwhile.
-    #[inline(always)]
-    fn count(self, index: u32, hit: bool, live: impl Fn() -> bool) -> Option<()> {
-        let bucket = &self.buckets[index as usize];
-        let mut seen = bucket.load(Ordering::Acquire);
+    /// The oldest bucket that lies in the window which ends at this tick, if there is one. The newest bucket must not be
+    /// later.
+    fn oldest(self, newest: Newest, tick: u64) -> Option<u32> {
+        let passed = tick - newest.tick;
+        if passed >= self.buckets.into() {
+            return None;
+        }
+        let mut index = newest.oldest;
         loop {
-            if !live() {
+            let age = self.outcomes.begin(index).age(newest.tick);
+            if age + passed < self.buckets.into() {
+                return Some(index);
+            }
+            if index == newest.index {
                 return None;
             }
-            match bucket.compare_exchange_weak(seen, Bucket(seen).plus(hit).0, Ordering::SeqCst, Ordering::Acquire) {
-                Ok(_) => return Some(()),
-                Err(now) => seen = now,
-            }
+            index = next_index(index, self.buckets);
         }
     }
 
-    /// The counts of the window only if they include a failed or slow call.
-    #[inline(never)]
-    fn suspicious(self, newest: Newest) -> Option<Counts> {
-        self.sum(newest, newest.tick).if_suspicious()
+    /// What has been counted since this bucket began; `None` if it began after the total.
+    #[inline(always)]
+    fn since(self, oldest: u32, total: Total) -> Option<Counts> {
+        let (calls, failures) = total.since(self.outcomes.begin(oldest))?;
+        // The slow calls are counted first, so there can be more of them for a moment.
+        let slow = self.slow.map_or(0, |slow| slow.total().hits_since(slow.begin(oldest)).min(calls));
+        Some(Counts { calls, failures, slow })
     }
 
-    /// All buckets that lie in the window which ends at this tick.
-    fn sum(self, newest: Newest, tick: u64) -> Counts {
-        let gone = tick.saturating_sub(newest.tick);
-        let left = u64::from(self.len).saturating_sub(gone) as u32;
-        let Newest { lap, index, .. } = newest;
-        // From the newest down to the first bucket, then on from the last one, which is of the lap before.
-        let recent = left.min(index + 1);
-        let earlier = left - recent;
-        let mut counts = Counts::default();
-        self.add(&mut counts, index + 1 - recent..index + 1, lap);
-        self.add(&mut counts, self.len - earlier..self.len, lap.wrapping_sub(1) & LAP_MASK);
-        counts
-    }
-
-    /// Adds the buckets that are of this lap, the last one first.
-    fn add(self, counts: &mut Counts, range: Range<u32>, lap: u32) {
-        let (from, to) = (range.start as usize, range.end as usize);
-        for (bucket, index) in self.buckets[from..to].iter().zip(from..to).rev() {
-            let bucket = Bucket(bucket.load(Ordering::SeqCst));
-            if bucket.lap() == lap {
-                counts.calls += bucket.calls();
-                counts.failures += bucket.hits();
-                if self.watches_slow() {
-                    counts.slow += self.slow_calls(index, bucket);
+    /// Keeps the number of calls far below the width of the beginnings.
+    #[cold]
+    fn relieve(self) {
+        loop {
+            let newest = self.newest();
+            let counts = self.since(newest.oldest, self.outcomes.total());
+            if counts.is_none_or(|counts| counts.calls < CALLS_MAX) && self.is_still(newest) {
+                return;
+            }
+            if newest.oldest != newest.index {
+                self.swap(newest, Newest { oldest: next_index(newest.oldest, self.buckets), ..newest });
+                continue;
+            }
+            for track in self.tracks() {
+                let begin = track.begin(newest.oldest);
+                if self.is_still(newest) {
+                    let halved = begin.halved(track.total()).0;
+                    let slot = &track.begins[newest.oldest as usize];
+                    let _ = slot.compare_exchange(begin.0, halved, Ordering::SeqCst, Ordering::SeqCst);
                 }
             }
         }
     }
+}
 
-    /// The slow calls, in proportion to the calls, should one of both words have been halved and the other not yet.
-    fn slow_calls(self, index: usize, bucket: Bucket) -> u64 {
-        let slow = Bucket(self.buckets[self.len as usize + index].load(Ordering::SeqCst));
-        if slow.lap() == bucket.lap() { slow.hits().min(bucket.calls()) } else { 0 }
+impl Track<'_> {
+    #[inline(always)]
+    fn total(self) -> Total {
+        Total(self.total.load(Ordering::SeqCst))
+    }
+
+    #[inline(always)]
+    fn begin(self, index: u32) -> Begin {
+        Begin(self.begins[index as usize].load(Ordering::SeqCst))
+    }
+
+    /// Counts in whatever bucket is the newest: a later one only means that time has gone on meanwhile.
+    #[inline(always)]
+    fn count(self, hit: bool, live: impl Fn() -> bool) -> Option<Total> {
+        let mut seen = self.total.load(Ordering::Acquire);
+        loop {
+            if !live() {
+                return None;
+            }
+            let next = Total(seen).plus(hit);
+            match self.total.compare_exchange_weak(seen, next.0, Ordering::SeqCst, Ordering::Acquire) {
+                Ok(_) => return Some(next),
+                Err(now) => seen = now,
+            }
+        }
     }
 }
 
@@ -240,25 +268,29 @@ impl Newest {
     fn from_bits(bits: u64) -> Self {
         Self {
             tick: bits >> TICK_SHIFT,
-            marked: bits & MARK != 0,
-            lap: (bits >> INDEX) as u32 & LAP_MASK,
-            index: bits as u32 & INDEX_MASK,
+            index: (bits >> (INDEX + 2)) as u32 & INDEX_MASK,
+            oldest: (bits >> 2) as u32 & INDEX_MASK,
+            lap: bits & LAP != 0,
+            unbegun: bits & UNBEGUN != 0,
         }
     }
 
+    #[inline(always)]
     fn bits(self) -> u64 {
-        let mark = if self.marked { MARK } else { 0 };
-        self.tick << TICK_SHIFT | mark | u64::from(self.lap) << INDEX | u64::from(self.index)
+        let queue = u64::from(self.index) << INDEX | u64::from(self.oldest);
+        let flag = |bit, set| if set { bit } else { 0 };
+        self.tick << TICK_SHIFT | queue << 2 | flag(LAP, self.lap) | flag(UNBEGUN, self.unbegun)
     }
 
-    /// As many steps later, at most once around a window of `len` buckets.
-    fn plus(self, steps: u32, len: u32) -> Self {
-        let index = self.index + steps;
-        if index < len {
-            return Self { index, ..self };
-        }
-        Self { index: index - len, lap: self.lap.wrapping_add(1) & LAP_MASK, ..self }
+    /// With a new bucket of this tick; alone if none of the others is left.
+    fn next(self, tick: u64, oldest: Option<u32>, buckets: u32) -> Self {
+        let index = next_index(self.index, buckets);
+        Self { tick, index, oldest: oldest.unwrap_or(index), lap: self.lap != (index == 0), unbegun: true }
     }
+}
+
+fn next_index(index: u32, buckets: u32) -> u32 {
+    if index + 1 == buckets { 0 } else { index + 1 }
 }
 
 #[cfg(all(test, not(rampart_loom)))]
@@ -271,8 +303,18 @@ mod tests {
     const FAILED: Outcome = Outcome { failed: true, slow: false };
 
     fn words(buckets: u32, watch_slow: bool) -> Vec<AtomicU64> {
-        let (len, first) = TimeWindow::words(buckets, watch_slow);
-        (0..len).map(|index| AtomicU64::new(if index == 0 { first } else { 0 })).collect()
+        let (hot, others, first) = TimeWindow::words(buckets, watch_slow);
+        (0..hot + others).map(|index| AtomicU64::new(if index == hot { first } else { 0 })).collect()
+    }
+
+    fn window(words: &[AtomicU64], buckets: u32, watch_slow: bool) -> TimeWindow<'_> {
+        let (hot, others) = words.split_at(if watch_slow { 2 } else { 1 });
+        TimeWindow::new(hot, others, buckets, watch_slow)
+    }
+
+    /// What the window holds now, if that speaks against the upstream.
+    fn suspicious(window: TimeWindow<'_>) -> Option<Counts> {
+        window.counts(0).if_suspicious()
     }
 
     fn counts(calls: u64, failures: u64) -> Counts {
@@ -282,7 +324,7 @@ mod tests {
     /// Records, and returns the counts of the window in any case.
     fn record(window: TimeWindow<'_>, tick: u64, outcome: Outcome) -> Counts {
         let seen = window.record(tick, outcome, || true);
-        let counts = window.counts(window.newest(Ordering::SeqCst).tick);
+        let counts = window.counts(0);
         assert_eq!(seen, counts.if_suspicious());
         counts
     }
@@ -293,7 +335,7 @@ mod tests {
         for laps in (1..=40).map(|bits| 1_u64 << bits) {
             for buckets in [1, 3, 10] {
                 let words = words(buckets, false);
-                let window = TimeWindow::new(&words, buckets, false);
+                let window = window(&words, buckets, false);
                 window.record(0, FAILED, || true);
                 let tick = laps * u64::from(buckets);
                 assert_eq!(window.counts(tick), counts(0, 0), "{laps} laps");
@@ -305,7 +347,7 @@ mod tests {
     #[test]
     fn a_bucket_that_is_always_skipped_does_not_come_back() {
         let words = words(4, false);
-        let window = TimeWindow::new(&words, 4, false);
+        let window = window(&words, 4, false);
         window.record(3, FAILED, || true);
         // Every lap but never again the fourth bucket, for longer than laps have numbers.
         for lap in 1..40_000_u64 {
@@ -318,27 +360,73 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_comes_and_goes_in_every_lap() {
-        for buckets in [1, 2, 3, MAX_BUCKETS] {
-            let words = words(buckets, true);
-            let window = TimeWindow::new(&words, buckets, true);
-            let mut tick = 0;
-            // For longer than laps have numbers.
-            for _ in 0..1_100 {
-                window.record(tick, FAILED, || true);
-                let last = tick + u64::from(buckets) - 1;
-                assert_eq!(record(window, last, OK).failures, 1, "{buckets} buckets, tick {last}");
-                tick = last + 1;
-                assert_eq!(record(window, tick, OK).failures, 0, "{buckets} buckets, tick {tick}");
-                assert!(!window.newest(Ordering::SeqCst).marked, "{buckets} buckets, tick {tick}");
+    fn recording_costs_the_same_whatever_the_number_of_buckets_and_outcomes() {
+        const LEN: u64 = MAX_BUCKETS as u64;
+        let words = words(MAX_BUCKETS, false);
+        let window = window(&words, MAX_BUCKETS, false);
+        for tick in 0..LEN {
+            record(window, tick, FAILED);
+            record(window, tick, OK);
+        }
+        // All other buckets are made unreadable: whoever looked at one would count something else.
+        let oldest = window.newest().oldest as usize;
+        for (index, begin) in window.outcomes.begins.iter().enumerate() {
+            if index != oldest {
+                begin.store(begin.load(Ordering::SeqCst) ^ 0x2a_aaaa_aaaa_aaaa, Ordering::SeqCst);
             }
+        }
+        let asked = std::cell::Cell::new(0);
+        let live = || {
+            asked.set(asked.get() + 1);
+            true
+        };
+        assert_eq!(window.record(LEN - 1, OK, live), Some(counts(2 * LEN + 1, LEN)));
+        assert_eq!(window.record(LEN - 1, FAILED, live), Some(counts(2 * LEN + 2, LEN + 1)));
+        assert_eq!(asked.get(), 2, "one attempt each to write one word");
+        // A gap that all buckets have left in needs none of them.
+        assert_eq!(window.record(9 * LEN, FAILED, live), Some(counts(1, 1)));
+        assert_eq!(asked.get(), 4, "one more to move on");
+    }
+
+    #[test]
+    fn a_sparse_window_holds_no_bucket_for_an_idle_tick() {
+        let words = words(MAX_BUCKETS, false);
+        let window = window(&words, MAX_BUCKETS, false);
+        for call in 0..10_000_u64 {
+            let seen = record(window, call * 100, FAILED);
+            assert_eq!(seen.calls, (call + 1).min(11), "call {call}");
+            let Newest { index, oldest, .. } = window.newest();
+            assert_eq!((index + MAX_BUCKETS - oldest) % MAX_BUCKETS + 1, seen.calls as u32, "one bucket a call");
+        }
+    }
+
+    #[test]
+    fn a_window_of_too_many_calls_forgets_its_oldest_buckets() {
+        let words = words(10, false);
+        let window = window(&words, 10, false);
+        for tick in 0..6 {
+            window.outcomes.total.fetch_add((CALLS_BETWEEN - 1) << 32, Ordering::SeqCst);
+            record(window, tick, FAILED);
+            assert!(window.counts(tick).calls < CALLS_MAX, "tick {tick}");
+        }
+        assert_eq!(window.counts(5), counts(CALLS_BETWEEN + 1, 2), "those of the last two ticks");
+    }
+
+    #[test]
+    fn a_bucket_of_too_many_calls_keeps_its_rate() {
+        for buckets in [1, 10] {
+            let words = words(buckets, false);
+            let window = window(&words, buckets, false);
+            window.record(7, OK, || true);
+            window.outcomes.total.store((CALLS_MAX - 1) << 32 | CALLS_MAX / 4 - 1, Ordering::SeqCst);
+            assert_eq!(window.record(7, FAILED, || true), Some(counts(CALLS_MAX / 2, CALLS_MAX / 8)));
         }
     }
 
     #[test]
     fn after_the_last_tick_the_window_stands_still() {
         let words = words(3, false);
-        let window = TimeWindow::new(&words, 3, false);
+        let window = window(&words, 3, false);
         window.record(TICK_MAX - 2, FAILED, || true);
         assert_eq!(record(window, u64::MAX, OK), counts(2, 1));
         assert_eq!(record(window, TICK_MAX + 1, FAILED), counts(3, 2));
@@ -351,7 +439,7 @@ mod tests {
     #[test]
     fn what_comes_too_late_changes_nothing() {
         let words = words(3, true);
-        let window = TimeWindow::new(&words, 3, true);
+        let window = window(&words, 3, true);
         window.record(1, FAILED, || true);
         assert_eq!(window.record(1, FAILED, || false), None);
         assert_eq!(window.record(9, FAILED, || false), None);
@@ -359,20 +447,19 @@ mod tests {
         window.reset(1);
         assert_eq!(window.counts(1), counts(0, 0));
         assert_eq!(record(window, 1, OK), counts(1, 0));
-        // Its generation ends after it has counted, and before it marks.
+        // Its generation ends after it has counted the slow call.
         let live = std::cell::Cell::new(true);
         let asked = std::cell::Cell::new(0);
-        let seen = window.record(1, FAILED, || {
+        let seen = window.record(1, Outcome { failed: true, slow: true }, || {
             asked.set(asked.get() + 1);
-            if asked.get() == 3 {
+            if asked.get() == 2 {
                 live.set(false);
                 window.reset(1);
             }
             live.get()
         });
-        assert_eq!((asked.get(), seen), (3, None), "asked for both words and for the mark");
+        assert_eq!((asked.get(), seen), (2, None), "asked before each word");
         assert_eq!(record(window, 1, OK), counts(1, 0));
-        assert!(!window.newest(Ordering::SeqCst).marked);
     }
 
     /// Runs others at one of the points where a recorder may be interrupted, and returns what it then sees.
@@ -390,7 +477,7 @@ mod tests {
     #[test]
     fn of_two_recorders_in_neighbouring_buckets_the_last_sees_both() {
         let words = words(10, false);
-        let window = TimeWindow::new(&words, 10, false);
+        let window = window(&words, 10, false);
         // In between, the other moves on to the next bucket and sees nothing of the first.
         let first = interrupted(window, 0, 1, || assert_eq!(window.record(1, FAILED, || true), Some(counts(1, 1))));
         assert_eq!(first, Some(counts(2, 2)));
@@ -400,7 +487,7 @@ mod tests {
     fn a_recorder_that_slept_for_ages_spoils_no_bucket() {
         for at in 1..=5 {
             let words = words(2, false);
-            let window = TimeWindow::new(&words, 2, false);
+            let window = window(&words, 2, false);
             // More laps than half of the numbers they have.
             let end = 2 * 9_000;
             let others = || {
@@ -457,7 +544,7 @@ mod tests {
     #[test]
     fn threads_lose_nothing() {
         let words = words(1_000, true);
-        let window = TimeWindow::new(&words, 1_000, true);
+        let window = window(&words, 1_000, true);
         std::thread::scope(|scope| {
             for worker in 0..4_u64 {
                 let window = &window;
@@ -481,13 +568,10 @@ mod tests {
             runs in runs(),
         ) {
             let words = words(buckets, watch_slow);
-            let window = TimeWindow::new(&words, buckets, watch_slow);
+            let window = window(&words, buckets, watch_slow);
             let seen = std::cell::RefCell::default();
             run_all(window, &runs, &seen);
-            let newest = window.newest(Ordering::SeqCst);
-            let held = window.suspicious(newest);
-            prop_assert!(held.is_none() || newest.marked, "{:?} without a mark", held);
-            prop_assert_eq!(seen.borrow().last().copied().flatten(), held);
+            prop_assert_eq!(seen.borrow().last().copied().flatten(), suspicious(window));
         }
     }
 
@@ -499,7 +583,7 @@ mod tests {
             outcomes in prop::collection::vec((0..30_u64, any::<bool>(), any::<bool>(), 0..40_u8), 0..400),
         ) {
             let words = words(buckets, watch_slow);
-            let window = TimeWindow::new(&words, buckets, watch_slow);
+            let window = window(&words, buckets, watch_slow);
             let mut model = Vec::new();
             let mut tick = 0;
             for (jump, failed, slow, reset) in outcomes {
@@ -521,7 +605,6 @@ mod tests {
                 model.push((tick, failed, slow));
                 let seen = window.record(tick, Outcome { failed, slow }, || true);
                 prop_assert_eq!(seen, expected(&model).if_suspicious());
-                prop_assert_eq!(window.newest(Ordering::SeqCst).marked, seen.is_some());
                 prop_assert_eq!(window.counts(tick), expected(&model));
             }
         }

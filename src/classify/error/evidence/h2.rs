@@ -1,6 +1,6 @@
 use h2::{Error, Reason as Code};
 
-use super::{Evidence, Precedence, in_flight, own_fault, unprocessed};
+use super::{Evidence, Precedence, in_flight, never_sent, own_fault};
 use crate::classify::error::chain::{Link, downcast};
 use crate::classify::{Class, Health, Processed, Reason, Verdict};
 
@@ -19,10 +19,9 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) ->
             Evidence::Known(Precedence::InFlight, verdict)
         }
         // RFC 9113 section 8.7.
-        (_, true, true) if error.reason() == Some(Code::REFUSED_STREAM) => Evidence::Known(
-            Precedence::NeverSent,
-            unprocessed(Class::Transient, Health::Neutral, Reason::REFUSED_STREAM),
-        ),
+        (_, true, true) if error.reason() == Some(Code::REFUSED_STREAM) => {
+            never_sent(Health::Neutral, Reason::REFUSED_STREAM)
+        }
         (_, true, true) if calm => {
             let throttled = Verdict::new(Class::Transient).with_health(Health::Throttled);
             Evidence::Known(Precedence::InFlight, throttled.with_reason(Reason::RESET))

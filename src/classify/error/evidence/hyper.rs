@@ -1,6 +1,6 @@
 use hyper::Error;
 
-use super::{Evidence, Precedence, in_flight, own_fault, unprocessed};
+use super::{Evidence, Precedence, in_flight, never_sent, own_fault};
 use crate::classify::error::RequestBodyFailed;
 use crate::classify::error::chain::{Link, downcast, find};
 use crate::classify::{Class, Health, Processed, Reason, Verdict};
@@ -14,9 +14,9 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) ->
         // Hyper returns the request unsent; its source is why the connection had closed. Hyper-util itself resends a
         // request on a reused connection, so this one was fresh: the upstream accepts connections and closes them,
         // which is a failure.
-        Evidence::Known(Precedence::NeverSent, unprocessed(Class::Transient, Health::Failure, Reason::CANCELED))
+        never_sent(Health::Failure, Reason::CANCELED)
     } else if error.is_closed() {
-        Evidence::Known(Precedence::NeverSent, unprocessed(Class::Transient, Health::Failure, Reason::CONNECT))
+        never_sent(Health::Failure, Reason::CONNECT)
     } else if error.is_parse() {
         Evidence::Known(Precedence::InFlight, Verdict::new(Class::Ambiguous).with_reason(Reason::PROTOCOL))
     } else if error.is_incomplete_message() {

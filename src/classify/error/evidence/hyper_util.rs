@@ -2,9 +2,9 @@ use std::error::Error as _;
 
 use hyper_util::client::legacy::Error;
 
-use super::{Evidence, Precedence, no_connection, own_fault, unprocessed};
+use super::{Evidence, invalid_request, never_sent, no_connection};
 use crate::classify::error::chain::{Link, downcast};
-use crate::classify::{Class, Health, Processed, Reason};
+use crate::classify::{Health, Reason};
 
 pub(in crate::classify::error) fn evidence(link: Link<'_>, connecting: bool) -> Option<Evidence> {
     match downcast::<Error>(link) {
@@ -20,13 +20,10 @@ fn client_fact(error: &Error) -> Option<Evidence> {
     }
     match (error.source(), error.connect_info()) {
         // A relative URI, or a version or method that the client does not support.
-        (None, _) => Some(Evidence::Known(Precedence::Request, own_fault(Processed::No))),
+        (None, _) => Some(invalid_request()),
         // The client sets `connect_info` once it hands a request to the connection; before that there is only a
         // handshake. Undocumented, but a test on real sockets pins it.
-        (Some(_), None) => Some(Evidence::Known(
-            Precedence::NeverSent,
-            unprocessed(Class::Transient, Health::Failure, Reason::CONNECT),
-        )),
+        (Some(_), None) => Some(never_sent(Health::Failure, Reason::CONNECT)),
         (Some(_), Some(_)) => None,
     }
 }
@@ -36,7 +33,7 @@ fn client_fact(error: &Error) -> Option<Evidence> {
 fn connector_fact(link: Link<'_>) -> Option<Evidence> {
     let words = link.to_string();
     if words.starts_with("invalid URL") {
-        Some(Evidence::Known(Precedence::Request, own_fault(Processed::No)))
+        Some(invalid_request())
     } else if words == "dns error" {
         Some(no_connection(Reason::DNS))
     } else {

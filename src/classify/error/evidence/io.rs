@@ -1,8 +1,8 @@
 use std::io::{Error, ErrorKind};
 
-use super::{Evidence, Precedence, in_flight, no_connection, unprocessed};
+use super::{Evidence, in_flight, no_connection, tls_failed};
+use crate::classify::Reason;
 use crate::classify::error::chain::{Link, downcast};
-use crate::classify::{Class, Health, Reason};
 
 pub(in crate::classify::error) fn evidence(link: Link<'_>, connecting: bool) -> Option<Evidence> {
     let kind = downcast::<Error>(link)?.kind();
@@ -12,9 +12,7 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, connecting: bool) -> 
 fn while_connecting(kind: ErrorKind) -> Option<Evidence> {
     Some(match kind {
         // Tokio-rustls wraps every error of rustls like this, in every version.
-        ErrorKind::InvalidData => {
-            Evidence::Known(Precedence::Tls, unprocessed(Class::Terminal, Health::Failure, Reason::TLS))
-        }
+        ErrorKind::InvalidData => tls_failed(),
         // TCP was connected, else nothing could be cut: this is the handshake.
         ErrorKind::UnexpectedEof
         | ErrorKind::ConnectionReset
@@ -44,7 +42,7 @@ fn on_a_connection(kind: ErrorKind) -> Option<Evidence> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classify::{Processed, Verdict};
+    use crate::classify::{Class, Processed, Verdict};
 
     /// The verdicts on a kind: on a connection, and while connecting.
     fn verdicts(kind: ErrorKind) -> [Option<(Class, Processed, &'static str)>; 2] {

@@ -58,6 +58,22 @@ const fn no_connection(reason: Reason) -> Evidence {
     Evidence::Known(Precedence::Connect, unprocessed(Class::Transient, Health::Failure, reason))
 }
 
+/// The call provably did not reach the server.
+const fn never_sent(health: Health, reason: Reason) -> Evidence {
+    Evidence::Known(Precedence::NeverSent, unprocessed(Class::Transient, health, reason))
+}
+
+/// The client cannot send such a request at all.
+#[cfg(feature = "hyper")]
+const fn invalid_request() -> Evidence {
+    Evidence::Known(Precedence::Request, own_fault(Processed::No))
+}
+
+/// TLS failed for good, before the request was sent.
+const fn tls_failed() -> Evidence {
+    Evidence::Known(Precedence::Tls, unprocessed(Class::Terminal, Health::Failure, Reason::TLS))
+}
+
 const fn unprocessed(class: Class, health: Health, reason: Reason) -> Verdict {
     Verdict::new(class).with_processed(Processed::No).with_health(health).with_reason(reason)
 }

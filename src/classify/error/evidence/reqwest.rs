@@ -1,6 +1,6 @@
 use reqwest::Error;
 
-use super::{Evidence, Precedence, in_flight, no_connection, own_fault};
+use super::{Evidence, Precedence, in_flight, invalid_request, no_connection};
 use crate::classify::error::chain::{Link, downcast};
 use crate::classify::http::status;
 use crate::classify::{Class, Health, Processed, Reason, Verdict};
@@ -8,7 +8,7 @@ use crate::classify::{Class, Health, Processed, Reason, Verdict};
 pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) -> Option<Evidence> {
     let error = downcast::<Error>(link)?;
     Some(if error.is_builder() {
-        Evidence::Known(Precedence::Request, own_fault(Processed::No))
+        invalid_request()
     } else if let Some(status) = error.status() {
         // From `error_for_status`, which drops the headers and so the server's hints.
         Evidence::Known(Precedence::InFlight, status::default_verdict(status, &http::HeaderMap::new()))

@@ -1,15 +1,13 @@
 use rustls::{AlertDescription, CertificateError, Error};
 
-use super::{Evidence, Precedence, in_flight, unprocessed};
+use super::{Evidence, Precedence, in_flight, tls_failed};
 use crate::classify::error::chain::{Link, downcast};
 use crate::classify::{Class, Health, Processed, Reason, Verdict};
 
 pub(in crate::classify::error) fn evidence(link: Link<'_>, connecting: bool) -> Option<Evidence> {
     let error = downcast::<Error>(link)?;
     Some(match error {
-        error if connecting || only_in_a_handshake(error) => {
-            Evidence::Known(Precedence::Tls, unprocessed(Class::Terminal, Health::Failure, Reason::TLS))
-        }
+        error if connecting || only_in_a_handshake(error) => tls_failed(),
         // In TLS 1.3 a server rejects our certificate after our side of the handshake, when the request may be sent.
         Error::AlertReceived(alert) if rejects_us(*alert) => {
             let rejected = Verdict::new(Class::Terminal).with_processed(Processed::Maybe);

@@ -1,9 +1,9 @@
 use tower::load_shed::error::Overloaded;
 use tower::timeout::error::Elapsed;
 
-use super::{Evidence, Precedence, in_flight, unprocessed};
+use super::{Evidence, in_flight, never_sent};
 use crate::classify::error::chain::{Link, downcast};
-use crate::classify::{Class, Health, Reason};
+use crate::classify::{Health, Reason};
 
 /// Errors of tower's layers, and tokio's timeout. Around a connector, the evidence of the client is stronger.
 pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) -> Option<Evidence> {
@@ -11,7 +11,7 @@ pub(in crate::classify::error) fn evidence(link: Link<'_>, _connecting: bool) ->
         Some(in_flight(Reason::TIMEOUT))
     } else if downcast::<Overloaded>(link).is_some() {
         // A local limit rejected the call: nothing was sent, and the upstream is not to blame.
-        Some(Evidence::Known(Precedence::NeverSent, unprocessed(Class::Transient, Health::Neutral, Reason::OVERLOADED)))
+        Some(never_sent(Health::Neutral, Reason::OVERLOADED))
     } else {
         None
     }

@@ -1,0 +1,168 @@
+mod replay;
+mod settings;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tower_layer::Layer;
+
+use super::config::{Config, SharedConfig, TimerCheck};
+use super::observe::GiveUpLog;
+use super::policy::{AlwaysIdempotent, Budget, GrpcIdempotency, HttpIdempotency, Policy};
+use super::replay::{CloneRequests, Http, ReplayBodies};
+use super::service::Retry;
+use crate::backoff::Backoff;
+use crate::classify::{GrpcClassifier, HttpClassifier};
+
+/// Retries failed calls where another attempt can help and cannot do harm.
+///
+/// Put it outermost, around the breaker and the client, so that every attempt passes through them. [The module](super)
+/// lists its rules.
+///
+/// | setting | default | |
+/// |---|---|---|
+/// | [`name`](Self::name) | `"default"` | the name in telemetry |
+/// | [`max_attempts`](Self::max_attempts) | 3 | the first attempt included |
+/// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait if the server sends no hint |
+/// | [`attempt_timeout`](Self::attempt_timeout) | none | limits one attempt, from its first poll to its response |
+/// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
+/// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](Budget::ratio) | one retry for five calls, 10 tokens to start with |
+/// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest hint that is honored |
+/// | [`max_replay_bytes`](Self::max_replay_bytes) | 65,536 | HTTP: the bytes of a body that are kept for a replay |
+/// | [`idempotent`](Self::idempotent) | see below | which requests may be sent again although they may have been processed |
+/// | [`distrust_refusals`](Self::distrust_refusals) | no | whether a refused stream may have been processed |
+/// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker rejected is retried |
+/// | [`on_retry`](Self::on_retry) | none | called for every retry |
+/// | [`on_give_up`](Self::on_give_up) | none | called for every retry that was wanted and not made |
+/// | [`partition_label`](RetryLayer::partition_label) | none | HTTP: the partition of a request in telemetry |
+///
+/// Over HTTP a request is idempotent if RFC 9110 defines its method so or if it has an `Idempotency-Key`; over gRPC only
+/// the key counts; **with [`new`](Self::new) every request is idempotent**.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower::{ServiceBuilder, service_fn};
+/// use tower_rampart::RetryLayer;
+/// use tower_rampart::retry::{Backoff, Budget, ReplayBody};
+///
+/// let service = ServiceBuilder::new()
+///     .layer(
+///         RetryLayer::new_for_http()
+///             .max_attempts(4)
+///             .backoff(Backoff::exponential(Duration::from_millis(100), Duration::from_secs(5)))
+///             .attempt_timeout(Duration::from_secs(2))
+///             .deadline(Duration::from_secs(15))
+///             .budget(Budget::ratio(0.2)),
+///     )
+///     .service(service_fn(|_: http::Request<ReplayBody<String>>| async {
+///         Ok::<_, std::io::Error>(http::Response::new(String::new()))
+///     }));
+/// # let _ = service;
+/// ```
+#[derive(Clone, Debug)]
+pub struct RetryLayer<Classifier = HttpClassifier, Replay = ReplayBodies, OnRetry = ()> {
+    shared: SharedConfig<Classifier, Replay, OnRetry>,
+}
+
+impl RetryLayer {
+    /// Retries HTTP requests, with outcomes classified by [`HttpClassifier`].
+    ///
+    /// The inner service is called with `http::Request<ReplayBody<B>>`; no type has to be `Clone`.
+    #[must_use]
+    pub fn new_for_http() -> Self {
+        Self::with(HttpClassifier::new(), ReplayBodies::new(Http::new(HttpIdempotency, false)))
+    }
+}
+
+impl RetryLayer<GrpcClassifier, ReplayBodies<GrpcIdempotency>> {
+    /// Retries gRPC requests, with outcomes classified by [`GrpcClassifier`] from the head of the response.
+    ///
+    /// Every gRPC method is a POST, so by default a request is sent again only if it provably was not processed or has an
+    /// `Idempotency-Key`. Declare the methods that may be repeated with [`idempotent`](Self::idempotent):
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    /// use tower_rampart::retry::{GrpcIdempotency, Idempotency};
+    ///
+    /// const READS: [&str; 2] = ["/billing.Metrics/Pull", "/billing.Metrics/List"];
+    ///
+    /// let layer = RetryLayer::new_for_grpc()
+    ///     .idempotent(|request| GrpcIdempotency.is_idempotent(request) || READS.contains(&request.uri.path()));
+    /// # let _ = layer;
+    /// ```
+    ///
+    /// - `UNAVAILABLE` and `DEADLINE_EXCEEDED` are retried; `RESOURCE_EXHAUSTED` only if the server sends a hint.
+    /// - `grpc-retry-pushback-ms` (gRPC proposal A6) is the server's hint; a negative, unreadable or repeated one ends the
+    ///   retrying.
+    /// - A head without a code starts a stream and is returned at once; an error in its trailers is not retried.
+    /// - `grpc-timeout` is the deadline of the whole call unless another one is earlier, and every attempt sends what remains
+    ///   of it.
+    #[must_use]
+    pub fn new_for_grpc() -> Self {
+        Self::with(GrpcClassifier::new(), ReplayBodies::new(Http::new(GrpcIdempotency, true)))
+    }
+}
+
+impl<Classifier> RetryLayer<Classifier, CloneRequests> {
+    /// Retries requests of any type that is `Clone`, with outcomes classified by `classifier`.
+    ///
+    /// **Every request counts as idempotent**: every transient outcome is retried. Where that would do harm, have the
+    /// classifier return [`Terminal`](crate::classify::Class::Terminal) or
+    /// [`Ambiguous`](crate::classify::Class::Ambiguous), or declare which requests may be repeated with
+    /// [`idempotent`](Self::idempotent).
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    /// use tower_rampart::classify::{Verdict, classifier_fn};
+    ///
+    /// let layer = RetryLayer::new(classifier_fn(|outcome: Result<&Vec<u8>, _>| match outcome {
+    ///     Ok(_) => Verdict::success(),
+    ///     Err(error) => Verdict::of_error(error),
+    /// }));
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn new(classifier: Classifier) -> Self {
+        Self::with(classifier, CloneRequests { idempotency: AlwaysIdempotent })
+    }
+}
+
+impl<Classifier, Replay> RetryLayer<Classifier, Replay> {
+    fn with(classifier: Classifier, replay: Replay) -> Self {
+        let config = Config {
+            name: "default".into(),
+            max_attempts: NonZeroU32::MIN.saturating_add(2),
+            attempt_timeout: None,
+            deadline: None,
+            budget: Budget::default(),
+            policy: Policy {
+                backoff: Backoff::default(),
+                max_retry_after: Duration::from_secs(60),
+                retry_circuit_open: false,
+            },
+        };
+        let shared = SharedConfig {
+            config,
+            classifier,
+            replay,
+            on_retry: (),
+            give_ups: Arc::new(GiveUpLog::new()),
+            timer_check: TimerCheck::default(),
+        };
+        Self { shared }
+    }
+}
+
+impl<S, Classifier, Replay, OnRetry> Layer<S> for RetryLayer<Classifier, Replay, OnRetry>
+where
+    Classifier: Clone,
+    Replay: Clone,
+    OnRetry: Clone,
+{
+    type Service = Retry<S, Classifier, Replay, OnRetry>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Retry::new(inner, Arc::new(self.shared.clone()))
+    }
+}

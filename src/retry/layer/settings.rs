@@ -1,0 +1,211 @@
+//! The settings that every kind of request has.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::RetryLayer;
+use crate::backoff::Backoff;
+use crate::classify::DistrustRefusals;
+use crate::invalid_setting::{InvalidSetting, ensure, valid};
+use crate::retry::config::SharedConfig;
+use crate::retry::observe::{GiveUpEvent, GiveUpLog, OnGiveUp, RetryEvent};
+use crate::retry::policy::Budget;
+
+impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
+    /// Sets the name reported in telemetry; `"default"` if not set.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    #[must_use]
+    #[track_caller]
+    pub fn name(self, name: &str) -> Self {
+        valid(self.try_name(name))
+    }
+
+    /// [`name`](Self::name), with an error in place of a panic.
+    pub fn try_name(mut self, name: &str) -> Result<Self, InvalidSetting> {
+        ensure!(!name.is_empty(), "RetryLayer: the name must not be empty");
+        self.shared.config.name = name.into();
+        // Each name has log lines and counts of its own.
+        self.shared.give_ups = Arc::new(GiveUpLog::new());
+        Ok(self)
+    }
+
+    /// Sets the most attempts of a call, the first one included. With 1 nothing is retried, copied or buffered; deadline
+    /// and attempt timeout still apply.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    #[must_use]
+    #[track_caller]
+    pub fn max_attempts(self, attempts: u32) -> Self {
+        valid(self.try_max_attempts(attempts))
+    }
+
+    /// [`max_attempts`](Self::max_attempts), with an error in place of a panic.
+    pub fn try_max_attempts(mut self, attempts: u32) -> Result<Self, InvalidSetting> {
+        let Some(attempts) = NonZeroU32::new(attempts) else {
+            let message = "RetryLayer: max_attempts includes the first try and must be at least 1, but is 0";
+            return Err(InvalidSetting::new(message.to_owned()));
+        };
+        self.shared.config.max_attempts = attempts;
+        Ok(self)
+    }
+
+    /// Sets the wait before a retry if the server sends no hint. A plain `Duration` is a fixed wait without jitter.
+    ///
+    /// A hint is honored in full, plus jitter so that clients do not return together. The jitter is at most this backoff's
+    /// [ceiling](Backoff::ceiling); with a fixed backoff without jitter it is at most a tenth of the hint or of the ceiling,
+    /// whichever is less.
+    #[must_use]
+    pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
+        self.shared.config.policy.backoff = backoff.into();
+        self
+    }
+
+    /// Cuts an attempt whose response takes longer than this. The cut is a transient error
+    /// ([`TimedOut`](crate::retry::TimedOut)), retried by the same rules as any other; a breaker inside counts it as a failure of
+    /// the upstream.
+    ///
+    /// The request may have been processed, except if the attempt was still waiting in a breaker for the client to become
+    /// ready: then it was not sent, and even a POST is retried. This needs every layer in between to call the breaker in
+    /// its own `call`, not later in its future.
+    ///
+    /// The wait until the inner service itself is ready is not part of an attempt: see [`deadline`](Self::deadline).
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[must_use]
+    #[track_caller]
+    pub fn attempt_timeout(self, timeout: Duration) -> Self {
+        valid(self.try_attempt_timeout(timeout))
+    }
+
+    /// [`attempt_timeout`](Self::attempt_timeout), with an error in place of a panic.
+    pub fn try_attempt_timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
+        ensure!(!timeout.is_zero(), "RetryLayer: attempt_timeout must not be zero");
+        self.shared.config.attempt_timeout = Some(timeout);
+        Ok(self)
+    }
+
+    /// Limits the whole call, with all its attempts and waits. A wait that would leave less time than the last answer took
+    /// is not started. A [`Deadline`](crate::retry::Deadline) in the extensions of an HTTP request overrides this setting.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[must_use]
+    #[track_caller]
+    pub fn deadline(self, time: Duration) -> Self {
+        valid(self.try_deadline(time))
+    }
+
+    /// [`deadline`](Self::deadline), with an error in place of a panic.
+    pub fn try_deadline(mut self, time: Duration) -> Result<Self, InvalidSetting> {
+        ensure!(!time.is_zero(), "RetryLayer: deadline must not be zero");
+        self.shared.config.deadline = Some(time);
+        Ok(self)
+    }
+
+    /// Sets the budget, which limits the share of retries. All clones of the layer and of the budget share it.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.shared.config.budget = budget;
+        self
+    }
+
+    /// Allows any number of retries: [`Budget::unlimited`].
+    #[must_use]
+    pub fn no_budget(self) -> Self {
+        self.budget(Budget::unlimited())
+    }
+
+    /// Sets the longest hint that is honored. A longer one ends the retrying, and the answer is returned at once: a retry
+    /// before the time that the server asked for would be wasted.
+    #[must_use]
+    pub fn max_retry_after(mut self, wait: Duration) -> Self {
+        self.shared.config.policy.max_retry_after = wait;
+        self
+    }
+
+    /// Sets whether a call that a circuit breaker rejected is retried. By default it is not: the upstream is known to be
+    /// down, and the caller can fall back at once.
+    #[must_use]
+    pub fn retry_circuit_open(mut self, retry: bool) -> Self {
+        self.shared.config.policy.retry_circuit_open = retry;
+        self
+    }
+
+    /// Replaces the classifier.
+    #[must_use]
+    pub fn classifier<NewClassifier>(self, classifier: NewClassifier) -> RetryLayer<NewClassifier, Replay, OnRetry> {
+        let SharedConfig { config, classifier: _, replay, on_retry, give_ups, timer_check } = self.shared;
+        RetryLayer { shared: SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } }
+    }
+
+    /// Treats a request whose stream was refused as maybe processed, so that only idempotent ones are sent again. Some
+    /// proxies refuse streams that their backend has processed: see [`DistrustRefusals`].
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new_for_http().distrust_refusals();
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn distrust_refusals(mut self) -> Self
+    where
+        Classifier: DistrustRefusals,
+    {
+        self.shared.classifier = self.shared.classifier.distrust_refusals();
+        self
+    }
+
+    /// Adds a callback that runs before the wait of every retry. Callbacks run in the order in which they were added.
+    /// `tracing` receives the same as a DEBUG event with the target `tower_rampart::retry`.
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new_for_http().on_retry(|event| {
+    ///     println!("{:?}: attempt {} failed: {}", event.host(), event.attempt(), event.verdict().reason());
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_retry<F>(self, on_retry: F) -> RetryLayer<Classifier, Replay, (OnRetry, F)>
+    where
+        F: Fn(&RetryEvent<'_>),
+    {
+        self.observed_by(on_retry)
+    }
+
+    /// Adds a callback that runs for every retry that was wanted and not made, for example because the attempts are used
+    /// up, the budget is empty, or the request is not idempotent. Outcomes that are not worth a retry do not run it.
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new_for_http().on_give_up(|event| {
+    ///     println!("{:?}: gave up ({}): {}", event.host(), event.kind(), event.verdict().reason());
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_give_up<F>(self, on_give_up: F) -> RetryLayer<Classifier, Replay, (OnRetry, OnGiveUp<F>)>
+    where
+        F: Fn(&GiveUpEvent<'_>),
+    {
+        self.observed_by(OnGiveUp(on_give_up))
+    }
+
+    fn observed_by<Observer>(self, observer: Observer) -> RetryLayer<Classifier, Replay, (OnRetry, Observer)> {
+        let SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
+        let on_retry = (on_retry, observer);
+        RetryLayer { shared: SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } }
+    }
+}
