@@ -58,7 +58,7 @@ where
 
     fn call(&mut self, request: Req) -> Self::Future {
         let Self { registry, partition, .. } = self;
-        let node = match partition.find(&request, ForCall { registry, partition }) {
+        let node = match partition.find(&request, &ForCall { registry, partition }) {
             None => registry.default_node().clone(),
             Some(node) => node,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tower_rampart::breaker::partition::{self, Nested};
 use tower_rampart::breaker::{CircuitBreaker, State, Window};
-use tower_rampart::classify::{Class, Verdict};
+use tower_rampart::classify::Class;
 
 use crate::support::*;
 
@@ -201,11 +201,12 @@ async fn long_keys_within_a_host_go_with_it() {
     let layer = layer()
         .partition_by(partition::by(|request: &((u64, String), Do)| request.0.1.clone()))
         .nested_in(partition::by(|request: &((u64, String), Do)| request.0.0), 0.5);
+    let (service, _) = over(&layer);
     let breakers = layer.handle();
     let tenant = |host| Nested::Inner(host, Some("t".repeat(1_000)));
     for host in [1, 2] {
-        let breaker = breakers.get_or_insert(&tenant(host)).unwrap();
-        breaker.try_acquire().unwrap().settle(Verdict::transient());
+        call_for(&service, (host, "t".repeat(1_000)), Do::Fail).await;
+        assert_eq!(breakers.get(&tenant(host)).unwrap().snapshot().failures, 1);
     }
     assert!(breakers.remove(&Nested::Outer(1)));
     assert_eq!((breakers.len(), breakers.get(&tenant(1)).is_none()), (2, true));

@@ -343,30 +343,21 @@ impl<K: Hash + Eq + Clone + Debug> Registry<K> {
     }
 }
 
-impl<P: Keyed> ForCall<'_, P> {
-    #[cold]
-    fn insert(self, key: P::Key) -> Arc<Node> {
-        let Self { registry, partition } = self;
-        registry.insert(key, |key| partition.keep(key)).unwrap_or_else(|hash| registry.overflow(hash))
-    }
-}
-
 impl<P: Keyed> Finder<P::Key> for ForCall<'_, P> {
     type Found = Arc<Node>;
 
-    fn find(self, key: P::Key) -> Arc<Node> {
-        self.registry.find(&key).unwrap_or_else(|| self.insert(key))
-    }
-
     #[inline]
-    fn find_by<Q>(self, query: &Q, key: impl FnOnce() -> Option<P::Key>) -> Option<Arc<Node>>
+    fn find<Q>(&self, query: &Q) -> Option<Arc<Node>>
     where
         Q: Hash + Equivalent<P::Key> + ?Sized,
     {
-        match self.registry.find(query) {
-            Some(node) => Some(node),
-            None => key().map(|key| self.insert(key)),
-        }
+        self.registry.find(query)
+    }
+
+    #[cold]
+    fn insert(&self, key: P::Key) -> Arc<Node> {
+        let Self { registry, partition } = self;
+        registry.insert(key, |key| partition.keep(key)).unwrap_or_else(|hash| registry.overflow(hash))
     }
 }
 

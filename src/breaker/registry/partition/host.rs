@@ -32,6 +32,7 @@ pub struct Host(Box<str>);
 /// A host where it lies in a request, without its user.
 struct HostText<'a> {
     text: &'a str,
+    /// Whether it is to be taken as it is.
     is_lowercase: bool,
 }
 
@@ -62,13 +63,27 @@ impl<B> Partition<Request<B>> for ByHost {
     }
 
     #[inline]
-    fn find<F: Finder<Host>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
-        // A request without a breaker may have no host at all; the key decides.
-        let host = match request.uri().authority() {
-            Some(authority) => HostText::of(authority.as_str()),
-            None => HostText::of(request.headers().get(HOST)?.to_str().ok()?),
+    fn find<F: Finder<Host>>(&self, request: &Request<B>, finder: &F) -> Option<F::Found> {
+        let text = match request.uri().authority() {
+            Some(authority) => authority.as_str(),
+            None => request.headers().get(HOST)?.to_str().ok()?,
         };
-        finder.find_by(&host, || self.key(request))
+        // Mostly written as it is kept. What is not, or is new, is looked at letter by letter.
+        match finder.find(&HostText { text, is_lowercase: true }) {
+            Some(found) => Some(found),
+            None => self.find_otherwise(text, request, finder),
+        }
+    }
+}
+
+impl ByHost {
+    #[inline(never)]
+    fn find_otherwise<B, F: Finder<Host>>(&self, text: &str, request: &Request<B>, finder: &F) -> Option<F::Found> {
+        let host = HostText::of(text);
+        let written_otherwise = !host.is_lowercase || host.text.len() != text.len();
+        let found = if written_otherwise { finder.find(&host) } else { None };
+        // It may name no host at all; the key decides.
+        found.or_else(|| Some(finder.insert(self.key(request)?)))
     }
 }
 

@@ -19,6 +19,7 @@
 //! must feed it all that its `Eq` compares, if that is long. What a key owns and does not feed to its hash is kept.
 
 mod host;
+mod nested;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -30,7 +31,7 @@ use http::{HeaderName, HeaderValue, Request};
 use papaya::Equivalent;
 
 pub use self::host::{ByHost, Host, host};
-use crate::breaker::registry::label::{DEFAULT, bare};
+pub use self::nested::{Nested, NestedIn};
 use crate::invalid_setting::{InvalidSetting, valid};
 
 /// The type of a partition's keys, known before any request.
@@ -101,11 +102,12 @@ pub trait Partition<Req>: Keyed {
 
     /// Finds the breaker without cloning the key.
     #[doc(hidden)]
-    fn find<F: Finder<Self::Key>>(&self, request: &Req, finder: F) -> Option<F::Found>
+    fn find<F: Finder<Self::Key>>(&self, request: &Req, finder: &F) -> Option<F::Found>
     where
         Self: Sized,
     {
-        Some(finder.find(self.key(request)?))
+        let key = self.key(request)?;
+        Some(finder.find(&key).unwrap_or_else(|| finder.insert(key)))
     }
 
     /// Whether the request repeats an earlier one. Asked only in the mode [`RejectRetriesOnly`](crate::breaker::Mode::RejectRetriesOnly). What
@@ -122,35 +124,17 @@ pub trait Partition<Req>: Keyed {
 pub trait Finder<K> {
     type Found;
 
-    fn find(self, key: K) -> Self::Found;
-
-    /// Finds it by a borrowed form of the key; `key` is called only if there is no breaker yet.
-    fn find_by<Q>(self, query: &Q, key: impl FnOnce() -> Option<K>) -> Option<Self::Found>
+    /// Finds it by a borrowed form of the key, if it is there.
+    fn find<Q>(&self, query: &Q) -> Option<Self::Found>
     where
         Q: Hash + Equivalent<K> + ?Sized;
+
+    fn insert(&self, key: K) -> Self::Found;
 }
 
 /// All requests share one breaker.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unpartitioned;
-
-/// One breaker for each key within each key of another: see [`nested_in`](crate::CircuitBreakerLayer::nested_in).
-#[derive(Clone, Debug)]
-pub struct NestedIn<P, Q> {
-    pub(crate) inner: P,
-    pub(crate) outer: Q,
-}
-
-/// The key of partitions [nested](crate::CircuitBreakerLayer::nested_in) in others. No other variant will be added.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub enum Nested<O, I> {
-    /// The outer breaker of this key.
-    Outer(O),
-    /// The inner breaker of the second key, or of requests without one, within the first.
-    Inner(O, Option<I>),
-    /// The breaker of requests without an outer key.
-    Alone(I),
-}
 
 /// One breaker for each value of a header: see [`header`].
 #[derive(Clone, Debug)]
@@ -236,56 +220,6 @@ impl<Req> Partition<Req> for Unpartitioned {
     }
 }
 
-impl<P: Keyed, Q: Keyed> Keyed for NestedIn<P, Q> {
-    type Key = Nested<Q::Key, P::Key>;
-
-    fn keep(&self, key: Self::Key) -> Self::Key {
-        match key {
-            Nested::Outer(outer) => Nested::Outer(self.outer.keep(outer)),
-            Nested::Inner(outer, inner) => {
-                Nested::Inner(self.outer.keep(outer), inner.map(|inner| self.inner.keep(inner)))
-            }
-            Nested::Alone(inner) => Nested::Alone(self.inner.keep(inner)),
-        }
-    }
-
-    fn place(key: &Self::Key) -> Place<Self::Key> {
-        match key {
-            Nested::Outer(_) => Place::Outer,
-            Nested::Inner(outer, _) => Place::NestedIn(Nested::Outer(outer.clone())),
-            Nested::Alone(_) => Place::Alone,
-        }
-    }
-}
-
-impl<Req, P: Partition<Req>, Q: Partition<Req>> Partition<Req> for NestedIn<P, Q> {
-    fn key(&self, request: &Req) -> Option<Self::Key> {
-        match (self.outer.key(request), self.inner.key(request)) {
-            (Some(outer), inner) => Some(Nested::Inner(outer, inner)),
-            (None, Some(inner)) => Some(Nested::Alone(inner)),
-            (None, None) => None,
-        }
-    }
-
-    fn is_retry(&self, request: &Req) -> bool {
-        self.inner.is_retry(request)
-    }
-}
-
-/// As it is shown in labels: `outer/inner`.
-impl<O: Debug, I: Debug> Debug for Nested<O, I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Outer(outer) => f.write_str(&bare(&format!("{outer:?}"))),
-            Self::Inner(outer, None) => write!(f, "{}/{DEFAULT}", bare(&format!("{outer:?}"))),
-            Self::Inner(outer, Some(inner)) => {
-                write!(f, "{}/{}", bare(&format!("{outer:?}")), bare(&format!("{inner:?}")))
-            }
-            Self::Alone(inner) => write!(f, "/{}", bare(&format!("{inner:?}"))),
-        }
-    }
-}
-
 impl Keyed for ByHeader {
     type Key = HeaderValue;
 
@@ -307,9 +241,9 @@ impl<B> Partition<Request<B>> for ByHeader {
     }
 
     #[inline]
-    fn find<F: Finder<HeaderValue>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
+    fn find<F: Finder<HeaderValue>>(&self, request: &Request<B>, finder: &F) -> Option<F::Found> {
         let value = request.headers().get(&self.0)?;
-        finder.find_by(value, || Some(value.clone()))
+        Some(finder.find(value).unwrap_or_else(|| finder.insert(value.clone())))
     }
 }
 
@@ -326,9 +260,9 @@ where
     }
 
     #[inline]
-    fn find<F: Finder<T>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
+    fn find<F: Finder<T>>(&self, request: &Request<B>, finder: &F) -> Option<F::Found> {
         let value = request.extensions().get::<T>()?;
-        finder.find_by(value, || Some(value.clone()))
+        Some(finder.find(value).unwrap_or_else(|| finder.insert(value.clone())))
     }
 }
 
