@@ -85,9 +85,8 @@ async fn partition_rule_2_a_new_key_looks_at_eight_others_at_most() {
     let breakers = layer.handle();
     let mut held: Vec<Option<CircuitBreaker>> = (0..CAP).map(|id| breakers.get_or_insert(&id)).collect();
     let mut most = 0;
-    let mut newcomer = CAP;
     // Nearly a round from one to the next.
-    for free in (0..CAP as usize).rev().step_by(37) {
+    for (newcomer, free) in (CAP..).zip((0..CAP as usize).rev().step_by(37)) {
         held[free] = None;
         let before = breakers.overflowed();
         while breakers.get(&newcomer).is_none() {
@@ -96,7 +95,6 @@ async fn partition_rule_2_a_new_key_looks_at_eight_others_at_most() {
         }
         most = most.max(breakers.overflowed() - before);
         held[free] = breakers.get(&newcomer);
-        newcomer += 1;
     }
     assert!(most > CAP / 16, "an insertion looks at more than a few");
 }
