@@ -19,7 +19,7 @@ use loom::thread;
 
 use crate::breaker::config::Config;
 use crate::breaker::control::events::Subscribers;
-use crate::breaker::core::node::{Admission, Completion, Node, Shared};
+use crate::breaker::core::node::{Completion, Node, Shared};
 use crate::breaker::core::state_machine::{Attempt, PermitKind};
 use crate::breaker::core::waiters::News;
 use crate::breaker::core::window::{Counts, Kind, Outcome, SlidingWindow, WindowConfig};
@@ -63,10 +63,7 @@ fn counts(node: &Node) -> Counts {
 }
 
 fn permit(node: &Arc<Node>) -> PermitKind {
-    match node.acquire(Attempt::First) {
-        Ok(Admission::Own(permit)) => permit,
-        Ok(Admission::Both(_)) | Err(_) => PermitKind::Uncounted,
-    }
+    node.admit(Attempt::First).map_or(PermitKind::Uncounted, |admission| admission.permits().0)
 }
 
 /// Fails once, and is due to be probed.
@@ -138,7 +135,7 @@ fn loom_exactly_as_many_probes_as_there_are_places() {
         let admitted = Arc::new(AtomicUsize::new(0));
         let call = |node: Arc<Node>, admitted: Arc<AtomicUsize>| {
             move || {
-                if node.acquire(Attempt::First).is_ok() {
+                if node.admit(Attempt::First).is_ok() {
                     admitted.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -316,7 +313,11 @@ fn loom_a_bucket_begins_once() {
         both(record(window.clone()), record(window.clone()));
         let counts = |second| window.counts(window_config, Moment::at(second * SECOND));
         assert_eq!(counts(1), Counts { calls: 3, failures: 3, slow: 3 });
-        assert_eq!(counts(2), Counts { calls: 2, failures: 2, slow: 2 }, "a second beginning would lose the first call");
+        assert_eq!(
+            counts(2),
+            Counts { calls: 2, failures: 2, slow: 2 },
+            "a second beginning would lose the first call"
+        );
     });
 }
 
