@@ -57,8 +57,14 @@ struct Outstanding {
 }
 
 impl Permit {
-    pub(crate) fn new(ticket: Ticket) -> Self {
-        Self { ticket, panicking: thread::panicking() }
+    pub(crate) fn acquire(node: &Arc<Node>, attempt: Attempt) -> Result<Self, Box<CircuitOpen>> {
+        match node.admit(attempt) {
+            Ok(admission) => {
+                let ticket = Ticket::new(node.clone(), admission, Moment::NEVER);
+                Ok(Self { ticket, panicking: thread::panicking() })
+            }
+            Err(rejection) => Err(rejected(node.clone(), rejection)),
+        }
     }
 
     /// Records how the call ended. A [`Class`](crate::classify::Class) stands for the usual verdict of that class.
@@ -76,24 +82,12 @@ impl Drop for Permit {
 }
 
 impl Ticket {
-    /// Returns the ticket of a closed breaker that is not nested, or the node back.
+    /// Begins an admitted call.
     // Inlined, as everything on the path of such a call, so that the ticket travels in registers.
     #[inline(always)]
-    pub(crate) fn counted(node: Arc<Node>, deadline: Moment) -> Result<Self, Arc<Node>> {
-        let Some(admission) = node.counted() else { return Err(node) };
+    pub(crate) fn new(node: Arc<Node>, admission: Admission, deadline: Moment) -> Self {
         let watch = node.begins();
-        Ok(Self { outstanding: Some(Outstanding { node, admission, watch, deadline }) })
-    }
-
-    /// Takes the node by value, so that a waiting call need not clone it again.
-    pub(crate) fn take(node: Arc<Node>, attempt: Attempt, deadline: Moment) -> Result<Self, Box<CircuitOpen>> {
-        match node.acquire(attempt) {
-            Ok(admission) => {
-                let watch = node.begins();
-                Ok(Self { outstanding: Some(Outstanding { node, admission, watch, deadline }) })
-            }
-            Err(rejection) => Err(rejected(node, rejection)),
-        }
+        Self { outstanding: Some(Outstanding { node, admission, watch, deadline }) }
     }
 
     /// Moves the ticket out and leaves a settled one behind.

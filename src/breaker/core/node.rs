@@ -97,16 +97,46 @@ impl Shared {
     }
 }
 
-/// What an admitted call holds.
-#[derive(Debug)]
+/// What an admitted call holds. No larger than a permit and a half: it moves along with every future.
+#[derive(Clone, Debug)]
 pub(crate) enum Admission {
     Own(PermitKind),
-    /// Its own permit, and a probe slot of the outer node.
+    /// Two closed breakers count it: its own in this generation, and the outer one in that.
+    Counted {
+        own: u32,
+        outer: u32,
+    },
+    /// Its own permit and that of the outer breaker.
     Both(Box<(PermitKind, PermitKind)>),
 }
 
+pub(super) const NEUTRAL: Completion = Completion::Judged(Health::Neutral, None);
+
 /// A count window has no time of its own: after ten minutes without a call its key counts as unused.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
+
+impl Admission {
+    pub(super) fn nested(own: PermitKind, outer: PermitKind) -> Self {
+        match (own, outer) {
+            (own, PermitKind::Uncounted) => Self::Own(own),
+            (PermitKind::Counted { generation: own }, PermitKind::Counted { generation: outer }) => {
+                Self::Counted { own, outer }
+            }
+            both => Self::Both(Box::new(both)),
+        }
+    }
+
+    /// Its own permit, and that of the outer breaker.
+    pub(crate) fn permits(&self) -> (PermitKind, PermitKind) {
+        match self {
+            Self::Own(own) => (*own, PermitKind::Uncounted),
+            Self::Counted { own, outer } => {
+                (PermitKind::Counted { generation: *own }, PermitKind::Counted { generation: *outer })
+            }
+            Self::Both(both) => **both,
+        }
+    }
+}
 
 impl Node {
     pub(crate) fn new(shared: Arc<Shared>, label: Box<str>) -> Self {
@@ -202,6 +232,7 @@ impl Node {
         run();
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> Moment {
         self.shared.clock.now()
     }
@@ -223,41 +254,8 @@ impl Node {
         self.shared.policy.times_calls().then(|| Stopwatch::start(self.now()))
     }
 
-    /// Whether calls are admitted and counted without asking the engine.
-    #[inline]
-    pub(crate) fn is_closed(&self) -> bool {
-        let packed = self.packed();
-        packed.is_plainly_closed() || (packed.is_nested() && self.is_closed_nested(packed))
-    }
-
-    pub(super) fn is_closed_nested(&self, packed: PackedState) -> bool {
-        packed.is_closed_itself() && self.outer().is_none_or(|outer| outer.is_open_to_all())
-    }
-
-    /// Whether this node itself is closed and automatic, whatever its nesting.
-    pub(crate) fn is_open_to_all(&self) -> bool {
-        self.packed().is_closed_itself()
-    }
-
     pub(crate) fn generation(&self) -> u32 {
         self.packed().generation()
-    }
-
-    /// Whether the mode allows to reject such a call at all.
-    pub(crate) fn rejects(&self, attempt: Attempt) -> bool {
-        attempt.can_be_rejected_in(self.mode())
-    }
-
-    /// Whether this node, or its outer one, may treat retries differently from first attempts.
-    #[inline]
-    pub(crate) fn spares_first_attempts(&self) -> bool {
-        !self.packed().is_plainly_closed() && self.spares_first_attempts_seldom()
-    }
-
-    #[inline(never)]
-    fn spares_first_attempts_seldom(&self) -> bool {
-        let spares = |node: &Self| node.mode() == Mode::RejectRetriesOnly;
-        spares(self) || self.outer().is_some_and(|outer| spares(outer))
     }
 
     pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {

@@ -141,6 +141,11 @@ impl PackedState {
         self.0 & (GENERATION_MASK << GENERATION_SHIFT | TRIPPED) == u64::from(generation) << GENERATION_SHIFT
     }
 
+    /// Whether calls that were admitted in this generation, as probes or counted, still are. An open breaker has none.
+    pub(crate) fn upholds(self, generation: u32) -> bool {
+        !self.is_open() && self.generation() == generation
+    }
+
     /// The millisecond at which an open breaker is due, unless it is too far ahead to fit.
     pub(crate) fn until(self) -> Option<u64> {
         let until = if self.is_open() { self.0 >> UNTIL_SHIFT } else { 0 };

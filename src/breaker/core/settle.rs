@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::half_open::ProbeOutcome;
-use super::node::{Admission, Completion, Node};
+use super::node::{Admission, Completion, NEUTRAL, Node};
 use super::state_machine::{Opening, PermitKind};
 use super::window::Outcome;
 use crate::breaker::Cause;
@@ -12,7 +12,7 @@ use crate::classify::Health;
 use crate::clock::{Moment, Stopwatch};
 
 impl Node {
-    /// Records the end of a call, also in the outer node if the call was a probe of it.
+    /// Records the end of a call, also in the outer node.
     #[inline(always)]
     pub(crate) fn settle_admission(
         self: &Arc<Self>,
@@ -28,6 +28,11 @@ impl Node {
         }
     }
 
+    /// Ends an admission that teaches nothing.
+    pub(crate) fn release(self: &Arc<Self>, admission: Admission) {
+        self.settle_otherwise(admission, None, NEUTRAL);
+    }
+
     /// Fast path: records a plain success.
     fn succeed(self: &Arc<Self>, generation: u32, watch: Option<Stopwatch>) {
         self.settle(PermitKind::Counted { generation }, watch, Completion::Judged(Health::Success, None));
@@ -35,26 +40,15 @@ impl Node {
 
     #[inline(never)]
     fn settle_otherwise(self: &Arc<Self>, admission: Admission, watch: Option<Stopwatch>, completion: Completion) {
-        match admission {
-            Admission::Own(permit) => self.settle(permit, watch, completion),
-            Admission::Both(permits) => self.settle_both(*permits, watch, completion),
-        }
-    }
-
-    #[cold]
-    fn settle_both(
-        self: &Arc<Self>,
-        (own, outer): (PermitKind, PermitKind),
-        watch: Option<Stopwatch>,
-        completion: Completion,
-    ) {
+        let (own, outer) = admission.permits();
         self.settle(own, watch, completion);
-        let Some(parent_link) = self.parent_link() else { return };
-        let elapsed = watch.map(|watch| watch.elapsed(self.now()));
-        let health = self.judge(completion, elapsed, streams(outer)).0;
-        parent_link.ended(outer, health);
-        // The server's hint applies to this inner node only.
-        parent_link.outer().settle(outer, None, Completion::Judged(health, None));
+        if let (PermitKind::Probe { .. }, Some(parent_link)) = (outer, self.parent_link()) {
+            let elapsed = watch.map(|watch| watch.elapsed(self.now()));
+            let health = self.judge(completion, elapsed, streams(outer)).0;
+            parent_link.ended(outer, health);
+            // The server's hint applies to this inner node only.
+            parent_link.outer().settle(outer, None, Completion::Judged(health, None));
+        }
     }
 
     #[inline(always)]
@@ -77,7 +71,7 @@ impl Node {
     #[inline]
     pub(crate) fn head_succeeded(self: &Arc<Self>, admission: &mut Admission, watch: Option<Stopwatch>) {
         match admission {
-            Admission::Own(PermitKind::Counted { .. } | PermitKind::Uncounted) => {}
+            Admission::Own(PermitKind::Counted { .. } | PermitKind::Uncounted) | Admission::Counted { .. } => {}
             Admission::Own(permit) => self.probe_head_succeeded(permit, watch),
             Admission::Both(permits) => {
                 self.probe_head_succeeded(&mut permits.0, watch);

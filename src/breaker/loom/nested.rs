@@ -33,7 +33,7 @@ fn due<const TENANTS: usize>(probes: u32, successes: u32) -> (Arc<Node>, [Arc<No
 }
 
 fn admission(tenant: &Arc<Node>) -> Admission {
-    let Ok(admission) = tenant.acquire(Attempt::First) else { panic!("is admitted") };
+    let Ok(admission) = tenant.admit(Attempt::First) else { panic!("is admitted") };
     admission
 }
 
@@ -43,14 +43,14 @@ fn fail(tenant: &Arc<Node>) {
 
 /// Whether it holds a place of a probe of the host.
 fn probes(admission: &Admission) -> bool {
-    matches!(admission, Admission::Both(permits) if matches!(permits.1, PermitKind::Probe { .. }))
+    matches!(admission.permits().1, PermitKind::Probe { .. })
 }
 
 /// Calls, and counts the call if it is admitted.
 fn call(tenant: &Arc<Node>, admitted: &Arc<AtomicUsize>) -> impl FnOnce() + use<> {
     let (tenant, admitted) = (tenant.clone(), admitted.clone());
     move || {
-        if let Ok(admission) = tenant.acquire(Attempt::First) {
+        if let Ok(admission) = tenant.admit(Attempt::First) {
             assert!(probes(&admission), "no call is admitted without a place");
             admitted.fetch_add(1, Ordering::Relaxed);
         }
@@ -70,7 +70,7 @@ fn loom_tenants_that_open_at_once_open_the_host_once() {
 }
 
 fn fail_if_admitted(tenant: &Arc<Node>) {
-    if let Ok(admission) = tenant.acquire(Attempt::First) {
+    if let Ok(admission) = tenant.admit(Attempt::First) {
         tenant.settle_admission(admission, None, FAILURE);
     }
 }
@@ -111,7 +111,7 @@ fn loom_a_call_overtaken_by_another_of_its_tenant_is_admitted_with_a_slot() {
         host.clock().set(100 * SECOND);
         let call = |tenant: Arc<Node>| {
             move || {
-                if let Ok(admission) = tenant.acquire(Attempt::First) {
+                if let Ok(admission) = tenant.admit(Attempt::First) {
                     assert!(probes(&admission), "no call is admitted without a place");
                     tenant.settle_admission(admission, None, SUCCESS);
                 }
@@ -151,7 +151,7 @@ fn loom_a_dropped_probe_leaves_its_place_to_another_tenant() {
         both(
             move || one.settle_admission(dropped, None, Completion::Abandoned),
             move || {
-                if let Ok(admission) = other.acquire(Attempt::First) {
+                if let Ok(admission) = other.admit(Attempt::First) {
                     other.settle_admission(admission, None, SUCCESS);
                 }
             },
@@ -195,11 +195,11 @@ fn loom_a_host_that_rejects_at_the_last_moment_costs_no_slot_of_the_tenant() {
         let let_in = Arc::new(AtomicUsize::new(0));
         let (tenant, forced, result) = (tenants[0].clone(), host.clone(), let_in.clone());
         both(
-            move || result.store(usize::from(tenant.acquire(Attempt::First).is_ok()), Ordering::Relaxed),
+            move || result.store(usize::from(tenant.admit(Attempt::First).is_ok()), Ordering::Relaxed),
             move || forced.set_mode(Mode::ForcedOpen),
         );
         host.set_mode(Mode::Automatic);
         // Its only slot is taken by the admitted call, or by none.
-        assert_eq!(tenants[0].acquire(Attempt::First).is_ok(), let_in.load(Ordering::Relaxed) == 0);
+        assert_eq!(tenants[0].admit(Attempt::First).is_ok(), let_in.load(Ordering::Relaxed) == 0);
     });
 }

@@ -404,10 +404,8 @@ mod tests {
             std::thread::spawn(move || {
                 // While another thread holds the lock.
                 node.while_locked(|| {
-                    let permit = node.acquire(Attempt::First);
-                    assert!(node.rejection(Attempt::Retry).is_none());
-                    if let Ok(permit) = permit {
-                        node.settle_admission(permit, None, (&crate::classify::Verdict::transient()).into());
+                    if let Ok(admission) = node.admit(Attempt::First) {
+                        node.settle_admission(admission, None, (&crate::classify::Verdict::transient()).into());
                     }
                 });
                 done.send(node.snapshot().failures)
