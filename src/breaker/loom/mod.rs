@@ -19,7 +19,7 @@ use loom::thread;
 
 use crate::breaker::config::Config;
 use crate::breaker::control::events::Subscribers;
-use crate::breaker::core::node::{Completion, Node, Shared};
+use crate::breaker::core::node::{Admission, Completion, Node, Shared};
 use crate::breaker::core::state_machine::{Attempt, PermitKind};
 use crate::breaker::core::waiters::News;
 use crate::breaker::core::window::{Counts, Kind, Outcome, SlidingWindow, WindowConfig};
