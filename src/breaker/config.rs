@@ -212,7 +212,7 @@ impl Config {
         };
         Policy {
             name: self.name.clone(),
-            window: WindowConfig::new(window, self.slow_calls.is_some()),
+            window: WindowConfig::new(window, self.slow_calls.is_some(), minimum_calls.into()),
             engine: EngineConfig {
                 half_open: HalfOpenConfig {
                     probing: ProbingConfig {

@@ -11,6 +11,7 @@ use tower_service::Service;
 use super::control::circuit_open::CircuitOpen;
 use super::control::permit::{Ticket, panicked, rejected};
 use super::core::node::{Admission, Completion, Node};
+use super::core::node_ref::NodeRef;
 use super::core::state_machine::{Attempt, Rejection};
 use super::core::waiters::{News, Waiting};
 use crate::BoxError;
@@ -43,7 +44,7 @@ pin_project! {
 
 /// The node that a call asks for admission, and as what attempt.
 pub(crate) struct Asking {
-    pub(crate) node: Arc<Node>,
+    pub(crate) node: NodeRef,
     pub(crate) attempt: Attempt,
     /// The moment at which a time limit cuts the call.
     pub(crate) deadline: Moment,
@@ -61,9 +62,9 @@ struct Unsent {
     admission: Option<Admission>,
     /// Whether this call is all there is to the attempt of a retry layer outside.
     is_attempt: bool,
-    /// Wakes this call when its breaker begins to reject calls. Registered only while the inner service is not ready.
+    /// Wake this call when its breaker, or the one around it, begins to reject calls. Registered only while the inner
+    /// service is not ready.
     opening: Option<Waiting>,
-    /// The same of the breaker around it.
     outer_opening: Option<Waiting>,
 }
 
@@ -75,7 +76,8 @@ where
 {
     /// Calls the service at once if it is ready, as it mostly is. A service that is not ready goes along with the call,
     /// which waits for that, and a clone takes its place.
-    #[inline]
+    // Inlined, and the paths of other calls are not, because otherwise the request moves once more.
+    #[inline(always)]
     pub(crate) fn start(
         service: &mut S,
         request: Req,
@@ -122,8 +124,7 @@ where
     {
         let clone = service.clone();
         let service = mem::replace(service, clone);
-        let is_attempt = cut::claim_attempt();
-        let call = Unsent { asking, admission, is_attempt, opening: None, outer_opening: None };
+        let call = Unsent { asking, admission, is_attempt: cut::claim_attempt(), opening: None, outer_opening: None };
         let waiter = Waiter { call: Some(Box::new(call)) };
         Self { stage: Stage::Waiting { service, request: Some(request), waiter }, classifier, scope }
     }

@@ -5,6 +5,8 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::control::permit::{Ticket, rejected};
+use super::core::node_ref::NodeRef;
+use super::core::packed_state::PackedState;
 use super::core::state_machine::Attempt;
 use super::future::{Asking, ResponseFuture};
 use super::partition::{Keyed, Partition, Unpartitioned};
@@ -57,21 +59,47 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let Self { registry, partition, .. } = self;
         let node = match partition.find(&request, ForCall { registry, partition }) {
-            None => registry.default_node().clone(),
-            Some(node) => node,
+            None => registry.default_lanes().node_ref(),
+            Some(node) => NodeRef::Node(node),
         };
-        let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
-        let packed = match node.admit_if_closed() {
+        match node.admit_if_closed() {
             Ok(admission) => {
                 let deadline = node.moment_of(self.requests.deadline(&request));
                 let asking = Asking { node, attempt: Attempt::First, deadline };
-                return ResponseFuture::start(&mut self.inner, request, asking, admission, classifier, scope);
+                let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
+                ResponseFuture::start(&mut self.inner, request, asking, admission, classifier, scope)
             }
-            Err(packed) => packed,
-        };
+            Err(packed) => self.call_by(packed, node, request),
+        }
+    }
+}
+
+impl<S, C, P, J, R> CircuitBreakerService<S, C, P, J, R>
+where
+    C: Clone,
+    P: Keyed,
+    J: Clone,
+{
+    /// The call of a breaker that is not plainly closed.
+    #[inline(never)]
+    fn call_by<Req>(
+        &mut self,
+        packed: PackedState,
+        node: NodeRef,
+        request: Req,
+    ) -> ResponseFuture<S, S::Future, C, Req, J>
+    where
+        S: Service<Req> + Clone,
+        S::Error: Into<BoxError>,
+        C: Classifier<S::Response>,
+        P: Partition<Req>,
+        R: Requests<Req>,
+    {
+        let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
         let mut attempt = Attempt::First;
         let admission = node.admit_by(packed, || {
             // Asked only where it makes a difference: reading the extensions of every request costs.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::circuit_open::CircuitOpen;
 use crate::breaker::core::node::{Admission, Completion, Node};
+use crate::breaker::core::node_ref::NodeRef;
 use crate::breaker::core::state_machine::{Attempt, Rejection};
 use crate::classify::body::Settle;
 use crate::classify::{Health, Reason, Verdict};
@@ -49,7 +50,7 @@ pub struct Ticket {
 
 #[derive(Debug)]
 struct Outstanding {
-    node: Arc<Node>,
+    node: NodeRef,
     admission: Admission,
     watch: Option<Stopwatch>,
     /// The moment at which a time limit cuts the call.
@@ -60,10 +61,10 @@ impl Permit {
     pub(crate) fn acquire(node: &Arc<Node>, attempt: Attempt) -> Result<Self, Box<CircuitOpen>> {
         match node.admit(attempt) {
             Ok(admission) => {
-                let ticket = Ticket::new(node.clone(), admission, Moment::NEVER);
+                let ticket = Ticket::new(NodeRef::Node(node.clone()), admission, Moment::NEVER);
                 Ok(Self { ticket, panicking: thread::panicking() })
             }
-            Err(rejection) => Err(rejected(node.clone(), rejection)),
+            Err(rejection) => Err(rejected(NodeRef::Node(node.clone()), rejection)),
         }
     }
 
@@ -85,7 +86,7 @@ impl Ticket {
     /// Begins an admitted call.
     // Inlined, as everything on the path of such a call, so that the ticket travels in registers.
     #[inline(always)]
-    pub(crate) fn new(node: Arc<Node>, admission: Admission, deadline: Moment) -> Self {
+    pub(crate) fn new(node: NodeRef, admission: Admission, deadline: Moment) -> Self {
         let watch = node.begins();
         Self { outstanding: Some(Outstanding { node, admission, watch, deadline }) }
     }
@@ -146,10 +147,13 @@ impl Drop for Ticket {
 
 /// The error of a call that a breaker rejects.
 #[cold]
-pub(crate) fn rejected(node: Arc<Node>, rejection: Rejection) -> Box<CircuitOpen> {
+pub(crate) fn rejected(node: NodeRef, rejection: Rejection) -> Box<CircuitOpen> {
     let Rejection { state, wait, by_outer } = rejection;
-    let node = node.outer().filter(|_| by_outer).cloned().unwrap_or(node);
-    Box::new(CircuitOpen::by(node, state, wait.map(Duration::from_millis)))
+    let named = match node.outer().filter(|_| by_outer) {
+        Some(outer) => outer.clone(),
+        None => node.into_named(),
+    };
+    Box::new(CircuitOpen::by(named, state, wait.map(Duration::from_millis)))
 }
 
 /// The verdict on a call that panicked.

@@ -55,7 +55,7 @@ impl Node {
         let (policy, now) = (&self.shared.policy, self.now());
         let long = match policy.window {
             WindowConfig::Count { .. } => millis_up(IDLE),
-            WindowConfig::Time { buckets, bucket_nanos, .. } => u64::from(buckets) * (bucket_nanos / 1_000_000),
+            WindowConfig::Time { shape, bucket_nanos, .. } => u64::from(shape.buckets) * (bucket_nanos / 1_000_000),
         };
         // A change comes with a call, and an open child that is still called is due again. A forced or disabled child
         // counts no calls.

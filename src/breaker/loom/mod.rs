@@ -296,87 +296,95 @@ fn loom_a_waiting_call_misses_no_opening() {
 
 #[test]
 fn loom_buckets_rotate_without_losing_a_call() {
-    model(|| {
-        let (window, window_config) = two_buckets();
-        // It is marked, and the mark goes when the window moves on from here, unless the second failure is there by then.
-        window.record(window_config, at(0), FAILED, || true);
-        let seen_by_one = Arc::new(AtomicUsize::new(0));
-        let record = |window: Arc<SlidingWindow>, second, outcome| {
-            let seen_by_one = seen_by_one.clone();
-            move || {
-                let seen = window.record(window_config, at(second), outcome, || true).unwrap_or_default();
-                if (seen.calls, seen.failures) == (2, 1) {
-                    seen_by_one.store(1, Ordering::Relaxed);
+    for is_one_of_many in [true, false] {
+        model(move || {
+            let (window, window_config) = two_buckets(is_one_of_many);
+            // It is marked, and the mark goes when the window moves on from here, unless the second failure is there by then.
+            window.record(window_config, at(0), FAILED, || true);
+            let seen_by_one = Arc::new(AtomicUsize::new(0));
+            let record = |window: Arc<SlidingWindow>, second, outcome| {
+                let seen_by_one = seen_by_one.clone();
+                move || {
+                    let seen = window.record(window_config, at(second), outcome, || true).unwrap_or_default();
+                    if (seen.calls, seen.failures) == (2, 1) {
+                        seen_by_one.store(1, Ordering::Relaxed);
+                    }
                 }
-            }
-        };
-        both(record(window.clone(), 1, FAILED), record(window.clone(), 2, OK));
-        assert_eq!(seen_by_one.load(Ordering::Relaxed), 1, "or no recorder opens the breaker");
-        let held = Counts { calls: 2, failures: 1, slow: 1 };
-        assert_eq!(window.counts(window_config, Moment::at(2 * SECOND)), held);
-        let seen = window.record(window_config, at(2), OK, || true);
-        assert_eq!(seen, Some(Counts { calls: 3, ..held }), "the window is marked");
-    });
+            };
+            both(record(window.clone(), 1, FAILED), record(window.clone(), 2, OK));
+            assert_eq!(seen_by_one.load(Ordering::Relaxed), 1, "or no recorder opens the breaker");
+            let held = Counts { calls: 2, failures: 1, slow: 1 };
+            assert_eq!(window.counts(window_config, Moment::at(2 * SECOND)), held);
+            let seen = window.record(window_config, at(2), OK, || true);
+            assert_eq!(seen, Some(Counts { calls: 3, ..held }), "the window is marked");
+        });
+    }
 }
 
 #[test]
 fn loom_of_failures_in_neighbouring_buckets_one_sees_both() {
-    loom::model(|| {
-        let (window, window_config) = two_buckets();
-        let most = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
-        let record = |window: Arc<SlidingWindow>, [failures, slow]: [Arc<AtomicUsize>; 2], second| {
-            move || {
-                let seen = window.record(window_config, at(second), FAILED, || true).unwrap_or_default();
-                failures.fetch_max(seen.failures as usize, Ordering::Relaxed);
-                slow.fetch_max(seen.slow as usize, Ordering::Relaxed);
-            }
-        };
-        both(record(window.clone(), most.clone(), 0), record(window.clone(), most.clone(), 1));
-        assert_eq!(most.map(|most| most.load(Ordering::Relaxed)), [2, 2], "or no recorder opens the breaker");
-    });
+    for is_one_of_many in [true, false] {
+        loom::model(move || {
+            let (window, window_config) = two_buckets(is_one_of_many);
+            let most = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+            let record = |window: Arc<SlidingWindow>, [failures, slow]: [Arc<AtomicUsize>; 2], second| {
+                move || {
+                    let seen = window.record(window_config, at(second), FAILED, || true).unwrap_or_default();
+                    failures.fetch_max(seen.failures as usize, Ordering::Relaxed);
+                    slow.fetch_max(seen.slow as usize, Ordering::Relaxed);
+                }
+            };
+            both(record(window.clone(), most.clone(), 0), record(window.clone(), most.clone(), 1));
+            assert_eq!(most.map(|most| most.load(Ordering::Relaxed)), [2, 2], "or no recorder opens the breaker");
+        });
+    }
 }
 
 #[test]
 fn loom_a_bucket_begins_once() {
-    model(|| {
-        let (window, window_config) = two_buckets();
-        window.record(window_config, at(0), FAILED, || true);
-        let record = |window: Arc<SlidingWindow>| {
-            move || {
-                window.record(window_config, at(1), FAILED, || true);
-            }
-        };
-        both(record(window.clone()), record(window.clone()));
-        let counts = |second| window.counts(window_config, Moment::at(second * SECOND));
-        assert_eq!(counts(1), Counts { calls: 3, failures: 3, slow: 3 });
-        assert_eq!(
-            counts(2),
-            Counts { calls: 2, failures: 2, slow: 2 },
-            "a second beginning would lose the first call"
-        );
-    });
+    for is_one_of_many in [true, false] {
+        model(move || {
+            let (window, window_config) = two_buckets(is_one_of_many);
+            window.record(window_config, at(0), FAILED, || true);
+            let record = |window: Arc<SlidingWindow>| {
+                move || {
+                    window.record(window_config, at(1), FAILED, || true);
+                }
+            };
+            both(record(window.clone()), record(window.clone()));
+            let counts = |second| window.counts(window_config, Moment::at(second * SECOND));
+            assert_eq!(counts(1), Counts { calls: 3, failures: 3, slow: 3 });
+            assert_eq!(
+                counts(2),
+                Counts { calls: 2, failures: 2, slow: 2 },
+                "a second beginning would lose the first call"
+            );
+        });
+    }
 }
 
 #[test]
 fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
-    model(|| {
-        let (window, window_config) = two_buckets();
-        window.record(window_config, at(0), FAILED, || true);
-        let record = |window: Arc<SlidingWindow>, second| {
-            move || {
-                window.record(window_config, at(second), OK, || true);
-            }
-        };
-        both(record(window.clone(), 1), record(window.clone(), 9));
-        let counts = window.counts(window_config, Moment::at(9 * SECOND));
-        assert!((1..=2).contains(&counts.calls) && counts.failures == 0, "{counts:?}");
-    });
+    for is_one_of_many in [true, false] {
+        model(move || {
+            let (window, window_config) = two_buckets(is_one_of_many);
+            window.record(window_config, at(0), FAILED, || true);
+            let record = |window: Arc<SlidingWindow>, second| {
+                move || {
+                    window.record(window_config, at(second), OK, || true);
+                }
+            };
+            both(record(window.clone(), 1), record(window.clone(), 9));
+            let counts = window.counts(window_config, Moment::at(9 * SECOND));
+            assert!((1..=2).contains(&counts.calls) && counts.failures == 0, "{counts:?}");
+        });
+    }
 }
 
 #[test]
 fn loom_counters_and_slots_agree_when_recorders_lap_each_other() {
     model(|| {
-        let window_config = WindowConfig::new(Kind::Count(1), true);
+        let window_config = WindowConfig::new(Kind::Count(1), true, 1);
         let window = Arc::new(SlidingWindow::new(window_config, true));
         let record = |window: Arc<SlidingWindow>, outcome| {
             move || {
@@ -429,9 +437,10 @@ fn loom_a_retired_cell_loses_no_call() {
     });
 }
 
-fn two_buckets() -> (Arc<SlidingWindow>, WindowConfig) {
-    let window_config = WindowConfig::new(Kind::Time { length: 2 * SECOND, buckets: 2 }, true);
-    (Arc::new(SlidingWindow::new(window_config, true)), window_config)
+/// In one lane or in two.
+fn two_buckets(is_one_of_many: bool) -> (Arc<SlidingWindow>, WindowConfig) {
+    let window_config = WindowConfig::new(Kind::Time { length: 2 * SECOND, buckets: 2 }, true, 1);
+    (Arc::new(SlidingWindow::new(window_config, is_one_of_many)), window_config)
 }
 
 fn at(second: u32) -> Option<Moment> {

@@ -12,6 +12,7 @@ use self::hash::KeyedHash;
 use self::label::Labels;
 use crate::breaker::config::Config;
 use crate::breaker::core::node::{Node, Shared};
+use crate::breaker::core::node_ref::Lanes;
 use crate::breaker::core::observer::Observer;
 use crate::breaker::partition::{Finder, Keyed, Place};
 use crate::clock::Clock;
@@ -25,7 +26,7 @@ pub(crate) struct Registry<K> {
     outer: Arc<Shared>,
     place: fn(&K) -> Place<K>,
     labels: Labels,
-    default: OnceLock<Arc<Node>>,
+    default: OnceLock<Lanes>,
     overflow: OnceLock<Arc<Node>>,
     /// Calls that found all partitions in use.
     overflowed: AtomicU64,
@@ -86,7 +87,12 @@ impl<K> Registry<K> {
 
     /// The node of requests without a key.
     pub(crate) fn default_node(&self) -> &Arc<Node> {
-        self.default.get_or_init(|| self.new_node(label::DEFAULT.into()))
+        self.default_lanes().node()
+    }
+
+    #[inline]
+    pub(crate) fn default_lanes(&self) -> &Lanes {
+        self.default.get_or_init(|| Lanes::new(self.new_node(label::DEFAULT.into())))
     }
 
     /// The node that new keys share when all partitions are in use.
@@ -210,7 +216,7 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
     pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
         let guard = self.nodes.guard();
         let keyed = self.nodes.iter(&guard).map(|(_, node)| node);
-        let all = self.default.get().into_iter().chain(keyed).chain(self.overflow.get());
+        let all = self.default.get().map(Lanes::node).into_iter().chain(keyed).chain(self.overflow.get());
         all.map(|node| {
             let node = node.clone();
             fence(Ordering::SeqCst);
