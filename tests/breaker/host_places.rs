@@ -175,7 +175,7 @@ async fn neither_the_default_partition_nor_the_overflow_is_within_a_host() {
     // Its breaker is that of all who find no room, and no failure of it is one of the host's.
     call_for(&service, (1, 9), Do::Fail).await;
     assert_eq!((upstream.calls(), breakers.overflowed()), (calls + 1, 1));
-    assert_eq!(breakers.overflow_partition().state(), State::Open);
+    assert_eq!(breakers.overflow_partition(&tenant(9)).state(), State::Open);
     assert_eq!(breakers.default_partition().state(), State::Closed);
     breakers.reset_all();
     assert_eq!(breakers.state(&Nested::Outer(1)), State::Closed);

@@ -4,6 +4,7 @@
 
 mod cancellation;
 mod circuit_open;
+mod eviction;
 mod half_open;
 mod hierarchy;
 mod host_places;

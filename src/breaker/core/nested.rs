@@ -100,7 +100,7 @@ impl Node {
             Health::Failure | Health::Throttled => true,
             Health::Neutral => return,
         };
-        let live = || parent_link.outer().generation() == generation;
+        let live = || parent_link.outer().packed().counts(generation);
         let tick = config.tick(self.now());
         let opened = self.packed().phase() == Phase::Live(State::Open);
         // A success turns no good vote.

@@ -1,7 +1,6 @@
 //! What the nodes of nested partitions keep of each other. What they ask each other is in [`nested`](super::nested).
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::votes::{Vote, Votes};
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
@@ -18,8 +17,6 @@ pub(crate) enum Nesting<N> {
 pub(crate) struct Electorate {
     pub(super) votes: Votes,
     probing: Mutex<Probing>,
-    /// Inner nodes that have left the registry, and that the map has yet to drop.
-    gone: AtomicU64,
 }
 
 /// What the probes of one half-open period have shown.
@@ -43,8 +40,6 @@ pub(crate) struct ParentLink<N> {
     pub(super) vote: Vote,
     /// What it has done as a probe of the outer node. Written under the lock of [`Electorate::probing`].
     probe: AtomicU64,
-    /// Whether it has left the registry.
-    is_gone: AtomicBool,
 }
 
 /// How far an inner node has come as a probe in one half-open period of the outer one.
@@ -59,11 +54,7 @@ pub(super) enum Probed {
 
 impl Electorate {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { votes: Votes::new(), probing: Mutex::new(Probing::default()), gone: AtomicU64::new(0) })
-    }
-
-    pub(crate) fn gone(&self) -> u64 {
-        self.gone.load(Ordering::Acquire)
+        Arc::new(Self { votes: Votes::new(), probing: Mutex::new(Probing::default()) })
     }
 
     /// The probes of this generation, which are due since then.
@@ -78,19 +69,11 @@ impl Electorate {
 
 impl<N> ParentLink<N> {
     pub(crate) fn new(outer: Arc<N>, electorate: Arc<Electorate>) -> Self {
-        let probe = AtomicU64::new(0);
-        Self { outer, electorate, vote: Vote::new(), probe, is_gone: AtomicBool::new(false) }
+        Self { outer, electorate, vote: Vote::new(), probe: AtomicU64::new(0) }
     }
 
     pub(crate) fn outer(&self) -> &Arc<N> {
         &self.outer
-    }
-
-    /// The node leaves the registry: the outer one can be evicted although this one still holds it.
-    pub(crate) fn leave(&self) {
-        if !self.is_gone.swap(true, Ordering::Relaxed) {
-            self.electorate.gone.fetch_add(1, Ordering::AcqRel);
-        }
     }
 
     pub(super) fn probed(&self, generation: u32) -> Probed {
@@ -106,14 +89,5 @@ impl<N> ParentLink<N> {
 
     pub(super) fn set_probed(&self, generation: u32, probed: Probed) {
         self.probe.store(u64::from(generation) << 2 | probed as u64, Ordering::Relaxed);
-    }
-}
-
-/// Before the outer node is released, so that it never looks less held than it is.
-impl<N> Drop for ParentLink<N> {
-    fn drop(&mut self) {
-        if self.is_gone.load(Ordering::Relaxed) {
-            self.electorate.gone.fetch_sub(1, Ordering::AcqRel);
-        }
     }
 }

@@ -21,7 +21,7 @@ use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Clock, Moment, Stopwatch};
 use crate::cut;
 use crate::deadline::Deadline;
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 /// One breaker in its concurrent form.
 ///
@@ -193,38 +193,11 @@ impl Node {
         }
     }
 
-    /// Whether this node is around others.
-    pub(crate) fn is_outer(&self) -> bool {
-        self.electorate().is_some()
-    }
-
-    /// References that inner nodes hold which have left the registry.
-    pub(crate) fn gone(&self) -> usize {
-        self.electorate().map_or(0, |electorate| electorate.gone() as usize)
-    }
-
     pub(super) fn parent_link(&self) -> Option<&ParentLink<Self>> {
         match self.identity.nesting() {
             Some(Nesting::Inner(parent_link)) => Some(parent_link),
             Some(Nesting::Outer(_)) | None => None,
         }
-    }
-
-    /// Returns true once this node has been evicted. Blocks while [`retire`](Self::retire) is deciding.
-    #[inline]
-    pub(crate) fn is_gone(&self) -> bool {
-        self.packed().is_retired() && self.is_gone_after_all()
-    }
-
-    /// Marks this node as removed from the registry.
-    pub(crate) fn remove(&self) {
-        self.parent_link().into_iter().for_each(ParentLink::leave);
-    }
-
-    #[cold]
-    fn is_gone_after_all(&self) -> bool {
-        let _decided = self.lock();
-        self.packed().is_retired()
     }
 
     #[cfg(all(test, rampart_loom))]
@@ -258,10 +231,6 @@ impl Node {
     #[inline]
     pub(crate) fn begins(&self) -> Option<Stopwatch> {
         self.shared.policy.times_calls().then(|| Stopwatch::start(self.now()))
-    }
-
-    pub(crate) fn generation(&self) -> u32 {
-        self.packed().generation()
     }
 
     pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {
@@ -335,33 +304,11 @@ impl Node {
         }
     }
 
-    /// Evicts this node if nothing is lost and `alone` confirms that no other reference exists.
-    ///
-    /// A finder takes a reference, then reads the packed state; this function writes the packed state, then counts the
-    /// references. With a fence between the two steps on either side, at least one of the two sees the other.
-    pub(crate) fn retire(&self, alone: impl FnOnce() -> bool) -> bool {
-        let engine = self.lock();
-        if !self.is_blank(&engine) {
-            return false;
-        }
-        let packed = self.packed();
-        self.packed.store(packed.retired().bits(), Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        let alone = alone();
-        fence(Ordering::SeqCst);
-        // Checked again, because a call may have come and gone in between.
-        let retired = alone && self.is_blank(&engine);
-        if retired {
-            self.remove();
-        } else {
-            self.packed.store(packed.bits(), Ordering::SeqCst);
-        }
-        retired
-    }
-
-    fn is_blank(&self, engine: &Engine) -> bool {
-        let policy = &self.shared.policy;
-        engine.is_as_new(&policy.engine) && self.window.is_idle(policy.window, self.now(), IDLE)
+    /// Whether nothing is lost with this node if no call holds it.
+    pub(crate) fn is_unused(&self, now: Moment) -> bool {
+        let (engine, policy) = (self.lock(), &self.shared.policy);
+        (engine.is_as_new(&policy.engine) && self.window.is_idle(policy.window, now, IDLE))
+            || engine.is_long_due(&policy.engine, now.millis())
     }
 
     /// Runs one step of the engine and publishes the change it makes.

@@ -44,19 +44,24 @@ impl Node {
             Admission::Own(own) => self.settle(own, watch, completion),
             Admission::Counted { own, outer } => {
                 // What an earlier generation of its own breaker admitted teaches nothing.
-                let lasts = self.generation() == own;
+                let lasts = self.packed().counts(own);
                 self.settle(PermitKind::Counted { generation: own }, watch, completion);
                 if lasts {
-                    self.vote(outer, self.health(completion, watch, false));
+                    self.vote(outer, self.judge_late(watch, completion));
                 }
             }
             Admission::Both(permits) => {
                 let (own, outer) = *permits;
                 self.settle(own, watch, completion);
-                let health = self.health(completion, watch, streams(outer));
+                let health = self.judge_late(watch, completion);
                 self.parent_link().into_iter().for_each(|parent_link| parent_link.probed_with(outer, health));
             }
         }
+    }
+
+    /// What the end of a call says of the outer node.
+    fn judge_late(&self, watch: Option<Stopwatch>, completion: Completion) -> Health {
+        self.judge(completion, watch.map(|watch| watch.elapsed(self.now())), false).0
     }
 
     #[inline(always)]
@@ -75,10 +80,6 @@ impl Node {
         }
     }
 
-    fn health(&self, completion: Completion, watch: Option<Stopwatch>, streams: bool) -> Health {
-        self.judge(completion, watch.map(|watch| watch.elapsed(self.now())), streams).0
-    }
-
     /// The head of a call was good and its body follows.
     #[inline]
     pub(crate) fn head_succeeded(self: &Arc<Self>, admission: &mut Admission, watch: Option<Stopwatch>) {
@@ -87,7 +88,9 @@ impl Node {
             Admission::Own(permit) => self.probe_head_succeeded(permit, watch),
             Admission::Both(permits) => {
                 self.probe_head_succeeded(&mut permits.0, watch);
-                self.outer().into_iter().for_each(|outer| outer.probe_head_succeeded(&mut permits.1, None));
+                // A good head is enough for the outer node: its probes wait for no body.
+                let outer = std::mem::replace(&mut permits.1, PermitKind::Uncounted);
+                self.parent_link().into_iter().for_each(|parent_link| parent_link.probed_with(outer, Health::Success));
             }
         }
     }

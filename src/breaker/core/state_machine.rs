@@ -136,6 +136,12 @@ impl Engine {
         matches!(self.phase, Phase::Closed) && self.mode == config.mode
     }
 
+    /// Whether its open time is over and no call has come for as long again: the next one would be a probe.
+    pub(crate) fn is_long_due(&self, config: &EngineConfig, now: u64) -> bool {
+        let due = self.open_until().map(|until| until.saturating_add(until - self.changed_at));
+        self.mode == config.mode && due.is_some_and(|due| now >= due)
+    }
+
     pub(crate) fn generation(&self) -> u32 {
         self.generation
     }

@@ -43,7 +43,7 @@ pub(crate) struct Votes {
 /// The vote of an inner node.
 #[derive(Debug)]
 pub(crate) struct Vote {
-    /// Generation of the outer node 20 (its lowest bits), tick 42, bad 1, cast 1.
+    /// Generation of the outer node 20, tick 42, bad 1, cast 1.
     word: AtomicU64,
     /// The number of the row in which it last failed.
     row: AtomicU64,
@@ -78,6 +78,7 @@ const TICK: u32 = 42;
 /// With the shortest window ticks end after nine years. Then all votes are of one bucket.
 const TICK_MAX: u64 = (1 << TICK) - 1;
 const ROW_BITS: u32 = 16;
+const CAST_GENERATION_MASK: u32 = (1 << 20) - 1;
 
 impl VoteConfig {
     pub(crate) fn tick(self, now: Moment) -> u64 {
@@ -171,7 +172,7 @@ impl Vote {
             let before = Cast::from_bits(seen).filter(|cast| cast.is_of(generation));
             // Threads do not read the clock in the order of their updates: a vote does not move back.
             let cast = Cast {
-                generation: generation & Cast::GENERATION,
+                generation: generation & CAST_GENERATION_MASK,
                 tick: before.map_or(tick, |before| before.tick.max(tick)),
                 bad,
             };
@@ -226,7 +227,6 @@ impl Vote {
 impl Cast {
     const CAST: u64 = 1;
     const BAD: u64 = 2;
-    const GENERATION: u32 = (1 << 20) - 1;
 
     fn from_bits(bits: u64) -> Option<Self> {
         (bits & Self::CAST != 0).then_some(Self {
@@ -238,11 +238,11 @@ impl Cast {
 
     fn bits(self) -> u64 {
         let bad = if self.bad { Self::BAD } else { 0 };
-        u64::from(self.generation & Self::GENERATION) << (TICK + 2) | self.tick << 2 | bad | Self::CAST
+        u64::from(self.generation) << (TICK + 2) | self.tick << 2 | bad | Self::CAST
     }
 
     fn is_of(self, generation: u32) -> bool {
-        self.generation == generation & Self::GENERATION
+        self.generation == generation & CAST_GENERATION_MASK
     }
 }
 
@@ -278,7 +278,7 @@ impl Tally {
 
 /// Of the ring, around the end of laps.
 fn lap(tick: u64) -> u64 {
-    (tick / BUCKETS as u64) & LAP_MASK
+    tick / BUCKETS as u64 & LAP_MASK
 }
 
 fn signed(field: u64) -> i64 {

@@ -179,9 +179,9 @@ impl WindowConfig {
         match kind {
             Kind::Count(calls) => Self::Count { calls },
             Kind::Time { length, buckets } => {
-                let bucket_nanos = nanos(length).div_ceil(buckets.into());
+                let ticks = Ticks::of(nanos(length).div_ceil(buckets.into()));
                 let shape = Shape { buckets, watch_slow, minimum_calls };
-                Self::Time { shape, ticks: Ticks::of(bucket_nanos) }
+                Self::Time { shape, ticks }
             }
         }
     }
