@@ -98,9 +98,9 @@ fn partition_rule_1_a_nested_hit_allocates_nothing() {
                 .unwrap()
         };
         count(&mut service, request(200));
-        for status in [200, 503, 429, 421, 200, 200, 200, 200] {
+        for (call, status) in [200, 503, 429, 421, 200, 200, 200, 200].into_iter().enumerate() {
             let request = request(status);
-            assert_eq!(count(&mut service, request), 0, "{host}, {tenant:?}, {status}");
+            assert_eq!(count(&mut service, request), 0, "{host}, {tenant:?}, call {call}");
         }
     }
 }

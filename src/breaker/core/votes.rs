@@ -278,7 +278,7 @@ impl Tally {
 
 /// Of the ring, around the end of laps.
 fn lap(tick: u64) -> u64 {
-    tick / BUCKETS as u64 & LAP_MASK
+    (tick / BUCKETS as u64) & LAP_MASK
 }
 
 fn signed(field: u64) -> i64 {

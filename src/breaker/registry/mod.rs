@@ -356,9 +356,9 @@ impl<P: Keyed> Finder<P::Key> for ForCall<'_, P> {
     }
 
     #[cold]
-    fn insert(&self, key: P::Key) -> Arc<Node> {
+    fn insert(&self, key: impl FnOnce() -> P::Key) -> Arc<Node> {
         let Self { registry, partition } = self;
-        registry.insert(key, |key| partition.keep(key)).unwrap_or_else(|hash| registry.overflow(hash))
+        registry.insert(key(), |key| partition.keep(key)).unwrap_or_else(|hash| registry.overflow(hash))
     }
 }
 
