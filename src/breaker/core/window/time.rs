@@ -495,7 +495,7 @@ mod tests {
             let words = words(buckets, false);
             let window = window(&words, buckets, false);
             window.record(0, 7, OK, || true);
-            window.outcomes.word(0).store((CALLS_MAX - 1) << 32 | CALLS_MAX / 4 - 1, Ordering::SeqCst);
+            window.outcomes.word(0).store(((CALLS_MAX - 1) << 32) | (CALLS_MAX / 4 - 1), Ordering::SeqCst);
             assert_eq!(window.record(0, 7, FAILED, || true), Some(counts(CALLS_MAX / 2, CALLS_MAX / 8)));
         }
     }
