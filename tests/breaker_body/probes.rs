@@ -225,6 +225,8 @@ async fn rule_4_a_good_head_closes_the_host_of_a_tenant() {
         request.extensions_mut().insert(Answer { after: MS, status });
         layer.layer(service_fn(upstream)).oneshot(request)
     };
+    // The votes of a young host have to be unanimous for longer.
+    let _ = call(0, 200, script([])).await;
     tokio::time::advance(60 * SECOND).await;
     for tenant in 0..3 {
         let _ = call(tenant, 503, script([])).await;
