@@ -58,6 +58,7 @@ impl Clock {
         Self { start: Instant::now() }
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> Moment {
         Moment(nanos(Instant::now().saturating_duration_since(self.start)))
     }

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::future::{Future, poll_fn};
+use std::hash::Hash;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -21,7 +23,7 @@ use http_body_util::StreamBody;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tower::{Layer, Service, ServiceExt};
-use tower_rampart::breaker::partition::{self, By};
+use tower_rampart::breaker::partition::{self, Keyed, Nested, Partition};
 use tower_rampart::breaker::{Abandoned, CircuitOpen, Handle, Mode, State, Window};
 use tower_rampart::classify::{Class, HttpClassifier, WholeBody};
 use tower_rampart::retry::Deadline;
@@ -49,8 +51,7 @@ enum Do {
 
 type Sent = Request<(u64, Do)>;
 type Answer = StreamBody<Iter<std::vec::IntoIter<Result<Frame<Bytes>, io::Error>>>>;
-type ByKey = By<fn(&Sent) -> u64, u64>;
-type Breakers = CircuitBreakerLayer<HttpClassifier, ByKey, WholeBody>;
+type Breakers<P> = CircuitBreakerLayer<HttpClassifier, P, WholeBody>;
 
 /// Answers as the request asks, once it is ready.
 #[derive(Clone)]
@@ -117,12 +118,19 @@ impl tracing::Subscriber for Touchy {
 }
 
 /// One thread: its calls, watchers and subscribers, of which the latest few are still there.
-struct Worker {
-    layer: Breakers,
-    breakers: Handle<u64>,
+struct Worker<P: Keyed> {
+    layer: Breakers<P>,
+    breakers: Handle<P::Key>,
+    keys: Arc<Keys<P::Key>>,
     rng: StdRng,
     touchy: Arc<Touchy>,
     kept: VecDeque<Box<dyn Kept>>,
+}
+
+/// The key of a tenant, and of what it is nested in.
+struct Keys<K> {
+    of: fn(u64) -> K,
+    outer: fn(u64) -> K,
 }
 
 /// Can be polled on, and dropped.
@@ -136,7 +144,11 @@ impl<F: Future + ?Sized> Kept for Pin<Box<F>> {
     }
 }
 
-impl Worker {
+impl<P> Worker<P>
+where
+    P: Partition<Sent> + Clone + 'static,
+    P::Key: Hash + Eq + Clone + Debug,
+{
     fn run(mut self) {
         for _ in 0..STEPS {
             self.step();
@@ -147,16 +159,17 @@ impl Worker {
     }
 
     fn step(&mut self) {
-        let key = self.rng.random_range(0..KEYS);
+        let tenant = self.rng.random_range(0..KEYS);
+        let key = if self.rng.random_range(0..8) == 0 { (self.keys.outer)(tenant) } else { (self.keys.of)(tenant) };
         match self.rng.random_range(0..24) {
-            0..4 => self.call(key, Do::Answer(200), true),
-            4..7 => self.call(key, Do::Answer(503), true),
-            7 => self.call(key, Do::FailInBody, true),
-            8 => self.call(key, Do::Panic, true),
-            9..11 => self.call(key, Do::Hang, true),
-            11 => self.call(key, Do::Hang, false),
-            12 => self.permit(key),
-            13 => self.watch(key),
+            0..4 => self.call(tenant, Do::Answer(200), true),
+            4..7 => self.call(tenant, Do::Answer(503), true),
+            7 => self.call(tenant, Do::FailInBody, true),
+            8 => self.call(tenant, Do::Panic, true),
+            9..11 => self.call(tenant, Do::Hang, true),
+            11 => self.call(tenant, Do::Hang, false),
+            12 => self.permit(&key),
+            13 => self.watch(&key),
             14 => self.subscribe(),
             15 => advance(OPEN_FOR / 2),
             16 => advance(2 * OPEN_FOR),
@@ -176,8 +189,8 @@ impl Worker {
     }
 
     /// Polls a call for the first time. Then it has ended, is dropped, or is kept; a body is read, dropped or kept.
-    fn call(&mut self, key: u64, what: Do, is_ready: bool) {
-        let mut request = Request::new((key, what));
+    fn call(&mut self, tenant: u64, what: Do, is_ready: bool) {
+        let mut request = Request::new((tenant, what));
         if self.rng.random() {
             // Dropped before its end, it is cut.
             request.extensions_mut().insert(Deadline::within(Duration::ZERO));
@@ -203,8 +216,8 @@ impl Worker {
         }
     }
 
-    fn permit(&mut self, key: u64) {
-        let Some(breaker) = self.breakers.get_or_insert(&key) else { return };
+    fn permit(&mut self, key: &P::Key) {
+        let Some(breaker) = self.breakers.get_or_insert(key) else { return };
         let Ok(permit) = breaker.try_acquire() else { return };
         match self.rng.random_range(0..4) {
             0 => drop(permit),
@@ -220,8 +233,8 @@ impl Worker {
         }
     }
 
-    fn watch(&mut self, key: u64) {
-        let Some(mut watch) = self.breakers.get(&key).map(|breaker| breaker.watch()) else { return };
+    fn watch(&mut self, key: &P::Key) {
+        let Some(mut watch) = self.breakers.get(key).map(|breaker| breaker.watch()) else { return };
         self.keep(async move { watch.changed().await });
     }
 
@@ -256,50 +269,8 @@ fn quiet_panics() {
     }));
 }
 
-fn stress(layer: &Breakers) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let _clock = runtime.enter();
-    let breakers = layer.handle();
-    std::thread::scope(|scope| {
-        for seed in 0..THREADS {
-            let (layer, breakers, clock) = (layer.clone(), breakers.clone(), runtime.handle().clone());
-            scope.spawn(move || {
-                let _clock = clock.enter();
-                let touchy = Arc::<Touchy>::default();
-                let rng = StdRng::seed_from_u64(seed);
-                let worker = Worker { layer, breakers, rng, touchy, kept: VecDeque::new() };
-                tracing::subscriber::with_default(Touchy::default(), || worker.run());
-            });
-        }
-    });
-    assert!(breakers.len() <= PLACES, "{}", breakers.len());
-    assert!(breakers.overflowed() > 0, "there was room for all");
-
-    // No probe slot is taken: each breaker admits the next call as soon as its open time is over, and recovers. Two
-    // successes may complete a window of failures, and the next two are probes.
-    breakers.set_mode_all(Mode::Automatic);
-    for breaker in breakers.iter() {
-        for _ in 0..4 {
-            advance(2 * OPEN_FOR);
-            breaker.try_acquire().unwrap().settle(Class::Success);
-        }
-        assert_eq!(breaker.state(), State::Closed, "{breaker:?}");
-    }
-
-    // No permit is out: each partition gives its place to a new key.
-    breakers.reset_all();
-    assert!(breakers.iter().all(|breaker| breaker.snapshot().calls == 0));
-    advance(LEASE / 1_000);
-    let fresh: Vec<_> = (KEYS..).take(PLACES).map(|key| breakers.get_or_insert(&key)).collect();
-    assert!(fresh.iter().all(Option::is_some), "a partition is still in use");
-    assert!((0..KEYS).all(|key| breakers.get(&key).is_none()));
-}
-
-#[test]
-fn no_permit_stays_out_and_every_breaker_recovers() {
-    quiet_panics();
-    let by_key: fn(&Sent) -> u64 = |request| request.body().0;
-    let layer = CircuitBreakerLayer::new_for_http()
+fn layer() -> Breakers<impl Partition<Sent, Key = u64> + Clone + Send + Sync + 'static> {
+    CircuitBreakerLayer::new_for_http()
         .window(Window::count(4))
         .consecutive_failures(3)
         .abandoned(Abandoned::FailureAfter(Duration::ZERO))
@@ -308,7 +279,72 @@ fn no_permit_stays_out_and_every_breaker_recovers() {
         .success_threshold(2)
         .probe_lease(LEASE)
         .max_partitions(PLACES)
-        .partition_by(partition::by(by_key))
-        .judge_body();
-    stress(&layer);
+        .partition_by(partition::by(|request: &Sent| request.body().0))
+        .judge_body()
+}
+
+/// Runs the threads; then `recover` closes every breaker, and `fresh` new keys take all places.
+fn stress<P>(layer: &Breakers<P>, keys: Keys<P::Key>, recover: fn(&Handle<P::Key>), fresh: usize)
+where
+    P: Partition<Sent> + Clone + Send + Sync + 'static,
+    P::Key: Hash + Eq + Clone + Debug + Send + Sync,
+{
+    quiet_panics();
+    let keys = Arc::new(keys);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let _clock = runtime.enter();
+    let breakers = layer.handle();
+    std::thread::scope(|scope| {
+        for seed in 0..THREADS {
+            let (layer, breakers, keys) = (layer.clone(), breakers.clone(), keys.clone());
+            let clock = runtime.handle().clone();
+            scope.spawn(move || {
+                let _clock = clock.enter();
+                let touchy = Arc::<Touchy>::default();
+                let rng = StdRng::seed_from_u64(seed);
+                let worker = Worker { layer, breakers, keys, rng, touchy, kept: VecDeque::new() };
+                tracing::subscriber::with_default(Touchy::default(), || worker.run());
+            });
+        }
+    });
+    assert!(breakers.len() <= PLACES, "{}", breakers.len());
+    assert!(breakers.overflowed() > 0, "there was room for all");
+
+    breakers.set_mode_all(Mode::Automatic);
+    recover(&breakers);
+    for breaker in breakers.iter() {
+        assert_eq!(breaker.state(), State::Closed, "{breaker:?}");
+    }
+
+    // No permit is out: each partition gives its place to a new key.
+    breakers.reset_all();
+    assert!(breakers.iter().all(|breaker| breaker.snapshot().calls == 0));
+    advance(LEASE / 1_000);
+    let fresh: Vec<_> = (KEYS..).take(fresh).map(|id| breakers.get_or_insert(&(keys.of)(id))).collect();
+    assert!(fresh.iter().all(Option::is_some), "a partition is still in use");
+    assert!((0..KEYS).all(|id| breakers.get(&(keys.of)(id)).is_none()));
+}
+
+/// No probe slot is taken: each breaker admits the next call as soon as its open time is over, and recovers. Two successes
+/// may complete a window of failures, and the next two are probes.
+fn recover_by_probes(breakers: &Handle<u64>) {
+    for breaker in breakers.iter() {
+        for _ in 0..4 {
+            advance(2 * OPEN_FOR);
+            breaker.try_acquire().unwrap().settle(Class::Success);
+        }
+    }
+}
+
+#[test]
+fn no_permit_stays_out_and_every_breaker_recovers() {
+    stress(&layer(), Keys { of: |id| id, outer: |id| id }, recover_by_probes, PLACES);
+}
+
+#[test]
+fn no_permit_stays_out_of_nested_breakers() {
+    const HOSTS: u64 = 3;
+    let layer = layer().nested_in(partition::by(|request: &Sent| request.body().0 % HOSTS), 0.5);
+    let keys = Keys { of: |id| Nested::Inner(id % HOSTS, Some(id)), outer: |id| Nested::Outer(id % HOSTS) };
+    stress(&layer, keys, Handle::reset_all, PLACES - HOSTS as usize);
 }

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::consecutive_failures;
+use super::core::half_open::{HalfOpenConfig, Limits, ProbingConfig, Ramp};
 use super::core::policy::{Policy, Share, SlowCalls};
-use super::core::ramp::Ramp;
 use super::core::state_machine::EngineConfig;
 use super::core::window::{Kind, WindowConfig};
 use super::{Mode, Window};
@@ -212,14 +212,22 @@ impl Config {
         };
         Policy {
             name: self.name.clone(),
-            window: WindowConfig::new(window, self.slow_calls.is_some()),
+            window: WindowConfig::new(window, self.slow_calls.is_some(), minimum_calls.into()),
             engine: EngineConfig {
-                half_open_max_calls: self.half_open_max_calls,
-                success_threshold: self.success_threshold,
-                lease: millis_up(self.probe_lease),
+                half_open: HalfOpenConfig {
+                    probing: ProbingConfig {
+                        max_calls: self.half_open_max_calls,
+                        success_threshold: self.success_threshold,
+                        lease: millis_up(self.probe_lease),
+                    },
+                    ramp: self.ramp.clone().map(|ramp| ramp.within(millis_up(self.open_for.ceiling(0)))),
+                    limits: Limits {
+                        failure_rate: self.failure_rate,
+                        slow_rate: self.slow_calls.map(|slow| slow.rate),
+                    },
+                },
                 open_for: self.open_for,
                 max_retry_after: self.max_retry_after,
-                ramp: self.ramp.clone().map(|ramp| ramp.with_failure_rate(self.failure_rate)),
                 mode: self.mode,
             },
             abandoned_after,

@@ -10,8 +10,9 @@ use tower_service::Service;
 
 use super::control::circuit_open::CircuitOpen;
 use super::control::permit::{Ticket, panicked, rejected};
-use super::core::node::{Completion, Node};
-use super::core::state_machine::Attempt;
+use super::core::node::{Admission, Completion, Node};
+use super::core::node_ref::NodeRef;
+use super::core::state_machine::{Attempt, Rejection};
 use super::core::waiters::{News, Waiting};
 use crate::BoxError;
 use crate::classify::body::Settle;
@@ -43,7 +44,7 @@ pin_project! {
 
 /// The node that a call asks for admission, and as what attempt.
 pub(crate) struct Asking {
-    pub(crate) node: Arc<Node>,
+    pub(crate) node: NodeRef,
     pub(crate) attempt: Attempt,
     /// The moment at which a time limit cuts the call.
     pub(crate) deadline: Moment,
@@ -51,20 +52,20 @@ pub(crate) struct Asking {
 
 /// A call that waits until the inner service is ready.
 struct Waiter {
-    /// `None` once the wait is over.
-    asking: Option<Asking>,
-    /// Whether the inner service was polled and was not ready.
-    has_waited: bool,
-    /// Whether this call is all there is to the attempt of a retry layer outside.
-    is_attempt: bool,
-    /// Wakes this call when its breaker, or the one around it, begins to reject calls.
-    openings: Option<Box<Openings>>,
+    /// `None` once the wait is over. Boxed, because it is rare and every byte of a future is moved with it.
+    call: Option<Box<Unsent>>,
 }
 
-/// Registered only while the inner service is not ready.
-struct Openings {
-    own: Waiting,
-    outer: Option<Waiting>,
+struct Unsent {
+    asking: Asking,
+    /// `None` before the first poll of a call that may be a probe.
+    admission: Option<Admission>,
+    /// Whether this call is all there is to the attempt of a retry layer outside.
+    is_attempt: bool,
+    /// Wake this call when its breaker, or the one around it, begins to reject calls. Registered only while the inner
+    /// service is not ready.
+    opening: Option<Waiting>,
+    outer_opening: Option<Waiting>,
 }
 
 impl<S, C, Req, J> ResponseFuture<S, S::Future, C, Req, J>
@@ -73,41 +74,30 @@ where
     S::Error: Into<BoxError>,
     C: Classifier<S::Response>,
 {
-    /// Calls the service at once if the breaker is closed and the service ready, as they mostly are. A service that is not
-    /// ready goes along with the call, which waits for that, and a clone takes its place.
-    #[inline]
-    pub(crate) fn start(service: &mut S, request: Req, asking: Asking, classifier: C, scope: J) -> Self
+    /// Calls the service at once if it is ready, as it mostly is. A service that is not ready goes along with the call,
+    /// which waits for that, and a clone takes its place.
+    // Inlined, and the paths of other calls are not, because otherwise the request moves once more.
+    #[inline(always)]
+    pub(crate) fn start(
+        service: &mut S,
+        request: Req,
+        asking: Asking,
+        admission: Admission,
+        classifier: C,
+        scope: J,
+    ) -> Self
     where
         S: Clone,
     {
-        if !asking.node.is_closed() {
-            // A probe does not begin before its first poll.
-            return Self::waiting(service, request, asking, false, classifier, scope);
-        }
         // A waker that does nothing: the first poll polls the service again.
         let mut cx = Context::from_waker(Waker::noop());
-        match poll_ready(service, &asking, &classifier, &mut cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => return Self::ended(service, error, classifier, scope),
-            Poll::Pending => return Self::waiting(service, request, asking, true, classifier, scope),
-        }
-        let Asking { node, attempt, deadline } = asking;
-        match Ticket::counted(node, deadline) {
-            Ok(ticket) => Self::calling(service, request, ticket, classifier, scope),
-            Err(node) => Self::start_otherwise(service, request, Asking { node, attempt, deadline }, classifier, scope),
-        }
-    }
-
-    /// Slow path of [`start`](Self::start): for a nested breaker, or one that has opened meanwhile.
-    #[inline(never)]
-    fn start_otherwise(service: &mut S, request: Req, asking: Asking, classifier: C, scope: J) -> Self
-    where
-        S: Clone,
-    {
-        let Asking { node, attempt, deadline } = asking;
-        match Ticket::take(node, attempt, deadline) {
-            Ok(ticket) => Self::calling(service, request, ticket, classifier, scope),
-            Err(open) => Self::ended(service, open, classifier, scope),
+        match poll_ready(service, &asking.node, &admission, &classifier, &mut cx) {
+            Poll::Ready(Ok(())) => {
+                let ticket = Ticket::new(asking.node, admission, asking.deadline);
+                Self::calling(service, request, ticket, classifier, scope)
+            }
+            Poll::Ready(Err(error)) => Self::ended(service, error, classifier, scope),
+            Poll::Pending => Self::waiting(service, request, asking, Some(admission), classifier, scope),
         }
     }
 
@@ -121,13 +111,21 @@ where
     }
 
     #[cold]
-    fn waiting(service: &mut S, request: Req, asking: Asking, has_waited: bool, classifier: C, scope: J) -> Self
+    pub(crate) fn waiting(
+        service: &mut S,
+        request: Req,
+        asking: Asking,
+        admission: Option<Admission>,
+        classifier: C,
+        scope: J,
+    ) -> Self
     where
         S: Clone,
     {
         let clone = service.clone();
         let service = mem::replace(service, clone);
-        let waiter = Waiter { asking: Some(asking), has_waited, is_attempt: cut::claim_attempt(), openings: None };
+        let call = Unsent { asking, admission, is_attempt: cut::claim_attempt(), opening: None, outer_opening: None };
+        let waiter = Waiter { call: Some(Box::new(call)) };
         Self { stage: Stage::Waiting { service, request: Some(request), waiter }, classifier, scope }
     }
 
@@ -208,6 +206,7 @@ where
 }
 
 /// Calls the inner service once it is ready and the breaker still admits the call.
+#[cold]
 fn call_when_ready<S, C, Req>(
     service: &mut S,
     request: &mut Option<Req>,
@@ -221,60 +220,70 @@ where
     C: Classifier<S::Response>,
 {
     // Taken until the service returns pending: a call that ends or panics no longer waits.
-    let Some(asking) = waiter.asking.take() else { polled_again() };
-    // It may have opened while this waited.
-    if let Some(rejection) = asking.node.rejection(asking.attempt) {
-        return Poll::Ready(Err(rejected(asking.node, rejection)));
-    }
-    match poll_ready(service, &asking, classifier, cx)? {
-        Poll::Ready(()) => {}
-        Poll::Pending => {
-            waiter.openings.get_or_insert_with(|| Openings::of(&asking.node)).register(cx);
-            // Asked again after registering, so that no opening is missed in between.
-            if let Some(rejection) = asking.node.rejection(asking.attempt) {
-                return Poll::Ready(Err(rejected(asking.node, rejection)));
-            }
-            waiter.asking = Some(asking);
-            waiter.has_waited = true;
-            return Poll::Pending;
-        }
-    }
-    let Some(request) = request.take() else { polled_again() };
-    let Asking { node, attempt, deadline } = asking;
-    let mut ticket = match Ticket::take(node, attempt, deadline) {
-        Ok(ticket) => ticket,
-        Err(open) => return Poll::Ready(Err(open)),
+    let Some(mut call) = waiter.call.take() else { polled_again() };
+    // The breaker may have opened while this waited.
+    let admission = match call.admit() {
+        Ok(admission) => admission,
+        Err(rejection) => return Poll::Ready(Err(rejected(call.asking.node, rejection))),
     };
+    let Asking { node, .. } = &call.asking;
+    let is_ready = poll_ready(service, node, &admission, classifier, cx)?.is_ready();
+    call.admission = Some(admission);
+    if !is_ready {
+        // Held by the waiter meanwhile: to clone a waker is foreign code, which may panic.
+        waiter.call.insert(call).wait_for_openings(cx);
+        let Some(registered) = waiter.call.take() else { polled_again() };
+        call = registered;
+    }
+    // Or as the service became ready, or before the call was registered.
+    let admission = match call.admit() {
+        Ok(admission) => admission,
+        Err(rejection) => return Poll::Ready(Err(rejected(call.asking.node, rejection))),
+    };
+    if !is_ready {
+        call.admission = Some(admission);
+        waiter.call = Some(call);
+        return Poll::Pending;
+    }
+    let Asking { node, deadline, .. } = call.asking;
+    let Some(request) = request.take() else { polled_again() };
+    let mut ticket = Ticket::new(node, admission, deadline);
     let guard = OnPanic::new(|| ticket.panicked());
     let future = service.call(request);
     guard.disarm();
     Poll::Ready(Ok((future, ticket)))
 }
 
-impl Openings {
-    fn of(node: &Node) -> Box<Self> {
-        let outer = node.outer().map(|outer| outer.wait_for(News::Rejection));
-        Box::new(Self { own: node.wait_for(News::Rejection), outer })
+impl Unsent {
+    /// Asks for admission, or keeps the one it has if the state that issued it lasts.
+    fn admit(&mut self) -> Result<Admission, Rejection> {
+        let Asking { node, attempt, .. } = &self.asking;
+        match self.admission.take() {
+            Some(admission) => node.readmit(admission, *attempt),
+            None => node.admit(*attempt),
+        }
     }
 
-    fn register(&mut self, cx: &Context<'_>) {
-        self.own.register(cx);
-        self.outer.iter_mut().for_each(|outer| outer.register(cx));
+    fn wait_for_openings(&mut self, cx: &Context<'_>) {
+        let node = &self.asking.node;
+        self.opening.get_or_insert_with(|| node.wait_for(News::Rejection)).register(cx);
+        if let Some(outer) = node.outer() {
+            self.outer_opening.get_or_insert_with(|| outer.wait_for(News::Rejection)).register(cx);
+        }
     }
 }
 
 /// A call that a time limit cuts while the inner service is not ready has failed: it hung in there.
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let Some(Asking { node, attempt, deadline }) = self.asking.take() else { return };
-        cut::report(if self.is_attempt { Sent::No } else { Sent::Maybe });
-        if !self.has_waited || !node.is_cut(deadline) {
-            return;
-        }
-        match node.acquire(attempt) {
-            Ok(admission) => node.settle_admission(admission, None, Completion::TimedOut),
-            // The caller has heard of the time limit and not of this.
-            Err(rejection) => node.uncount_rejection(rejection.by_outer),
+        let Some(call) = self.call.take() else { return };
+        let Unsent { asking: Asking { node, deadline, .. }, admission, is_attempt, .. } = *call;
+        cut::report(if is_attempt { Sent::No } else { Sent::Maybe });
+        let Some(admission) = admission else { return };
+        if node.is_cut(deadline) {
+            node.settle_admission(admission, None, Completion::TimedOut);
+        } else {
+            node.release(admission);
         }
     }
 }
@@ -288,7 +297,8 @@ fn polled_again() -> ! {
 #[inline]
 fn poll_ready<S, C, Req>(
     service: &mut S,
-    Asking { node, attempt, deadline }: &Asking,
+    node: &Arc<Node>,
+    admission: &Admission,
     classifier: &C,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), BoxError>>
@@ -297,11 +307,7 @@ where
     S::Error: Into<BoxError>,
     C: Classifier<S::Response>,
 {
-    let unready = |verdict: &Verdict| {
-        if let Ok(ticket) = Ticket::take(node.clone(), *attempt, *deadline) {
-            ticket.settle(verdict);
-        }
-    };
+    let unready = |verdict: &Verdict| node.settle_admission(admission.clone(), None, verdict.into());
     let guard = OnPanic::new(|| unready(&panicked()));
     let judged = service.poll_ready(cx).map_err(|error| {
         let error = error.into();

@@ -287,9 +287,11 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     ///
     /// - The duration of a call ends with its head: a slow reader does not make a slow upstream.
     /// - A body that is dropped before its end is neutral, whatever [`abandoned`](Self::abandoned) sets for calls without a
-    ///   response.
-    /// - A probe holds its slot until its body has ended or its [lease](Self::probe_lease) is over.
-    /// - A body that outlives the service still counts when it ends; one that never ends is a call that never counts.
+    ///   response. A body that outlives the service still counts when it ends; one that never ends is a call that never
+    ///   counts.
+    /// - A probe holds its slot until its body has ended or its [lease](Self::probe_lease) is over. It has succeeded, too,
+    ///   when its reader drops the body, or when its lease is over and the body has not broken off: otherwise an upstream of
+    ///   long streams would never close its breaker. A [`ramp`](Self::ramp) counts a success at its head.
     ///
     /// The breaker does not see the verdict of a [`ClassifyLayer`](crate::ClassifyLayer) further inside on trailers, because
     /// trailers cannot carry one: give the breaker a classifier with the same [overrides](GrpcClassifier::code).
@@ -343,6 +345,9 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// Also opens when at least this share of the calls in the window took longer than `limit`. Calls that are dropped
     /// after that limit then count as failures, whatever the reason: see [`abandoned`](Self::abandoned).
     ///
+    /// The same rate applies to probes: a half-open breaker opens again as soon as its slow probes are at least this share
+    /// of the [`success_threshold`](Self::success_threshold). Otherwise a slow probe is a success.
+    ///
     /// # Panics
     ///
     /// If the limit is zero or the rate is not over 0 and at most 1.
@@ -389,7 +394,8 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         valid(self.try_honor_retry_after(longest))
     }
 
-    /// Sets how many probes a half-open breaker admits at once. A failed or throttled probe opens it again.
+    /// Sets how many probes a half-open breaker admits at once. A failed or throttled probe opens it again, and so do too many
+    /// [slow](Self::slow_calls) ones.
     ///
     /// # Panics
     ///
@@ -413,7 +419,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     }
 
     /// Sets how long a probe holds its slot. After that time another probe is admitted; the late one still counts if it ends
-    /// while the breaker is half-open.
+    /// while the breaker is half-open. A probe whose [body](Self::judge_body) streams has succeeded by then.
     ///
     /// # Panics
     ///
@@ -424,9 +430,20 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         valid(self.try_probe_lease(lease))
     }
 
-    /// Admits a growing share of the calls after the probes have succeeded, before the breaker closes: each of `shares` in
-    /// turn, until `calls` of that step have ended. The breaker opens again when the failures of a step reach the
-    /// [`failure_rate`](Self::failure_rate). It is half-open during the ramp.
+    /// Admits a growing share of the calls after the probes have succeeded, before the breaker closes: one step for each of
+    /// `shares`. It is half-open during the ramp.
+    ///
+    /// - About `calls` calls come in each step: it ends when its share of as many has ended, at least one. The first call of
+    ///   the ramp is admitted.
+    /// - A step also ends after an even part of the (first) [open time](Self::open_for), however few calls come and however
+    ///   long they take, so the ramp takes no longer than the breaker was open. Only if the calls of the step have reached
+    ///   the failure rate so far, it waits for more of them.
+    /// - The breaker opens again when the failures of a step reach the [`failure_rate`](Self::failure_rate) of the calls that
+    ///   end the step, or the slow calls the [slow-call rate](Self::slow_calls). So the only call of a small step is as a
+    ///   probe: if it fails, the breaker opens.
+    ///
+    /// The ramp of this example admits about one in 100 calls, then one in 20, one in 4 and one in 2. If all succeed, it
+    /// closes after 61 calls, 17 of them admitted, or after 30 seconds:
     ///
     /// ```
     /// use tower_rampart::CircuitBreakerLayer;

@@ -5,9 +5,9 @@
 //!   ┌────────┐ ─────────────────────────────────────────► ┌──────┐
 //!   │ Closed │                                            │ Open │ ◄──────┐
 //!   └────────┘                                            └──────┘        │
-//!       ▲                                                    │            │ a probe fails
-//!       │ enough probes succeed      the open time is over,  │            │
-//!       │ (and the ramp is done)     and a call comes        ▼            │
+//!       ▲                                                    │            │ a probe fails, or too many are slow;
+//!       │ enough probes succeed      the open time is over,  │            │ or a rate of the ramp reaches its limit
+//!       │ (and the ramp is over)     and a call comes        ▼            │
 //!       │                                              ┌───────────┐      │
 //!       └───────────────────────────────────────────── │ Half-open │ ─────┘
 //!                                                      └───────────┘
@@ -31,8 +31,16 @@
 //!    timeout layer dropped it then. The last two also hold for a call that still waited for the inner service to be ready.
 //!    So an upstream that hangs opens a breaker with all defaults under a retry layer with an attempt timeout. A panic is a
 //!    failure.
-//! 4. **Probes** hold their slots on a lease, and fail at once if a time limit cuts them. No probe that hangs or gets lost
-//!    keeps a healthy upstream shut out.
+//! 4. **Probes** hold their slots on a lease, and fail at once if a time limit cuts them. No probe that hangs, is slow or gets
+//!    lost, no body that is long or dropped early, and no lack of calls keeps a healthy upstream shut out:
+//!    - With [`judge_body`](CircuitBreakerLayer::judge_body), a probe whose head was good has succeeded when its body ends,
+//!      when its reader drops the body, or when its lease is over while the body still streams. It fails if the body breaks
+//!      off before.
+//!    - A probe that is [slow](CircuitBreakerLayer::slow_calls) counts as a success and as slow. The breaker opens again as
+//!      soon as the slow probes of this half-open period are at least the slow-call rate of the
+//!      [`success_threshold`](CircuitBreakerLayer::success_threshold): with a rate of 0.9 at the second slow one of two.
+//!    - A step of a [`ramp`](CircuitBreakerLayer::ramp) ends when enough of its calls have ended, or when its time is over.
+//!    - No timer runs. The call or the outcome that finds a lease or a step over makes the change that is due.
 //! 5. **Windows** slide. Every outcome checks the rates, so that a rate of exactly the limit opens the breaker at once.
 //! 6. **A rejection is immediate.** It does not call the inner service or take its permit, even if the service is not ready.
 //!    A breaker that opens wakes the calls that wait for the inner service, and rejects them. What rejects no call wakes none.

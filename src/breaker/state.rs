@@ -8,7 +8,8 @@ pub enum State {
     /// Rejects all calls.
     Open,
     /// Admits a few calls as probes, which close it or open it again. An open breaker also reads as half-open once its open
-    /// time is over, before a call has come: the next call is a probe.
+    /// time is over, before a call has come: the next call is a probe. If time alone ends the half-open period, as on a
+    /// [ramp](super::CircuitBreakerLayer::ramp), the breaker closes with the next call.
     HalfOpen,
 }
 
@@ -57,9 +58,9 @@ impl fmt::Display for Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Too large a share of the calls failed.
+    /// Too large a share of the calls failed, in the window or in a step of the ramp.
     FailureRate,
-    /// Too large a share of the calls was slow.
+    /// Too large a share of the calls was slow, in the window or among the probes.
     SlowRate,
     /// Too many calls failed in a row.
     ConsecutiveFailures,
@@ -67,7 +68,7 @@ pub enum Cause {
     PartitionsOpen,
     /// The open time was over, and a call came.
     OpenTimeOver,
-    /// Enough probes succeeded.
+    /// Enough probes succeeded, and the ramp is over if there is one.
     ProbesSucceeded,
     /// A probe failed.
     ProbeFailed,

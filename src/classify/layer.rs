@@ -155,13 +155,13 @@ impl<Classifier: Clone, OnVerdict, SettleAt> ClassifyLayer<Classifier, OnVerdict
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn route<P>(
+    pub fn route<Predicate>(
         self,
-        fits: P,
+        fits: Predicate,
         classifier: Classifier,
     ) -> ClassifyLayer<Classifier, OnVerdict, SettleAt, Routes<Classifier>>
     where
-        P: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
+        Predicate: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
     {
         self.map_routes(|()| Routes::new().with(fits, classifier))
     }
@@ -170,9 +170,9 @@ impl<Classifier: Clone, OnVerdict, SettleAt> ClassifyLayer<Classifier, OnVerdict
 impl<Classifier: Clone, OnVerdict, SettleAt> ClassifyLayer<Classifier, OnVerdict, SettleAt, Routes<Classifier>> {
     /// Adds another route: see [`route`](ClassifyLayer::route).
     #[must_use]
-    pub fn route<P>(self, fits: P, classifier: Classifier) -> Self
+    pub fn route<Predicate>(self, fits: Predicate, classifier: Classifier) -> Self
     where
-        P: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
+        Predicate: Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
     {
         self.map_routes(|routes| routes.with(fits, classifier))
     }

@@ -2,10 +2,9 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::{Ready, ready};
+use std::future::ready;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_rampart::breaker::{CircuitBreaker, CircuitOpen, State, Window, partition};
@@ -52,34 +51,16 @@ fn is_found_however_it_was_boxed() {
     assert!(calls(&forced_open()).unwrap_err().is::<CircuitOpen>(), "in one box");
 }
 
-/// Ready at once for all, so that two calls find a place of a probe free and only one gets it.
 #[tokio::test(start_paused = true)]
 async fn is_found_where_two_calls_race_for_the_last_probe() {
-    /// Takes the last place while it is asked for readiness.
-    #[derive(Clone)]
-    struct Races(CircuitBreaker);
-
-    impl Service<((), Do)> for Races {
-        type Response = Answer;
-        type Error = BoxError;
-        type Future = Ready<Result<Answer, BoxError>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-            if let Ok(permit) = self.0.try_acquire() {
-                std::mem::forget(permit);
-            }
-            Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, _: ((), Do)) -> Self::Future {
-            ready(Ok(Answer(Health::Success)))
-        }
-    }
-
     let layer = layer().name("billing").window(Window::count(1)).half_open_max_calls(1).success_threshold(1);
-    call(&over(&layer).0, Do::Fail).await;
+    let (mut service, _) = over(&layer);
+    call(&service, Do::Fail).await;
     advance(30 * SECOND).await;
-    let error = layer.layer(Races(layer.breaker())).oneshot(((), Do::Succeed)).await.unwrap_err();
+    // Neither begins before its first poll.
+    let (mut one, other) = (begin(service.call(((), Do::Hang))), begin(service.call(((), Do::Succeed))));
+    assert!(poll_once(one.as_mut()).await.is_pending());
+    let error = other.await.unwrap_err();
     assert_found(&*error);
     assert!(error.is::<CircuitOpen>(), "in one box");
 }

@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
+use std::task::{Context, Wake};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -109,6 +110,33 @@ async fn a_host_that_was_open_for_a_century_is_probed_and_opens_again_as_before(
         }
         advance(CENTURY).await;
     }
+}
+
+/// A waker that panics.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("woken");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_4_a_panic_of_a_waker_costs_the_host_no_probe_slot() {
+    let layer = nested();
+    opened(&layer).await;
+    advance(10 * SECOND).await;
+    let breakers = layer.handle();
+    let probing = breakers.get_or_insert(&tenant(50)).unwrap();
+    let mut watch = probing.watch();
+    let mut changed = Box::pin(watch.changed());
+    assert!(changed.as_mut().poll(&mut Context::from_waker(&Arc::new(Panics).into())).is_pending());
+    let permit = probing.try_acquire().unwrap();
+    let generation = breakers.get(&HOST).unwrap().snapshot().generation;
+    let _ = catch_unwind(AssertUnwindSafe(|| permit.settle(Class::Transient)));
+    assert_eq!(probing.state(), State::Open);
+    let host = breakers.get(&HOST).unwrap().snapshot();
+    assert_eq!((host.state, host.generation), (State::Open, generation + 1), "the probe of the host has failed, too");
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod hostile;
 mod model;
 mod news;
 mod partitions;
+mod probes;
+mod ramp;
 mod readiness;
 mod service;
 mod settings;

@@ -8,6 +8,7 @@ use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_rampart::BoxError;
 use tower_rampart::breaker::{CircuitBreaker, State, Window};
+use tower_rampart::classify::Verdict;
 
 use crate::support::*;
 
@@ -50,7 +51,7 @@ async fn rule_6_a_rejection_is_immediate_while_the_inner_service_is_not_ready() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_6_waiting_for_readiness_holds_no_probe_and_is_not_slow() {
+async fn rule_4_a_probe_that_waits_for_readiness_holds_its_slot_on_a_lease_and_is_not_slow() {
     let layer = quick().slow_calls(SECOND, 1.0);
     let upstream = Upstream::default();
     let limit = ConcurrencyLimitLayer::new(1);
@@ -59,16 +60,56 @@ async fn rule_6_waiting_for_readiness_holds_no_probe_and_is_not_slow() {
     call(&service, Do::Fail).await;
     advance(10 * SECOND).await;
 
-    // Somebody else has the permit for an hour.
+    // Another has the permit for an hour.
     let mut other = inner.clone();
     ServiceExt::<((), Do)>::ready(&mut other).await.unwrap();
     let mut waiting = begin(call(&service, Do::Succeed));
+    assert_eq!(layer.breaker().snapshot().generation, 1, "no probe begins before the first poll");
     assert!(poll_once(waiting.as_mut()).await.is_pending());
-    assert_eq!(layer.breaker().snapshot().generation, 1, "no probe has begun");
+    assert_eq!(layer.breaker().snapshot().generation, 2);
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::HalfOpen, 30 * SECOND));
+    // Dropped, it frees its slot.
+    drop(waiting);
+    let mut waiting = begin(call(&service, Do::Succeed));
+    assert!(poll_once(waiting.as_mut()).await.is_pending());
+    advance(30 * SECOND).await;
+    // Its lease is over: another takes the slot, and waits as well.
+    let mut next = begin(call(&service, Do::Succeed));
+    assert!(poll_once(next.as_mut()).await.is_pending());
     advance(3_600 * SECOND).await;
     drop(other);
     assert_eq!(waiting.await, OK);
     assert_eq!(layer.breaker().state(), State::Closed);
+    assert_eq!((next.await, layer.breaker().snapshot().calls), (OK, 1), "admitted anew by the closed breaker");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_call_that_waits_is_rejected_once_the_breaker_has_opened() {
+    let layer = quick();
+    let inner = ConcurrencyLimitLayer::new(1).layer(Upstream::default());
+    let service = layer.layer(inner.clone());
+    let mut other = inner.clone();
+    ServiceExt::<((), Do)>::ready(&mut other).await.unwrap();
+    let mut waiting = begin(call(&service, Do::Succeed));
+    assert!(poll_once(waiting.as_mut()).await.is_pending());
+    layer.breaker().try_acquire().unwrap().settle(Verdict::transient());
+    assert_eq!(poll_once(waiting.as_mut()).await, Poll::Ready(rejected(State::Open, 10 * SECOND)));
+    assert_eq!(layer.breaker().snapshot().rejected, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_2_a_call_that_waits_while_the_breaker_opens_and_closes_counts_in_the_new_state() {
+    let layer = quick().window(Window::count(10));
+    let inner = ConcurrencyLimitLayer::new(1).layer(Upstream::default());
+    let service = layer.layer(inner.clone());
+    let mut other = inner.clone();
+    ServiceExt::<((), Do)>::ready(&mut other).await.unwrap();
+    let mut waiting = begin(call(&service, Do::Succeed));
+    assert!(poll_once(waiting.as_mut()).await.is_pending());
+    layer.breaker().reset();
+    drop(other);
+    assert_eq!(waiting.await, OK);
+    assert_eq!(layer.breaker().snapshot().calls, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,9 +161,9 @@ async fn rule_6_a_call_that_has_ended_holds_nothing_of_the_inner_service() {
     assert!(is_free(), "rejected while it waited");
 }
 
-/// Opens the breaker outside it while it is asked for readiness.
+/// Is ready the third time it is asked, and opens the breaker outside it then. The first time is by the call itself.
 #[derive(Clone)]
-struct Opens(CircuitBreaker);
+struct Opens(CircuitBreaker, Arc<AtomicUsize>);
 
 impl Service<((), Do)> for Opens {
     type Response = Answer;
@@ -130,6 +171,9 @@ impl Service<((), Do)> for Opens {
     type Future = std::future::Pending<Result<Answer, BoxError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        if self.1.fetch_add(1, Ordering::SeqCst) < 2 {
+            return Poll::Pending;
+        }
         self.0.force_open();
         Poll::Ready(Ok(()))
     }
@@ -142,9 +186,10 @@ impl Service<((), Do)> for Opens {
 #[tokio::test(start_paused = true)]
 async fn rule_6_a_breaker_that_opens_as_the_service_becomes_ready_gives_back_its_readiness() {
     let layer = quick();
-    let inner = ConcurrencyLimitLayer::new(1).layer(Opens(layer.breaker()));
+    let inner = ConcurrencyLimitLayer::new(1).layer(Opens(layer.breaker(), Arc::default()));
     let mut service = layer.layer(inner.clone());
     let mut pending = begin(service.call(((), Do::Succeed)));
+    assert!(poll_once(pending.as_mut()).await.is_pending());
     assert_eq!(
         poll_once(pending.as_mut()).await.map(outcome),
         Poll::Ready(Outcome::Rejected { state: State::Open, retry_after: None })

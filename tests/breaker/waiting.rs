@@ -185,3 +185,21 @@ async fn rule_6_a_call_that_waits_no_longer_holds_no_waker() {
     layer.breaker().force_open();
     assert_eq!((called.woken(), called.wakers()), (woken, 0), "in flight: forcing open does not concern it");
 }
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_call_that_waits_half_open_is_woken_by_an_opening_and_not_by_the_closing() {
+    let layer = quick().half_open_max_calls(2);
+    let breaker = layer.breaker();
+    let service = layer.layer(NeverReady::default());
+    for opens in [false, true] {
+        breaker.reset();
+        breaker.try_acquire().unwrap().settle(Class::Transient);
+        advance(10 * SECOND).await;
+        let mut waiting = Task::waiting(call(&service, Do::Succeed));
+        assert_eq!(breaker.state(), State::HalfOpen);
+        breaker.try_acquire().unwrap().settle(if opens { Class::Transient } else { Class::Success });
+        assert_eq!(waiting.woken(), usize::from(opens));
+        let expected = if opens { Poll::Ready(rejected(State::Open, 10 * SECOND)) } else { Poll::Pending };
+        assert_eq!(waiting.poll(), expected);
+    }
+}

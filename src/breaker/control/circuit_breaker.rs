@@ -1,13 +1,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::permit::Ticket;
 use crate::BoxError;
 use crate::breaker::core::node::Node;
 use crate::breaker::core::state_machine::Attempt;
 use crate::breaker::{CircuitOpen, Mode, Permit, Snapshot, State};
 use crate::classify::Classifier;
-use crate::clock::Moment;
 
 /// One circuit breaker: that of a partition, or the only one of an unpartitioned layer.
 ///
@@ -44,7 +42,7 @@ impl CircuitBreaker {
     ///
     /// [`CircuitOpen`] if the breaker rejects the call.
     pub fn try_acquire(&self) -> Result<Permit, Box<CircuitOpen>> {
-        Ticket::take(self.node.clone(), Attempt::First, Moment::NEVER).map(Permit::new)
+        Permit::acquire(&self.node, Attempt::First)
     }
 
     /// Acquires a permit for a retry. Differs from [`try_acquire`](Self::try_acquire) only in the mode [`RejectRetriesOnly`](Mode::RejectRetriesOnly).
@@ -53,7 +51,7 @@ impl CircuitBreaker {
     ///
     /// [`CircuitOpen`] if the breaker rejects the retry.
     pub fn try_acquire_retry(&self) -> Result<Permit, Box<CircuitOpen>> {
-        Ticket::take(self.node.clone(), Attempt::Retry, Moment::NEVER).map(Permit::new)
+        Permit::acquire(&self.node, Attempt::Retry)
     }
 
     /// Makes a call if the breaker admits it, and records its outcome.

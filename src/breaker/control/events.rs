@@ -44,7 +44,7 @@ pub struct Event {
     /// What caused the change.
     pub cause: Cause,
     /// The breaker's [`generation`](Snapshot::generation) after the change. Events of changes that follow each other closely on
-    /// several threads may arrive in another order: the generation grows, and wraps after a million changes.
+    /// several threads may arrive in another order: the generation grows, and wraps after four billion changes.
     pub generation: u32,
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::circuit_open::CircuitOpen;
 use crate::breaker::core::node::{Admission, Completion, Node};
+use crate::breaker::core::node_ref::NodeRef;
 use crate::breaker::core::state_machine::{Attempt, Rejection};
 use crate::classify::body::Settle;
 use crate::classify::{Health, Reason, Verdict};
@@ -49,7 +50,7 @@ pub struct Ticket {
 
 #[derive(Debug)]
 struct Outstanding {
-    node: Arc<Node>,
+    node: NodeRef,
     admission: Admission,
     watch: Option<Stopwatch>,
     /// The moment at which a time limit cuts the call.
@@ -57,8 +58,14 @@ struct Outstanding {
 }
 
 impl Permit {
-    pub(crate) fn new(ticket: Ticket) -> Self {
-        Self { ticket, panicking: thread::panicking() }
+    pub(crate) fn acquire(node: &Arc<Node>, attempt: Attempt) -> Result<Self, Box<CircuitOpen>> {
+        match node.admit(attempt) {
+            Ok(admission) => {
+                let ticket = Ticket::new(NodeRef::Node(node.clone()), admission, Moment::NEVER);
+                Ok(Self { ticket, panicking: thread::panicking() })
+            }
+            Err(rejection) => Err(rejected(NodeRef::Node(node.clone()), rejection)),
+        }
     }
 
     /// Records how the call ended. A [`Class`](crate::classify::Class) stands for the usual verdict of that class.
@@ -76,24 +83,12 @@ impl Drop for Permit {
 }
 
 impl Ticket {
-    /// Returns the ticket of a closed breaker that is not nested, or the node back.
+    /// Begins an admitted call.
     // Inlined, as everything on the path of such a call, so that the ticket travels in registers.
     #[inline(always)]
-    pub(crate) fn counted(node: Arc<Node>, deadline: Moment) -> Result<Self, Arc<Node>> {
-        let Some(admission) = node.counted() else { return Err(node) };
+    pub(crate) fn new(node: NodeRef, admission: Admission, deadline: Moment) -> Self {
         let watch = node.begins();
-        Ok(Self { outstanding: Some(Outstanding { node, admission, watch, deadline }) })
-    }
-
-    /// Takes the node by value, so that a waiting call need not clone it again.
-    pub(crate) fn take(node: Arc<Node>, attempt: Attempt, deadline: Moment) -> Result<Self, Box<CircuitOpen>> {
-        match node.acquire(attempt) {
-            Ok(admission) => {
-                let watch = node.begins();
-                Ok(Self { outstanding: Some(Outstanding { node, admission, watch, deadline }) })
-            }
-            Err(rejection) => Err(rejected(node, rejection)),
-        }
+        Self { outstanding: Some(Outstanding { node, admission, watch, deadline }) }
     }
 
     /// Moves the ticket out and leaves a settled one behind.
@@ -133,9 +128,11 @@ impl Settle for Ticket {
 
     /// The duration of a call ends with its head: a slow reader of the body does not make a slow upstream.
     fn await_end(&mut self) {
-        if let Some(Outstanding { node, watch: Some(watch), .. }) = &mut self.outstanding {
+        let Some(Outstanding { node, admission, watch, deadline: _ }) = &mut self.outstanding else { return };
+        if let Some(watch) = watch {
             watch.stop(node.now());
         }
+        node.head_succeeded(admission, *watch);
     }
 }
 
@@ -150,10 +147,13 @@ impl Drop for Ticket {
 
 /// The error of a call that a breaker rejects.
 #[cold]
-pub(crate) fn rejected(node: Arc<Node>, rejection: Rejection) -> Box<CircuitOpen> {
+pub(crate) fn rejected(node: NodeRef, rejection: Rejection) -> Box<CircuitOpen> {
     let Rejection { state, wait, by_outer } = rejection;
-    let node = node.outer().filter(|_| by_outer).cloned().unwrap_or(node);
-    Box::new(CircuitOpen::by(node, state, wait.map(Duration::from_millis)))
+    let named = match node.outer().filter(|_| by_outer) {
+        Some(outer) => outer.clone(),
+        None => node.into_named(),
+    };
+    Box::new(CircuitOpen::by(named, state, wait.map(Duration::from_millis)))
 }
 
 /// The verdict on a call that panicked.

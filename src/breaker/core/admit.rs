@@ -1,171 +1,106 @@
-//! Admission: whether a breaker admits a call, and with which kind of permit.
+//! Admission: whether a breaker admits a call, and with which permit.
 
 use std::sync::Arc;
 
-use super::node::{Admission, Completion, Node};
+use super::node::{Admission, Node};
 use super::packed_state::{PackedState, Phase};
 use super::state_machine::{Attempt, PermitKind, Rejection};
 use crate::breaker::{Mode, State};
-use crate::classify::Health;
 use crate::sync::Ordering;
 
 impl Node {
-    /// Fast path: admits the call if one load shows a plainly closed breaker.
+    /// Admits or rejects a call.
+    #[inline]
+    pub(crate) fn admit(self: &Arc<Self>, attempt: Attempt) -> Result<Admission, Rejection> {
+        match self.admit_if_closed() {
+            Ok(admission) => Ok(admission),
+            Err(packed) => self.admit_by(packed, || attempt).unwrap_or_else(|| self.admit_by_engine(attempt)),
+        }
+    }
+
+    /// Fast path: admits the call if one load shows a plainly closed breaker. Returns what it has read otherwise.
     #[inline(always)]
-    pub(crate) fn counted(&self) -> Option<Admission> {
+    pub(crate) fn admit_if_closed(&self) -> Result<Admission, PackedState> {
         let packed = self.packed();
-        packed.is_plainly_closed().then(|| Admission::Own(PermitKind::Counted { generation: packed.generation() }))
+        if !packed.is_plainly_closed() {
+            return Err(packed);
+        }
+        Ok(Admission::Own(PermitKind::Counted { generation: packed.generation() }))
     }
 
-    /// Admits or rejects a call, by this node and by the one around it.
-    pub(crate) fn acquire(self: &Arc<Self>, attempt: Attempt) -> Result<Admission, Rejection> {
-        let packed = self.packed();
+    /// Admits or rejects a call by the packed state alone. Returns `None` if the engine must be asked, because the call may
+    /// be a probe. Calls `attempt` only if a mode treats retries differently.
+    #[inline(never)]
+    pub(crate) fn admit_by(
+        &self,
+        packed: PackedState,
+        attempt: impl FnOnce() -> Attempt,
+    ) -> Option<Result<Admission, Rejection>> {
         if packed.is_nested() {
-            return self.acquire_nested(packed, attempt);
+            return self.nested_answer(packed, attempt);
         }
-        self.acquire_alone(attempt).map(Admission::Own)
-    }
-
-    fn acquire_nested(self: &Arc<Self>, packed: PackedState, attempt: Attempt) -> Result<Admission, Rejection> {
-        let Some(parent_link) = self.parent_link() else {
-            // An outer node has no outcomes of its own, but a permit of it can be acquired through the handle.
-            let permit = self.acquire_alone(attempt)?;
-            return Ok(Admission::Own(if matches!(permit, PermitKind::Probe { .. }) {
-                permit
-            } else {
-                PermitKind::Uncounted
-            }));
-        };
-        if packed.mode() == Mode::Disabled {
-            return self.acquire_alone(attempt).map(Admission::Own);
-        }
-        let alone = !attempt.can_be_rejected_in(packed.mode());
-        if !alone && !self.is_closed_nested(packed) {
-            // Asked before either takes a probe, so that neither is probed for nothing.
-            if let Some(rejection) = self.rejection(attempt) {
-                return Err(rejection);
-            }
-        }
-        let own = self.acquire_alone(attempt)?;
-        match parent_link.acquire(attempt, !alone) {
-            Ok(None) => Ok(Admission::Own(own)),
-            Ok(Some(probe)) => Ok(Admission::Both(Box::new((own, probe)))),
-            Err(rejection) => {
-                self.settle(own, None, Completion::Judged(Health::Neutral, None));
-                Err(rejection)
-            }
+        let attempt = if packed.mode() == Mode::RejectRetriesOnly { attempt() } else { Attempt::First };
+        match self.answer(packed, attempt)? {
+            Ok(permit) => Some(Ok(Admission::Own(permit))),
+            Err(rejection) => Some(Err(self.counted(rejection))),
         }
     }
 
-    /// Admits or rejects a call, whatever the nodes around or inside this one would do.
-    pub(crate) fn acquire_alone(self: &Arc<Self>, attempt: Attempt) -> Result<PermitKind, Rejection> {
-        let packed = self.packed();
-        if packed.is_closed_itself() {
-            return Ok(PermitKind::Counted { generation: packed.generation() });
-        }
-        self.acquire_seldom(packed, attempt)
-    }
-
-    /// Like [`acquire_alone`](Self::acquire_alone), for a call that another node admits anyway: counts no rejection.
     #[cold]
-    pub(crate) fn acquire_if_room(self: &Arc<Self>, attempt: Attempt) -> Result<PermitKind, Rejection> {
+    fn admit_by_engine(self: &Arc<Self>, attempt: Attempt) -> Result<Admission, Rejection> {
+        let admission = match self.parent_link() {
+            Some(parent_link) => self.admit_nested(parent_link, attempt),
+            None => self.ask(attempt).map(Admission::Own),
+        };
+        admission.map_err(|rejection| self.counted(rejection))
+    }
+
+    /// Keeps the admission of a call that has waited, or asks anew if the state that issued it has ended.
+    pub(crate) fn readmit(self: &Arc<Self>, admission: Admission, attempt: Attempt) -> Result<Admission, Rejection> {
+        let (own, outer) = admission.permits();
+        if self.upholds(own) && self.outer().is_none_or(|node| node.upholds(outer)) {
+            return Ok(admission);
+        }
+        self.release(admission);
+        self.admit(attempt)
+    }
+
+    /// Whether the state that issued a permit lasts. An uncounted call is admitted by a mode, which does not show here.
+    fn upholds(&self, permit: PermitKind) -> bool {
+        match permit {
+            PermitKind::Uncounted => false,
+            PermitKind::Counted { generation } | PermitKind::Probe { generation, .. } => {
+                self.packed().upholds(generation)
+            }
+        }
+    }
+
+    /// What the packed state of this node alone answers. `None` if the engine must be asked.
+    #[inline(always)]
+    pub(super) fn answer(&self, packed: PackedState, attempt: Attempt) -> Option<Result<PermitKind, Rejection>> {
+        match (packed.mode(), packed.phase()) {
+            // An eviction is being decided, or the window is being emptied, under the lock.
+            (_, Phase::Undecided) => None,
+            (Mode::Disabled, _) => Some(Ok(PermitKind::Uncounted)),
+            (Mode::ForcedOpen, _) => Some(Err(Rejection::FORCED)),
+            (_, Phase::Live(State::Closed)) => Some(Ok(PermitKind::Counted { generation: packed.generation() })),
+            (mode, Phase::Live(State::Open)) if attempt.can_be_rejected_in(mode) => {
+                let wait = packed.until()?.checked_sub(self.now().millis()).filter(|wait| *wait > 0)?;
+                Some(Err(Rejection { state: State::Open, wait: Some(wait), by_outer: false }))
+            }
+            (_, Phase::Live(State::Open | State::HalfOpen)) => None,
+        }
+    }
+
+    /// What the engine of this node alone answers.
+    pub(super) fn ask(self: &Arc<Self>, attempt: Attempt) -> Result<PermitKind, Rejection> {
         let now = self.now().millis();
         self.change(|engine, config| engine.acquire(config, attempt, now))
     }
 
-    #[cold]
-    fn acquire_seldom(self: &Arc<Self>, packed: PackedState, attempt: Attempt) -> Result<PermitKind, Rejection> {
-        match (packed.mode(), packed.phase(), attempt) {
-            (Mode::Disabled, _, _) => return Ok(PermitKind::Uncounted),
-            (Mode::ObserveOnly | Mode::RejectRetriesOnly, Phase::Live(State::Closed), _) => {
-                return Ok(PermitKind::Counted { generation: packed.generation() });
-            }
-            (Mode::Automatic, Phase::Live(State::Open), _)
-            | (Mode::RejectRetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
-                self.reject_by_packed_state(packed)?
-            }
-            _ => {}
-        }
-        let now = self.now().millis();
-        let result = self.change(|engine, config| engine.acquire(config, attempt, now));
-        if result.is_err() {
-            self.count_rejection();
-        }
-        result
-    }
-
-    /// Rejects without the lock if the packed state alone shows that the open time is not over.
-    fn reject_by_packed_state(&self, packed: PackedState) -> Result<(), Rejection> {
-        let now = self.now().millis();
-        match packed.until() {
-            Some(until) if now < until => {
-                self.count_rejection();
-                Err(Rejection { state: State::Open, wait: Some(until - now), by_outer: false })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Returns the rejection that a call would get now, if any, and counts it.
-    #[inline]
-    pub(crate) fn rejection(&self, attempt: Attempt) -> Option<Rejection> {
-        let packed = self.packed();
-        if packed.is_plainly_closed() {
-            return None;
-        }
-        if packed.is_nested() { self.rejection_nested(packed, attempt) } else { self.rejection_seldom(packed, attempt) }
-    }
-
-    #[inline(never)]
-    fn rejection_nested(&self, packed: PackedState, attempt: Attempt) -> Option<Rejection> {
-        let own = if packed.is_closed_itself() { None } else { self.rejection_seldom(packed, attempt) };
-        // A node whose mode rejects nothing is not rejected by the one around it either.
-        if !attempt.can_be_rejected_in(packed.mode()) {
-            return own;
-        }
-        own.or_else(|| self.parent_link()?.rejection(attempt))
-    }
-
-    /// Returns the rejection that this node alone would give a call now, if any, and counts it.
-    pub(crate) fn rejection_alone(&self, attempt: Attempt) -> Option<Rejection> {
-        let packed = self.packed();
-        if packed.is_closed_itself() { None } else { self.rejection_seldom(packed, attempt) }
-    }
-
-    pub(crate) fn count_rejection(&self) {
-        self.rejected.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Takes back a rejection that no caller has seen. A reset may have cleared the count before.
-    pub(crate) fn uncount_rejection(&self, by_outer: bool) {
-        let node = self.outer().filter(|_| by_outer).map_or(self, |outer| outer);
-        let one_less = |rejected: u64| rejected.checked_sub(1);
-        let _ = node.rejected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
-    }
-
-    #[cold]
-    fn rejection_seldom(&self, packed: PackedState, attempt: Attempt) -> Option<Rejection> {
-        match (packed.mode(), packed.phase(), attempt) {
-            (Mode::Disabled | Mode::ObserveOnly, _, _)
-            | (Mode::RejectRetriesOnly, _, Attempt::First)
-            | (Mode::RejectRetriesOnly, Phase::Live(State::Closed), Attempt::Retry) => return None,
-            (Mode::ForcedOpen, _, _) => {
-                self.count_rejection();
-                return Some(Rejection::FORCED);
-            }
-            (Mode::Automatic, Phase::Live(State::Open), _)
-            | (Mode::RejectRetriesOnly, Phase::Live(State::Open), Attempt::Retry) => {
-                if let Err(rejection) = self.reject_by_packed_state(packed) {
-                    return Some(rejection);
-                }
-            }
-            _ => {}
-        }
-        let now = self.now().millis();
-        let rejection = self.lock().would_reject(&self.shared.policy.engine, attempt, now);
-        if rejection.is_some() {
-            self.count_rejection();
-        }
+    pub(super) fn counted(&self, rejection: Rejection) -> Rejection {
+        let node = self.outer().filter(|_| rejection.by_outer).map_or(self, |outer| outer);
+        node.rejected.fetch_add(1, Ordering::Relaxed);
         rejection
     }
 }

@@ -2,13 +2,15 @@
 
 mod admit;
 pub(super) mod consecutive_failures;
+pub(super) mod half_open;
+mod lane;
 mod nested;
 mod nesting;
 pub(super) mod node;
+pub(super) mod node_ref;
 pub(super) mod observer;
 pub(super) mod packed_state;
 pub(super) mod policy;
-pub(super) mod ramp;
 mod settle;
 pub(super) mod state_machine;
 pub(super) mod waiters;

@@ -6,8 +6,8 @@
 use std::sync::{Arc, Weak};
 
 use super::nesting::{Children, NEVER, ParentLink, Taken};
-use super::node::{Completion, IDLE, Node, opening_rng};
-use super::packed_state::Phase;
+use super::node::{Admission, IDLE, NEUTRAL, Node};
+use super::packed_state::{PackedState, Phase};
 use super::policy::Share;
 use super::state_machine::{Attempt, Opening, PermitKind, Rejection};
 use super::window::{Counts, WindowConfig};
@@ -39,7 +39,6 @@ const FEWEST_OPEN: u64 = 2;
 const LOOK_EVERY_MILLIS: u64 = 1_000;
 /// Fewer children are checked on every opening.
 const MANY: u64 = 64;
-const NEUTRAL: Completion = Completion::Judged(Health::Neutral, None);
 
 impl Node {
     /// Milliseconds for which children whose probe has not failed go first. `awaited` returns whether one of them found
@@ -56,7 +55,7 @@ impl Node {
         let (policy, now) = (&self.shared.policy, self.now());
         let long = match policy.window {
             WindowConfig::Count { .. } => millis_up(IDLE),
-            WindowConfig::Time { buckets, bucket_nanos, .. } => u64::from(buckets) * (bucket_nanos / 1_000_000),
+            WindowConfig::Time { shape, bucket_nanos, .. } => u64::from(shape.buckets) * (bucket_nanos / 1_000_000),
         };
         // A change comes with a call, and an open child that is still called is due again. A forced or disabled child
         // counts no calls.
@@ -79,10 +78,9 @@ impl Node {
         }
         let now = self.now().millis();
         let Some(counts) = children.opened(share, packed.generation(), now) else { return };
-        let mut rng = opening_rng();
         let opening = Opening { now, hint: None };
         self.change_by(Some(counts), |engine, config| {
-            ((), engine.trip(config, packed.generation(), Cause::PartitionsOpen, opening, &mut rng))
+            ((), engine.trip(config, packed.generation(), Cause::PartitionsOpen, opening, &mut *self.shared.rng()))
         });
     }
 }
@@ -122,60 +120,117 @@ impl Children<Node> {
     }
 }
 
-impl ParentLink<Node> {
-    /// Returns the rejection that the outer node would give now, if any, and counts it.
-    pub(crate) fn rejection(&self, attempt: Attempt) -> Option<Rejection> {
-        if self.outer().is_open_to_all() {
-            return None;
+impl Node {
+    /// What the packed states of this node and of its outer one answer. `None` if an engine must be asked.
+    pub(super) fn nested_answer(
+        &self,
+        packed: PackedState,
+        attempt: impl FnOnce() -> Attempt,
+    ) -> Option<Result<Admission, Rejection>> {
+        let around = self.outer().map(|outer| (outer, outer.packed()));
+        if let Some((_, outer)) = around.filter(|(_, outer)| packed.is_closed_itself() && outer.is_closed_itself()) {
+            return Some(Ok(Admission::Counted { own: packed.generation(), outer: outer.generation() }));
         }
-        let children = self.outer().children()?;
-        let rejection = match self.outer().rejection_alone(attempt) {
-            Some(rejection) => {
-                if rejection.state == State::HalfOpen && !self.taken().is_in(children.cycle()) {
-                    children.awaited_in.store(self.outer().generation().into(), Ordering::Relaxed);
-                }
-                rejection
-            }
-            None if self.outer().rejects(attempt) => self.reject(self.turn(children).err()?),
-            None => return None,
+        let spares = |packed: PackedState| packed.mode() == Mode::RejectRetriesOnly;
+        let is_asked = spares(packed) || around.is_some_and(|(_, packed)| spares(packed));
+        let attempt = if is_asked { attempt() } else { Attempt::First };
+        let own = self.answer(packed, attempt);
+        let Some((outer, outer_packed)) = around else {
+            // An outer node has no outcomes of its own, but a permit of it can be acquired through the handle.
+            let own = own.map(|own| own.map(|_| Admission::Own(PermitKind::Uncounted)));
+            return own.map(|own| own.map_err(|rejection| self.counted(rejection)));
         };
-        Some(Rejection { by_outer: true, ..rejection })
+        if packed.mode() == Mode::Disabled || matches!(own, Some(Err(_))) {
+            return own.map(|own| own.map(Admission::Own).map_err(|rejection| self.counted(rejection)));
+        }
+        match outer.answer(outer_packed, attempt) {
+            Some(Ok(outer)) => own.map(|own| own.map(|own| Admission::nested(own, outer))),
+            // A node whose mode rejects nothing is not rejected by the one around it either.
+            Some(Err(rejection)) if attempt.can_be_rejected_in(packed.mode()) => {
+                Some(Err(self.counted(Rejection { by_outer: true, ..rejection })))
+            }
+            Some(Err(_)) => own.map(|own| own.map(Admission::Own)),
+            None => None,
+        }
     }
 
-    /// Takes a probe slot of the outer node if it is being probed. Returns an error only if `strictly`, and then counts
-    /// a rejection.
-    pub(crate) fn acquire(&self, attempt: Attempt, strictly: bool) -> Result<Option<PermitKind>, Rejection> {
-        if self.outer().is_open_to_all() {
-            return Ok(None);
+    /// Asks this node and its outer one. Neither keeps a slot if the other rejects.
+    pub(super) fn admit_nested(
+        self: &Arc<Self>,
+        parent_link: &ParentLink<Self>,
+        attempt: Attempt,
+    ) -> Result<Admission, Rejection> {
+        let mode = self.mode();
+        if mode == Mode::Disabled {
+            return self.ask(attempt).map(Admission::Own);
         }
-        let Some(children) = self.outer().children() else { return Ok(None) };
-        let strictly = strictly && self.outer().rejects(attempt);
-        let rejected = |rejection| if strictly { Err(Rejection { by_outer: true, ..rejection }) } else { Ok(None) };
+        let strictly = attempt.can_be_rejected_in(mode);
+        if strictly {
+            // Before either takes a slot, so that neither is probed for nothing.
+            self.would_reject(attempt)?;
+            parent_link.would_reject(attempt)?;
+        }
+        let own = self.ask(attempt)?;
+        match parent_link.ask(attempt, strictly) {
+            Ok(outer) => Ok(Admission::nested(own, outer)),
+            Err(rejection) => {
+                self.release(Admission::Own(own));
+                Err(rejection)
+            }
+        }
+    }
+
+    fn would_reject(&self, attempt: Attempt) -> Result<(), Rejection> {
+        let now = self.now().millis();
+        self.lock().would_reject(&self.shared.policy.engine, attempt, now).map_or(Ok(()), Err)
+    }
+}
+
+impl ParentLink<Node> {
+    fn would_reject(&self, attempt: Attempt) -> Result<(), Rejection> {
+        let Some(children) = self.outer().children() else { return Ok(()) };
+        if let Err(rejection) = self.outer().would_reject(attempt) {
+            if rejection.state == State::HalfOpen && !self.taken().is_in(children.cycle()) {
+                children.awaited_in.store(self.outer().generation().into(), Ordering::Relaxed);
+            }
+            return Err(Rejection { by_outer: true, ..rejection });
+        }
+        if attempt.can_be_rejected_in(self.outer().mode()) {
+            self.turn(children).map_err(rejected)?;
+        }
+        Ok(())
+    }
+
+    /// Asks the outer node. Returns an error only if `strictly`.
+    fn ask(&self, attempt: Attempt, strictly: bool) -> Result<PermitKind, Rejection> {
+        let Some(children) = self.outer().children() else { return Ok(PermitKind::Uncounted) };
+        let strictly = strictly && attempt.can_be_rejected_in(self.outer().mode());
         let turn = match self.turn(children) {
             Ok(turn) => turn,
-            Err(_) if !strictly => return Ok(None),
-            Err(wait) => return rejected(self.reject(wait)),
+            Err(_) if !strictly => return Ok(PermitKind::Uncounted),
+            Err(wait) => return Err(rejected(wait)),
         };
-        let acquired =
-            if strictly { self.outer().acquire_alone(attempt) } else { self.outer().acquire_if_room(attempt) };
-        let (generation, id, permit) = match acquired {
-            Ok(permit @ PermitKind::Probe { generation, id }) => (generation, id, permit),
-            Ok(PermitKind::Counted { .. } | PermitKind::Uncounted) => return Ok(None),
-            Err(rejection) => return rejected(rejection),
+        let (generation, id, permit) = match self.outer().ask(attempt) {
+            Ok(permit @ PermitKind::Probe { generation, id, .. }) => (generation, id, permit),
+            Ok(permit) => return Ok(permit),
+            Err(rejection) if strictly => return Err(Rejection { by_outer: true, ..rejection }),
+            Err(_) => return Ok(PermitKind::Uncounted),
         };
         let taken = Taken::new(turn.cycle, generation, id);
         if self.taken.compare_exchange(turn.before, taken.0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             // Another call of the same child came at the same time and was faster.
             self.outer().settle(permit, None, NEUTRAL);
-            return self.acquire(attempt, strictly);
+            return self.ask(attempt, strictly);
         }
         children.awaited_in.store(NEVER, Ordering::Relaxed);
-        Ok(Some(permit))
+        Ok(permit)
     }
 
     /// Ends a probe of the outer node. After a probe without success, children that came meanwhile go first.
     pub(crate) fn ended(&self, probe: PermitKind, health: Health) {
-        let (PermitKind::Probe { generation, id }, Some(children)) = (probe, self.outer().children()) else { return };
+        let (PermitKind::Probe { generation, id, .. }, Some(children)) = (probe, self.outer().children()) else {
+            return;
+        };
         let goes_on = match health {
             Health::Success => true,
             Health::Neutral => !children.is_awaited_in(generation),
@@ -206,11 +261,10 @@ impl ParentLink<Node> {
         let _ = children.cycle.compare_exchange(cycle, next, Ordering::Relaxed, Ordering::Relaxed);
         Ok(Turn { cycle: next, ..turn })
     }
+}
 
-    fn reject(&self, (state, wait): (State, u64)) -> Rejection {
-        self.outer().count_rejection();
-        Rejection { state, wait: Some(wait), by_outer: true }
-    }
+fn rejected((state, wait): (State, u64)) -> Rejection {
+    Rejection { state, wait: Some(wait), by_outer: true }
 }
 
 impl Standing {

@@ -42,7 +42,7 @@ pub(crate) struct ParentLink<N> {
     pub(super) taken: AtomicU64,
 }
 
-/// A probe slot: cycle 12, generation 20, id 32. Cycles wrap, which holds a child back for one turn at most.
+/// A probe slot: cycle 12, generation 20 (its lowest bits), id 32. Cycles wrap, which holds a child back for one turn at most.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Taken(pub(super) u64);
 
@@ -102,7 +102,8 @@ impl<N> ParentLink<N> {
 
 impl Taken {
     pub(super) fn new(cycle: u64, generation: u32, id: u32) -> Self {
-        Self((cycle & CYCLE_MASK) << CYCLE_SHIFT | u64::from(generation) << u32::BITS | u64::from(id))
+        let generation = u64::from(generation) << u32::BITS & !(CYCLE_MASK << CYCLE_SHIFT);
+        Self((cycle & CYCLE_MASK) << CYCLE_SHIFT | generation | u64::from(id))
     }
 
     pub(super) fn is_in(self, cycle: u64) -> bool {

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::RefUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -17,7 +17,7 @@ use super::waiters::{News, Waiters, Waiting};
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
 use crate::breaker::{Cause, Mode, Snapshot, State};
-use crate::classify::{Health, Verdict};
+use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Clock, Moment, Stopwatch};
 use crate::cut;
 use crate::deadline::Deadline;
@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) observer: Arc<dyn Observer<Node>>,
     pub(crate) waiters: Arc<Waiters>,
+    /// Not the thread's own generator: a call can be dropped while its thread exits, when that generator is gone.
+    rng: std::sync::Mutex<SmallRng>,
 }
 
 /// How a call ended, or that it was dropped before its end.
@@ -63,25 +65,78 @@ pub(crate) enum Completion {
     Abandoned,
     /// Dropped because a time limit cut it.
     TimedOut,
+    /// The head was good and no error came until the reader dropped the body.
+    BodyDropped,
 }
 
 impl From<&Verdict> for Completion {
     #[inline]
     fn from(verdict: &Verdict) -> Self {
-        Self::Judged(verdict.health(), verdict.retry_after())
+        match verdict.health() {
+            Health::Neutral if verdict.reason() == Reason::ABANDONED => Self::BodyDropped,
+            health => Self::Judged(health, verdict.retry_after()),
+        }
     }
 }
 
-/// What an admitted call holds.
-#[derive(Debug)]
+impl Shared {
+    pub(crate) fn new(
+        policy: Policy,
+        is_partitioned: bool,
+        clock: Clock,
+        observer: Arc<dyn Observer<Node>>,
+    ) -> Arc<Self> {
+        let seed = SmallRng::try_from_rng(&mut SysRng);
+        let rng = seed.unwrap_or_else(|_| SmallRng::seed_from_u64(RandomState::new().hash_one(())));
+        Arc::new(Self { policy, is_partitioned, clock, observer, waiters: Arc::default(), rng: rng.into() })
+    }
+
+    /// The jitter of open times. Drawn from only when a breaker opens.
+    pub(super) fn rng(&self) -> std::sync::MutexGuard<'_, SmallRng> {
+        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an admitted call holds. No larger than a permit and a half: it moves along with every future.
+#[derive(Clone, Debug)]
 pub(crate) enum Admission {
     Own(PermitKind),
-    /// Its own permit, and a probe slot of the outer node.
+    /// Two closed breakers count it: its own in this generation, and the outer one in that.
+    Counted {
+        own: u32,
+        outer: u32,
+    },
+    /// Its own permit and that of the outer breaker.
     Both(Box<(PermitKind, PermitKind)>),
 }
 
+pub(super) const NEUTRAL: Completion = Completion::Judged(Health::Neutral, None);
+
 /// A count window has no time of its own: after ten minutes without a call its key counts as unused.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
+
+impl Admission {
+    pub(super) fn nested(own: PermitKind, outer: PermitKind) -> Self {
+        match (own, outer) {
+            (own, PermitKind::Uncounted) => Self::Own(own),
+            (PermitKind::Counted { generation: own }, PermitKind::Counted { generation: outer }) => {
+                Self::Counted { own, outer }
+            }
+            both => Self::Both(Box::new(both)),
+        }
+    }
+
+    /// Its own permit, and that of the outer breaker.
+    pub(crate) fn permits(&self) -> (PermitKind, PermitKind) {
+        match self {
+            Self::Own(own) => (*own, PermitKind::Uncounted),
+            Self::Counted { own, outer } => {
+                (PermitKind::Counted { generation: *own }, PermitKind::Counted { generation: *outer })
+            }
+            Self::Both(both) => **both,
+        }
+    }
+}
 
 impl Node {
     pub(crate) fn new(shared: Arc<Shared>, label: Box<str>) -> Self {
@@ -155,6 +210,7 @@ impl Node {
         run();
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> Moment {
         self.shared.clock.now()
     }
@@ -176,41 +232,8 @@ impl Node {
         self.shared.policy.times_calls().then(|| Stopwatch::start(self.now()))
     }
 
-    /// Whether calls are admitted and counted without asking the engine.
-    #[inline]
-    pub(crate) fn is_closed(&self) -> bool {
-        let packed = self.packed();
-        packed.is_plainly_closed() || (packed.is_nested() && self.is_closed_nested(packed))
-    }
-
-    pub(super) fn is_closed_nested(&self, packed: PackedState) -> bool {
-        packed.is_closed_itself() && self.outer().is_none_or(|outer| outer.is_open_to_all())
-    }
-
-    /// Whether this node itself is closed and automatic, whatever its nesting.
-    pub(crate) fn is_open_to_all(&self) -> bool {
-        self.packed().is_closed_itself()
-    }
-
     pub(crate) fn generation(&self) -> u32 {
         self.packed().generation()
-    }
-
-    /// Whether the mode allows to reject such a call at all.
-    pub(crate) fn rejects(&self, attempt: Attempt) -> bool {
-        attempt.can_be_rejected_in(self.mode())
-    }
-
-    /// Whether this node, or its outer one, may treat retries differently from first attempts.
-    #[inline]
-    pub(crate) fn spares_first_attempts(&self) -> bool {
-        !self.packed().is_plainly_closed() && self.spares_first_attempts_seldom()
-    }
-
-    #[inline(never)]
-    fn spares_first_attempts_seldom(&self) -> bool {
-        let spares = |node: &Self| node.mode() == Mode::RejectRetriesOnly;
-        spares(self) || self.outer().is_some_and(|outer| spares(outer))
     }
 
     pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {
@@ -393,9 +416,4 @@ fn opens(change: Change) -> bool {
 /// Whether calls that were admitted before may be rejected now.
 fn rejects(change: Change) -> bool {
     change.to.0 == State::Open && Attempt::Retry.can_be_rejected_in(change.to.1)
-}
-
-/// Not the thread's own generator: a call can be dropped while its thread exits, when that generator is gone.
-pub(super) fn opening_rng() -> SmallRng {
-    SmallRng::try_from_rng(&mut SysRng).unwrap_or_else(|_| SmallRng::seed_from_u64(RandomState::new().hash_one(())))
 }

@@ -2,9 +2,15 @@ use crate::breaker::{Mode, State};
 
 /// The state of a node that admission needs, in one load: phase, mode, generation and deadline.
 ///
-/// From the lowest bit: phase 2, mode 3, generation 20, nested 1, deadline 38. The nested bit marks inner and outer
-/// nodes, so that other nodes do not pay for nesting. The deadline is the millisecond at which an open breaker is due
-/// to be probed; one more than 8 years ahead is known to the engine only.
+/// From the lowest bit: phase 2, mode 3, nested 1, generation 32. The nested bit marks inner and outer nodes, so that other
+/// nodes do not pay for nesting. An open breaker has no permits out, so its packed state holds only 20 bits of the
+/// generation, to tell openings apart, and then 38 bits of the deadline: the millisecond at which it is due to be probed.
+/// One more than 8 years ahead is known to the engine only.
+///
+/// A permit could be taken for a new one only if exactly 2^32 changes of state, or a multiple, happened within its call. A
+/// breaker that flaps all the time with an open time of 30 seconds takes 1,300 years for that, one with an open time of a
+/// millisecond 16 days. A user that resets a breaker a million times a second takes 71 minutes; a call that outlives this
+/// and ends at a random moment counts in a wrong window with odds of 1 in 4 billion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PackedState(u64);
 
@@ -17,23 +23,31 @@ pub(crate) enum Phase {
     Undecided,
 }
 
-const MODE_SHIFT: u32 = 2;
-const GENERATION_SHIFT: u32 = 5;
-const NESTED: u64 = 1 << 25;
-const UNTIL_SHIFT: u32 = 26;
+const CLOSED: u64 = 0b00;
+const UNDECIDED: u64 = 0b01;
+const OPEN: u64 = 0b10;
+const HALF_OPEN: u64 = 0b11;
+/// The bit of a breaker that is not closed.
+const TRIPPED: u64 = 0b10;
 const PHASE_MASK: u64 = 0b11;
-const UNDECIDED: u64 = 0b11;
+const MODE_SHIFT: u32 = 2;
 const MODE_MASK: u64 = 0b111;
-/// Generations wrap after a million transitions: a permit older than that could be taken for a new one.
-pub(crate) const GENERATION_MASK: u32 = (1 << 20) - 1;
+const NESTED: u64 = 1 << 5;
+const GENERATION_SHIFT: u32 = 6;
+const GENERATION_MASK: u64 = u32::MAX as u64;
+const OPEN_GENERATION_MASK: u64 = (1 << (UNTIL_SHIFT - GENERATION_SHIFT)) - 1;
+const UNTIL_SHIFT: u32 = 26;
 const UNTIL_MAX: u64 = u64::MAX >> UNTIL_SHIFT;
 
 impl PackedState {
     pub(crate) fn new(state: State, mode: Mode, generation: u32, until: u64) -> Self {
+        let generation = u64::from(generation);
         let state = match state {
-            State::Closed => 0,
-            State::Open => 1,
-            State::HalfOpen => 2,
+            State::Closed => CLOSED | generation << GENERATION_SHIFT,
+            State::HalfOpen => HALF_OPEN | generation << GENERATION_SHIFT,
+            State::Open => {
+                OPEN | (generation & OPEN_GENERATION_MASK) << GENERATION_SHIFT | until.min(UNTIL_MAX) << UNTIL_SHIFT
+            }
         };
         let mode = match mode {
             Mode::Automatic => 0,
@@ -42,8 +56,7 @@ impl PackedState {
             Mode::ObserveOnly => 3,
             Mode::RejectRetriesOnly => 4,
         };
-        let generation = u64::from(generation & GENERATION_MASK);
-        Self(state | mode << MODE_SHIFT | generation << GENERATION_SHIFT | until.min(UNTIL_MAX) << UNTIL_SHIFT)
+        Self(state | mode << MODE_SHIFT)
     }
 
     pub(crate) fn from_bits(bits: u64) -> Self {
@@ -56,7 +69,7 @@ impl PackedState {
 
     /// The packed state between two closed generations, while the window is emptied: calls wait for the engine.
     pub(crate) fn between(self) -> Self {
-        Self(self.0 | UNDECIDED)
+        Self(self.0 & !PHASE_MASK | UNDECIDED)
     }
 
     /// The packed state once it is decided: a generation with an empty window is closed, or open if it is forced open.
@@ -64,8 +77,8 @@ impl PackedState {
         if self.phase() != Phase::Undecided {
             return self;
         }
-        let state = if self.mode() == Mode::ForcedOpen { State::Open } else { State::Closed };
-        Self::new(state, self.mode(), self.generation(), 0).with_nested(self.is_nested())
+        let phase = if self.mode() == Mode::ForcedOpen { OPEN } else { CLOSED };
+        Self(self.0 & !PHASE_MASK | phase)
     }
 
     pub(crate) fn with_nested(self, nesting: bool) -> Self {
@@ -88,9 +101,9 @@ impl PackedState {
 
     pub(crate) fn phase(self) -> Phase {
         match self.0 & PHASE_MASK {
-            0 => Phase::Live(State::Closed),
-            1 => Phase::Live(State::Open),
-            2 => Phase::Live(State::HalfOpen),
+            CLOSED => Phase::Live(State::Closed),
+            OPEN => Phase::Live(State::Open),
+            HALF_OPEN => Phase::Live(State::HalfOpen),
             _ => Phase::Undecided,
         }
     }
@@ -105,14 +118,31 @@ impl PackedState {
         }
     }
 
+    /// The generation, or its lowest 20 bits if the breaker is open.
     pub(crate) fn generation(self) -> u32 {
-        (self.0 >> GENERATION_SHIFT) as u32 & GENERATION_MASK
+        let mask = if self.is_open() { OPEN_GENERATION_MASK } else { GENERATION_MASK };
+        (self.0 >> GENERATION_SHIFT & mask) as u32
+    }
+
+    /// Whether calls that were admitted in this generation of a closed breaker are counted.
+    #[inline(always)]
+    pub(crate) fn counts(self, generation: u32) -> bool {
+        self.0 & (GENERATION_MASK << GENERATION_SHIFT | TRIPPED) == u64::from(generation) << GENERATION_SHIFT
+    }
+
+    /// Whether calls that were admitted in this generation, as probes or counted, still are. An open breaker has none.
+    pub(crate) fn upholds(self, generation: u32) -> bool {
+        !self.is_open() && self.generation() == generation
     }
 
     /// The millisecond at which an open breaker is due, unless it is too far ahead to fit.
     pub(crate) fn until(self) -> Option<u64> {
-        let until = self.0 >> UNTIL_SHIFT;
+        let until = if self.is_open() { self.0 >> UNTIL_SHIFT } else { 0 };
         (until < UNTIL_MAX).then_some(until)
+    }
+
+    fn is_open(self) -> bool {
+        self.0 & PHASE_MASK == OPEN
     }
 }
 
@@ -125,13 +155,15 @@ mod tests {
         let modes = [Mode::Automatic, Mode::ForcedOpen, Mode::Disabled, Mode::ObserveOnly, Mode::RejectRetriesOnly];
         for state in [State::Closed, State::Open, State::HalfOpen] {
             for mode in modes {
-                for generation in [0, 1, GENERATION_MASK] {
+                for generation in [0, 1, 1 << 20, u32::MAX] {
                     for until in [0, 1, UNTIL_MAX - 1] {
                         let packed = PackedState::new(state, mode, generation, until);
-                        assert_eq!(
-                            (packed.phase(), packed.mode(), packed.generation(), packed.until()),
-                            (Phase::Live(state), mode, generation, Some(until))
-                        );
+                        assert_eq!((packed.phase(), packed.mode()), (Phase::Live(state), mode));
+                        let (until, generation) = match state {
+                            State::Open => (until, generation & OPEN_GENERATION_MASK as u32),
+                            State::Closed | State::HalfOpen => (0, generation),
+                        };
+                        assert_eq!((packed.generation(), packed.until()), (generation, Some(until)));
                         let plain = (state, mode) == (State::Closed, Mode::Automatic);
                         assert_eq!(packed.is_plainly_closed(), plain);
                         let as_new = (state == State::Open) == (mode == Mode::ForcedOpen) && state != State::HalfOpen;
@@ -148,6 +180,19 @@ mod tests {
         for until in [UNTIL_MAX, UNTIL_MAX + 1, UNTIL_MAX + 8, u64::MAX] {
             let packed = PackedState::new(State::Open, Mode::Automatic, 7, until);
             assert_eq!((packed.until(), packed.generation()), (None, 7), "{until}");
+        }
+    }
+
+    #[test]
+    fn rule_2_a_call_counts_in_its_own_generation_of_a_closed_breaker() {
+        let generations = (0..32).map(|bit| 1 << bit).chain([0, u32::MAX]);
+        for (one, other) in generations.clone().flat_map(|one| generations.clone().map(move |other| (one, other))) {
+            let closed = PackedState::new(State::Closed, Mode::Automatic, one, 0);
+            assert_eq!(closed.counts(other), one == other, "{one} {other}");
+            for state in [State::Open, State::HalfOpen] {
+                let until = u64::from(other >> 20);
+                assert!(!PackedState::new(state, Mode::Automatic, one, until).counts(other), "{state} {one} {other}");
+            }
         }
     }
 }

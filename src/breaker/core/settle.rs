@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::node::{Admission, Completion, Node, opening_rng};
-use super::state_machine::{Opening, PermitKind, ProbeOutcome};
+use super::half_open::ProbeOutcome;
+use super::node::{Admission, Completion, NEUTRAL, Node};
+use super::state_machine::{Opening, PermitKind};
 use super::window::Outcome;
 use crate::breaker::Cause;
 use crate::classify::Health;
 use crate::clock::{Moment, Stopwatch};
 
 impl Node {
-    /// Records the end of a call, also in the outer node if the call was a probe of it.
+    /// Records the end of a call, also in the outer node.
     #[inline(always)]
     pub(crate) fn settle_admission(
         self: &Arc<Self>,
@@ -27,6 +28,11 @@ impl Node {
         }
     }
 
+    /// Ends an admission that teaches nothing.
+    pub(crate) fn release(self: &Arc<Self>, admission: Admission) {
+        self.settle_otherwise(admission, None, NEUTRAL);
+    }
+
     /// Fast path: records a plain success.
     fn succeed(self: &Arc<Self>, generation: u32, watch: Option<Stopwatch>) {
         self.settle(PermitKind::Counted { generation }, watch, Completion::Judged(Health::Success, None));
@@ -34,39 +40,52 @@ impl Node {
 
     #[inline(never)]
     fn settle_otherwise(self: &Arc<Self>, admission: Admission, watch: Option<Stopwatch>, completion: Completion) {
-        match admission {
-            Admission::Own(permit) => self.settle(permit, watch, completion),
-            Admission::Both(permits) => self.settle_both(*permits, watch, completion),
+        let (own, outer) = admission.permits();
+        self.settle(own, watch, completion);
+        if let (PermitKind::Probe { .. }, Some(parent_link)) = (outer, self.parent_link()) {
+            let elapsed = watch.map(|watch| watch.elapsed(self.now()));
+            let health = self.judge(completion, elapsed, streams(outer)).0;
+            parent_link.ended(outer, health);
+            // The server's hint applies to this inner node only.
+            parent_link.outer().settle(outer, None, Completion::Judged(health, None));
         }
     }
 
-    #[cold]
-    fn settle_both(
-        self: &Arc<Self>,
-        (own, outer): (PermitKind, PermitKind),
-        watch: Option<Stopwatch>,
-        completion: Completion,
-    ) {
-        self.settle(own, watch, completion);
-        let Some(parent_link) = self.parent_link() else { return };
-        let elapsed = watch.map(|watch| watch.elapsed(self.now()));
-        let health = self.judge(completion, elapsed).0;
-        parent_link.ended(outer, health);
-        // The server's hint applies to this inner node only.
-        parent_link.outer().settle(outer, None, Completion::Judged(health, None));
-    }
-
     #[inline(always)]
-    fn judge(&self, completion: Completion, elapsed: Option<Duration>) -> (Health, Option<Duration>) {
+    fn judge(&self, completion: Completion, elapsed: Option<Duration>, streams: bool) -> (Health, Option<Duration>) {
         match completion {
             Completion::Judged(health, hint) => (health, hint),
             Completion::TimedOut if self.shared.policy.timeouts_fail => (Health::Failure, None),
             Completion::TimedOut => (Health::Neutral, None),
+            // A probe cannot wait for readers who always leave early.
+            Completion::BodyDropped if streams => (Health::Success, None),
+            Completion::BodyDropped => (Health::Neutral, None),
             Completion::Abandoned => match (self.shared.policy.abandoned_after, elapsed) {
                 (Some(limit), Some(elapsed)) if elapsed > limit || limit.is_zero() => (Health::Failure, None),
                 _ => (Health::Neutral, None),
             },
         }
+    }
+
+    /// The head of a call was good and its body follows.
+    #[inline]
+    pub(crate) fn head_succeeded(self: &Arc<Self>, admission: &mut Admission, watch: Option<Stopwatch>) {
+        match admission {
+            Admission::Own(PermitKind::Counted { .. } | PermitKind::Uncounted) | Admission::Counted { .. } => {}
+            Admission::Own(permit) => self.probe_head_succeeded(permit, watch),
+            Admission::Both(permits) => {
+                self.probe_head_succeeded(&mut permits.0, watch);
+                self.outer().into_iter().for_each(|outer| outer.probe_head_succeeded(&mut permits.1, None));
+            }
+        }
+    }
+
+    #[cold]
+    fn probe_head_succeeded(self: &Arc<Self>, permit: &mut PermitKind, watch: Option<Stopwatch>) {
+        let PermitKind::Probe { generation, id, streams } = permit else { return };
+        *streams = true;
+        let slow = self.shared.policy.is_slow(watch.map(|watch| watch.elapsed(self.now())));
+        self.settle_probe((*generation, *id), ProbeOutcome::HeadSucceeded { slow }, None);
     }
 
     /// Records the end of a call that holds this permit.
@@ -76,31 +95,29 @@ impl Node {
         let (generation, probe) = match permit {
             PermitKind::Uncounted => return,
             PermitKind::Counted { generation } => (generation, None),
-            PermitKind::Probe { generation, id } => (generation, Some(id)),
+            PermitKind::Probe { generation, id, streams } => (generation, Some((id, streams))),
         };
-        if probe.is_none() && self.packed().generation() != generation {
+        if probe.is_none() && !self.packed().counts(generation) {
             return;
         }
         let now = (probe.is_some() || policy.dates_calls()).then(|| self.now());
         let elapsed = now.zip(watch).map(|(now, watch)| watch.elapsed(now));
-        let (health, hint) = self.judge(completion, elapsed);
-        match probe {
-            Some(id) => self.settle_probe((generation, id), health, hint),
-            None => self.settle_counted(generation, now, elapsed, health, hint),
-        }
-    }
-
-    #[cold]
-    fn settle_probe(self: &Arc<Self>, probe: (u32, u32), health: Health, hint: Option<Duration>) {
+        let (health, hint) = self.judge(completion, elapsed, streams(permit));
+        let Some((id, streams)) = probe else { return self.settle_counted(generation, now, elapsed, health, hint) };
         let outcome = match health {
-            Health::Success => ProbeOutcome::Success,
+            Health::Success if streams => ProbeOutcome::BodySucceeded,
+            Health::Success => ProbeOutcome::Success { slow: policy.is_slow(elapsed) },
             Health::Failure | Health::Throttled => ProbeOutcome::Failure,
             Health::Neutral => ProbeOutcome::Neutral,
         };
-        let now = self.now().millis();
-        let mut rng = opening_rng();
+        self.settle_probe((generation, id), outcome, hint);
+    }
+
+    #[cold]
+    fn settle_probe(self: &Arc<Self>, probe: (u32, u32), outcome: ProbeOutcome, hint: Option<Duration>) {
+        let opening = Opening { now: self.now().millis(), hint };
         self.change(|engine, config| {
-            ((), engine.settle_probe(config, probe, outcome, Opening { now, hint }, &mut rng))
+            ((), engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng()))
         });
     }
 
@@ -119,7 +136,7 @@ impl Node {
             Health::Failure | Health::Throttled => true,
             Health::Neutral => return,
         };
-        let live = || self.packed().generation() == generation;
+        let live = || self.packed().counts(generation);
         let outcome = Outcome { failed, slow: policy.is_slow(elapsed) };
         let mut consecutive_failures = 0;
         if policy.counts_consecutive_failures() {
@@ -142,8 +159,11 @@ impl Node {
 
     #[cold]
     fn trip(self: &Arc<Self>, generation: u32, cause: Cause, hint: Option<Duration>) {
-        let now = self.now().millis();
-        let mut rng = opening_rng();
-        self.change(|engine, config| ((), engine.trip(config, generation, cause, Opening { now, hint }, &mut rng)));
+        let opening = Opening { now: self.now().millis(), hint };
+        self.change(|engine, config| ((), engine.trip(config, generation, cause, opening, &mut *self.shared.rng())));
     }
+}
+
+fn streams(permit: PermitKind) -> bool {
+    matches!(permit, PermitKind::Probe { streams: true, .. })
 }

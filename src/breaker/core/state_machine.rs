@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use super::packed_state::{GENERATION_MASK, PackedState};
-use super::ramp::{Progress, Ramp, RampStep};
+use super::half_open::{HalfOpen, HalfOpenConfig, ProbeOutcome, Progress};
+use super::packed_state::PackedState;
 use crate::backoff::Backoff;
 use crate::breaker::{Cause, Mode, State};
 use crate::clock::millis_up;
@@ -16,17 +16,10 @@ use crate::clock::millis_up;
 /// The settings of the engine. Times are in milliseconds since the clock started.
 #[derive(Clone, Debug)]
 pub(crate) struct EngineConfig {
-    /// Probes at once.
-    pub(crate) half_open_max_calls: u32,
-    /// Successful probes that close it.
-    pub(crate) success_threshold: u32,
-    /// How long a probe holds its slot.
-    pub(crate) lease: u64,
+    pub(crate) half_open: HalfOpenConfig,
     pub(crate) open_for: Backoff,
     /// The longest open time that a hint of the server sets; `None` ignores hints.
     pub(crate) max_retry_after: Option<Duration>,
-    /// `None` closes with the last successful probe.
-    pub(crate) ramp: Option<Ramp>,
     /// The initial mode.
     pub(crate) mode: Mode,
 }
@@ -61,32 +54,9 @@ struct Tripped {
 
 #[derive(Debug)]
 enum Stage {
-    Open {
-        until: u64,
-    },
-    HalfOpen(Probing),
-    /// Half-open too, after the probes have succeeded.
-    Ramp(RampStep),
+    Open { until: u64 },
+    HalfOpen(HalfOpen),
 }
-
-/// The probes of one half-open period.
-#[derive(Debug)]
-struct Probing {
-    in_flight: Vec<Probe>,
-    /// Since when a slot is free, or when one will be.
-    free_from: u64,
-    admitted: u32,
-    successes: u32,
-}
-
-#[derive(Debug)]
-struct Probe {
-    id: u32,
-    lease_ends: u64,
-}
-
-/// The id of a call on the ramp: it holds no slot.
-const ON_RAMP: u32 = u32::MAX;
 
 /// Whether a call is a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +82,8 @@ pub(crate) enum PermitKind {
     Uncounted,
     /// Its outcome goes into the window of this generation.
     Counted { generation: u32 },
-    /// It holds a probe slot.
-    Probe { generation: u32, id: u32 },
+    /// It holds a probe slot. `streams` is set once its head was good and its body follows.
+    Probe { generation: u32, id: u32, streams: bool },
 }
 
 /// Why a call was rejected.
@@ -124,15 +94,6 @@ pub(crate) struct Rejection {
     pub(crate) wait: Option<u64>,
     /// Whether the outer breaker rejected the call.
     pub(crate) by_outer: bool,
-}
-
-/// How a probe ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ProbeOutcome {
-    Success,
-    Failure,
-    /// Neutral; the slot is free again.
-    Neutral,
 }
 
 /// What an opening depends on.
@@ -164,7 +125,7 @@ impl Engine {
             (Mode::ForcedOpen, _) => State::Open,
             (Mode::Disabled, _) | (_, None) => State::Closed,
             (_, Some(Stage::Open { .. })) => State::Open,
-            (_, Some(Stage::HalfOpen(_) | Stage::Ramp(_))) => State::HalfOpen,
+            (_, Some(Stage::HalfOpen(_))) => State::HalfOpen,
         }
     }
 
@@ -204,14 +165,14 @@ impl Engine {
     /// Until when children whose probe has not failed go first: one lease from when the breaker is due. If one of them
     /// found no slot, also one lease from when a slot is free again, but no longer than the first open time.
     pub(crate) fn turn_ends(&self, config: &EngineConfig, awaited: bool) -> Option<u64> {
+        let lease = config.half_open.probing.lease;
         match self.stage()? {
-            Stage::Open { until } => Some(until.saturating_add(config.lease)),
-            Stage::HalfOpen(probing) => {
-                let turn = self.changed_at.saturating_add(config.lease);
-                let next = probing.free_from.saturating_add(config.lease.min(millis_up(config.open_for.ceiling(0))));
+            Stage::Open { until } => Some(until.saturating_add(lease)),
+            Stage::HalfOpen(half_open) => {
+                let turn = self.changed_at.saturating_add(lease);
+                let next = half_open.free_from()?.saturating_add(lease.min(millis_up(config.open_for.ceiling(0))));
                 Some(if awaited { turn.max(next) } else { turn })
             }
-            Stage::Ramp(_) => None,
         }
     }
 
@@ -237,30 +198,18 @@ impl Engine {
         if let Some(rejection) = self.would_reject(config, attempt, now) {
             return (Err(rejection), None);
         }
-        let from = (self.state(), self.mode);
-        let (mode, Phase::Tripped(tripped)) = (self.mode, &mut self.phase) else {
-            let permit = match self.mode {
-                Mode::Disabled => PermitKind::Uncounted,
-                _ => PermitKind::Counted { generation: self.generation },
-            };
-            return (Ok(permit), None);
-        };
-        let is_due = matches!(tripped.stage, Stage::Open { until } if until <= now);
-        if is_due {
-            tripped.stage =
-                Stage::HalfOpen(Probing { in_flight: Vec::new(), free_from: now, admitted: 0, successes: 0 });
-        }
-        let probe = match &mut tripped.stage {
-            Stage::HalfOpen(probing) => probing.admit(config, now),
-            Stage::Ramp(ramp_step) => config.ramp.as_ref().and_then(|ramp| ramp_step.admits(ramp).then_some(ON_RAMP)),
-            Stage::Open { .. } => None,
-        };
-        let change = is_due.then(|| self.changed(from, Cause::OpenTimeOver, now));
-        let permit = match probe {
-            Some(id) => PermitKind::Probe { generation: self.generation, id },
-            None => {
-                debug_assert!(mode != Mode::Automatic, "is rejected");
-                PermitKind::Uncounted
+        let change = self.pass_time(config, now);
+        let generation = self.generation;
+        let permit = match &mut self.phase {
+            Phase::Closed if self.mode == Mode::Disabled => PermitKind::Uncounted,
+            Phase::Closed => PermitKind::Counted { generation },
+            Phase::Tripped(tripped) => {
+                let probe = match &mut tripped.stage {
+                    Stage::HalfOpen(half_open) => half_open.admit(&config.half_open, now),
+                    Stage::Open { .. } => None,
+                };
+                debug_assert!(probe.is_some() || self.mode != Mode::Automatic, "is rejected");
+                probe.map_or(PermitKind::Uncounted, |id| PermitKind::Probe { generation, id, streams: false })
             }
         };
         (Ok(permit), change)
@@ -269,21 +218,36 @@ impl Engine {
     /// Returns the rejection that [`acquire`](Self::acquire) would give, without admitting the call. The rejection is
     /// final: on a ramp it raises the credit of the next call.
     pub(crate) fn would_reject(&mut self, config: &EngineConfig, attempt: Attempt, now: u64) -> Option<Rejection> {
-        match (self.mode, attempt) {
-            (Mode::Disabled | Mode::ObserveOnly, _) | (Mode::RejectRetriesOnly, Attempt::First) => return None,
-            (Mode::ForcedOpen, _) => return Some(Rejection::FORCED),
-            (Mode::Automatic, _) | (Mode::RejectRetriesOnly, Attempt::Retry) => {}
+        if !attempt.can_be_rejected_in(self.mode) {
+            return None;
+        }
+        if self.mode == Mode::ForcedOpen {
+            return Some(Rejection::FORCED);
         }
         let Phase::Tripped(tripped) = &mut self.phase else { return None };
         let (state, until) = match &mut tripped.stage {
-            Stage::Open { until } => (State::Open, (now < *until).then_some(*until)),
-            Stage::HalfOpen(probing) => (State::HalfOpen, probing.full_until(config, now)),
-            Stage::Ramp(ramp_step) => {
-                let rejects = config.ramp.as_ref().is_some_and(|ramp| ramp_step.rejects(ramp));
-                return rejects.then_some(Rejection { state: State::HalfOpen, wait: None, by_outer: false });
-            }
+            Stage::Open { until } if *until <= now => return None,
+            Stage::Open { until } => (State::Open, Some(*until)),
+            Stage::HalfOpen(half_open) => (State::HalfOpen, half_open.check(&config.half_open, now).err()?),
         };
-        until.map(|until| Rejection { state, wait: Some(until.saturating_sub(now)), by_outer: false })
+        Some(Rejection { state, wait: until.map(|until| until.saturating_sub(now)), by_outer: false })
+    }
+
+    /// Makes the change that is due, with the call that finds it.
+    fn pass_time(&mut self, config: &EngineConfig, now: u64) -> Option<Change> {
+        let from = (self.state(), self.mode);
+        let Phase::Tripped(tripped) = &mut self.phase else { return None };
+        match &mut tripped.stage {
+            Stage::Open { until } if *until <= now => {
+                tripped.stage = Stage::HalfOpen(HalfOpen::begin(now));
+                Some(self.changed(from, Cause::OpenTimeOver, now))
+            }
+            Stage::Open { .. } => None,
+            Stage::HalfOpen(half_open) => {
+                let is_done = half_open.pass_time(&config.half_open, now) == Progress::Done;
+                is_done.then(|| self.close(Cause::ProbesSucceeded, now))
+            }
+        }
     }
 
     /// Opens, because the window of this generation or the consecutive failures reached a limit.
@@ -299,8 +263,7 @@ impl Engine {
         current.then(|| self.open(config, cause, opening, rng))
     }
 
-    /// Settles a probe. One that ends after its lease still counts if it is of this generation: an older one reports on
-    /// an outage that is over.
+    /// Counts what happened to a probe of this generation: one of an earlier generation reports on an outage that is over.
     pub(crate) fn settle_probe(
         &mut self,
         config: &EngineConfig,
@@ -313,37 +276,11 @@ impl Engine {
             return None;
         }
         let Phase::Tripped(tripped) = &mut self.phase else { return None };
-        let probing = match (&mut tripped.stage, &config.ramp) {
-            (Stage::HalfOpen(probing), _) => probing,
-            (Stage::Ramp(ramp_step), Some(ramp)) => {
-                let progress = match outcome {
-                    ProbeOutcome::Neutral => Progress::Climbing,
-                    ProbeOutcome::Success => ramp_step.ended(ramp, false),
-                    ProbeOutcome::Failure => ramp_step.ended(ramp, true),
-                };
-                return match progress {
-                    Progress::Climbing => None,
-                    Progress::Done => Some(self.close(Cause::ProbesSucceeded, opening.now)),
-                    Progress::Fallen => Some(self.open(config, Cause::FailureRate, opening, rng)),
-                };
-            }
-            (Stage::Ramp(_), None) | (Stage::Open { .. }, _) => return None,
-        };
-        probing.give_back(id, opening.now);
-        match outcome {
-            ProbeOutcome::Neutral => None,
-            ProbeOutcome::Failure => Some(self.open(config, Cause::ProbeFailed, opening, rng)),
-            ProbeOutcome::Success => {
-                probing.successes += 1;
-                if probing.successes < config.success_threshold {
-                    return None;
-                }
-                if config.ramp.is_some() {
-                    tripped.stage = Stage::Ramp(RampStep::default());
-                    return None;
-                }
-                Some(self.close(Cause::ProbesSucceeded, opening.now))
-            }
+        let Stage::HalfOpen(half_open) = &mut tripped.stage else { return None };
+        match half_open.settle(&config.half_open, id, outcome, opening.now) {
+            Progress::Continues => None,
+            Progress::Done => Some(self.close(Cause::ProbesSucceeded, opening.now)),
+            Progress::Failed(cause) => Some(self.open(config, cause, opening, rng)),
         }
     }
 
@@ -405,7 +342,7 @@ impl Engine {
 
     /// Begins a new generation.
     fn changed(&mut self, from: (State, Mode), cause: Cause, now: u64) -> Change {
-        self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
+        self.generation = self.generation.wrapping_add(1);
         self.changes = self.changes.wrapping_add(1);
         self.changed_at = now;
         self.by_hand = cause == Cause::ByHand;
@@ -417,36 +354,6 @@ impl Engine {
 impl Rejection {
     /// Forced open: no time ends the wait.
     pub(crate) const FORCED: Self = Self { state: State::Open, wait: None, by_outer: false };
-}
-
-impl Probing {
-    /// Takes a slot if one is free, and returns the id of the probe.
-    fn admit(&mut self, config: &EngineConfig, now: u64) -> Option<u32> {
-        if self.full_until(config, now).is_some() {
-            return None;
-        }
-        self.in_flight.retain(|probe| now < probe.lease_ends);
-        let id = self.admitted;
-        self.admitted = self.admitted.wrapping_add(1);
-        self.in_flight.push(Probe { id, lease_ends: now.saturating_add(config.lease) });
-        self.free_from = self.full_until(config, now).unwrap_or(self.free_from);
-        Some(id)
-    }
-
-    fn give_back(&mut self, id: u32, now: u64) {
-        let held = self.in_flight.len();
-        self.in_flight.retain(|probe| probe.id != id);
-        // A late probe has lost its slot already, perhaps to another.
-        if self.in_flight.len() < held {
-            self.free_from = self.free_from.min(now);
-        }
-    }
-
-    /// When a slot is certain to be free, if none is now.
-    fn full_until(&self, config: &EngineConfig, now: u64) -> Option<u64> {
-        let leases = || self.in_flight.iter().map(|probe| probe.lease_ends).filter(|ends| now < *ends);
-        if leases().count() < config.half_open_max_calls as usize { None } else { leases().min() }
-    }
 }
 
 #[cfg(all(test, not(rampart_loom)))]
@@ -476,17 +383,5 @@ mod tests {
         engine.reset(&config, 0);
         assert_eq!(engine.trip(&config, 0, Cause::FailureRate, AT_ONCE, &mut rng), None);
         assert!(engine.trip(&config, 1, Cause::FailureRate, AT_ONCE, &mut rng).is_some());
-    }
-
-    #[test]
-    fn rule_4_probes_that_hang_forever_pile_up_nowhere() {
-        let (config, mut rng) = (config(), SmallRng::seed_from_u64(7));
-        let mut engine = Engine::new(&config, 0);
-        engine.trip(&config, 0, Cause::FailureRate, AT_ONCE, &mut rng);
-        for now in 1..10_000 {
-            assert!(engine.acquire(&config, Attempt::First, now).0.is_ok());
-        }
-        let Some(Stage::HalfOpen(probing)) = engine.stage() else { panic!("is half-open") };
-        assert!(probing.in_flight.len() <= 2, "{}", probing.in_flight.len());
     }
 }

@@ -121,8 +121,8 @@ impl Lists {
     }
 }
 
-/// Runs code of a subscriber or a waker. Its panic, which the panic hook has reported, must cost neither the other ones the
-/// news nor the call that caused the news its end.
+/// Runs foreign code and drops its panic, which the panic hook has reported: neither the other wakers and subscribers nor
+/// the call that caused the news pay for it.
 pub(crate) fn isolated(run: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(run));
 }

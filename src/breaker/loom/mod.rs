@@ -47,14 +47,8 @@ fn observer() -> Arc<Subscribers> {
 fn node(set: impl FnOnce(&mut Config)) -> Arc<Node> {
     let mut config = Config::default();
     set(&mut config);
-    let shared = Shared {
-        policy: config.policy(),
-        is_partitioned: true,
-        clock: Clock::start(),
-        observer: observer(),
-        waiters: Arc::default(),
-    };
-    Arc::new(Node::new(Arc::new(shared), "(model)".into()))
+    let shared = Shared::new(config.policy(), true, Clock::start(), observer());
+    Arc::new(Node::new(shared, "(model)".into()))
 }
 
 fn counts(node: &Node) -> Counts {
@@ -63,10 +57,7 @@ fn counts(node: &Node) -> Counts {
 }
 
 fn permit(node: &Arc<Node>) -> PermitKind {
-    match node.acquire(Attempt::First) {
-        Ok(Admission::Own(permit)) => permit,
-        Ok(Admission::Both(_)) | Err(_) => PermitKind::Uncounted,
-    }
+    node.admit(Attempt::First).map_or(PermitKind::Uncounted, |admission| admission.permits().0)
 }
 
 /// Fails once, and is due to be probed.
@@ -138,7 +129,7 @@ fn loom_exactly_as_many_probes_as_there_are_places() {
         let admitted = Arc::new(AtomicUsize::new(0));
         let call = |node: Arc<Node>, admitted: Arc<AtomicUsize>| {
             move || {
-                if node.acquire(Attempt::First).is_ok() {
+                if node.admit(Attempt::First).is_ok() {
                     admitted.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -160,6 +151,48 @@ fn loom_probes_that_differ_decide_once() {
         // Closed, half-open and then either.
         assert_eq!(node.snapshot().generation, 3);
         assert_ne!(node.state(), State::HalfOpen);
+    });
+}
+
+#[test]
+fn loom_a_body_that_outlives_its_lease_counts_once() {
+    model(|| {
+        let node = tripped(1, 2);
+        let mut streaming = Admission::Own(permit(&node));
+        node.head_succeeded(&mut streaming, None);
+        // Its lease is over: the next call counts it, and so may its end.
+        node.clock().set(100 * SECOND);
+        let (reader, caller) = (node.clone(), node.clone());
+        both(
+            move || reader.settle_admission(streaming, None, Completion::BodyDropped),
+            move || caller.settle(permit(&caller), None, Completion::Abandoned),
+        );
+        assert_eq!(node.state(), State::HalfOpen);
+        node.settle(permit(&node), None, SUCCESS);
+        assert_eq!((node.state(), node.snapshot().generation), (State::Closed, 3));
+    });
+}
+
+#[test]
+fn loom_calls_that_find_a_ramp_over_close_it_once_and_are_counted() {
+    model(|| {
+        let node = node(|config| {
+            valid(config.set_window(Window::count(4)));
+            valid(config.set_minimum_calls(1));
+            valid(config.set_failure_rate(1.0));
+            valid(config.set_open_for(SECOND.into()));
+            valid(config.set_success_threshold(1));
+            valid(config.set_ramp(&[0.5], 4));
+        });
+        node.settle(permit(&node), None, FAILURE);
+        node.clock().set(2 * SECOND);
+        node.settle(permit(&node), None, SUCCESS);
+        assert_eq!((node.state(), node.snapshot().generation), (State::HalfOpen, 2));
+        node.clock().set(3 * SECOND);
+        let call = |node: Arc<Node>| move || node.settle(permit(&node), None, SUCCESS);
+        both(call(node.clone()), call(node.clone()));
+        assert_eq!((node.state(), node.snapshot().generation), (State::Closed, 3));
+        assert_eq!(counts(&node), Counts { calls: 2, failures: 0, slow: 0 });
     });
 }
 
@@ -233,7 +266,7 @@ impl Wake for Woken {
 }
 
 /// A task registers and then looks, while another thread changes the node: it sees the change or is woken.
-fn no_change_is_missed(news: News, sees: impl Fn(&Node, (u32, u16)) -> bool + Copy + Send + Sync + 'static) {
+fn no_change_is_missed(news: News, sees: impl Fn(&Arc<Node>, (u32, u16)) -> bool + Copy + Send + Sync + 'static) {
     model(move || {
         let node = node(|config| valid(config.set_window(Window::count(2))));
         let woken = Arc::new(Woken::default());
@@ -258,92 +291,100 @@ fn loom_a_watcher_misses_no_change() {
 
 #[test]
 fn loom_a_waiting_call_misses_no_opening() {
-    no_change_is_missed(News::Rejection, |node, _| node.rejection(Attempt::First).is_some());
+    no_change_is_missed(News::Rejection, |node, _| node.admit(Attempt::First).is_err());
 }
 
 #[test]
 fn loom_buckets_rotate_without_losing_a_call() {
-    model(|| {
-        let (window, window_config) = two_buckets();
-        // It is marked, and the mark goes when the window moves on from here, unless the second failure is there by then.
-        window.record(window_config, at(0), FAILED, || true);
-        let seen_by_one = Arc::new(AtomicUsize::new(0));
-        let record = |window: Arc<SlidingWindow>, second, outcome| {
-            let seen_by_one = seen_by_one.clone();
-            move || {
-                let seen = window.record(window_config, at(second), outcome, || true).unwrap_or_default();
-                if (seen.calls, seen.failures) == (2, 1) {
-                    seen_by_one.store(1, Ordering::Relaxed);
+    for is_one_of_many in [true, false] {
+        model(move || {
+            let (window, window_config) = two_buckets(is_one_of_many);
+            // It is marked, and the mark goes when the window moves on from here, unless the second failure is there by then.
+            window.record(window_config, at(0), FAILED, || true);
+            let seen_by_one = Arc::new(AtomicUsize::new(0));
+            let record = |window: Arc<SlidingWindow>, second, outcome| {
+                let seen_by_one = seen_by_one.clone();
+                move || {
+                    let seen = window.record(window_config, at(second), outcome, || true).unwrap_or_default();
+                    if (seen.calls, seen.failures) == (2, 1) {
+                        seen_by_one.store(1, Ordering::Relaxed);
+                    }
                 }
-            }
-        };
-        both(record(window.clone(), 1, FAILED), record(window.clone(), 2, OK));
-        assert_eq!(seen_by_one.load(Ordering::Relaxed), 1, "or no recorder opens the breaker");
-        let held = Counts { calls: 2, failures: 1, slow: 1 };
-        assert_eq!(window.counts(window_config, Moment::at(2 * SECOND)), held);
-        let seen = window.record(window_config, at(2), OK, || true);
-        assert_eq!(seen, Some(Counts { calls: 3, ..held }), "the window is marked");
-    });
+            };
+            both(record(window.clone(), 1, FAILED), record(window.clone(), 2, OK));
+            assert_eq!(seen_by_one.load(Ordering::Relaxed), 1, "or no recorder opens the breaker");
+            let held = Counts { calls: 2, failures: 1, slow: 1 };
+            assert_eq!(window.counts(window_config, Moment::at(2 * SECOND)), held);
+            let seen = window.record(window_config, at(2), OK, || true);
+            assert_eq!(seen, Some(Counts { calls: 3, ..held }), "the window is marked");
+        });
+    }
 }
 
 #[test]
 fn loom_of_failures_in_neighbouring_buckets_one_sees_both() {
-    loom::model(|| {
-        let (window, window_config) = two_buckets();
-        let most = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
-        let record = |window: Arc<SlidingWindow>, [failures, slow]: [Arc<AtomicUsize>; 2], second| {
-            move || {
-                let seen = window.record(window_config, at(second), FAILED, || true).unwrap_or_default();
-                failures.fetch_max(seen.failures as usize, Ordering::Relaxed);
-                slow.fetch_max(seen.slow as usize, Ordering::Relaxed);
-            }
-        };
-        both(record(window.clone(), most.clone(), 0), record(window.clone(), most.clone(), 1));
-        assert_eq!(most.map(|most| most.load(Ordering::Relaxed)), [2, 2], "or no recorder opens the breaker");
-    });
+    for is_one_of_many in [true, false] {
+        loom::model(move || {
+            let (window, window_config) = two_buckets(is_one_of_many);
+            let most = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+            let record = |window: Arc<SlidingWindow>, [failures, slow]: [Arc<AtomicUsize>; 2], second| {
+                move || {
+                    let seen = window.record(window_config, at(second), FAILED, || true).unwrap_or_default();
+                    failures.fetch_max(seen.failures as usize, Ordering::Relaxed);
+                    slow.fetch_max(seen.slow as usize, Ordering::Relaxed);
+                }
+            };
+            both(record(window.clone(), most.clone(), 0), record(window.clone(), most.clone(), 1));
+            assert_eq!(most.map(|most| most.load(Ordering::Relaxed)), [2, 2], "or no recorder opens the breaker");
+        });
+    }
 }
 
 #[test]
 fn loom_a_bucket_begins_once() {
-    model(|| {
-        let (window, window_config) = two_buckets();
-        window.record(window_config, at(0), FAILED, || true);
-        let record = |window: Arc<SlidingWindow>| {
-            move || {
-                window.record(window_config, at(1), FAILED, || true);
-            }
-        };
-        both(record(window.clone()), record(window.clone()));
-        let counts = |second| window.counts(window_config, Moment::at(second * SECOND));
-        assert_eq!(counts(1), Counts { calls: 3, failures: 3, slow: 3 });
-        assert_eq!(
-            counts(2),
-            Counts { calls: 2, failures: 2, slow: 2 },
-            "a second beginning would lose the first call"
-        );
-    });
+    for is_one_of_many in [true, false] {
+        model(move || {
+            let (window, window_config) = two_buckets(is_one_of_many);
+            window.record(window_config, at(0), FAILED, || true);
+            let record = |window: Arc<SlidingWindow>| {
+                move || {
+                    window.record(window_config, at(1), FAILED, || true);
+                }
+            };
+            both(record(window.clone()), record(window.clone()));
+            let counts = |second| window.counts(window_config, Moment::at(second * SECOND));
+            assert_eq!(counts(1), Counts { calls: 3, failures: 3, slow: 3 });
+            assert_eq!(
+                counts(2),
+                Counts { calls: 2, failures: 2, slow: 2 },
+                "a second beginning would lose the first call"
+            );
+        });
+    }
 }
 
 #[test]
 fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
-    model(|| {
-        let (window, window_config) = two_buckets();
-        window.record(window_config, at(0), FAILED, || true);
-        let record = |window: Arc<SlidingWindow>, second| {
-            move || {
-                window.record(window_config, at(second), OK, || true);
-            }
-        };
-        both(record(window.clone(), 1), record(window.clone(), 9));
-        let counts = window.counts(window_config, Moment::at(9 * SECOND));
-        assert!((1..=2).contains(&counts.calls) && counts.failures == 0, "{counts:?}");
-    });
+    for is_one_of_many in [true, false] {
+        model(move || {
+            let (window, window_config) = two_buckets(is_one_of_many);
+            window.record(window_config, at(0), FAILED, || true);
+            let record = |window: Arc<SlidingWindow>, second| {
+                move || {
+                    window.record(window_config, at(second), OK, || true);
+                }
+            };
+            both(record(window.clone(), 1), record(window.clone(), 9));
+            let counts = window.counts(window_config, Moment::at(9 * SECOND));
+            assert!((1..=2).contains(&counts.calls) && counts.failures == 0, "{counts:?}");
+        });
+    }
 }
 
 #[test]
 fn loom_counters_and_slots_agree_when_recorders_lap_each_other() {
     model(|| {
-        let window_config = WindowConfig::new(Kind::Count(1), true);
+        let window_config = WindowConfig::new(Kind::Count(1), true, 1);
         let window = Arc::new(SlidingWindow::new(window_config, true));
         let record = |window: Arc<SlidingWindow>, outcome| {
             move || {
@@ -401,9 +442,10 @@ fn loom_an_evicted_node_loses_no_call() {
     });
 }
 
-fn two_buckets() -> (Arc<SlidingWindow>, WindowConfig) {
-    let window_config = WindowConfig::new(Kind::Time { length: 2 * SECOND, buckets: 2 }, true);
-    (Arc::new(SlidingWindow::new(window_config, true)), window_config)
+/// In one lane or in two.
+fn two_buckets(is_one_of_many: bool) -> (Arc<SlidingWindow>, WindowConfig) {
+    let window_config = WindowConfig::new(Kind::Time { length: 2 * SECOND, buckets: 2 }, true, 1);
+    (Arc::new(SlidingWindow::new(window_config, is_one_of_many)), window_config)
 }
 
 fn at(second: u32) -> Option<Moment> {

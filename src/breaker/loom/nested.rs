@@ -13,15 +13,7 @@ fn nested<const TENANTS: usize>(set: impl FnOnce(&mut Config)) -> (Arc<Node>, [A
     valid(config.set_minimum_children(2));
     set(&mut config);
     let clock = Clock::start();
-    let shared = |policy| {
-        Arc::new(Shared {
-            policy,
-            is_partitioned: true,
-            clock: clock.clone(),
-            observer: observer(),
-            waiters: Arc::default(),
-        })
-    };
+    let shared = |policy| Shared::new(policy, true, clock.clone(), observer());
     let (outer, inner) = (shared(config.outer_policy()), shared(config.policy()));
     let host = Arc::new(Node::new_outer(outer, "(host)".into()));
     let tenants = std::array::from_fn(|_| Node::nested_in(host.clone(), inner.clone(), "(tenant)".into()));
@@ -41,7 +33,7 @@ fn due<const TENANTS: usize>(probes: u32, successes: u32) -> (Arc<Node>, [Arc<No
 }
 
 fn admission(tenant: &Arc<Node>) -> Admission {
-    let Ok(admission) = tenant.acquire(Attempt::First) else { panic!("is admitted") };
+    let Ok(admission) = tenant.admit(Attempt::First) else { panic!("is admitted") };
     admission
 }
 
@@ -51,14 +43,14 @@ fn fail(tenant: &Arc<Node>) {
 
 /// Whether it holds a place of a probe of the host.
 fn probes(admission: &Admission) -> bool {
-    matches!(admission, Admission::Both(permits) if matches!(permits.1, PermitKind::Probe { .. }))
+    matches!(admission.permits().1, PermitKind::Probe { .. })
 }
 
 /// Calls, and counts the call if it is admitted.
 fn call(tenant: &Arc<Node>, admitted: &Arc<AtomicUsize>) -> impl FnOnce() + use<> {
     let (tenant, admitted) = (tenant.clone(), admitted.clone());
     move || {
-        if let Ok(admission) = tenant.acquire(Attempt::First) {
+        if let Ok(admission) = tenant.admit(Attempt::First) {
             assert!(probes(&admission), "no call is admitted without a place");
             admitted.fetch_add(1, Ordering::Relaxed);
         }
@@ -78,7 +70,7 @@ fn loom_tenants_that_open_at_once_open_the_host_once() {
 }
 
 fn fail_if_admitted(tenant: &Arc<Node>) {
-    if let Ok(admission) = tenant.acquire(Attempt::First) {
+    if let Ok(admission) = tenant.admit(Attempt::First) {
         tenant.settle_admission(admission, None, FAILURE);
     }
 }
@@ -119,7 +111,7 @@ fn loom_a_call_overtaken_by_another_of_its_tenant_is_admitted_with_a_slot() {
         host.clock().set(100 * SECOND);
         let call = |tenant: Arc<Node>| {
             move || {
-                if let Ok(admission) = tenant.acquire(Attempt::First) {
+                if let Ok(admission) = tenant.admit(Attempt::First) {
                     assert!(probes(&admission), "no call is admitted without a place");
                     tenant.settle_admission(admission, None, SUCCESS);
                 }
@@ -159,7 +151,7 @@ fn loom_a_dropped_probe_leaves_its_place_to_another_tenant() {
         both(
             move || one.settle_admission(dropped, None, Completion::Abandoned),
             move || {
-                if let Ok(admission) = other.acquire(Attempt::First) {
+                if let Ok(admission) = other.admit(Attempt::First) {
                     other.settle_admission(admission, None, SUCCESS);
                 }
             },
@@ -203,11 +195,11 @@ fn loom_a_host_that_rejects_at_the_last_moment_costs_no_slot_of_the_tenant() {
         let let_in = Arc::new(AtomicUsize::new(0));
         let (tenant, forced, result) = (tenants[0].clone(), host.clone(), let_in.clone());
         both(
-            move || result.store(usize::from(tenant.acquire(Attempt::First).is_ok()), Ordering::Relaxed),
+            move || result.store(usize::from(tenant.admit(Attempt::First).is_ok()), Ordering::Relaxed),
             move || forced.set_mode(Mode::ForcedOpen),
         );
         host.set_mode(Mode::Automatic);
         // Its only slot is taken by the admitted call, or by none.
-        assert_eq!(tenants[0].acquire(Attempt::First).is_ok(), let_in.load(Ordering::Relaxed) == 0);
+        assert_eq!(tenants[0].admit(Attempt::First).is_ok(), let_in.load(Ordering::Relaxed) == 0);
     });
 }

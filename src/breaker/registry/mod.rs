@@ -30,6 +30,7 @@ use self::ring::Ring;
 use self::slot::{AsHashed, ByKey, ByNode, Slot};
 use crate::breaker::config::Config;
 use crate::breaker::core::node::{Node, Shared};
+use crate::breaker::core::node_ref::Lanes;
 use crate::breaker::core::observer::Observer;
 use crate::breaker::partition::{Finder, Keyed, Place};
 use crate::clock::{Clock, Moment};
@@ -45,7 +46,7 @@ pub(crate) struct Registry<K> {
     outer: Arc<Shared>,
     place: fn(&K) -> Place<K>,
     labels: Labels,
-    default: OnceLock<Arc<Node>>,
+    default: OnceLock<Lanes>,
     overflow: Overflow,
     /// The millisecond before which a full registry is not looked at again.
     next_look: AtomicU64,
@@ -82,19 +83,13 @@ impl<K> Registry<K> {
         let policy = config.policy();
         let labels = Labels::new(policy.redact_labels);
         let clock = Clock::start();
-        let shared = |policy| Shared {
-            policy,
-            is_partitioned,
-            clock: clock.clone(),
-            observer: observer.clone(),
-            waiters: Arc::default(),
-        };
+        let shared = |policy| Shared::new(policy, is_partitioned, clock.clone(), observer.clone());
         Self {
             slots: HashSet::with_hasher(AsHashed),
             ring: Mutex::default(),
             hash: KeyedHash::new(),
-            shared: Arc::new(shared(policy)),
-            outer: Arc::new(shared(config.outer_policy())),
+            shared: shared(policy),
+            outer: shared(config.outer_policy()),
             place,
             labels,
             default: OnceLock::new(),
@@ -109,7 +104,12 @@ impl<K> Registry<K> {
 
     /// The node of requests without a key.
     pub(crate) fn default_node(&self) -> &Arc<Node> {
-        self.default.get_or_init(|| self.new_node(label::DEFAULT.into()))
+        self.default_lanes().node()
+    }
+
+    #[inline]
+    pub(crate) fn default_lanes(&self) -> &Lanes {
+        self.default.get_or_init(|| Lanes::new(self.new_node(label::DEFAULT.into())))
     }
 
     pub(crate) fn overflowed(&self) -> u64 {
@@ -231,7 +231,14 @@ impl<K: Hash + Eq + Clone + Debug> Registry<K> {
     pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
         let guard = self.slots.guard();
         let keyed = self.slots.iter(&guard).filter_map(|slot| self.node_in(slot, &guard));
-        self.default.get().cloned().into_iter().chain(keyed).chain(self.overflow.nodes().cloned()).collect()
+        self.default
+            .get()
+            .map(Lanes::node)
+            .cloned()
+            .into_iter()
+            .chain(keyed)
+            .chain(self.overflow.nodes().cloned())
+            .collect()
     }
 
     fn max(&self) -> usize {
@@ -401,10 +408,8 @@ mod tests {
             std::thread::spawn(move || {
                 // While another thread holds the lock.
                 node.while_locked(|| {
-                    let permit = node.acquire(Attempt::First);
-                    assert!(node.rejection(Attempt::Retry).is_none());
-                    if let Ok(permit) = permit {
-                        node.settle_admission(permit, None, (&crate::classify::Verdict::transient()).into());
+                    if let Ok(admission) = node.admit(Attempt::First) {
+                        node.settle_admission(admission, None, (&crate::classify::Verdict::transient()).into());
                     }
                 });
                 done.send(node.snapshot().failures)

@@ -33,7 +33,7 @@ impl<F: Fn(&Verdict)> OnVerdict for F {
     }
 }
 
-impl<A: OnVerdict, B: OnVerdict> OnVerdict for (A, B) {
+impl<First: OnVerdict, Second: OnVerdict> OnVerdict for (First, Second) {
     fn on_verdict(&self, verdict: &Verdict) {
         let (first, second) = self;
         first.on_verdict(verdict);

@@ -52,7 +52,7 @@ where
     type Request = Request<ReplayBody<B>>;
     type Kept = KeptRequest<B>;
 
-    #[inline]
+    #[inline(always)]
     fn deadline(&self, request: &Request<B>, of_layer: Option<Duration>) -> Option<Deadline> {
         self.http.deadline(request, of_layer)
     }

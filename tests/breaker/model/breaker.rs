@@ -30,19 +30,30 @@ pub(super) enum Phase {
         until: u64,
     },
     HalfOpen {
-        leases: Vec<(u64, u64)>,
-        successes: u32,
+        leases: Vec<Lease>,
+        ended: u32,
+        slow: u32,
         began: u64,
         /// When a probe last left, or lost, its slot while all were taken.
         last_freed: u64,
     },
-    /// The step, and of that step all calls that came, that ended, and that failed.
+    /// The step and when it ends, the millionths of a call that all who came may be admitted with, and of the step all calls
+    /// that ended, that failed and that were slow.
     Ramp {
         step: usize,
-        came: u64,
+        ends_at: u64,
+        earned: u64,
         ended: u32,
         failed: u32,
+        slow: u32,
     },
+}
+
+/// The slot of a probe.
+pub(super) struct Lease {
+    id: u64,
+    ends: u64,
+    streams: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -58,6 +69,8 @@ pub(super) struct Held {
     pub(super) stretch: u64,
     pub(super) counts: Counts,
     began: Duration,
+    /// When its head came, if its body follows.
+    head: Option<Duration>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -145,9 +158,10 @@ impl Model {
     pub(super) fn advance(&mut self, time: Duration) {
         self.now += time;
         let now = self.millis();
-        if let Phase::HalfOpen { leases, last_freed, .. } = &mut self.phase {
-            let ends: Vec<_> = leases.iter().map(|lease| lease.1).collect();
-            leases.retain(|lease| lease.1 > now);
+        if let Phase::HalfOpen { leases, ended, last_freed, .. } = &mut self.phase {
+            let ends: Vec<_> = leases.iter().map(|lease| lease.ends).collect();
+            *ended += leases.iter().filter(|lease| lease.ends <= now && lease.streams).count() as u32;
+            leases.retain(|lease| lease.ends > now);
             if ends.len() >= self.config.half_open.0 as usize && leases.len() < ends.len() {
                 *last_freed = *ends.iter().min().unwrap();
             }
@@ -163,25 +177,62 @@ impl Model {
         }
     }
 
-    /// Whether a call that comes now is admitted as a probe; nothing if it is not tripped.
-    fn probes(&self) -> Option<Result<(), Rejection>> {
+    /// Whether too many probes, or calls of a step of the ramp, have failed or were slow.
+    fn is_bad(&self, (failed, slow): (u32, u32), of: u32) -> bool {
+        let reaches = |part: u32, rate: f64| part > 0 && f64::from(part) / f64::from(of) >= rate;
+        reaches(failed, self.config.rate) || self.config.slow.is_some_and(|(_, rate)| reaches(slow, rate))
+    }
+
+    /// Ends the probes and the steps that are over. Returns whether the half-open time is.
+    fn goes_on(&mut self) -> bool {
         let now = self.millis();
+        let Some(ramp) = self.config.ramp.clone() else {
+            return matches!(self.phase, Phase::HalfOpen { ended, .. } if ended >= self.config.half_open.1);
+        };
+        let long = self.config.open_for.0.div_ceil(ramp.0.len() as u64);
+        match self.phase {
+            Phase::HalfOpen { ended, .. } if ended >= self.config.half_open.1 => {
+                let earned = 1_000_000 - self.config.millionths(0);
+                self.phase = Phase::Ramp { step: 0, ends_at: now + long, earned, ended: 0, failed: 0, slow: 0 };
+                false
+            }
+            Phase::Ramp { step, ends_at, earned, ended, failed, slow } => {
+                let in_time = ends_at <= now && !self.is_bad((failed, slow), ended);
+                if ended < self.config.planned(step) && !in_time {
+                    return false;
+                }
+                if step + 1 == ramp.0.len() {
+                    return true;
+                }
+                let ends_at = ends_at.min(now) + long;
+                self.phase = Phase::Ramp { step: step + 1, ends_at, earned, ended: 0, failed: 0, slow: 0 };
+                self.goes_on()
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a call that comes now is admitted as a probe; nothing if it is not tripped.
+    fn probes(&mut self) -> Option<Result<(), Rejection>> {
+        let now = self.millis();
+        if self.goes_on() {
+            return None;
+        }
         match &self.phase {
             Phase::Closed { .. } => None,
             Phase::Open { until } if now < *until => Some(Err((State::Open, Some(*until)))),
             Phase::Open { .. } => Some(Ok(())),
             Phase::HalfOpen { leases, .. } if leases.len() < self.config.half_open.0 as usize => Some(Ok(())),
-            Phase::HalfOpen { leases, .. } => Some(Err((State::HalfOpen, leases.iter().map(|lease| lease.1).min()))),
-            // Of all that came, this one included, the share is admitted, as soon as that makes a whole call.
-            Phase::Ramp { step, came, .. } => {
-                let let_in = |came: u64| came * self.config.millionths(*step) / 1_000_000;
-                let one_more = let_in(came + 1) > let_in(*came);
+            Phase::HalfOpen { leases, .. } => Some(Err((State::HalfOpen, leases.iter().map(|lease| lease.ends).min()))),
+            // The share of all that came, this one included, as soon as that makes a whole call.
+            Phase::Ramp { step, earned, .. } => {
+                let one_more = (earned + self.config.millionths(*step)) / 1_000_000 > earned / 1_000_000;
                 Some(if one_more { Ok(()) } else { Err((State::HalfOpen, None)) })
             }
         }
     }
 
-    pub(super) fn rejection(&self, retry: bool) -> Option<Rejection> {
+    pub(super) fn rejection(&mut self, retry: bool) -> Option<Rejection> {
         match self.mode {
             Mode::ForcedOpen => Some((State::Open, None)),
             _ if self.rejects(retry) => self.probes()?.err(),
@@ -191,14 +242,17 @@ impl Model {
 
     pub(super) fn acquire(&mut self, retry: bool) -> Result<Held, Rejection> {
         let (now, rejection, probes) = (self.millis(), self.rejection(retry), self.probes());
-        if let Phase::Ramp { came, .. } = &mut self.phase {
-            *came += 1;
+        if let Phase::Ramp { step, earned, .. } = &mut self.phase {
+            *earned += self.config.millionths(*step);
         }
         if let Some(rejection) = rejection {
             self.rejected += 1;
             return Err(rejection);
         }
         self.admitted += 1;
+        if self.goes_on() {
+            self.close();
+        }
         let counts = match probes {
             _ if self.mode == Mode::Disabled => Counts::Nowhere,
             None => Counts::InWindow,
@@ -207,17 +261,48 @@ impl Model {
         };
         if counts == Counts::AsProbe {
             if let Phase::Open { .. } = self.phase {
-                self.enter(Phase::HalfOpen { leases: Vec::new(), successes: 0, began: now, last_freed: now });
+                self.enter(Phase::HalfOpen { leases: Vec::new(), ended: 0, slow: 0, began: now, last_freed: now });
             }
             if let Phase::HalfOpen { leases, .. } = &mut self.phase {
-                leases.push((self.admitted, now + self.config.lease));
+                leases.push(Lease { id: self.admitted, ends: now + self.config.lease, streams: false });
             }
         }
-        Ok(Held { id: self.admitted, stretch: self.stretch, counts, began: self.now })
+        Ok(Held { id: self.admitted, stretch: self.stretch, counts, began: self.now, head: None })
+    }
+
+    /// The head of a call is good, and its body follows.
+    pub(super) fn head(&mut self, held: &mut Held) {
+        held.head = Some(self.now);
+        if held.stretch != self.stretch || held.counts != Counts::AsProbe {
+            return;
+        }
+        let is_slow = self.is_slow(*held);
+        match &mut self.phase {
+            // After its lease, and on the ramp, it need not wait for the body.
+            Phase::HalfOpen { leases, slow, .. } => match leases.iter_mut().find(|lease| lease.id == held.id) {
+                Some(lease) => {
+                    lease.streams = true;
+                    *slow += u32::from(is_slow);
+                    self.judge_probes(None);
+                }
+                None => self.settle_probe(Held { head: None, ..*held }, Health::Success, None),
+            },
+            _ => self.settle_probe(Held { head: None, ..*held }, Health::Success, None),
+        }
+    }
+
+    fn is_slow(&self, held: Held) -> bool {
+        let took = held.head.unwrap_or(self.now) - held.began;
+        self.config.slow.is_some_and(|slow| took > Duration::from_millis(slow.0))
     }
 
     /// What a dropped call counts as.
     pub(super) fn of_dropped(&self, held: Held) -> Health {
+        match (held.head, held.counts) {
+            (Some(_), Counts::AsProbe) => return Health::Success,
+            (Some(_), _) => return Health::Neutral,
+            (None, _) => {}
+        }
         let limit = match self.config.abandoned {
             Some(limit) => limit,
             None => self.config.slow.map(|slow| slow.0),
@@ -240,44 +325,50 @@ impl Model {
 
     fn settle_probe(&mut self, held: Held, health: Health, hint: Option<u64>) {
         let now = self.millis();
-        let failed = match health {
-            Health::Failure | Health::Throttled => 1,
-            Health::Success | Health::Neutral => 0,
-        };
+        if let Phase::HalfOpen { ended, .. } = self.phase {
+            // Streams have closed it with the end of their leases.
+            if ended >= self.config.half_open.1 {
+                return self.judge_probes(hint);
+            }
+        }
+        let fails = matches!(health, Health::Failure | Health::Throttled);
+        // What was slow or good at its head has been counted there.
+        let is_slow = health == Health::Success && held.head.is_none() && self.is_slow(held);
+        let half_open = self.config.half_open;
         match &mut self.phase {
-            Phase::HalfOpen { leases, successes, last_freed, .. } => {
+            Phase::HalfOpen { leases, ended, slow, last_freed, .. } => {
                 let held_before = leases.len();
-                leases.retain(|lease| lease.0 != held.id);
-                if leases.len() < held_before && held_before >= self.config.half_open.0 as usize {
+                leases.retain(|lease| lease.id != held.id);
+                let has_slot = leases.len() < held_before;
+                if has_slot && held_before >= half_open.0 as usize {
                     *last_freed = now;
                 }
-                *successes += u32::from(health == Health::Success);
-                if failed > 0 {
-                    self.open(hint);
-                } else if health == Health::Success && *successes >= self.config.half_open.1 {
-                    match self.config.ramp {
-                        Some(_) => self.phase = Phase::Ramp { step: 0, came: 0, ended: 0, failed: 0 },
-                        None => self.close(),
-                    }
+                if fails {
+                    return self.open(hint);
                 }
+                *ended += u32::from(health == Health::Success && (has_slot || held.head.is_none()));
+                *slow += u32::from(is_slow);
             }
-            Phase::Ramp { .. } if health == Health::Neutral => {}
-            Phase::Ramp { step, ended, failed: failures, .. } => {
-                let (shares, calls) = self.config.ramp.clone().unwrap();
-                *ended += 1;
-                *failures += failed;
-                if failed > 0 && f64::from(*failures) / f64::from(calls) >= self.config.rate {
-                    self.open(hint);
-                } else if *ended == calls {
-                    let next = *step + 1;
-                    if next == shares.len() {
-                        self.close();
-                    } else {
-                        self.phase = Phase::Ramp { step: next, came: 0, ended: 0, failed: 0 };
-                    }
-                }
+            Phase::Ramp { ended, failed, slow, .. } => {
+                *ended += u32::from(fails || (health == Health::Success && held.head.is_none()));
+                *failed += u32::from(fails);
+                *slow += u32::from(is_slow);
             }
             Phase::Closed { .. } | Phase::Open { .. } => unreachable!("a probe is of its own stretch"),
+        }
+        self.judge_probes(hint);
+    }
+
+    fn judge_probes(&mut self, hint: Option<u64>) {
+        let is_bad = match self.phase {
+            Phase::HalfOpen { slow, .. } => self.is_bad((0, slow), self.config.half_open.1),
+            Phase::Ramp { step, failed, slow, .. } => self.is_bad((failed, slow), self.config.planned(step)),
+            Phase::Closed { .. } | Phase::Open { .. } => false,
+        };
+        if is_bad {
+            self.open(hint);
+        } else if self.goes_on() {
+            self.close();
         }
     }
 
@@ -287,7 +378,7 @@ impl Model {
             Health::Success => false,
             Health::Failure | Health::Throttled => true,
         };
-        let slow = self.config.slow.is_some_and(|slow| self.now - held.began > Duration::from_millis(slow.0));
+        let slow = self.is_slow(held);
         let recorded = Recorded { at: self.now, failed, slow };
         let Phase::Closed { outcomes, .. } = &mut self.phase else { unreachable!() };
         outcomes.push(recorded);

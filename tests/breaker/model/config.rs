@@ -45,10 +45,18 @@ impl Config {
         self.ramp.as_ref().map_or(1_000_000, |(shares, _)| (shares[step] * 1e6).round() as u64)
     }
 
+    /// How many calls end a step of the ramp.
+    pub(super) fn planned(&self, step: usize) -> u32 {
+        let calls = self.ramp.as_ref().map_or(1, |(_, calls)| u64::from(*calls));
+        (calls * self.millionths(step)).div_ceil(1_000_000) as u32
+    }
+
     /// At most how many calls must come until a ramp is over, if all succeed.
     pub(super) fn calls_of_ramp(&self) -> u64 {
-        let Some((shares, calls)) = &self.ramp else { return 0 };
-        (0..shares.len()).map(|step| (u64::from(*calls) * 1_000_000).div_ceil(self.millionths(step))).sum()
+        let Some((shares, _)) = &self.ramp else { return 0 };
+        let calls_of = |step| (u64::from(self.planned(step)) * 1_000_000).div_ceil(self.millionths(step));
+        // The last one finds the time of the last step over.
+        (0..shares.len()).map(calls_of).sum::<u64>() + 1
     }
 
     pub(super) fn longest_open(&self) -> u64 {

@@ -48,7 +48,7 @@ impl Host {
             Mode::ForcedOpen | Mode::Disabled => Mode::Automatic,
             mode => mode,
         };
-        let outer = Config { ramp: None, mode, ..config.clone() };
+        let outer = Config { ramp: None, slow: None, mode, ..config.clone() };
         let tenant = || Tenant { own: Model::new(config.clone()), opened_in: None, changed_at: None, probe: None };
         let tenants = (0..tenants).map(|_| tenant()).collect();
         Self { outer: Model::new(outer), tenants, share, minimum, cycle: 0, awaited_in: None }
@@ -60,7 +60,7 @@ impl Host {
     }
 
     pub(super) fn acquire(&mut self, tenant: usize, retry: bool) -> Result<Both, Refused> {
-        let own = &self.tenants[tenant].own;
+        let own = &mut self.tenants[tenant].own;
         let strict = own.rejects(retry);
         if own.mode == Mode::Disabled {
             let own = self.tenants[tenant].own.acquire(retry).unwrap();

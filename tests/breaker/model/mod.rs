@@ -7,3 +7,4 @@ mod hierarchy;
 mod nested;
 mod registry;
 mod single;
+mod streams;

@@ -39,15 +39,15 @@ const FAILED: u64 = 0b01;
 const SLOW: u64 = 0b10;
 
 impl<'a> CountWindow<'a> {
-    /// How many words it needs, hot ones and others, and what the first of the others begins with.
-    pub(super) fn words(calls: u32) -> (usize, usize, u64) {
-        (1, (HEAD + calls.div_ceil(SLOTS)) as usize, 0)
+    /// How many words it needs besides the cursor.
+    pub(super) fn words(calls: u32) -> usize {
+        (HEAD + calls.div_ceil(SLOTS)) as usize
     }
 
     #[inline(always)]
-    pub(super) fn new(hot: &'a [AtomicU64], words: &'a [AtomicU64], calls: u32) -> Self {
+    pub(super) fn new(cursor: &'a AtomicU64, words: &'a [AtomicU64], calls: u32) -> Self {
         let [counters, mark, since, slots @ ..] = words else { unreachable!("there are more") };
-        Self { cursor: &hot[0], counters, idle: [mark, since], slots, calls }
+        Self { cursor, counters, idle: [mark, since], slots, calls }
     }
 
     /// Adds an outcome and returns the counts only if they include a failed or slow call.
@@ -202,13 +202,11 @@ mod tests {
     }
 
     fn words(calls: u32) -> Vec<AtomicU64> {
-        let (hot, others, _) = CountWindow::words(calls);
-        (0..hot + others).map(|_| AtomicU64::new(0)).collect()
+        (0..=CountWindow::words(calls)).map(|_| AtomicU64::new(0)).collect()
     }
 
     fn window(words: &[AtomicU64], calls: u32) -> CountWindow<'_> {
-        let (hot, others) = words.split_at(1);
-        CountWindow::new(hot, others, calls)
+        CountWindow::new(&words[0], &words[1..], calls)
     }
 
     #[test]

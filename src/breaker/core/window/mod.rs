@@ -17,8 +17,10 @@ use std::time::Duration;
 use self::count::CountWindow;
 pub(crate) use self::counts::{Counts, Outcome};
 use self::ticks::Ticks;
-use self::time::TimeWindow;
+pub(crate) use self::time::Shape;
+use self::time::{Lanes, TimeWindow};
 use super::consecutive_failures::Age;
+use crate::breaker::core::lane;
 use crate::clock::{Moment, millis_up, nanos};
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::sync::AtomicU64;
@@ -48,7 +50,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WindowConfig {
     Count { calls: u32 },
-    Time { buckets: u32, bucket_nanos: u64, ticks: Ticks, watch_slow: bool },
+    Time { shape: Shape, bucket_nanos: u64, ticks: Ticks },
 }
 
 /// The window of one breaker. Its kind is kept once for all breakers of a layer, not in each.
@@ -61,7 +63,7 @@ enum Words {
     /// The words of a small window lie in the breaker itself, which saves an allocation and a cache miss.
     Inline([AtomicU64; INLINE]),
     Boxed(Box<[AtomicU64]>),
-    /// The hot words have cache lines of their own: for a breaker that all threads share.
+    /// The hot words of each lane have cache lines of their own: for a breaker that all threads share.
     Apart(Box<[AtomicU64]>),
 }
 
@@ -76,6 +78,7 @@ const DEFAULT_BUCKETS: u32 = 10;
 const INLINE: usize = 12;
 /// Two cache lines, because processors fetch them in pairs.
 const APART: usize = 16;
+const LANES: Lanes = Lanes { count: lane::COUNT, stride: APART };
 const SHORTEST_BUCKET: Duration = Duration::from_millis(1);
 
 impl Window {
@@ -106,7 +109,8 @@ impl Window {
     }
 
     /// The outcomes of the last `length`, in ten buckets, or in fewer if they were shorter than a millisecond: at any time
-    /// the newest tenth is still filling, and a tenth is forgotten at once. Eight bytes a bucket, whatever the traffic.
+    /// the newest tenth is still filling, and a tenth is forgotten at once. Eight bytes a bucket, and without partitions
+    /// 32, whatever the traffic. A window of more than 33 million calls forgets its oldest buckets early.
     ///
     /// # Panics
     ///
@@ -171,12 +175,13 @@ impl Default for Window {
 }
 
 impl WindowConfig {
-    pub(crate) fn new(kind: Kind, watch_slow: bool) -> Self {
+    pub(crate) fn new(kind: Kind, watch_slow: bool, minimum_calls: u64) -> Self {
         match kind {
             Kind::Count(calls) => Self::Count { calls },
             Kind::Time { length, buckets } => {
                 let bucket_nanos = nanos(length).div_ceil(buckets.into());
-                Self::Time { buckets, bucket_nanos, ticks: Ticks::of(bucket_nanos), watch_slow }
+                let shape = Shape { buckets, watch_slow, minimum_calls };
+                Self::Time { shape, bucket_nanos, ticks: Ticks::of(bucket_nanos) }
             }
         }
     }
@@ -185,37 +190,42 @@ impl WindowConfig {
     pub(crate) fn age(self, now: Option<Moment>) -> Age {
         match self {
             Self::Count { .. } => Age { tick: 0, gone_after: u64::MAX },
-            Self::Time { buckets, ticks, .. } => {
-                Age { tick: ticks.at(now.map_or(0, Moment::nanos)), gone_after: buckets.into() }
+            Self::Time { shape, ticks, .. } => {
+                Age { tick: ticks.at(now.map_or(0, Moment::nanos)), gone_after: shape.buckets.into() }
             }
         }
     }
 
-    /// How many hot words it needs, how many others, and what the first of the others begins with.
-    fn words(self) -> (usize, usize, u64) {
+    /// How many words it needs besides the hot ones, and what the first of them begins with.
+    fn words(self, lanes: Lanes) -> (usize, u64) {
         match self {
-            Self::Count { calls } => CountWindow::words(calls),
-            Self::Time { buckets, watch_slow, .. } => TimeWindow::words(buckets, watch_slow),
+            Self::Count { calls } => (CountWindow::words(calls), 0),
+            Self::Time { shape, .. } => TimeWindow::words(shape, lanes),
         }
     }
 
+    /// How many hot words there are in a lane.
     #[inline(always)]
     fn hot_words(self) -> usize {
-        if matches!(self, Self::Time { watch_slow: true, .. }) { 2 } else { 1 }
+        match self {
+            Self::Count { .. } => 1,
+            Self::Time { shape, .. } => shape.tracks(),
+        }
     }
 }
 
 impl SlidingWindow {
     /// The window of a breaker that is one of many, or of one that all calls share.
     pub(crate) fn new(config: WindowConfig, is_one_of_many: bool) -> Self {
-        let (hot, others, first) = config.words();
-        let words = |first_at: usize| move |index| AtomicU64::new(if index == first_at { first } else { 0 });
-        Self(if !is_one_of_many {
-            Words::Apart((0..2 * APART + others).map(words(2 * APART)).collect())
-        } else if hot + others <= INLINE {
-            Words::Inline(std::array::from_fn(words(hot)))
-        } else {
-            Words::Boxed((0..hot + others).map(words(hot)).collect())
+        let (hot, lanes) =
+            if is_one_of_many { (config.hot_words(), Lanes::ONE) } else { (APART + LANES.count * APART, LANES) };
+        let (others, first) = config.words(lanes);
+        let word = |index| AtomicU64::new(if index == hot { first } else { 0 });
+        let all = hot + others;
+        Self(match is_one_of_many {
+            true if all <= INLINE => Words::Inline(std::array::from_fn(word)),
+            true => Words::Boxed((0..all).map(word).collect()),
+            false => Words::Apart((0..all).map(word).collect()),
         })
     }
 
@@ -232,7 +242,7 @@ impl SlidingWindow {
         let now = now.map_or(0, Moment::nanos);
         match self.view(config) {
             View::Count(window) => window.record(outcome, live),
-            View::Time(window, ticks) => window.record(ticks.at(now), outcome, live),
+            View::Time(window, ticks) => window.record(self.lane(), ticks.at(now), outcome, live),
         }
     }
 
@@ -261,20 +271,30 @@ impl SlidingWindow {
         idle || self.counts(config, now).calls == 0
     }
 
+    /// Where this thread counts.
+    #[inline(always)]
+    fn lane(&self) -> usize {
+        if matches!(self.0, Words::Apart(_)) { lane::of_thread() } else { 0 }
+    }
+
     #[inline(always)]
     fn view(&self, config: WindowConfig) -> View<'_> {
-        let (hot, others) = match &self.0 {
-            Words::Inline(words) => words.split_at(config.hot_words()),
-            Words::Boxed(words) => words.split_at(config.hot_words()),
-            Words::Apart(words) => (&words[APART..2 * APART], &words[2 * APART..]),
+        let (hot, others, lanes) = match &self.0 {
+            Words::Inline(words) => split(words, config.hot_words(), Lanes::ONE),
+            Words::Boxed(words) => split(words, config.hot_words(), Lanes::ONE),
+            Words::Apart(words) => split(&words[APART..], LANES.count * APART, LANES),
         };
         match config {
-            WindowConfig::Count { calls } => View::Count(CountWindow::new(hot, others, calls)),
-            WindowConfig::Time { buckets, ticks, watch_slow, .. } => {
-                View::Time(TimeWindow::new(hot, others, buckets, watch_slow), ticks)
-            }
+            WindowConfig::Count { calls } => View::Count(CountWindow::new(&hot[0], others, calls)),
+            WindowConfig::Time { shape, ticks, .. } => View::Time(TimeWindow::new(hot, others, shape, lanes), ticks),
         }
     }
+}
+
+#[inline(always)]
+fn split(words: &[AtomicU64], hot: usize, lanes: Lanes) -> (&[AtomicU64], &[AtomicU64], Lanes) {
+    let (hot, others) = words.split_at(hot);
+    (hot, others, lanes)
 }
 
 #[cfg(test)]

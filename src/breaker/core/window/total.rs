@@ -16,9 +16,6 @@ const HITS_MASK: u64 = (1 << HITS) - 1;
 const TICK_MASK: u64 = (1 << TICK) - 1;
 const COUNTS_MASK: u64 = (1 << (CALLS + HITS)) - 1;
 const LAP: u64 = 1 << (CALLS + HITS);
-/// Above the width of the calls in a [`Begin`], and far above the most that a window holds, so that a total before
-/// the beginning can be told.
-const SIGN: u64 = 1 << (CALLS - 1);
 
 impl Total {
     /// One call more.
@@ -36,16 +33,11 @@ impl Total {
         u64::from(self.0 as u32)
     }
 
-    /// Calls and hits since this beginning; `None` if it is later than the total.
+    /// Calls and hits since this beginning, which must not be later.
     #[inline(always)]
-    pub(super) fn since(self, begin: Begin) -> Option<(u64, u64)> {
+    pub(super) fn since(self, begin: Begin) -> (u64, u64) {
         let calls = self.calls().wrapping_sub(begin.calls()) & CALLS_MASK;
-        (calls < SIGN).then_some((calls, self.hits_since(begin)))
-    }
-
-    #[inline(always)]
-    pub(super) fn hits_since(self, begin: Begin) -> u64 {
-        self.hits().wrapping_sub(begin.0) & HITS_MASK
+        (calls, self.hits().wrapping_sub(begin.0) & HITS_MASK)
     }
 }
 
@@ -69,7 +61,7 @@ impl Begin {
 
     /// So much later that half of the calls and hits are left; the rate stays as it is.
     pub(super) fn halved(self, total: Total) -> Self {
-        let (calls, hits) = total.since(self).unwrap_or_default();
+        let (calls, hits) = total.since(self);
         let (calls, hits) = (self.calls() + calls.div_ceil(2), (self.0 & HITS_MASK) + hits.div_ceil(2));
         Self::at(self.0 & !COUNTS_MASK, calls, hits)
     }
@@ -87,9 +79,8 @@ mod tests {
     fn counts_go_round() {
         for total in [Total(0), Total(u64::MAX), Total(u64::from(u32::MAX)), Total(COUNTS_MASK), Total(LAP - 1)] {
             let begin = Begin::new(u64::MAX, true, total);
-            assert_eq!(total.since(begin), Some((0, 0)));
-            assert_eq!(total.plus(true).plus(false).since(begin), Some((2, 1)));
-            assert_eq!(total.since(Begin::new(0, true, total.plus(false))), None, "it begins later");
+            assert_eq!(total.since(begin), (0, 0));
+            assert_eq!(total.plus(true).plus(false).since(begin), (2, 1));
             assert_eq!((begin.lap(), begin.age(2)), (true, 3));
         }
     }
@@ -102,7 +93,7 @@ mod tests {
             total = total.plus(call % 4 == 0);
         }
         let halved = begin.halved(total);
-        assert_eq!(total.since(halved), Some((500, 125)));
+        assert_eq!(total.since(halved), (500, 125));
         assert_eq!((halved.lap(), halved.age(8)), (false, 1));
     }
 }
