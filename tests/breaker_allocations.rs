@@ -83,6 +83,29 @@ fn partition_rule_1_a_hit_allocates_nothing() {
 }
 
 #[test]
+fn partition_rule_1_a_nested_hit_allocates_nothing() {
+    let mut service = CircuitBreakerLayer::new_for_http()
+        .partition_by(partition::header("x-tenant-id"))
+        .nested_in(partition::host(), 0.5)
+        .layer(service_fn(inner));
+    for (host, tenant) in [("upstream.example", Some("7")), ("Upstream.Example:8080", Some("8")), ("a.example", None)] {
+        let request = |status| {
+            let request = Request::get("/metrics").header("host", host);
+            tenant
+                .into_iter()
+                .fold(request, |request, tenant| request.header("x-tenant-id", tenant))
+                .body(status)
+                .unwrap()
+        };
+        count(&mut service, request(200));
+        for status in [200, 503, 429, 421, 200, 200, 200, 200] {
+            let request = request(status);
+            assert_eq!(count(&mut service, request), 0, "{host}, {tenant:?}, {status}");
+        }
+    }
+}
+
+#[test]
 fn partition_rule_1_a_host_from_the_header_allocates_nothing() {
     let mut service = CircuitBreakerLayer::new_for_http().partition_by(partition::host()).layer(service_fn(inner));
     for host in ["upstream.example:8080", "Upstream.Example:8080", &format!("{}.Example", "a".repeat(100))] {

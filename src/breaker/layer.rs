@@ -196,26 +196,26 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     }
 
     /// Nests these partitions in others, as tenants in a host. Each key of `outer` has a breaker of its own around those of
-    /// its inner keys. It opens when at least `share` of these are open: one bad tenant never shuts a host, and a dead host
-    /// is noticed before each tenant finds out alone. Call it after [`partition_by`](CircuitBreakerLayer::partition_by). The
-    /// keys become [`Nested`](super::partition::Nested) ones: the same tenant has one breaker for each host.
+    /// its inner keys, which takes their votes. It opens when at least `share` of the tenants that called lately are bad, so
+    /// one bad tenant never shuts a host, however often it calls, and a dead host is noticed before each tenant finds out
+    /// alone. Call it after [`partition_by`](CircuitBreakerLayer::partition_by). The keys become
+    /// [`Nested`](super::partition::Nested) ones: the same tenant has one breaker for each host.
     ///
-    /// - The share is taken of the inner breakers with recent counted calls: within the window of time, or within the last
-    ///   ten minutes for a window of calls. An open one counts as recent. There must be
-    ///   [a minimum](Self::minimum_children) of them, and at least two open ones. Breakers that are forced open or disabled
-    ///   count for neither. The share is checked when an inner breaker opens; with 64 and more not every time, so that one
-    ///   that falls idle can be noticed a second late.
+    /// - Each inner breaker with recent counted calls has one vote: within the window of time, or within the last minute for
+    ///   a window of calls. There must be [a minimum](Self::minimum_children) of votes. Breakers that are forced open or
+    ///   disabled do not vote, and neither do the probes of an inner breaker. The
+    ///   [rules](crate::breaker#rules-of-nested-partitions) say when a vote is bad, and when the host opens. The votes are
+    ///   the calls of its [`Snapshot`](super::Snapshot).
     /// - While the outer breaker is open, it rejects the calls of all its keys. [`CircuitOpen`](super::CircuitOpen) names the
     ///   breaker that rejected, and that one counts the rejection. An inner breaker whose mode rejects nothing is not
     ///   rejected by the outer one either.
-    /// - The outer breaker is probed as any other, after [`open_for`](Self::open_for) and by
-    ///   [`half_open_max_calls`](Self::half_open_max_calls), with calls that the inner breakers admit. It has no
-    ///   [`ramp`](Self::ramp), and a [hint of the server](Self::honor_retry_after) applies to the inner breaker alone. Once
-    ///   closed, only inner breakers that open after that count.
-    /// - An inner breaker holds one probe at a time. After a failed probe, or one whose lease ran out, it waits for one
-    ///   [lease](Self::probe_lease) from when the outer breaker was due, so that the others go first. If others came while
-    ///   all slots were taken, the same holds after a cancelled probe, and the others have at least a lease from when a slot
-    ///   is free again, or the open time if that is shorter. If no other comes, it may probe again.
+    /// - After [`open_for`](Self::open_for) the outer breaker asks each inner one once, those first whose own breaker is
+    ///   closed, and [`half_open_max_calls`](Self::half_open_max_calls) at once. Successes of
+    ///   [`success_threshold`](Self::success_threshold) different ones close it. A bad minority does not open it again. If
+    ///   only one inner breaker is called, that one decides after half the open time, or a [lease](Self::probe_lease) if
+    ///   that is shorter.
+    /// - It has no [`ramp`](Self::ramp), and a [hint of the server](Self::honor_retry_after) applies to the inner breaker
+    ///   alone.
     /// - An outer breaker takes a place of [`max_partitions`](Self::max_partitions), and the first inner one is made only
     ///   together with it: there must be room for two. Keys that share the overflow breaker have no outer one.
     ///
@@ -241,7 +241,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         valid(self.try_nested_in(outer, share))
     }
 
-    /// Sets how many inner breakers with recent calls an [outer breaker](Self::nested_in) needs to open. 3 by default.
+    /// Sets how many votes of inner breakers an [outer breaker](Self::nested_in) needs to open. 3 by default.
     ///
     /// # Panics
     ///

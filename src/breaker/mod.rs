@@ -46,11 +46,31 @@
 //!    A breaker that opens wakes the calls that wait for the inner service, and rejects them. What rejects no call wakes none.
 //! 7. **State lives in the layer.** Its clones, services and handles share it.
 //! 8. **The closed path** takes no lock and allocates nothing, and reads the clock only if a setting needs it: a window of
-//!    time or slow calls.
+//!    time, slow calls or nested partitions.
 //! 9. **Time** is tokio's: it stands still in a test that pauses the clock.
 //! 10. **Every change is reported once**, to the watchers of its breaker, to `tracing` and to the subscribers, by the thread
 //!     that made it and outside all locks. A waker or a `tracing` subscriber that panics is caught: neither the others nor
 //!     the call that caused the change pay for it.
+//!
+//! # Rules of nested partitions
+//!
+//! With [`nested_in`](CircuitBreakerLayer::nested_in) an outer breaker, say of a host, is an ordinary breaker whose window
+//! takes votes of the inner ones, say its tenants.
+//!
+//! 1. **One vote each.** A tenant has one vote, in the bucket of its last counted call; a bucket is a sixteenth to an eighth
+//!    of the window, and of a minute for a window of calls. The vote is bad if at least three of the calls in the tenant's
+//!    own window have failed (fewer if `minimum_calls` is lower) and they reach its failure rate, or if its breaker opens.
+//!    Votes older than the window count no longer.
+//! 2. **The share.** The host opens when the share of bad votes reaches the limit, there are enough votes, and at least
+//!    three bad ones are of the current bucket. Tenants that call often vote first, so a host that has been closed for less
+//!    than its window opens by votes only if all of them are bad, and not within the first two buckets.
+//! 3. **The row.** The host also opens when 64 tenants fail in a row without a success of any.
+//! 4. **Half-open** it asks each tenant once: one whose own breaker is closed and that has not probed yet in this half-open
+//!    period, or has succeeded. Successes of different tenants close it. Failures open it again only after half the open
+//!    time, or a lease if that is shorter, and if the share of tenants that failed reaches the limit; or if 64 have failed
+//!    and none has succeeded.
+//! 5. **The others wait** until no newcomer has come for as long: tenants whose own breaker is not closed, and those whose
+//!    probe failed or has not ended. Then a tenant alone can close the host, and open it again.
 //!
 //! The number of partitions is bounded, and a partition is evicted only when nothing is lost: see
 //! [`max_partitions`](CircuitBreakerLayer::max_partitions).
@@ -60,7 +80,7 @@
 //! One `tracing` event for each change, with target `tower_rampart::breaker` and the fields `name`, `partition`, `from`,
 //! `to`, `mode`, `cause`, `rate` and `calls`: a warning when the breaker opens, information otherwise. One warning, at most
 //! every minute, while partitions share a breaker for want of room. No event for a call. When a breaker around others opens
-//! because of them, `calls` is the number of inner breakers with recent calls, and `rate` the share of open ones.
+//! because of them, `calls` is the number of votes, and `rate` the share of bad ones.
 //!
 //! # Where to look
 //!

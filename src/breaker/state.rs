@@ -64,7 +64,7 @@ pub enum Cause {
     SlowRate,
     /// Too many calls failed in a row.
     ConsecutiveFailures,
-    /// Too large a share of the partitions [within](super::CircuitBreakerLayer::nested_in) was open.
+    /// Too many of the partitions [within](super::CircuitBreakerLayer::nested_in) failed.
     PartitionsOpen,
     /// The open time was over, and a call came.
     OpenTimeOver,

@@ -13,9 +13,9 @@ pub struct Snapshot {
     pub mode: Mode,
     /// Changes with every change of the state.
     pub generation: u32,
-    /// Calls in the window.
+    /// Calls in the window. Of a breaker [around others](crate::CircuitBreakerLayer::nested_in): their votes.
     pub calls: u64,
-    /// Failed and throttled ones among them.
+    /// Failed and throttled ones among them; bad votes.
     pub failures: u64,
     /// Slow ones among them, if slow calls are watched.
     pub slow: u64,
