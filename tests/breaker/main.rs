@@ -22,6 +22,7 @@ mod telemetry;
 mod timeouts;
 mod turns;
 mod types;
+mod votes;
 mod waiting;
 mod watch;
 mod window;

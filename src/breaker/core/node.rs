@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::{SmallRng, SysRng};
 
 use super::consecutive_failures::ConsecutiveFailures;
-use super::nesting::{Children, Nesting, ParentLink};
+use super::nesting::{Electorate, Nesting, ParentLink};
 use super::observer::Observer;
 use super::packed_state::{PackedState, Phase};
 use super::policy::Policy;
@@ -16,7 +16,7 @@ use super::state_machine::{Attempt, Change, Engine, EngineConfig, PermitKind};
 use super::waiters::{News, Waiters, Waiting};
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
-use crate::breaker::{Cause, Mode, Snapshot, State};
+use crate::breaker::{Mode, Snapshot, State};
 use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Clock, Moment, Stopwatch};
 use crate::cut;
@@ -145,15 +145,16 @@ impl Node {
 
     /// Makes an outer node.
     pub(crate) fn new_outer(shared: Arc<Shared>, label: Box<str>) -> Self {
-        Self::with_identity(shared, Identity::Related(Box::new((label, Nesting::Outer(Children::new())))))
+        let node = Self::with_identity(shared, Identity::Related(Box::new((label, Nesting::Outer(Electorate::new())))));
+        node.begin_votes();
+        node
     }
 
-    /// Makes an inner node, known to its outer one.
-    pub(crate) fn nested_in(outer: Arc<Self>, shared: Arc<Shared>, label: Box<str>) -> Arc<Self> {
-        let nesting = Nesting::Inner(ParentLink::new(outer.clone()));
-        let node = Arc::new(Self::with_identity(shared, Identity::Related(Box::new((label, nesting)))));
-        outer.children().into_iter().for_each(|children| children.add(&node));
-        node
+    /// Makes an inner node.
+    pub(crate) fn nested_in(outer: Arc<Self>, shared: Arc<Shared>, label: Box<str>) -> Self {
+        let Some(electorate) = outer.electorate().cloned() else { return Self::new(shared, label) };
+        let nesting = Nesting::Inner(ParentLink::new(outer, electorate));
+        Self::with_identity(shared, Identity::Related(Box::new((label, nesting))))
     }
 
     fn with_identity(shared: Arc<Shared>, identity: Identity) -> Self {
@@ -185,11 +186,16 @@ impl Node {
         self.parent_link().map(ParentLink::outer)
     }
 
-    pub(crate) fn children(&self) -> Option<&Children<Self>> {
+    fn electorate(&self) -> Option<&Arc<Electorate>> {
         match self.identity.nesting() {
-            Some(Nesting::Outer(children)) => Some(children),
+            Some(Nesting::Outer(electorate)) => Some(electorate),
             Some(Nesting::Inner(_)) | None => None,
         }
+    }
+
+    /// Whether this node is around others.
+    pub(crate) fn is_outer(&self) -> bool {
+        self.electorate().is_some()
     }
 
     pub(super) fn parent_link(&self) -> Option<&ParentLink<Self>> {
@@ -230,10 +236,6 @@ impl Node {
     #[inline]
     pub(crate) fn begins(&self) -> Option<Stopwatch> {
         self.shared.policy.times_calls().then(|| Stopwatch::start(self.now()))
-    }
-
-    pub(crate) fn generation(&self) -> u32 {
-        self.packed().generation()
     }
 
     pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {
@@ -287,7 +289,10 @@ impl Node {
         let engine = self.lock();
         let now = self.now();
         let due_in = engine.open_until().map(|until| until.saturating_sub(now.millis()));
-        let counts = self.window.counts(self.shared.policy.window, now);
+        let counts = match (self.electorate(), self.shared.policy.votes) {
+            (Some(electorate), Some(config)) => electorate.votes.counts(config, engine.generation(), config.tick(now)),
+            _ => self.window.counts(self.shared.policy.window, now),
+        };
         Snapshot {
             state: if due_in == Some(0) { State::HalfOpen } else { engine.state() },
             mode: engine.mode(),
@@ -338,26 +343,27 @@ impl Node {
         }
         self.shared.waiters.wake(self.address(), News::Change);
         self.shared.observer.changed(self, change, generation, counts);
-        if opens(change) {
-            self.outer().into_iter().for_each(Self::inner_opened);
-        }
         result
     }
 
     fn publish(&self, engine: &Engine, change: Change) {
         let related = self.identity.nesting().is_some();
         let packed = engine.packed().with_nested(related);
-        if opens(change) {
-            self.parent_link().into_iter().for_each(|inner| inner.opens_in(inner.outer().generation()));
-        }
         if change.empties_window {
             // No call may write to the window meanwhile: those of the old generation find that it has ended, and new ones
             // wait for the lock.
             self.packed.store(packed.between().bits(), Ordering::SeqCst);
             self.window.reset(self.shared.policy.window, self.now());
             self.consecutive_failures.reset();
+            self.begin_votes();
         }
         self.packed.store(packed.bits(), Ordering::SeqCst);
+    }
+
+    fn begin_votes(&self) {
+        if let (Some(electorate), Some(config)) = (self.electorate(), self.shared.policy.votes) {
+            electorate.votes.begin(config.tick(self.now()));
+        }
     }
 
     #[inline]
@@ -406,11 +412,6 @@ impl Identity {
             Self::Related(related) => Some(&related.1),
         }
     }
-}
-
-/// Whether outcomes, not the user, opened it.
-fn opens(change: Change) -> bool {
-    change.to.0 == State::Open && change.cause != Cause::ByHand
 }
 
 /// Whether calls that were admitted before may be rejected now.
