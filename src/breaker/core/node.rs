@@ -201,6 +201,11 @@ impl Node {
         }
     }
 
+    /// Whether this node is around others.
+    pub(crate) fn is_outer(&self) -> bool {
+        self.electorate().is_some()
+    }
+
     pub(super) fn parent_link(&self) -> Option<&ParentLink<Self>> {
         match self.identity.nesting() {
             Some(Nesting::Inner(parent_link)) => Some(parent_link),

@@ -83,7 +83,11 @@ impl ByHost {
         let written_otherwise = !host.is_lowercase || host.text.len() != text.len();
         let found = if written_otherwise { finder.find(&host) } else { None };
         // It may name no host at all; the key decides.
-        found.or_else(|| Some(finder.insert(self.key(request)?)))
+        if found.is_some() {
+            return found;
+        }
+        let key = self.key(request)?;
+        Some(finder.insert(|| key))
     }
 }
 

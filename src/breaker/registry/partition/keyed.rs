@@ -76,7 +76,7 @@ pub trait Partition<Req>: Keyed {
         Self: Sized,
     {
         let key = self.key(request)?;
-        Some(finder.find(&key).unwrap_or_else(|| finder.insert(key)))
+        Some(finder.find(&key).unwrap_or_else(|| finder.insert(|| key)))
     }
 
     /// Whether the request repeats an earlier one. Asked only in the mode [`RejectRetriesOnly`](crate::breaker::Mode::RejectRetriesOnly). What
@@ -98,5 +98,5 @@ pub trait Finder<K> {
     where
         Q: Hash + Equivalent<K> + ?Sized;
 
-    fn insert(&self, key: K) -> Self::Found;
+    fn insert(&self, key: impl FnOnce() -> K) -> Self::Found;
 }

@@ -146,7 +146,7 @@ impl<B> Partition<Request<B>> for ByHeader {
     #[inline]
     fn find<F: Finder<HeaderValue>>(&self, request: &Request<B>, finder: &F) -> Option<F::Found> {
         let value = request.headers().get(&self.0)?;
-        Some(finder.find(value).unwrap_or_else(|| finder.insert(value.clone())))
+        Some(finder.find(value).unwrap_or_else(|| finder.insert(|| value.clone())))
     }
 }
 
@@ -165,7 +165,7 @@ where
     #[inline]
     fn find<F: Finder<T>>(&self, request: &Request<B>, finder: &F) -> Option<F::Found> {
         let value = request.extensions().get::<T>()?;
-        Some(finder.find(value).unwrap_or_else(|| finder.insert(value.clone())))
+        Some(finder.find(value).unwrap_or_else(|| finder.insert(|| value.clone())))
     }
 }
 

@@ -123,8 +123,8 @@ where
         }
     }
 
-    fn insert(&self, outer: Q::Key) -> F::Found {
-        self.finder.insert(Nested::Inner(outer, self.partition.inner.key(self.request)))
+    fn insert(&self, outer: impl FnOnce() -> Q::Key) -> F::Found {
+        self.finder.insert(|| Nested::Inner(outer(), self.partition.inner.key(self.request)))
     }
 }
 
@@ -145,7 +145,7 @@ where
         self.finder.find(&ByParts(Nested::Inner(self.outer, Some(inner)))).map(Some)
     }
 
-    fn insert(&self, _: I) -> Option<F::Found> {
+    fn insert(&self, _: impl FnOnce() -> I) -> Option<F::Found> {
         None
     }
 }
@@ -160,8 +160,8 @@ impl<O: Hash + Eq, I, F: Finder<Nested<O, I>>> Finder<I> for Alone<'_, O, F> {
         self.0.find(&ByParts::<O, B>(Nested::Alone(inner)))
     }
 
-    fn insert(&self, inner: I) -> F::Found {
-        self.0.insert(Nested::Alone(inner))
+    fn insert(&self, inner: impl FnOnce() -> I) -> F::Found {
+        self.0.insert(|| Nested::Alone(inner()))
     }
 }
 
