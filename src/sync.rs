@@ -5,12 +5,12 @@
 #[cfg(all(test, rampart_loom))]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering, fence},
+    atomic::{AtomicU64, Ordering},
 };
 #[cfg(not(all(test, rampart_loom)))]
 pub(crate) use std::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering, fence},
+    atomic::{AtomicU64, Ordering},
 };
 
 /// Locks a mutex and ignores poisoning: no update under these locks can panic half-way.
@@ -22,5 +22,5 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[inline(always)]
 pub(crate) fn seq_cst_in_loom() {
     #[cfg(all(test, rampart_loom))]
-    fence(Ordering::SeqCst);
+    loom::sync::atomic::fence(Ordering::SeqCst);
 }

@@ -32,7 +32,7 @@ use tower_rampart::{BoxError, CircuitBreakerLayer};
 const THREADS: u64 = 4;
 const STEPS: u64 = 10_000;
 const KEYS: u64 = 40;
-/// Fewer than there are keys, so that keys come and go, and some share the overflow breaker.
+/// Fewer than there are keys, so that keys come and go, and some share an overflow breaker.
 const PLACES: usize = 16;
 const OPEN_FOR: Duration = Duration::from_millis(5);
 /// Longer than the test: a probe that is lost is not forgotten.
@@ -184,7 +184,7 @@ where
             22 => {
                 self.breakers.remove(&key);
             }
-            _ => self.breakers.overflow_partition().reset(),
+            _ => self.breakers.overflow_partition(&key).reset(),
         }
     }
 

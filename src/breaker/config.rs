@@ -3,12 +3,13 @@ use std::time::Duration;
 
 use super::core::consecutive_failures;
 use super::core::half_open::{HalfOpenConfig, Limits, ProbingConfig, Ramp};
-use super::core::policy::{Policy, Share, SlowCalls};
+use super::core::policy::{Policy, SlowCalls};
 use super::core::state_machine::EngineConfig;
+use super::core::votes::VoteConfig;
 use super::core::window::{Kind, WindowConfig};
 use super::{Mode, Window};
 use crate::backoff::Backoff;
-use crate::clock::millis_up;
+use crate::clock::{millis_up, nanos};
 use crate::invalid_setting::{InvalidSetting, ensure};
 
 /// All settings, each checked where it is set.
@@ -50,6 +51,8 @@ pub enum Abandoned {
 }
 
 const DEFAULT_MINIMUM: u32 = 10;
+/// Votes need a time, which a window of calls has not.
+const COUNT_WINDOW_VOTES: Duration = Duration::from_secs(60);
 
 impl Default for Config {
     fn default() -> Self {
@@ -194,8 +197,29 @@ impl Config {
             Mode::ForcedOpen | Mode::Disabled => Mode::Automatic,
             mode => mode,
         };
-        let window = Window::count(1);
-        Self { window, minimum_calls: None, ramp: None, mode, ..self.clone() }.policy()
+        Policy {
+            votes: self.policy().votes,
+            ..Self { window: Window::count(1), minimum_calls: None, ramp: None, mode, ..self.clone() }.policy()
+        }
+    }
+
+    fn votes(&self, share: f64, minimum_calls: u32) -> VoteConfig {
+        let length = match self.window.kind() {
+            Kind::Count(_) => COUNT_WINDOW_VOTES,
+            Kind::Time { length, .. } => length,
+        };
+        let length = nanos(length);
+        // Between an eighth and a sixteenth of the window.
+        let bucket_shift = (length / 8).ilog2();
+        let first_open = millis_up(self.open_for.ceiling(0));
+        VoteConfig {
+            share,
+            minimum: self.minimum_children,
+            failures: minimum_calls.min(3).into(),
+            bucket_shift,
+            buckets: length.div_ceil(1 << bucket_shift),
+            patience: millis_up(self.probe_lease).min(first_open / 2).max(1),
+        }
     }
 
     pub(crate) fn policy(&self) -> Policy {
@@ -234,7 +258,7 @@ impl Config {
             timeouts_fail: self.abandoned != Some(Abandoned::Neutral),
             max_partitions: self.max_partitions,
             redact_labels: self.redact_labels,
-            share: self.share.map(|share| Share { share, minimum: self.minimum_children }),
+            votes: self.share.map(|share| self.votes(share, minimum_calls)),
             minimum_calls: minimum_calls.into(),
             failure_rate: self.failure_rate,
             slow_calls: self.slow_calls,

@@ -494,9 +494,13 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         CircuitBreakerLayer { classifier, partition, scope, requests, config, breakers }
     }
 
-    /// Sets how many keys can have a breaker of their own. A breaker that is closed, has an empty window and no call in
-    /// flight is evicted when room is needed; a window of calls counts as empty after ten minutes without a call. If all
-    /// partitions are in use, new keys share one breaker.
+    /// Sets how many keys can have a breaker of their own. When room is needed, a breaker without a call in flight is evicted
+    /// if it is closed with an empty window, or if it is open, its open time is over, and no call has come for as long
+    /// again. A window of calls counts as empty after ten minutes without a call.
+    ///
+    /// A new key looks at eight partitions at most, those of the next one at the following eight. If none of them can go, it
+    /// shares one of 16 breakers with other new keys, chosen by its hash:
+    /// [`Handle::overflow_partition`](super::Handle::overflow_partition).
     ///
     /// # Panics
     ///

@@ -62,7 +62,7 @@ where
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
         let Self { registry, partition, .. } = self;
-        let node = match partition.find(&request, ForCall { registry, partition }) {
+        let node = match partition.find(&request, &ForCall { registry, partition }) {
             None => registry.default_lanes().node_ref(),
             Some(node) => NodeRef::Node(node),
         };

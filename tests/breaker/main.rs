@@ -4,6 +4,7 @@
 
 mod cancellation;
 mod circuit_open;
+mod eviction;
 mod half_open;
 mod hierarchy;
 mod host_places;
@@ -21,6 +22,7 @@ mod telemetry;
 mod timeouts;
 mod turns;
 mod types;
+mod votes;
 mod waiting;
 mod watch;
 mod window;

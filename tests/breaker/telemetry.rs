@@ -85,7 +85,7 @@ async fn a_shared_breaker_is_reported_once_a_minute() {
     let warnings = lines.read().split_off(before);
     let expected = |calls| {
         format!(
-            " WARN tower_rampart::breaker: all partitions are in use: new ones share one breaker name=\"test\" \
+            " WARN tower_rampart::breaker: all partitions are in use: new ones share a few breakers name=\"test\" \
              max_partitions=1 calls={calls}"
         )
     };

@@ -101,6 +101,9 @@ async fn rule_3_calls_cut_in_readiness_after_the_opening_were_not_rejected() {
     let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::header("x-tenant-id"));
     let layer = layer.minimum_calls(1).nested_in(partition::host(), 0.5);
     let service = layer.layer(hangs(true));
+    // A share of votes counts from then on.
+    let _ = layer.handle().get_or_insert(&Nested::Outer(Authority::from_static("api.example").into()));
+    advance(61 * SECOND).await;
     let mut calls = Vec::new();
     for tenant in ["1", "1", "2", "2", "3", "3", "4"] {
         let mut request = request(SECOND);
@@ -190,14 +193,23 @@ async fn rule_3_attempt_timeouts_open_the_host_of_three_tenants_and_fail_its_pro
             let request = Request::get("http://api.example/").header("x-tenant-id", tenant).body(()).unwrap();
             stack.clone().oneshot(request)
         };
+        let host = Nested::Outer(Authority::from_static("api.example").into());
+        let host = layer.handle().get_or_insert(&host).unwrap();
+        // A share of votes counts from then on.
+        advance(61 * SECOND).await;
         for tenant in ["1", "2", "3"] {
             assert!(pull(tenant).await.is_err());
         }
-        let host = Nested::Outer(Authority::from_static("api.example").into());
-        let host = layer.handle().get(&host).unwrap();
         assert_eq!(host.state(), State::Open);
         advance(30 * SECOND).await;
         assert!(pull("4").await.is_err());
+        assert_eq!(
+            (host.state(), host.snapshot().generation),
+            (State::HalfOpen, 2),
+            "one tenant alone decides nothing"
+        );
+        advance(15 * SECOND).await;
+        assert!(pull("5").await.is_err());
         assert_eq!((host.state(), host.snapshot().generation), (State::Open, 3), "in readiness: {in_readiness}");
     }
 }

@@ -1,4 +1,4 @@
-//! Who may probe a host, and when: no tenant keeps the others shut out, whatever becomes of its calls.
+//! Which tenants probe a half-open host: no tenant keeps the others shut out, whatever becomes of its calls.
 
 use std::time::Duration;
 
@@ -37,41 +37,24 @@ async fn a_call_that_its_mode_admits_does_not_count_as_rejected() {
     assert_eq!(rejections(&breakers), 1);
 }
 
-/// Tenant 0 fails ten times a round, before a good one comes.
-async fn rounds_until_closed(breakers: &Handle) -> u32 {
-    for round in 1..=20 {
-        tokio::time::advance(10 * SECOND).await;
-        for _ in 0..10 {
-            if let Ok(permit) = breakers.get_or_insert(&tenant(0)).unwrap().try_acquire() {
-                permit.settle(Verdict::transient());
+#[tokio::test(start_paused = true)]
+async fn a_bad_tenant_that_comes_first_shuts_no_tenant_out_in_any_mode() {
+    for mode in [Mode::Automatic, Mode::RejectRetriesOnly, Mode::ObserveOnly] {
+        for host in [Mode::Automatic, mode] {
+            let layer = nested().mode(host);
+            let breakers = layer.handle();
+            opened(&layer).await;
+            assert!(breakers.set_mode(&tenant(50), mode));
+            advance(10 * SECOND).await;
+            for _ in 0..10 {
+                if let Ok(permit) = breakers.get_or_insert(&tenant(50)).unwrap().try_acquire() {
+                    permit.settle(Verdict::transient());
+                }
             }
+            assert_eq!(breakers.state(&HOST), State::HalfOpen);
+            permit(&breakers, 3).settle(Verdict::success());
+            assert_eq!(breakers.state(&HOST), State::Closed, "{mode}");
         }
-        if let Ok(permit) = breakers.get_or_insert(&tenant(3)).unwrap().try_acquire() {
-            permit.settle(Verdict::success());
-        }
-        if breakers.state(&HOST) == State::Closed {
-            return round;
-        }
-    }
-    u32::MAX
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_bad_tenant_that_is_only_observed_shuts_no_tenant_out() {
-    let layer = nested();
-    let breakers = layer.handle();
-    opened(&layer).await;
-    assert!(breakers.observe(&tenant(0)));
-    assert_eq!(rounds_until_closed(&breakers).await, 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_bad_tenant_shuts_no_tenant_out_if_only_retries_or_no_calls_are_rejected() {
-    for mode in [Mode::RejectRetriesOnly, Mode::ObserveOnly] {
-        let layer = nested().mode(mode);
-        let breakers = layer.handle();
-        opened(&layer).await;
-        assert_eq!(rounds_until_closed(&breakers).await, 2, "{mode}");
     }
 }
 
@@ -104,7 +87,7 @@ async fn due(mode: Mode) -> (Handle, CircuitBreaker) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenant_whose_probes_hang_leaves_the_next_place_to_others() {
+async fn a_tenant_whose_probes_hang_leaves_the_next_slot_to_others() {
     for mode in [Mode::Automatic, Mode::ObserveOnly] {
         let (breakers, bad) = due(mode).await;
         let mut hung = Vec::new();
@@ -114,102 +97,101 @@ async fn a_tenant_whose_probes_hang_leaves_the_next_place_to_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenant_whose_probes_are_cancelled_leaves_the_next_place_to_others() {
+async fn a_tenant_whose_probes_are_cancelled_leaves_the_next_slot_to_others() {
     for mode in [Mode::Automatic, Mode::ObserveOnly] {
         let (breakers, bad) = due(mode).await;
         let mut last = None;
-        // Cancelled every second, and there again at once. In second 1 the good one comes too early.
+        // Cancelled every second, and there again at once.
         let closed = closes_after(&breakers, || {
             drop(last.take());
             last = bad.try_acquire().ok();
         });
-        assert_eq!(closed.await, 4, "{mode}");
+        assert_eq!(closed.await, 1, "{mode}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenant_alone_need_not_wait_for_others() {
-    let layer = nested();
-    let breakers = layer.handle();
-    opened(&layer).await;
-    advance(10 * SECOND).await;
-    let hung = permit(&breakers, 50);
-    assert_eq!(rejection(&breakers, 50), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
-    advance(5 * SECOND).await;
-    // Cancelled, and not in anybody's way.
-    drop(permit(&breakers, 50));
-    permit(&breakers, 50).settle(Verdict::success());
-    assert_eq!(breakers.state(&HOST), State::Closed);
-    drop(hung);
+async fn a_tenant_alone_decides_once_no_other_has_come_for_half_the_open_time() {
+    for health in [Health::Success, Health::Failure] {
+        let layer = nested().success_threshold(2).half_open_max_calls(2);
+        let breakers = layer.handle();
+        opened(&layer).await;
+        assert!(breakers.observe(&tenant(50)));
+        advance(10 * SECOND).await;
+        for second in 0..5 {
+            permit(&breakers, 50).settle(Verdict::success().with_health(health));
+            assert_eq!(breakers.state(&HOST), State::HalfOpen, "{second}");
+            advance(SECOND).await;
+        }
+        permit(&breakers, 50).settle(Verdict::success().with_health(health));
+        let expected = if health == Health::Success { State::Closed } else { State::Open };
+        assert_eq!(breakers.state(&HOST), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenant_that_waits_alone_waits_no_longer_than_the_open_time() {
-    let layer = nested().open_for(2 * SECOND);
-    let breakers = layer.handle();
-    opened(&layer).await;
-    advance(2 * SECOND).await;
-    let hung = permit(&breakers, 50);
-    // A tenant that found no slot, and never comes again.
-    assert_eq!(rejection(&breakers, 51), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
-    advance(5 * SECOND).await;
-    assert_eq!(rejection(&breakers, 50), ("1".into(), State::HalfOpen, Some(2 * SECOND)));
-    advance(2 * SECOND).await;
-    permit(&breakers, 50).settle(Verdict::success());
-    assert_eq!(breakers.state(&HOST), State::Closed);
-    drop(hung);
-}
-
-#[tokio::test(start_paused = true)]
-async fn late_news_of_an_earlier_probe_does_not_excuse_a_failed_one() {
-    let layer = nested().half_open_max_calls(2).success_threshold(2);
+async fn two_tenants_that_succeed_close_the_host_whatever_came_before() {
+    let layer = nested().success_threshold(2).half_open_max_calls(2);
     let breakers = layer.handle();
     opened(&layer).await;
     advance(10 * SECOND).await;
-    let early = permit(&breakers, 50);
-    permit(&breakers, 51).settle(Verdict::transient());
-    advance(15 * SECOND).await;
-    permit(&breakers, 50).settle(Verdict::transient());
-    early.settle(Verdict::success());
-    // Another tenant breaker than the one that failed there.
-    breakers.reset(&tenant(50));
-    advance(10 * SECOND).await;
-    assert_eq!(rejection(&breakers, 50), ("1".into(), State::Open, Some(5 * SECOND)));
-    permit(&breakers, 52).settle(Verdict::success());
-}
-
-#[tokio::test(start_paused = true)]
-async fn late_success_of_its_last_probe_gives_a_tenant_its_turn_back() {
-    let layer = nested().half_open_max_calls(2).success_threshold(2);
-    let breakers = layer.handle();
-    opened(&layer).await;
-    advance(10 * SECOND).await;
-    let early = permit(&breakers, 50);
-    permit(&breakers, 51).settle(Verdict::transient());
-    advance(10 * SECOND).await;
-    assert_eq!(rejection(&breakers, 50), ("1".into(), State::Open, Some(5 * SECOND)));
-    early.settle(Verdict::success());
-    permit(&breakers, 50).settle(Verdict::success());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_tenant_that_failed_in_an_earlier_outage_is_not_held_back_in_the_next() {
-    let layer = nested();
-    let breakers = layer.handle();
-    opened(&layer).await;
-    advance(10 * SECOND).await;
-    permit(&breakers, 50).settle(Verdict::transient());
-    advance(10 * SECOND).await;
-    permit(&breakers, 51).settle(Verdict::success());
-    assert_eq!(breakers.state(&HOST), State::Closed);
-    breakers.reset(&tenant(50));
-    advance(60 * SECOND).await;
-    for id in 0..3 {
+    for id in 50..60 {
         permit(&breakers, id).settle(Verdict::transient());
     }
+    permit(&breakers, 60).settle(Verdict::success());
+    permit(&breakers, 60).settle(Verdict::success());
+    assert_eq!(breakers.state(&HOST), State::HalfOpen, "one tenant is not two");
+    permit(&breakers, 61).settle(Verdict::success());
+    assert_eq!(breakers.state(&HOST), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sixty_four_tenants_that_fail_open_the_host_again() {
+    let layer = nested();
+    let breakers = layer.handle();
+    opened(&layer).await;
+    advance(10 * SECOND).await;
+    for id in 100..163 {
+        permit(&breakers, id).settle(Verdict::transient());
+        assert_eq!(breakers.state(&HOST), State::HalfOpen, "{id}");
+    }
+    permit(&breakers, 163).settle(Verdict::transient());
+    assert_eq!(breakers.state(&HOST), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_tenant_waits_while_others_come_and_then_closes_itself_with_the_host() {
+    let layer = nested().success_threshold(5);
+    let breakers = layer.handle();
+    opened(&layer).await;
+    advance(10 * SECOND).await;
+    for newcomer in 50..53 {
+        permit(&breakers, newcomer).settle(Verdict::transient());
+        assert_eq!(rejection(&breakers, 0), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
+        advance(SECOND).await;
+    }
+    assert_eq!(rejection(&breakers, 0), ("1".into(), State::HalfOpen, Some(4 * SECOND)));
+    // It fails as well, and there has been time for others.
+    advance(4 * SECOND).await;
+    permit(&breakers, 0).settle(Verdict::transient());
+    assert_eq!([breakers.state(&HOST), breakers.state(&tenant(0))], [State::Open; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_news_of_an_earlier_period_changes_nothing() {
+    let layer = nested();
+    let breakers = layer.handle();
+    opened(&layer).await;
+    advance(10 * SECOND).await;
+    let early = permit(&breakers, 50);
+    advance(5 * SECOND).await;
+    permit(&breakers, 51).settle(Verdict::transient());
     assert_eq!(breakers.state(&HOST), State::Open);
     advance(10 * SECOND).await;
-    permit(&breakers, 50).settle(Verdict::success());
+    let probe = permit(&breakers, 52);
+    early.settle(Verdict::success());
+    assert_eq!(breakers.state(&HOST), State::HalfOpen);
+    probe.settle(Verdict::success());
     assert_eq!(breakers.state(&HOST), State::Closed);
 }
 
@@ -222,40 +204,8 @@ async fn what_a_server_asks_of_one_tenant_does_not_shut_the_host_for_longer() {
     let asked = Verdict::transient().with_health(Health::Throttled).with_retry_after(600 * SECOND);
     permit(&breakers, 50).settle(asked);
     assert_eq!(rejection(&breakers, 50), ("1/50".into(), State::Open, Some(600 * SECOND)));
-    assert_eq!(rejection(&breakers, 51), ("1".into(), State::Open, Some(10 * SECOND)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_late_probe_does_not_give_back_the_place_that_another_has() {
-    let layer = nested().half_open_max_calls(2).success_threshold(2);
-    let breakers = layer.handle();
-    opened(&layer).await;
-    advance(10 * SECOND).await;
-    let late = [50, 51].map(|id| permit(&breakers, id));
+    assert_eq!(breakers.state(&HOST), State::HalfOpen);
     advance(5 * SECOND).await;
-    let hung = [60, 61].map(|id| permit(&breakers, id));
-    advance(SECOND).await;
-    drop(late);
-    assert_eq!(rejection(&breakers, 70), ("1".into(), State::HalfOpen, Some(4 * SECOND)));
-    advance(4 * SECOND).await;
-    assert_eq!(rejection(&breakers, 60), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
-    permit(&breakers, 70).settle(Verdict::success());
-    drop(hung);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_tenant_that_was_in_the_way_still_waits_after_the_host_opens_again() {
-    let layer = nested().half_open_max_calls(2).success_threshold(2);
-    let breakers = layer.handle();
-    opened(&layer).await;
-    advance(10 * SECOND).await;
-    let cancelled = permit(&breakers, 50);
-    let failed = permit(&breakers, 51);
-    assert_eq!(rejection(&breakers, 60), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
-    failed.settle(Verdict::transient());
-    assert_eq!(rejection(&breakers, 61), ("1".into(), State::Open, Some(10 * SECOND)));
-    drop(cancelled);
-    advance(10 * SECOND).await;
-    assert_eq!(rejection(&breakers, 50), ("1".into(), State::Open, Some(5 * SECOND)));
-    permit(&breakers, 60).settle(Verdict::success());
+    permit(&breakers, 51).settle(asked);
+    assert_eq!(rejection(&breakers, 52), ("1".into(), State::Open, Some(10 * SECOND)));
 }

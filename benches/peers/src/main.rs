@@ -9,6 +9,7 @@
 //!   --path NAME    this path alone
 //!   --who NAME     this contender alone
 //!   --maps         compare concurrent maps instead
+//!   --insert-full  time new keys while all partitions are in use instead
 //! ```
 
 mod alloc;
@@ -17,6 +18,7 @@ mod contender;
 mod failsafe;
 mod floor;
 mod inner;
+mod insert_full;
 mod keyed;
 mod lazy;
 mod maps;
@@ -75,6 +77,8 @@ fn main() -> ExitCode {
     let _entered = runtime.enter();
     if options.maps {
         maps::compare(options.brief)
+    } else if options.insert_full {
+        insert_full::measure(options.brief)
     } else {
         compare(&options)
     }
@@ -114,6 +118,7 @@ struct Options {
     json: bool,
     brief: bool,
     maps: bool,
+    insert_full: bool,
     path: Option<Path>,
     who: Option<String>,
 }
@@ -126,6 +131,7 @@ impl Options {
                 "--json" => options.json = true,
                 "--brief" => options.brief = true,
                 "--maps" => options.maps = true,
+                "--insert-full" => options.insert_full = true,
                 "--path" => options.path = Some(path(words.next())?),
                 "--who" => options.who = Some(who(words.next())?),
                 _ => return Err(format!("what is {word}? See the head of src/main.rs")),

@@ -66,13 +66,8 @@ impl<K> Handle<K> {
         CircuitBreaker::new(self.registry.default_node().clone())
     }
 
-    /// Returns the breaker that new keys share when all partitions are in use.
-    #[must_use]
-    pub fn overflow_partition(&self) -> CircuitBreaker {
-        CircuitBreaker::new(self.registry.overflow_node().clone())
-    }
-
-    /// Returns the number of calls that shared the overflow breaker because all partitions were in use.
+    /// Returns the number of calls that shared an [overflow breaker](Self::overflow_partition) because all partitions were
+    /// in use.
     #[must_use]
     pub fn overflowed(&self) -> u64 {
         self.registry.overflowed()
@@ -102,16 +97,24 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
     /// [`max_partitions`](crate::CircuitBreakerLayer::max_partitions) are in use.
     #[must_use]
     pub fn get_or_insert(&self, key: &K) -> Option<CircuitBreaker> {
-        let node = self.registry.find(key).or_else(|| self.registry.insert(key.clone(), |key| key));
+        let node = self.registry.find(key).or_else(|| self.registry.insert(key.clone(), |key| key).ok());
         node.map(CircuitBreaker::new)
     }
 
-    /// Iterates over all current breakers: those of keys, and the default and the overflow breaker once they are in use.
+    /// Returns the breaker that this key shares with others if it comes while all partitions are in use. There are 16 of
+    /// them, and the key, hashed, chooses one.
+    #[must_use]
+    pub fn overflow_partition(&self, key: &K) -> CircuitBreaker {
+        CircuitBreaker::new(self.registry.overflow_node(key))
+    }
+
+    /// Iterates over all current breakers: those of keys, and the default and the overflow breakers once they are in use.
     pub fn iter(&self) -> impl Iterator<Item = CircuitBreaker> + use<K> {
         self.registry.nodes().into_iter().map(CircuitBreaker::new)
     }
 
-    /// The breakers of keys with their keys, in no order. The default and the overflow breaker have none.
+    /// The breakers of keys with their keys, in no order. The default and the overflow breakers have none. A key of more
+    /// than 256 bytes [is not kept](crate::breaker::partition), so its breaker is left out.
     pub fn iter_keyed(&self) -> impl Iterator<Item = (K, CircuitBreaker)> + use<K> {
         self.registry.keyed_nodes().into_iter().map(|(key, node)| (key, CircuitBreaker::new(node)))
     }

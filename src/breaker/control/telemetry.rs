@@ -35,7 +35,7 @@ pub(crate) fn changed(node: &Node, change: Change, counts: Counts) {
     if to.0 == State::Open { report!(Level::WARN) } else { report!(Level::INFO) }
 }
 
-/// Calls of more partitions than there is room for share one breaker.
+/// Calls of more partitions than there is room for share a few breakers.
 pub(crate) fn overflowed(node: &Node, max_partitions: usize, calls: u64) {
     event!(
         target: TARGET,
@@ -43,6 +43,6 @@ pub(crate) fn overflowed(node: &Node, max_partitions: usize, calls: u64) {
         name = node.name(),
         max_partitions,
         calls,
-        "all partitions are in use: new ones share one breaker"
+        "all partitions are in use: new ones share a few breakers"
     );
 }

@@ -13,6 +13,7 @@ pub(super) mod packed_state;
 pub(super) mod policy;
 mod settle;
 pub(super) mod state_machine;
+pub(super) mod votes;
 pub(super) mod waiters;
 pub(super) mod window;
 

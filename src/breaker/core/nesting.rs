@@ -1,133 +1,93 @@
 //! What the nodes of nested partitions keep of each other. What they ask each other is in [`nested`](super::nested).
 
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use super::votes::{Vote, Votes};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 /// The place of a node among others.
 #[derive(Debug)]
 pub(crate) enum Nesting<N> {
-    Outer(Children<N>),
+    Outer(Arc<Electorate>),
     Inner(ParentLink<N>),
 }
 
-/// The inner nodes of an outer one.
+/// What an outer node knows of its inner ones: not which they are.
 #[derive(Debug)]
-pub(crate) struct Children<N> {
-    /// Number of the cycle. Each child may fail as a probe once a cycle.
-    pub(super) cycle: AtomicU64,
-    /// The generation of the outer node in which a child found all slots taken, if none has got a slot since.
-    pub(super) awaited_in: AtomicU64,
-    pub(super) members: Mutex<ChildList<N>>,
+pub(crate) struct Electorate {
+    pub(super) votes: Votes,
+    probing: Mutex<Probing>,
 }
 
-#[derive(Debug)]
-pub(super) struct ChildList<N> {
-    pub(super) nodes: Vec<Weak<N>>,
-    /// The length at which dropped children are removed.
-    prune_at: usize,
-    /// Openings to skip before the next check.
-    pub(super) spare: u64,
-    pub(super) looked_at: u64,
+/// What the probes of one half-open period have shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Probing {
+    generation: u32,
+    /// When the outer node was due to be probed.
+    pub(super) since: u64,
+    /// When a partition last came that had not probed before.
+    pub(super) newcomer_at: u64,
+    /// Partitions whose last probe succeeded, and failed.
+    pub(super) good: u64,
+    pub(super) bad: u64,
 }
 
 /// An inner node's link to its outer one.
 #[derive(Debug)]
 pub(crate) struct ParentLink<N> {
     outer: Arc<N>,
-    /// The outer generation at the last opening of this child. An opening before the outer node last closed no longer
-    /// counts.
-    opened_in: AtomicU64,
-    /// The probe slot that it took last, if that probe has failed or has yet to end.
-    pub(super) taken: AtomicU64,
-    /// Whether a user has removed it from the registry.
-    is_removed: AtomicBool,
+    pub(super) electorate: Arc<Electorate>,
+    pub(super) vote: Vote,
+    /// What it has done as a probe of the outer node. Written under the lock of [`Electorate::probing`].
+    probe: AtomicU64,
 }
 
-/// A probe slot: cycle 12, generation 20 (its lowest bits), id 32. Cycles wrap, which holds a child back for one turn at most.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Taken(pub(super) u64);
+/// How far an inner node has come as a probe in one half-open period of the outer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probed {
+    Never,
+    /// It has taken a slot, and may still hold it.
+    Unknown,
+    Good,
+    Bad,
+}
 
-pub(super) const NEVER: u64 = u64::MAX;
-const FIRST_PRUNE: usize = 16;
-const CYCLE_BITS: u32 = 12;
-const CYCLE_SHIFT: u32 = u64::BITS - CYCLE_BITS;
-const CYCLE_MASK: u64 = (1 << CYCLE_BITS) - 1;
-
-impl<N> Children<N> {
-    pub(crate) fn new() -> Self {
-        let members = ChildList { nodes: Vec::new(), prune_at: FIRST_PRUNE, spare: 0, looked_at: 0 };
-        Self { cycle: AtomicU64::new(0), awaited_in: AtomicU64::new(NEVER), members: Mutex::new(members) }
+impl Electorate {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { votes: Votes::new(), probing: Mutex::new(Probing::default()) })
     }
 
-    pub(crate) fn add(&self, inner: &Arc<N>) {
-        let mut members = lock(&self.members);
-        if members.nodes.len() >= members.prune_at {
-            members.nodes.retain(|node| node.strong_count() > 0);
-            members.prune_at = (members.nodes.len() * 2).max(FIRST_PRUNE);
+    /// The probes of this generation, which are due since then.
+    pub(super) fn probing(&self, generation: u32, since: u64) -> MutexGuard<'_, Probing> {
+        let mut probing = lock(&self.probing);
+        if probing.generation != generation {
+            *probing = Probing { generation, since, ..Probing::default() };
         }
-        members.nodes.push(Arc::downgrade(inner));
-    }
-
-    pub(super) fn cycle(&self) -> u64 {
-        self.cycle.load(Ordering::Relaxed)
-    }
-
-    /// Whether a child waits for a slot in this generation of the outer node.
-    pub(super) fn is_awaited_in(&self, generation: u32) -> bool {
-        self.awaited_in.load(Ordering::Relaxed) == u64::from(generation)
+        probing
     }
 }
 
 impl<N> ParentLink<N> {
-    pub(crate) fn new(outer: Arc<N>) -> Self {
-        Self {
-            outer,
-            opened_in: AtomicU64::new(NEVER),
-            taken: AtomicU64::new(NEVER),
-            is_removed: AtomicBool::new(false),
-        }
+    pub(crate) fn new(outer: Arc<N>, electorate: Arc<Electorate>) -> Self {
+        Self { outer, electorate, vote: Vote::new(), probe: AtomicU64::new(0) }
     }
 
     pub(crate) fn outer(&self) -> &Arc<N> {
         &self.outer
     }
 
-    /// Written and read under the lock of the registry.
-    pub(crate) fn remove(&self) {
-        self.is_removed.store(true, Ordering::Relaxed);
+    pub(super) fn probed(&self, generation: u32) -> Probed {
+        let bits = self.probe.load(Ordering::Relaxed);
+        match bits & 3 {
+            _ if bits >> 2 != u64::from(generation) => Probed::Never,
+            1 => Probed::Unknown,
+            2 => Probed::Good,
+            3 => Probed::Bad,
+            _ => Probed::Never,
+        }
     }
 
-    pub(crate) fn is_removed(&self) -> bool {
-        self.is_removed.load(Ordering::Relaxed)
-    }
-
-    /// Called before the opening is published.
-    pub(crate) fn opens_in(&self, generation: u32) {
-        self.opened_in.store(generation.into(), Ordering::Relaxed);
-    }
-
-    pub(crate) fn has_opened_in(&self, generation: u32) -> bool {
-        self.opened_in.load(Ordering::Relaxed) == u64::from(generation)
-    }
-
-    pub(super) fn taken(&self) -> Taken {
-        Taken(self.taken.load(Ordering::Relaxed))
-    }
-}
-
-impl Taken {
-    pub(super) fn new(cycle: u64, generation: u32, id: u32) -> Self {
-        let generation = u64::from(generation) << u32::BITS & !(CYCLE_MASK << CYCLE_SHIFT);
-        Self((cycle & CYCLE_MASK) << CYCLE_SHIFT | generation | u64::from(id))
-    }
-
-    pub(super) fn is_in(self, cycle: u64) -> bool {
-        self.0 != NEVER && self.0 >> CYCLE_SHIFT == cycle & CYCLE_MASK
-    }
-
-    pub(super) fn is_of(self, generation: u32, id: u32) -> bool {
-        self.0 != NEVER && self.0 << CYCLE_BITS == Self::new(0, generation, id).0 << CYCLE_BITS
+    pub(super) fn set_probed(&self, generation: u32, probed: Probed) {
+        self.probe.store(u64::from(generation) << 2 | probed as u64, Ordering::Relaxed);
     }
 }

@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::{SmallRng, SysRng};
 
 use super::consecutive_failures::ConsecutiveFailures;
-use super::nesting::{Children, Nesting, ParentLink};
+use super::nesting::{Electorate, Nesting, ParentLink};
 use super::observer::Observer;
 use super::packed_state::{PackedState, Phase};
 use super::policy::Policy;
@@ -16,12 +16,12 @@ use super::state_machine::{Attempt, Change, Engine, EngineConfig, PermitKind};
 use super::waiters::{News, Waiters, Waiting};
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
-use crate::breaker::{Cause, Mode, Snapshot, State};
+use crate::breaker::{Mode, Snapshot, State};
 use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Clock, Moment, Stopwatch};
 use crate::cut;
 use crate::deadline::Deadline;
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 /// One breaker in its concurrent form.
 ///
@@ -144,15 +144,16 @@ impl Node {
 
     /// Makes an outer node.
     pub(crate) fn new_outer(shared: Arc<Shared>, label: Box<str>) -> Self {
-        Self::with_identity(shared, Identity::Related(Box::new((label, Nesting::Outer(Children::new())))))
+        let node = Self::with_identity(shared, Identity::Related(Box::new((label, Nesting::Outer(Electorate::new())))));
+        node.begin_votes();
+        node
     }
 
-    /// Makes an inner node, known to its outer one.
-    pub(crate) fn nested_in(outer: Arc<Self>, shared: Arc<Shared>, label: Box<str>) -> Arc<Self> {
-        let nesting = Nesting::Inner(ParentLink::new(outer.clone()));
-        let node = Arc::new(Self::with_identity(shared, Identity::Related(Box::new((label, nesting)))));
-        outer.children().into_iter().for_each(|children| children.add(&node));
-        node
+    /// Makes an inner node.
+    pub(crate) fn nested_in(outer: Arc<Self>, shared: Arc<Shared>, label: Box<str>) -> Self {
+        let Some(electorate) = outer.electorate().cloned() else { return Self::new(shared, label) };
+        let nesting = Nesting::Inner(ParentLink::new(outer, electorate));
+        Self::with_identity(shared, Identity::Related(Box::new((label, nesting))))
     }
 
     fn with_identity(shared: Arc<Shared>, identity: Identity) -> Self {
@@ -193,9 +194,9 @@ impl Node {
         self.parent_link().map(ParentLink::outer)
     }
 
-    pub(crate) fn children(&self) -> Option<&Children<Self>> {
+    fn electorate(&self) -> Option<&Arc<Electorate>> {
         match self.identity.nesting() {
-            Some(Nesting::Outer(children)) => Some(children),
+            Some(Nesting::Outer(electorate)) => Some(electorate),
             Some(Nesting::Inner(_)) | None => None,
         }
     }
@@ -205,28 +206,6 @@ impl Node {
             Some(Nesting::Inner(parent_link)) => Some(parent_link),
             Some(Nesting::Outer(_)) | None => None,
         }
-    }
-
-    /// Returns true once this node has been evicted. Blocks while [`retire`](Self::retire) is deciding.
-    #[inline]
-    pub(crate) fn is_gone(&self) -> bool {
-        self.packed().is_retired() && self.is_gone_after_all()
-    }
-
-    /// Whether this node is evicted or being evicted, as its outer node sees it.
-    pub(crate) fn is_retired(&self) -> bool {
-        self.packed().is_retired() || self.parent_link().is_some_and(ParentLink::is_removed)
-    }
-
-    /// Marks this node as removed from the registry: its outer node can be evicted although this one still holds it.
-    pub(crate) fn remove(&self) {
-        self.parent_link().into_iter().for_each(ParentLink::remove);
-    }
-
-    #[cold]
-    fn is_gone_after_all(&self) -> bool {
-        let _decided = self.lock();
-        self.packed().is_retired()
     }
 
     #[cfg(all(test, rampart_loom))]
@@ -260,10 +239,6 @@ impl Node {
     #[inline]
     pub(crate) fn begins(&self) -> Option<Stopwatch> {
         self.shared.policy.times_calls().then(|| Stopwatch::start(self.now()))
-    }
-
-    pub(crate) fn generation(&self) -> u32 {
-        self.packed().generation()
     }
 
     pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {
@@ -317,7 +292,10 @@ impl Node {
         let engine = self.lock();
         let now = self.now();
         let due_in = engine.open_until().map(|until| until.saturating_sub(now.millis()));
-        let counts = self.window.counts(self.shared.policy.window, now);
+        let counts = match (self.electorate(), self.shared.policy.votes) {
+            (Some(electorate), Some(config)) => electorate.votes.counts(config, engine.generation(), config.tick(now)),
+            _ => self.window.counts(self.shared.policy.window, now),
+        };
         Snapshot {
             state: if due_in == Some(0) { State::HalfOpen } else { engine.state() },
             mode: engine.mode(),
@@ -336,31 +314,11 @@ impl Node {
         }
     }
 
-    /// Evicts this node if nothing is lost and `alone` confirms that no other reference exists.
-    ///
-    /// A finder takes a reference, then reads the packed state; this function writes the packed state, then counts the
-    /// references. With a fence between the two steps on either side, at least one of the two sees the other.
-    pub(crate) fn retire(&self, alone: impl FnOnce() -> bool) -> bool {
-        let engine = self.lock();
-        if !self.is_blank(&engine) {
-            return false;
-        }
-        let packed = self.packed();
-        self.packed.store(packed.retired().bits(), Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        let alone = alone();
-        fence(Ordering::SeqCst);
-        // Checked again, because a call may have come and gone in between.
-        let retired = alone && self.is_blank(&engine);
-        if !retired {
-            self.packed.store(packed.bits(), Ordering::SeqCst);
-        }
-        retired
-    }
-
-    fn is_blank(&self, engine: &Engine) -> bool {
-        let policy = &self.shared.policy;
-        engine.is_as_new(&policy.engine) && self.window.is_idle(policy.window, self.now(), IDLE)
+    /// Whether nothing is lost with this node if no call holds it.
+    pub(crate) fn is_unused(&self, now: Moment) -> bool {
+        let (engine, policy) = (self.lock(), &self.shared.policy);
+        (engine.is_as_new(&policy.engine) && self.window.is_idle(policy.window, now, IDLE))
+            || engine.is_long_due(&policy.engine, now.millis())
     }
 
     /// Runs one step of the engine and publishes the change it makes.
@@ -390,26 +348,27 @@ impl Node {
         }
         self.shared.waiters.wake(self.address(), News::Change);
         self.shared.observer.changed(self, change, generation, counts);
-        if opens(change) {
-            self.outer().into_iter().for_each(Self::inner_opened);
-        }
         result
     }
 
     fn publish(&self, engine: &Engine, change: Change) {
         let related = self.identity.nesting().is_some();
         let packed = engine.packed().with_nested(related);
-        if opens(change) {
-            self.parent_link().into_iter().for_each(|inner| inner.opens_in(inner.outer().generation()));
-        }
         if change.empties_window {
             // No call may write to the window meanwhile: those of the old generation find that it has ended, and new ones
             // wait for the lock.
             self.packed.store(packed.between().bits(), Ordering::SeqCst);
             self.window.reset(self.shared.policy.window, self.now());
             self.consecutive_failures().into_iter().for_each(ConsecutiveFailures::reset);
+            self.begin_votes();
         }
         self.packed.store(packed.bits(), Ordering::SeqCst);
+    }
+
+    fn begin_votes(&self) {
+        if let (Some(electorate), Some(config)) = (self.electorate(), self.shared.policy.votes) {
+            electorate.votes.begin(config.tick(self.now()));
+        }
     }
 
     #[inline]
@@ -458,11 +417,6 @@ impl Identity {
             Self::Related(related) => Some(&related.1),
         }
     }
-}
-
-/// Whether outcomes, not the user, opened it.
-fn opens(change: Change) -> bool {
-    change.to.0 == State::Open && change.cause != Cause::ByHand
 }
 
 /// Whether calls that were admitted before may be rejected now.

@@ -13,6 +13,6 @@ pub(crate) trait Observer<N>: fmt::Debug + Send + Sync + UnwindSafe + RefUnwindS
     /// A node has changed, and the change has been published.
     fn changed(&self, node: &Arc<N>, change: Change, generation: u32, counts: Counts);
 
-    /// A call shares the overflow node because all partitions are in use: the `calls`th since the layer was made.
+    /// A call shares this overflow node because all partitions are in use: the `calls`th since the layer was made.
     fn overflowed(&self, node: &Arc<N>, max_partitions: usize, calls: u64);
 }

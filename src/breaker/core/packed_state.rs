@@ -14,12 +14,12 @@ use crate::breaker::{Mode, State};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PackedState(u64);
 
-/// Whether a node is in use.
+/// What the packed state says of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// In use, in this state.
+    /// In this state.
     Live(State),
-    /// Being evicted, or between two closed generations: the engine knows, once its lock is free.
+    /// Between two closed generations: the engine knows, once its lock is free.
     Undecided,
 }
 
@@ -38,8 +38,6 @@ const GENERATION_MASK: u64 = u32::MAX as u64;
 const OPEN_GENERATION_MASK: u64 = (1 << (UNTIL_SHIFT - GENERATION_SHIFT)) - 1;
 const UNTIL_SHIFT: u32 = 26;
 const UNTIL_MAX: u64 = u64::MAX >> UNTIL_SHIFT;
-/// In an undecided node: it is between two closed generations. It has no deadline.
-const BETWEEN: u64 = 1 << (GENERATION_SHIFT + 32);
 
 impl PackedState {
     pub(crate) fn new(state: State, mode: Mode, generation: u32, until: u64) -> Self {
@@ -69,23 +67,18 @@ impl PackedState {
         self.0
     }
 
-    /// The packed state of a node that is being evicted.
-    pub(crate) fn retired(self) -> Self {
+    /// The packed state between two closed generations, while the window is emptied: calls wait for the engine.
+    pub(crate) fn between(self) -> Self {
         Self(self.0 & !PHASE_MASK | UNDECIDED)
     }
 
-    /// The packed state between two closed generations, while the window is emptied: calls wait for the engine.
-    pub(crate) fn between(self) -> Self {
-        Self(self.retired().0 | BETWEEN)
-    }
-
-    /// The packed state if the node stays: only a node that is as new retires, and it is open if it begins forced open.
+    /// The packed state once it is decided: a generation with an empty window is closed, or open if it is forced open.
     pub(crate) fn kept(self) -> Self {
         if self.phase() != Phase::Undecided {
             return self;
         }
         let phase = if self.mode() == Mode::ForcedOpen { OPEN } else { CLOSED };
-        Self(self.0 & !(PHASE_MASK | BETWEEN) | phase)
+        Self(self.0 & !PHASE_MASK | phase)
     }
 
     pub(crate) fn with_nested(self, nesting: bool) -> Self {
@@ -104,10 +97,6 @@ impl PackedState {
     /// Closed and automatic, nested or not.
     pub(crate) fn is_closed_itself(self) -> bool {
         self.0 & (PHASE_MASK | MODE_MASK << MODE_SHIFT) == 0
-    }
-
-    pub(crate) fn is_retired(self) -> bool {
-        self.0 & (PHASE_MASK | BETWEEN) == UNDECIDED
     }
 
     pub(crate) fn phase(self) -> Phase {
@@ -177,10 +166,7 @@ mod tests {
                         assert_eq!((packed.generation(), packed.until()), (generation, Some(until)));
                         let plain = (state, mode) == (State::Closed, Mode::Automatic);
                         assert_eq!(packed.is_plainly_closed(), plain);
-                        assert!(packed.retired().is_retired() || until > 0);
-                        assert!(!packed.is_retired() && !packed.between().is_retired());
                         let as_new = (state == State::Open) == (mode == Mode::ForcedOpen) && state != State::HalfOpen;
-                        assert!(!as_new || until > 0 || packed.retired().kept() == packed);
                         assert!(!as_new || until > 0 || packed.between().kept() == packed);
                         assert!(!packed.between().is_closed_itself());
                     }
@@ -203,7 +189,6 @@ mod tests {
         for (one, other) in generations.clone().flat_map(|one| generations.clone().map(move |other| (one, other))) {
             let closed = PackedState::new(State::Closed, Mode::Automatic, one, 0);
             assert_eq!(closed.counts(other), one == other, "{one} {other}");
-            assert_eq!(closed.retired().counts(other), one == other, "an eviction that is being decided loses no call");
             for state in [State::Open, State::HalfOpen] {
                 let until = u64::from(other >> 20);
                 assert!(!PackedState::new(state, Mode::Automatic, one, until).counts(other), "{state} {one} {other}");

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::state_machine::EngineConfig;
+use super::votes::VoteConfig;
 use super::window::{Counts, WindowConfig};
 use crate::breaker::Cause;
 
@@ -17,7 +18,7 @@ pub(crate) struct Policy {
     pub(crate) max_partitions: usize,
     pub(crate) redact_labels: bool,
     /// `None` if partitions do not nest.
-    pub(crate) share: Option<Share>,
+    pub(crate) votes: Option<VoteConfig>,
     pub(crate) minimum_calls: u64,
     pub(crate) failure_rate: f64,
     pub(crate) slow_calls: Option<SlowCalls>,
@@ -28,14 +29,6 @@ pub(crate) struct Policy {
 pub(crate) struct SlowCalls {
     pub(crate) limit: Duration,
     pub(crate) rate: f64,
-}
-
-/// When an outer breaker opens.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Share {
-    pub(crate) share: f64,
-    /// Inner breakers with recent calls.
-    pub(crate) minimum: u32,
 }
 
 impl Policy {

@@ -40,15 +40,28 @@ impl Node {
 
     #[inline(never)]
     fn settle_otherwise(self: &Arc<Self>, admission: Admission, watch: Option<Stopwatch>, completion: Completion) {
-        let (own, outer) = admission.permits();
-        self.settle(own, watch, completion);
-        if let (PermitKind::Probe { .. }, Some(parent_link)) = (outer, self.parent_link()) {
-            let elapsed = watch.map(|watch| watch.elapsed(self.now()));
-            let health = self.judge(completion, elapsed, streams(outer)).0;
-            parent_link.ended(outer, health);
-            // The server's hint applies to this inner node only.
-            parent_link.outer().settle(outer, None, Completion::Judged(health, None));
+        match admission {
+            Admission::Own(own) => self.settle(own, watch, completion),
+            Admission::Counted { own, outer } => {
+                // What an earlier generation of its own breaker admitted teaches nothing.
+                let lasts = self.packed().counts(own);
+                self.settle(PermitKind::Counted { generation: own }, watch, completion);
+                if lasts {
+                    self.vote(outer, self.judge_late(watch, completion));
+                }
+            }
+            Admission::Both(permits) => {
+                let (own, outer) = *permits;
+                self.settle(own, watch, completion);
+                let health = self.judge_late(watch, completion);
+                self.parent_link().into_iter().for_each(|parent_link| parent_link.probed_with(outer, health));
+            }
         }
+    }
+
+    /// What the end of a call says of the outer node.
+    fn judge_late(&self, watch: Option<Stopwatch>, completion: Completion) -> Health {
+        self.judge(completion, watch.map(|watch| watch.elapsed(self.now())), false).0
     }
 
     #[inline(always)]
@@ -75,7 +88,9 @@ impl Node {
             Admission::Own(permit) => self.probe_head_succeeded(permit, watch),
             Admission::Both(permits) => {
                 self.probe_head_succeeded(&mut permits.0, watch);
-                self.outer().into_iter().for_each(|outer| outer.probe_head_succeeded(&mut permits.1, None));
+                // A good head is enough for the outer node: its probes wait for no body.
+                let outer = std::mem::replace(&mut permits.1, PermitKind::Uncounted);
+                self.parent_link().into_iter().for_each(|parent_link| parent_link.probed_with(outer, Health::Success));
             }
         }
     }

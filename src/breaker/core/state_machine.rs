@@ -31,8 +31,6 @@ pub(crate) struct Engine {
     /// Number of changes, also of the mode alone, modulo 65,536.
     changes: u16,
     mode: Mode,
-    /// Whether the user made the last change, or there was none.
-    by_hand: bool,
     phase: Phase,
     changed_at: u64,
 }
@@ -116,7 +114,7 @@ pub(crate) struct Change {
 
 impl Engine {
     pub(crate) fn new(config: &EngineConfig, now: u64) -> Self {
-        Self { generation: 0, changes: 0, mode: config.mode, by_hand: true, phase: Phase::Closed, changed_at: now }
+        Self { generation: 0, changes: 0, mode: config.mode, phase: Phase::Closed, changed_at: now }
     }
 
     /// The state that callers experience: forced open is open, and disabled is closed.
@@ -138,6 +136,12 @@ impl Engine {
         matches!(self.phase, Phase::Closed) && self.mode == config.mode
     }
 
+    /// Whether its open time is over and no call has come for as long again: the next one would be a probe.
+    pub(crate) fn is_long_due(&self, config: &EngineConfig, now: u64) -> bool {
+        let due = self.open_until().map(|until| until.saturating_add(until - self.changed_at));
+        self.mode == config.mode && due.is_some_and(|due| now >= due)
+    }
+
     pub(crate) fn generation(&self) -> u32 {
         self.generation
     }
@@ -151,22 +155,11 @@ impl Engine {
         self.changed_at
     }
 
-    /// When outcomes, not the user, last changed the state.
-    pub(crate) fn changed_by_calls_at(&self) -> Option<u64> {
-        (!self.by_hand).then_some(self.changed_at)
-    }
-
-    /// Until when children whose probe has not failed go first: one lease from when the breaker is due. If one of them
-    /// found no slot, also one lease from when a slot is free again, but no longer than the first open time.
-    pub(crate) fn turn_ends(&self, config: &EngineConfig, awaited: bool) -> Option<u64> {
-        let lease = config.half_open.probing.lease;
+    /// Since, or from when, a tripped breaker is due to be probed.
+    pub(crate) fn due_since(&self) -> Option<u64> {
         match self.stage()? {
-            Stage::Open { until } => Some(until.saturating_add(lease)),
-            Stage::HalfOpen(half_open) => {
-                let turn = self.changed_at.saturating_add(lease);
-                let next = half_open.free_from()?.saturating_add(lease.min(millis_up(config.open_for.ceiling(0))));
-                Some(if awaited { turn.max(next) } else { turn })
-            }
+            Stage::Open { until } => Some(*until),
+            Stage::HalfOpen(_) => Some(self.changed_at),
         }
     }
 
@@ -233,7 +226,7 @@ impl Engine {
         let Phase::Tripped(tripped) = &mut self.phase else { return None };
         match &mut tripped.stage {
             Stage::Open { until } if *until <= now => {
-                tripped.stage = Stage::HalfOpen(HalfOpen::begin(now));
+                tripped.stage = Stage::HalfOpen(HalfOpen::begin());
                 Some(self.changed(from, Cause::OpenTimeOver, now))
             }
             Stage::Open { .. } => None,
@@ -339,7 +332,6 @@ impl Engine {
         self.generation = self.generation.wrapping_add(1);
         self.changes = self.changes.wrapping_add(1);
         self.changed_at = now;
-        self.by_hand = cause == Cause::ByHand;
         let empties_window = matches!(self.phase, Phase::Closed);
         Change { from, to: (self.state(), self.mode), cause, empties_window }
     }

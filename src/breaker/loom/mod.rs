@@ -401,38 +401,43 @@ fn loom_counters_and_slots_agree_when_recorders_lap_each_other() {
     });
 }
 
+/// The registry's own reference, and those of calls, are counted as in `Arc` and `Weak`.
 #[test]
-fn loom_a_retired_cell_loses_no_call() {
+fn loom_an_evicted_node_loses_no_call() {
     model(|| {
         let node = node(|config| valid(config.set_window(Window::count(4))));
-        // The map's own.
-        let holders = Arc::new(AtomicUsize::new(1));
+        let references = Arc::new(AtomicUsize::new(1));
         let counted = Arc::new(AtomicUsize::new(0));
-        let retired = Arc::new(AtomicUsize::new(0));
+        let evicted = Arc::new(AtomicUsize::new(0));
         both(
             {
-                let (node, holders, counted) = (node.clone(), holders.clone(), counted.clone());
+                let (node, references, counted) = (node.clone(), references.clone(), counted.clone());
                 move || {
-                    holders.fetch_add(1, Ordering::Relaxed);
-                    fence(Ordering::SeqCst);
-                    if !node.is_gone() {
+                    // `Weak::upgrade`, and the drop of the `Arc` that it returns.
+                    let one_more = |references| (references > 0).then_some(references + 1);
+                    if references.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_more).is_ok() {
                         node.settle(permit(&node), None, FAILURE);
                         counted.store(1, Ordering::Relaxed);
+                        references.fetch_sub(1, Ordering::Release);
                     }
-                    holders.fetch_sub(1, Ordering::Release);
                 }
             },
             {
-                let (node, holders, retired) = (node.clone(), holders.clone(), retired.clone());
+                let (node, references, evicted) = (node.clone(), references.clone(), evicted.clone());
                 move || {
-                    if node.retire(|| holders.load(Ordering::Relaxed) == 1) {
-                        retired.store(1, Ordering::Relaxed);
+                    let now = Moment::at(SECOND);
+                    // `Arc::try_unwrap`.
+                    if node.is_unused(now)
+                        && references.compare_exchange(1, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+                    {
+                        fence(Ordering::Acquire);
+                        evicted.store(node.is_unused(now).into(), Ordering::Relaxed);
                     }
                 }
             },
         );
-        let (counted, retired) = (counted.load(Ordering::Relaxed), retired.load(Ordering::Relaxed));
-        assert!(counted + retired <= 1, "a node was forgotten together with a call");
+        let (counted, evicted) = (counted.load(Ordering::Relaxed), evicted.load(Ordering::Relaxed));
+        assert!(counted + evicted <= 1, "a node was forgotten together with a call");
         assert_eq!(node.snapshot().failures, counted as u64);
     });
 }

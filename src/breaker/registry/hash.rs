@@ -1,117 +1,146 @@
-use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
-/// The keyed hash of the standard library, which keys made to collide do not flood, fed in larger pieces.
+use foldhash::SharedSeed;
+use foldhash::quality::FoldHasher;
+
+/// Hashes keys, which come from callers, with seeds of its own: random, and new in every registry.
 ///
-/// An `Authority` hands over its bytes one by one, each of which would cost as much as eight at once.
-#[derive(Clone, Debug)]
-pub(crate) struct KeyedHash(RandomState);
+/// The hash that finds a key is fast, and withstands keys that were made to collide without knowledge of its seeds or its
+/// values. Neither leaves the registry: what shows outside comes from the keyed hash of the standard library.
+pub(crate) struct KeyedHash {
+    seed: u64,
+    shared: SharedSeed,
+    strong: [RandomState; 2],
+}
 
-pub(crate) struct Gathering {
-    inner: DefaultHasher,
-    pieces: [u8; PIECES],
+/// What a key comes to in the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hashed {
+    /// 32 bits, which tell apart enough keys and take little room in the map and in the ring.
+    pub(crate) hash: u32,
+    /// Stands for a key of more than [`LONGEST`] bytes.
+    pub(crate) digest: Option<Digest>,
+}
+
+/// 128 bits of two keyed hashes. A long key gets the breaker of another given one with a probability of 2^-128, and that
+/// of any of 65,536 others with 2^-112.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Digest([u64; 2]);
+
+/// Bytes. A longer key is kept as its digest.
+pub(crate) const LONGEST: usize = 256;
+
+struct Measuring<'a> {
+    inner: FoldHasher<'a>,
     len: usize,
 }
 
-const PIECES: usize = 64;
-const LARGE: usize = 8;
-
 impl KeyedHash {
     pub(crate) fn new() -> Self {
-        Self(RandomState::new())
+        let strong = [RandomState::new(), RandomState::new()];
+        // Not the seeds of foldhash, which come from addresses and the time of day.
+        let seed = |which: u8| RandomState::new().hash_one(which);
+        Self { seed: seed(0), shared: SharedSeed::from_u64(seed(1)), strong }
     }
-}
-
-impl BuildHasher for KeyedHash {
-    type Hasher = Gathering;
 
     #[inline]
-    fn build_hasher(&self) -> Gathering {
-        Gathering { inner: self.0.build_hasher(), pieces: [0; PIECES], len: 0 }
+    pub(crate) fn of<Q: Hash + ?Sized>(&self, key: &Q) -> Hashed {
+        let mut hasher = Measuring { inner: FoldHasher::with_seed(self.seed, &self.shared), len: 0 };
+        key.hash(&mut hasher);
+        let digest = (hasher.len > LONGEST).then(|| self.digest(key));
+        Hashed { hash: hasher.inner.finish() as u32, digest }
+    }
+
+    /// Chooses one of so many. Shows outside, in labels.
+    pub(crate) fn choose(&self, hash: u32, of: usize) -> usize {
+        self.strong[0].hash_one(hash) as usize % of
+    }
+
+    #[cold]
+    fn digest<Q: Hash + ?Sized>(&self, key: &Q) -> Digest {
+        Digest([self.strong[0].hash_one(key), self.strong[1].hash_one(key)])
     }
 }
 
-impl Gathering {
-    fn pass_on(&mut self) {
-        self.inner.write(&self.pieces[..self.len]);
-        self.len = 0;
-    }
+macro_rules! write {
+    ($($write:ident: $number:ty),*) => {$(
+        #[inline]
+        fn $write(&mut self, number: $number) {
+            self.len += size_of::<$number>();
+            self.inner.$write(number);
+        }
+    )*};
 }
 
-impl Hasher for Gathering {
+impl Hasher for Measuring<'_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
-        if self.len + bytes.len() > PIECES {
-            self.pass_on();
-        }
-        // What comes in one piece need not be gathered.
-        if self.len == 0 && bytes.len() >= LARGE {
-            self.inner.write(bytes);
-        } else {
-            self.pieces[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-            self.len += bytes.len();
-        }
+        self.len += bytes.len();
+        self.inner.write(bytes);
     }
 
+    write!(write_u8: u8, write_u16: u16, write_u32: u32, write_u64: u64, write_u128: u128);
+
+    /// Lengths and variants, which are no part of what a key takes.
     #[inline]
-    fn write_u8(&mut self, byte: u8) {
-        if self.len == PIECES {
-            self.pass_on();
-        }
-        self.pieces[self.len] = byte;
-        self.len += 1;
+    fn write_usize(&mut self, number: usize) {
+        self.inner.write_usize(number);
     }
 
     #[inline]
     fn finish(&self) -> u64 {
-        if self.len == 0 {
-            return self.inner.finish();
-        }
-        let mut inner = self.inner.clone();
-        inner.write(&self.pieces[..self.len]);
-        inner.finish()
+        self.inner.finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
     use http::uri::Authority;
 
     use super::*;
 
     #[test]
-    fn equal_keys_hash_alike_in_whatever_pieces_they_come() {
+    fn equal_keys_hash_alike() {
         let hash = KeyedHash::new();
-        for len in [0, 1, 63, 64, 65, 127, 128, 129, 1_000] {
-            let name = "a".repeat(len);
-            let in_pieces = {
-                let mut hasher = hash.build_hasher();
-                name.bytes().for_each(|byte| hasher.write_u8(byte));
-                hasher.finish()
-            };
-            let at_once = {
-                let mut hasher = hash.build_hasher();
-                hasher.write(name.as_bytes());
-                hasher.finish()
-            };
-            assert_eq!(in_pieces, at_once, "{len}");
-            // The first piece so short that it is gathered, and the next so long that it need not be.
-            for first in [1, LARGE - 1, LARGE, PIECES].map(|first| first.min(len)) {
-                let mixed = format!("{}{}", "b".repeat(first), &name[first..]);
-                let mut hasher = hash.build_hasher();
-                hasher.write(&mixed.as_bytes()[..first]);
-                hasher.write(&mixed.as_bytes()[first..]);
-                let mut whole = hash.build_hasher();
-                whole.write(mixed.as_bytes());
-                assert_eq!(hasher.finish(), whole.finish(), "{first} of {len}");
-            }
+        for len in [1, 16, 17, 255, 256, 257, 8_192] {
+            let text = "Ab".repeat(len / 2 + 1)[..len].to_owned();
+            assert_eq!(hash.of(&text), hash.of(text.as_str()), "{len}");
+            let authority = |text: String| hash.of(&text.parse::<Authority>().unwrap());
+            assert_eq!(authority(text.to_ascii_lowercase()), authority(text.to_ascii_uppercase()), "{len}");
         }
-        let authority = |text: &str| hash.hash_one(text.parse::<Authority>().unwrap());
-        assert_eq!(authority("One.Example:80"), authority("one.example:80"));
-        assert_ne!(authority("one.example:80"), authority("one.example:81"));
+    }
+
+    #[test]
+    fn a_key_is_long_whatever_its_type() {
+        let hash = KeyedHash::new();
+        let is_long = |key: &dyn Fn(&KeyedHash) -> Hashed| key(&hash).digest.is_some();
+        for (len, long) in [(250, false), (257, true)] {
+            let text = "a".repeat(len);
+            let header = HeaderValue::from_str(&text).unwrap();
+            assert_eq!(is_long(&|hash| hash.of(&header)), long);
+            assert_eq!(is_long(&|hash| hash.of(&text.parse::<Authority>().unwrap())), long);
+            assert_eq!(is_long(&|hash| hash.of(&bytes::Bytes::from(text.clone()))), long);
+            assert_eq!(is_long(&|hash| hash.of(&std::sync::Arc::<str>::from(&*text))), long);
+            assert_eq!(is_long(&|hash| hash.of(&vec![0_u8; len])), long);
+            assert_eq!(is_long(&|hash| hash.of(&Some((7_u32, &text[4..])))), long);
+        }
+        assert!(!is_long(&|hash| hash.of(&[7_u64; 32])));
+    }
+
+    #[test]
+    fn long_keys_that_differ_have_digests_that_differ() {
+        let hash = KeyedHash::new();
+        let (one, other) = ("a".repeat(8_192), "a".repeat(8_191) + "b");
+        assert_ne!(hash.of(&one).digest, hash.of(&other).digest);
+        let Some(Digest([high, low])) = hash.of(&one).digest else { panic!("is long") };
+        assert_ne!(high, low);
     }
 
     #[test]
     fn every_registry_has_a_key_of_its_own() {
-        assert_ne!(KeyedHash::new().hash_one("tenant-7"), KeyedHash::new().hash_one("tenant-7"));
+        let of = |text: &str| KeyedHash::new().of(text);
+        assert_ne!(of("tenant-7"), of("tenant-7"));
+        assert_ne!(of(&"a".repeat(300)).digest, of(&"a".repeat(300)).digest);
     }
 }

@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::fmt::Debug;
+use std::fmt::{self, Debug, Write};
 use std::hash::{BuildHasher, RandomState};
 
 /// Makes the labels of partitions in errors and telemetry.
@@ -9,10 +9,16 @@ pub(crate) struct Labels {
     redact: Option<RandomState>,
 }
 
-pub(crate) const DEFAULT: &str = "(default)";
-pub(crate) const OVERFLOW: &str = "(overflow)";
+/// The start of a text.
+struct Start {
+    text: String,
+    /// Characters that still fit.
+    room: usize,
+}
 
-/// Keys come from callers, and longer labels are hard to read.
+pub(crate) const DEFAULT: &str = "(default)";
+
+/// Characters. Keys come from callers, and longer labels are hard to read.
 const LONGEST: usize = 64;
 
 impl Labels {
@@ -22,11 +28,14 @@ impl Labels {
 
     /// What `Debug` writes of the key, which escapes all that could break a line, without the quotes of a string.
     pub(crate) fn of(&self, key: &impl Debug) -> Box<str> {
-        let text = format!("{key:?}");
         if let Some(hasher) = &self.redact {
-            return format!("#{:016x}", hasher.hash_one(text)).into();
+            return format!("#{:016x}", hasher.hash_one(format!("{key:?}"))).into();
         }
-        let bare = bare(&text);
+        // Both quotes may go. A long key is not written to its end.
+        let mut start = Start { text: String::new(), room: LONGEST + 2 };
+        let is_whole = write!(start, "{key:?}").is_ok();
+        let bare =
+            if is_whole { bare(&start.text) } else { start.text.strip_prefix('"').unwrap_or(&start.text).into() };
         match bare.char_indices().nth(LONGEST) {
             None => bare.into_owned().into(),
             Some((end, _)) => format!("{}…", &bare[..end]).into(),
@@ -34,15 +43,41 @@ impl Labels {
     }
 }
 
+impl Write for Start {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        match text.char_indices().nth(self.room) {
+            None => {
+                self.room -= text.chars().count();
+                self.text.push_str(text);
+                Ok(())
+            }
+            Some((end, _)) => {
+                self.room = 0;
+                self.text.push_str(&text[..end]);
+                Err(fmt::Error)
+            }
+        }
+    }
+}
+
+/// The label of a breaker that new keys share when all partitions are in use.
+pub(crate) fn overflow(which: usize) -> Box<str> {
+    format!("(overflow-{which})").into()
+}
+
 /// What `Debug` writes of a string, without the quotes. Text that would pass for a label of our own stands in quotes,
 /// also if `Debug` writes none, as that of a host does.
 pub(crate) fn bare(text: &str) -> Cow<'_, str> {
     match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-        Some(DEFAULT | OVERFLOW) => text.into(),
+        Some(bare) if is_own(bare) => text.into(),
         Some(bare) => bare.into(),
-        None if matches!(text, DEFAULT | OVERFLOW) => format!("{text:?}").into(),
+        None if is_own(text) => format!("{text:?}").into(),
         None => text.into(),
     }
+}
+
+fn is_own(text: &str) -> bool {
+    text == DEFAULT || text.starts_with("(overflow-")
 }
 
 #[cfg(test)]
@@ -50,6 +85,14 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    struct Unquoted(usize);
+
+    impl Debug for Unquoted {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(&"ü".repeat(self.0))
+        }
+    }
 
     #[test]
     fn labels_read_well_and_break_no_line() {
@@ -63,7 +106,11 @@ mod tests {
         secret.set_sensitive(true);
         assert_eq!(&*labels.of(&secret), "Sensitive");
         assert_eq!(&*labels.of(&""), "");
-        assert_eq!(labels.of(&"ü".repeat(65)).chars().count(), 65);
+        assert_eq!(&*labels.of(&"ü".repeat(64)), "ü".repeat(64));
+        for len in [65, 66, 67, 8_192] {
+            assert_eq!(*labels.of(&"ü".repeat(len)), format!("{}…", "ü".repeat(64)), "{len}");
+            assert_eq!(*labels.of(&Unquoted(len)), format!("{}…", "ü".repeat(64)), "{len}");
+        }
     }
 
     #[test]
@@ -74,7 +121,7 @@ mod tests {
 
         let labels = Labels::new(false);
         assert_eq!(&*labels.of(&"(default)"), r#""(default)""#);
-        assert_eq!(&*labels.of(&HeaderValue::from_static("(overflow)")), r#""(overflow)""#);
+        assert_eq!(&*labels.of(&HeaderValue::from_static("(overflow-7)")), r#""(overflow-7)""#);
         assert_eq!(&*labels.of(&r#""(default)""#), r#"\"(default)\""#);
         assert_eq!(&*labels.of(&"(other)"), "(other)");
         let host = || Host::from(Authority::from_static("(default)"));
@@ -83,7 +130,7 @@ mod tests {
         assert_eq!(&*labels.of(&Nested::Inner("host", Some(host()))), r#"host/"(default)""#);
         let inner = |key| labels.of(&Nested::Inner("host", key));
         assert_eq!((&*inner(None), &*inner(Some("(default)"))), ("host/(default)", r#"host/"(default)""#));
-        assert_eq!(&*labels.of(&Nested::<_, &str>::Outer("(overflow)")), r#""(overflow)""#);
+        assert_eq!(&*labels.of(&Nested::<_, &str>::Outer("(overflow-7)")), r#""(overflow-7)""#);
     }
 
     #[test]

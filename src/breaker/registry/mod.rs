@@ -1,59 +1,77 @@
+//! The breakers of one layer, found by their keys.
+//!
+//! A call finds its breaker in a lock-free map. Insertions and removals take a lock; with it goes a **ring** of all
+//! breakers. When room is needed, an insertion looks at the next few of the ring and evicts what nothing is lost with, so
+//! that no call ever pays for all the others.
+//!
+//! The ring holds the only strong reference of the registry, and the map a weak one. To find a breaker is to upgrade it,
+//! and to evict one is to take it out of its `Arc`, which succeeds only if no call, permit or user holds it, and after
+//! which no upgrade succeeds. A call that came and went just before has left its outcome in the breaker: the breaker is
+//! looked at once more, and put back if anything would be lost.
+
 mod hash;
 pub(super) mod label;
+mod overflow;
 pub mod partition;
+mod ring;
+mod slot;
 
+use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use papaya::{Equivalent, Guard, HashMap};
+use papaya::{Equivalent, Guard, HashSet};
 
 use self::hash::KeyedHash;
 use self::label::Labels;
+use self::overflow::{Overflow, SHARED};
+use self::ring::Ring;
+use self::slot::{AsHashed, ByKey, ByNode, Slot};
 use crate::breaker::config::Config;
 use crate::breaker::core::node::{Node, Shared};
 use crate::breaker::core::node_ref::Lanes;
 use crate::breaker::core::observer::Observer;
 use crate::breaker::partition::{Finder, Keyed, Place};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 
 /// The breakers of one layer, at most `max_partitions` of them.
 pub(crate) struct Registry<K> {
-    // The keys come from callers: the hash is keyed against flooding.
-    nodes: HashMap<K, Arc<Node>, KeyedHash>,
+    slots: HashSet<Slot<K>, AsHashed>,
+    /// Guards insertions and removals.
+    ring: Mutex<Ring>,
+    hash: KeyedHash,
     shared: Arc<Shared>,
     /// What outer nodes share.
     outer: Arc<Shared>,
     place: fn(&K) -> Place<K>,
     labels: Labels,
     default: OnceLock<Lanes>,
-    overflow: OnceLock<Arc<Node>>,
-    /// Calls that found all partitions in use.
-    overflowed: AtomicU64,
-    /// The millisecond before which a full registry is not swept again.
-    next_sweep: AtomicU64,
-    changes: Mutex<Changes>,
+    overflow: Overflow,
+    /// The millisecond before which a full registry is not looked at again.
+    next_look: AtomicU64,
 }
 
-/// Finds the node for a call: that of its key, or the overflow node if there is no room.
+/// Finds the node for a call: that of its key, or an overflow node if there is no room.
 pub(crate) struct ForCall<'a, P: Keyed> {
     pub(crate) registry: &'a Registry<P::Key>,
     pub(crate) partition: &'a P,
 }
 
-/// Guards insertions and removals.
-#[derive(Debug)]
-struct Changes {
-    /// The number of partitions at which unused ones are evicted.
-    sweep_at: usize,
-    next_warning: u64,
+/// A key with all that foreign code has to do for it.
+struct Newcomer<K> {
+    slot: Slot<K>,
+    label: Box<str>,
 }
 
-/// Smaller registries are not swept.
-const FIRST_SWEEP: usize = 1_024;
-/// A sweep visits every partition: a flood of new keys must not pay for one each.
-const SWEEP_EVERY_MILLIS: u64 = 1_000;
-const WARN_EVERY_MILLIS: u64 = 60_000;
+/// The partitions that an insertion looks at when all are in use.
+const LOOKS: usize = 8;
+/// The partitions that an insertion looks at below that, so that what is no longer in use does not pile up.
+const LOOKS_EARLY: usize = 2;
+/// Smaller registries are left alone until they are full.
+const SMALL: usize = 1_024;
+/// How long a flood of new keys neither looks nor takes the lock, once all partitions have been found in use.
+const REST_MILLIS: u64 = 1_000;
 
 impl<K> Registry<K> {
     pub(crate) fn new(
@@ -64,20 +82,19 @@ impl<K> Registry<K> {
     ) -> Self {
         let policy = config.policy();
         let labels = Labels::new(policy.redact_labels);
-        let sweep_at = FIRST_SWEEP.min(policy.max_partitions);
         let clock = Clock::start();
         let shared = |policy| Shared::new(policy, is_partitioned, clock.clone(), observer.clone());
         Self {
-            nodes: HashMap::with_hasher(KeyedHash::new()),
+            slots: HashSet::with_hasher(AsHashed),
+            ring: Mutex::default(),
+            hash: KeyedHash::new(),
             shared: shared(policy),
             outer: shared(config.outer_policy()),
             place,
             labels,
             default: OnceLock::new(),
-            overflow: OnceLock::new(),
-            overflowed: AtomicU64::new(0),
-            next_sweep: AtomicU64::new(0),
-            changes: Mutex::new(Changes { sweep_at, next_warning: 0 }),
+            overflow: Overflow::default(),
+            next_look: AtomicU64::new(0),
         }
     }
 
@@ -95,31 +112,22 @@ impl<K> Registry<K> {
         self.default.get_or_init(|| Lanes::new(self.new_node(label::DEFAULT.into())))
     }
 
-    /// The node that new keys share when all partitions are in use.
-    pub(crate) fn overflow_node(&self) -> &Arc<Node> {
-        self.overflow.get_or_init(|| self.new_node(label::OVERFLOW.into()))
-    }
-
     pub(crate) fn overflowed(&self) -> u64 {
-        self.overflowed.load(Ordering::Relaxed)
+        self.overflow.calls()
     }
 
     fn new_node(&self, label: Box<str>) -> Arc<Node> {
         Arc::new(Node::new(self.shared.clone(), label))
     }
 
-    fn now(&self) -> u64 {
-        self.shared.clock.now().millis()
-    }
-
-    fn changes(&self) -> MutexGuard<'_, Changes> {
-        self.changes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
-impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
+impl<K: Hash + Eq + Clone + Debug> Registry<K> {
     pub(crate) fn len(&self) -> usize {
-        self.nodes.len()
+        self.slots.len()
     }
 
     /// Returns the node of this key, if it has one.
@@ -128,200 +136,230 @@ impl<K: Hash + Eq + Clone + std::fmt::Debug> Registry<K> {
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        let guard = self.nodes.guard();
-        let node = self.nodes.get(key, &guard)?.clone();
-        // Between taking a reference and reading the packed state: see `Node::retire`.
-        fence(Ordering::SeqCst);
-        (!node.is_gone()).then_some(node)
+        let key = ByKey { key, hashed: self.hash.of(key) };
+        let guard = self.slots.guard();
+        let slot = self.slots.get(&key, &guard)?;
+        slot.node().upgrade().or_else(|| self.find_decided(&key, &guard))
     }
 
-    /// Returns the node of this key, and makes it if there is room.
+    /// Returns the node of a key when no eviction is being decided.
     #[cold]
-    pub(crate) fn insert(&self, key: K, keep: impl FnOnce(K) -> K) -> Option<Arc<Node>> {
-        if !self.is_worth() {
-            return None;
+    fn find_decided<Q>(&self, key: &Q, guard: &impl Guard) -> Option<Arc<Node>>
+    where
+        Q: Hash + Equivalent<Slot<K>>,
+    {
+        let _ring = self.ring();
+        self.slots.get(key, guard)?.node().upgrade()
+    }
+
+    /// The node that this key shares with others when all partitions are in use.
+    pub(crate) fn overflow_node<Q: Hash + ?Sized>(&self, key: &Q) -> Arc<Node> {
+        self.overflow_of(self.hash.of(key).hash)
+    }
+
+    fn overflow_of(&self, hash: u32) -> Arc<Node> {
+        self.overflow.node(self.hash.choose(hash, SHARED), |label| self.new_node(label)).clone()
+    }
+
+    /// Returns the node of this key, and makes it if there is room, else the hash of the key.
+    #[cold]
+    pub(crate) fn insert(&self, key: K, keep: impl FnOnce(K) -> K) -> Result<Arc<Node>, u32> {
+        // Dropped after the lock is released, because it drops keys.
+        let guard = self.slots.guard();
+        // A flood of keys that find no room costs little.
+        if self.len() >= self.max() && !(self.is_worth() && self.has_room(1, &mut self.ring(), &guard)) {
+            return Err(self.hash.of(&key).hash);
         }
-        // Foreign code, which may panic or call back into the registry: run before the lock is taken, as are the drops
-        // of the guard.
+        // Foreign code, which may panic or call back into the registry: run before the lock is taken.
         let key = keep(key);
-        let label = self.labels.of(&key);
-        let place = match (self.place)(&key) {
-            Place::Alone => Place::Alone,
-            Place::Outer => Place::Outer,
-            Place::NestedIn(outer) => {
-                let node = Arc::new(Node::new_outer(self.outer.clone(), self.labels.of(&outer)));
-                Place::NestedIn((outer, node))
-            }
+        let place = (self.place)(&key);
+        let is_outer = matches!(place, Place::Outer);
+        let outer = match place {
+            Place::NestedIn(outer) => Some(self.newcomer(outer)),
+            Place::Alone | Place::Outer => None,
         };
-        let guard = self.nodes.guard();
-        let mut changes = self.changes_if_worth()?;
-        // No node retires while this holds the lock.
-        if let Some(node) = self.nodes.get(&key, &guard) {
-            return Some(node.clone());
+        let newcomer = self.newcomer(key);
+
+        let mut ring = self.ring();
+        if let Some(node) = self.node_of(&newcomer.slot, &guard) {
+            return Ok(node);
         }
-        // A reference is held, so that a sweep keeps it.
-        let place = match place {
-            Place::NestedIn((outer, new)) => Place::NestedIn((self.nodes.get(&outer, &guard).cloned(), outer, new)),
-            Place::Alone => Place::Alone,
-            Place::Outer => Place::Outer,
-        };
+        // A reference is held, so that it is not evicted.
+        let found = outer.as_ref().and_then(|outer| self.node_of(&outer.slot, &guard));
         // Room for both, or for neither.
-        let wanted = if matches!(place, Place::NestedIn((None, ..))) { 2 } else { 1 };
-        if !self.has_room(wanted, &mut changes, &guard) {
-            return None;
+        let wanted = if outer.is_some() && found.is_none() { 2 } else { 1 };
+        if !self.has_room(wanted, &mut ring, &guard) {
+            return Err(newcomer.slot.hash());
         }
-        let node = match place {
-            Place::Alone => self.new_node(label),
-            Place::Outer => Arc::new(Node::new_outer(self.outer.clone(), label)),
-            Place::NestedIn((Some(outer), ..)) => Node::nested_in(outer, self.shared.clone(), label),
-            Place::NestedIn((None, key, outer)) => {
-                self.nodes.insert(key, outer.clone(), &guard);
-                Node::nested_in(outer, self.shared.clone(), label)
-            }
+        let new_outer = |label| Arc::new(Node::new_outer(self.outer.clone(), label));
+        let outer = outer.map(|Newcomer { slot, label }| {
+            found.unwrap_or_else(|| self.add(slot, new_outer(label), &mut ring, &guard))
+        });
+        let Newcomer { slot, label } = newcomer;
+        let node = match outer {
+            Some(outer) => Arc::new(Node::nested_in(outer, self.shared.clone(), label)),
+            None if is_outer => new_outer(label),
+            None => self.new_node(label),
         };
-        self.nodes.insert(key, node.clone(), &guard);
-        Some(node)
+        Ok(self.add(slot, node, &mut ring, &guard))
     }
 
     /// Removes the node of a key and all nodes inside it, and returns them.
     pub(crate) fn remove(&self, key: &K) -> Vec<Arc<Node>> {
-        let guard = self.nodes.guard();
-        // `Eq` and `Hash` of the keys may panic: a poisoned lock is taken all the same.
-        let _changes = self.changes();
-        let Some(node) = self.nodes.remove(key, &guard) else { return Vec::new() };
-        node.remove();
+        let guard = self.slots.guard();
+        let key = ByKey { key, hashed: self.hash.of(key) };
+        let Some(node) = self.remove_slot(&key, &guard) else { return Vec::new() };
         let mut removed = vec![node.clone()];
-        if node.children().is_some() {
-            for (inner, node) in self.nodes.iter(&guard) {
-                if matches!((self.place)(inner), Place::NestedIn(outer) if outer == *key) {
-                    self.nodes.remove(inner, &guard);
-                    removed.push(node.clone());
-                }
+        // None is added from here on: a newcomer finds its outer node under the lock.
+        for slot in self.slots.iter(&guard) {
+            let is_inner = |inner: &Arc<Node>| inner.outer().is_some_and(|outer| Arc::ptr_eq(outer, &node));
+            if slot.node().upgrade().is_some_and(|inner| is_inner(&inner)) {
+                removed.extend(self.remove_slot(&slot.by_node(), &guard));
             }
         }
         removed
     }
 
-    /// All breakers of keys.
+    /// All breakers of keys that are kept, which are those of up to [`LONGEST`](hash::LONGEST) bytes.
     pub(crate) fn keyed_nodes(&self) -> Vec<(K, Arc<Node>)> {
-        let guard = self.nodes.guard();
-        let nodes = self.nodes.iter(&guard).map(|(key, node)| (key.clone(), node.clone()));
-        let nodes: Vec<_> = nodes.collect();
-        // As in `nodes`, once for all.
-        fence(Ordering::SeqCst);
-        nodes.into_iter().filter(|(_, node)| !node.is_gone()).collect()
+        let guard = self.slots.guard();
+        let keyed = self.slots.iter(&guard).filter_map(|slot| Some((slot.key()?.clone(), self.node_in(slot, &guard)?)));
+        keyed.collect()
     }
 
     /// All breakers in use.
     pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
-        let guard = self.nodes.guard();
-        let keyed = self.nodes.iter(&guard).map(|(_, node)| node);
-        let all = self.default.get().map(Lanes::node).into_iter().chain(keyed).chain(self.overflow.get());
-        all.map(|node| {
-            let node = node.clone();
-            fence(Ordering::SeqCst);
-            node
-        })
-        .filter(|node| !node.is_gone())
-        .collect()
+        let guard = self.slots.guard();
+        let keyed = self.slots.iter(&guard).filter_map(|slot| self.node_in(slot, &guard));
+        let default = self.default.get().map(Lanes::node).cloned();
+        default.into_iter().chain(keyed).chain(self.overflow.nodes().cloned()).collect()
     }
 
-    /// Whether there is room, or a sweep is due that may make some.
+    fn max(&self) -> usize {
+        self.shared.policy.max_partitions
+    }
+
+    fn newcomer(&self, key: K) -> Newcomer<K> {
+        Newcomer { label: self.labels.of(&key), slot: Slot::new(key, &self.hash) }
+    }
+
+    fn node_in(&self, slot: &Slot<K>, guard: &impl Guard) -> Option<Arc<Node>> {
+        slot.node().upgrade().or_else(|| self.find_decided(slot, guard))
+    }
+
+    /// Whether partitions may have fallen out of use since all of them were last found in use.
     fn is_worth(&self) -> bool {
-        self.len() < self.shared.policy.max_partitions || self.now() >= self.next_sweep.load(Ordering::Relaxed)
+        self.shared.clock.now().millis() >= self.next_look.load(Ordering::Relaxed)
     }
 
-    /// Takes the lock, unless there is certainly no room: a flood of new keys does not queue for it.
-    fn changes_if_worth(&self) -> Option<MutexGuard<'_, Changes>> {
-        if self.len() < self.shared.policy.max_partitions {
-            return Some(self.changes());
+    /// Makes room if it can be had from the next few partitions of the ring.
+    fn has_room(&self, wanted: usize, ring: &mut Ring, guard: &impl Guard) -> bool {
+        let is_full = |ring: &Ring| ring.len() + wanted > self.max();
+        let was_full = is_full(ring);
+        let looks = match ring.len() {
+            _ if was_full => LOOKS,
+            ..SMALL => 0,
+            _ => LOOKS_EARLY,
+        };
+        let now = self.shared.clock.now();
+        for _ in 0..looks.min(ring.len()) {
+            if was_full && !is_full(ring) {
+                break;
+            }
+            let place = ring.next();
+            self.evict(place, now, ring, guard);
         }
-        if !self.is_worth() {
-            return None;
+        if !was_full {
+            ring.fruitless = 0;
+        } else if ring.fruitless >= ring.len() {
+            ring.fruitless = 0;
+            self.next_look.store(now.millis().saturating_add(REST_MILLIS), Ordering::Relaxed);
         }
-        match self.changes.try_lock() {
-            Ok(changes) => Some(changes),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        !is_full(ring)
     }
 
-    fn has_room(&self, wanted: usize, changes: &mut Changes, guard: &impl Guard) -> bool {
-        let max = self.shared.policy.max_partitions;
-        if self.len() + wanted <= changes.sweep_at {
-            return true;
-        }
-        let now = self.now();
-        if self.len() + wanted <= max || now >= self.next_sweep.load(Ordering::Relaxed) {
-            self.sweep(guard);
-            self.next_sweep.store(now.saturating_add(SWEEP_EVERY_MILLIS), Ordering::Relaxed);
-            changes.sweep_at = (self.len() * 2).clamp(FIRST_SWEEP.min(max), max);
-        }
-        self.len() + wanted <= max
-    }
-
-    /// Evicts every partition that nothing is lost with.
-    fn sweep(&self, guard: &impl Guard) {
-        for (key, node) in self.nodes.iter(guard) {
-            if node.retire(|| is_alone(node)) {
-                self.nodes.remove(key, guard);
+    /// Evicts the partition at this place of the ring, unless something would be lost.
+    fn evict(&self, place: usize, now: Moment, ring: &mut Ring, guard: &impl Guard) {
+        ring.fruitless += 1;
+        let Some((held, hash)) = ring.get_mut(place) else { return };
+        let is_unused = |node: &mut Arc<Node>| Arc::strong_count(node) == 1 && node.is_unused(now);
+        let Some(node) = held.take_if(is_unused) else { return };
+        let by_node = ByNode { hash, node: Arc::as_ptr(&node) };
+        match Arc::try_unwrap(node) {
+            // A call has just found it.
+            Err(node) => *held = Some(node),
+            Ok(node) => {
+                ring.fruitless = 0;
+                let slot = self.slots.get(&by_node, guard);
+                self.forget(&by_node, place, ring, guard);
+                // A call may have come and gone since it was looked at.
+                if let (false, Some(slot)) = (node.is_unused(now), slot) {
+                    self.add(slot.clone(), Arc::new(node), ring, guard);
+                }
             }
         }
     }
 
-    #[cold]
-    fn overflow(&self) -> Arc<Node> {
-        let calls = self.overflowed.fetch_add(1, Ordering::Relaxed) + 1;
-        let node = self.overflow_node();
-        if self.warns_now() {
-            self.shared.observer.overflowed(node, self.shared.policy.max_partitions, calls);
-        }
-        node.clone()
+    fn remove_slot<Q>(&self, query: &Q, guard: &impl Guard) -> Option<Arc<Node>>
+    where
+        Q: Hash + Equivalent<Slot<K>>,
+    {
+        // `Eq` of the keys may panic: a poisoned lock is taken all the same.
+        let mut ring = self.ring();
+        let slot = self.slots.get(query, guard)?;
+        self.forget(&slot.by_node(), slot.place(), &mut ring, guard)
     }
 
-    fn warns_now(&self) -> bool {
-        let now = self.now();
-        let Ok(mut changes) = self.changes.try_lock() else { return false };
-        let due = now >= changes.next_warning;
-        if due {
-            changes.next_warning = now.saturating_add(WARN_EVERY_MILLIS);
-        }
-        due
+    fn add(&self, slot: Slot<K>, node: Arc<Node>, ring: &mut Ring, guard: &impl Guard) -> Arc<Node> {
+        let hash = slot.hash();
+        self.slots.insert(slot.with(&node, ring.len()), guard);
+        ring.push(Some(node.clone()), hash);
+        node
     }
-}
 
-impl<P: Keyed> ForCall<'_, P> {
+    /// Removes a node from map and ring.
+    fn forget(&self, by_node: &ByNode, place: usize, ring: &mut Ring, guard: &impl Guard) -> Option<Arc<Node>> {
+        self.slots.remove(by_node, guard);
+        let node = ring.swap_remove(place);
+        // Another has moved there.
+        if let Some((Some(moved), hash)) = ring.get_mut(place) {
+            let slot = self.slots.get(&ByNode { hash, node: Arc::as_ptr(moved) }, guard);
+            slot.into_iter().for_each(|slot| slot.set_place(place));
+        }
+        node
+    }
+
     #[cold]
-    fn insert(self, key: P::Key) -> Arc<Node> {
-        let Self { registry, partition } = self;
-        registry.insert(key, |key| partition.keep(key)).unwrap_or_else(|| registry.overflow())
+    fn overflow(&self, hash: u32) -> Arc<Node> {
+        let node = self.overflow_of(hash);
+        if let Some(calls) = self.overflow.count(self.shared.clock.now().millis()) {
+            self.shared.observer.overflowed(&node, self.max(), calls);
+        }
+        node
+    }
+
+    /// Returns the node of a slot that is being inserted, if another has inserted it. Asked under the lock.
+    fn node_of(&self, slot: &Slot<K>, guard: &impl Guard) -> Option<Arc<Node>> {
+        self.slots.get(slot, guard)?.node().upgrade()
     }
 }
 
 impl<P: Keyed> Finder<P::Key> for ForCall<'_, P> {
     type Found = Arc<Node>;
 
-    fn find(self, key: P::Key) -> Arc<Node> {
-        self.registry.find(&key).unwrap_or_else(|| self.insert(key))
-    }
-
     #[inline]
-    fn find_by<Q>(self, query: &Q, key: impl FnOnce() -> Option<P::Key>) -> Option<Arc<Node>>
+    fn find<Q>(&self, query: &Q) -> Option<Arc<Node>>
     where
         Q: Hash + Equivalent<P::Key> + ?Sized,
     {
-        match self.registry.find(query) {
-            Some(node) => Some(node),
-            None => key().map(|key| self.insert(key)),
-        }
+        self.registry.find(query)
     }
-}
 
-/// Whether the map holds the only reference. The map drops removed nodes late, and an inner node keeps its outer one
-/// until then. References are counted first: the answer can wrongly be false, but never wrongly true.
-fn is_alone(node: &Arc<Node>) -> bool {
-    let others = Arc::strong_count(node) - 1;
-    others == 0 || node.children().is_some_and(|children| children.retired() == others)
+    #[cold]
+    fn insert(&self, key: P::Key) -> Arc<Node> {
+        let Self { registry, partition } = self;
+        registry.insert(key, |key| partition.keep(key)).unwrap_or_else(|hash| registry.overflow(hash))
+    }
 }
 
 #[cfg(all(test, not(rampart_loom)))]
@@ -334,12 +372,10 @@ mod tests {
     use crate::breaker::config::Config;
     use crate::breaker::control::events::Subscribers;
     use crate::breaker::core::state_machine::Attempt;
-    use crate::breaker::partition::{self, ByHeader};
     use crate::invalid_setting::valid;
     use http::HeaderValue;
 
     const LONG: Duration = Duration::from_secs(60);
-    const SHORT: Duration = Duration::from_millis(200);
 
     fn registry(max_partitions: usize, mode: Mode) -> Registry<HeaderValue> {
         let mut config = Config::default();
@@ -348,57 +384,13 @@ mod tests {
         Registry::new(&config, true, |_| Place::Alone, Arc::new(Subscribers::default()))
     }
 
-    fn for_call(registry: &Registry<HeaderValue>, partition: &ByHeader, key: &HeaderValue) -> Arc<Node> {
-        ForCall { registry, partition }.find(key.clone())
-    }
-
-    fn key() -> (ByHeader, HeaderValue) {
-        (partition::header("x-tenant-id"), HeaderValue::from_static("tenant-7"))
-    }
-
     #[test]
     fn two_that_find_no_breaker_make_one() {
         let registry = registry(10, Mode::Automatic);
-        let (_, key) = key();
+        let key = HeaderValue::from_static("tenant-7");
         // Both have looked before either inserts.
         let nodes = [(); 2].map(|()| registry.insert(key.clone(), |key| key).map(|node| Arc::as_ptr(&node)));
-        assert!(nodes[0].is_some() && nodes[0] == nodes[1]);
-    }
-
-    #[test]
-    fn a_breaker_that_is_on_its_way_out_is_neither_found_nor_listed() {
-        let registry = registry(10, Mode::Automatic);
-        let (by, key) = key();
-        assert!(for_call(&registry, &by, &key).retire(|| true));
-        assert!(registry.find(&key).is_none() && registry.nodes().is_empty() && registry.keyed_nodes().is_empty());
-    }
-
-    #[test]
-    fn a_breaker_that_is_looked_at_and_stays_is_found_and_listed_all_the_time() {
-        let registry = registry(1, Mode::Automatic);
-        let (by, key) = key();
-        let own = for_call(&registry, &by, &key);
-        let (registry, by, key) = (&registry, &by, &key);
-        std::thread::scope(|scope| {
-            // A sweep is under way.
-            let _changes = registry.changes();
-            let (found, is_found) = mpsc::channel();
-            let retired = own.retire(|| {
-                scope.spawn(move || {
-                    let _ = found.send((for_call(registry, by, key), registry.nodes().len()));
-                });
-                // A finder may wait for the decision of the sweep; one that does not is caught here.
-                if let Ok((node, listed)) = is_found.recv_timeout(SHORT) {
-                    assert_eq!((node.label(), listed), ("tenant-7", 1));
-                }
-                false
-            });
-            assert!(!retired);
-            if let Ok((node, listed)) = is_found.recv_timeout(LONG) {
-                assert_eq!((node.label(), listed), ("tenant-7", 1));
-            }
-        });
-        assert_eq!(registry.overflowed(), 0);
+        assert!(nodes[0].is_ok() && nodes[0] == nodes[1]);
     }
 
     #[test]

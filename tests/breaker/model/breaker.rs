@@ -33,9 +33,6 @@ pub(super) enum Phase {
         leases: Vec<Lease>,
         ended: u32,
         slow: u32,
-        began: u64,
-        /// When a probe last left, or lost, its slot while all were taken.
-        last_freed: u64,
     },
     /// The step and when it ends, the millionths of a call that all who came may be admitted with, and of the step all calls
     /// that ended, that failed and that were slow.
@@ -158,13 +155,9 @@ impl Model {
     pub(super) fn advance(&mut self, time: Duration) {
         self.now += time;
         let now = self.millis();
-        if let Phase::HalfOpen { leases, ended, last_freed, .. } = &mut self.phase {
-            let ends: Vec<_> = leases.iter().map(|lease| lease.ends).collect();
+        if let Phase::HalfOpen { leases, ended, .. } = &mut self.phase {
             *ended += leases.iter().filter(|lease| lease.ends <= now && lease.streams).count() as u32;
             leases.retain(|lease| lease.ends > now);
-            if ends.len() >= self.config.half_open.0 as usize && leases.len() < ends.len() {
-                *last_freed = *ends.iter().min().unwrap();
-            }
         }
     }
 
@@ -261,7 +254,7 @@ impl Model {
         };
         if counts == Counts::AsProbe {
             if let Phase::Open { .. } = self.phase {
-                self.enter(Phase::HalfOpen { leases: Vec::new(), ended: 0, slow: 0, began: now, last_freed: now });
+                self.enter(Phase::HalfOpen { leases: Vec::new(), ended: 0, slow: 0 });
             }
             if let Phase::HalfOpen { leases, .. } = &mut self.phase {
                 leases.push(Lease { id: self.admitted, ends: now + self.config.lease, streams: false });
@@ -324,7 +317,6 @@ impl Model {
     }
 
     fn settle_probe(&mut self, held: Held, health: Health, hint: Option<u64>) {
-        let now = self.millis();
         if let Phase::HalfOpen { ended, .. } = self.phase {
             // Streams have closed it with the end of their leases.
             if ended >= self.config.half_open.1 {
@@ -334,15 +326,11 @@ impl Model {
         let fails = matches!(health, Health::Failure | Health::Throttled);
         // What was slow or good at its head has been counted there.
         let is_slow = health == Health::Success && held.head.is_none() && self.is_slow(held);
-        let half_open = self.config.half_open;
         match &mut self.phase {
-            Phase::HalfOpen { leases, ended, slow, last_freed, .. } => {
+            Phase::HalfOpen { leases, ended, slow } => {
                 let held_before = leases.len();
                 leases.retain(|lease| lease.id != held.id);
                 let has_slot = leases.len() < held_before;
-                if has_slot && held_before >= half_open.0 as usize {
-                    *last_freed = now;
-                }
                 if fails {
                     return self.open(hint);
                 }

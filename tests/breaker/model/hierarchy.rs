@@ -13,26 +13,31 @@ pub(super) struct Host {
     pub(super) tenants: Vec<Tenant>,
     share: f64,
     minimum: usize,
-    /// Begins anew with every outage, and when all that have failed may probe again.
-    cycle: u64,
-    /// The stretch in which a tenant found no slot on its turn, if no tenant has got one since.
-    awaited_in: Option<u64>,
+    /// The stretch that is under way, and when it began.
+    stretch: u64,
+    began: Duration,
+    probing: Probing,
 }
 
 pub(super) struct Tenant {
     pub(super) own: Model,
-    /// The stretch of the host in which it last opened.
-    opened_in: Option<u64>,
-    /// When outcomes, not the user, last changed it.
-    changed_at: Option<u64>,
-    /// Its last probe of the host, with its cycle, if that has failed or has yet to end.
-    probe: Option<(u64, u64)>,
+    /// The stretch of the host in which it has voted last, the bucket, and whether the vote is bad.
+    vote: Option<(u64, u128, bool)>,
+    /// The stretch in which it has probed the host, and how that ended.
+    probed: Option<(u64, Option<bool>)>,
+}
+
+/// One stretch in which the host is due.
+struct Probing {
+    stretch: u64,
+    since: u64,
+    newcomer_at: u64,
 }
 
 #[derive(Clone, Copy)]
 pub(super) struct Both {
     own: Held,
-    probe: Option<Held>,
+    outer: Option<Held>,
 }
 
 /// Which breaker rejected, and why.
@@ -49,9 +54,43 @@ impl Host {
             mode => mode,
         };
         let outer = Config { ramp: None, slow: None, mode, ..config.clone() };
-        let tenant = || Tenant { own: Model::new(config.clone()), opened_in: None, changed_at: None, probe: None };
-        let tenants = (0..tenants).map(|_| tenant()).collect();
-        Self { outer: Model::new(outer), tenants, share, minimum, cycle: 0, awaited_in: None }
+        let tenant = || Tenant { own: Model::new(config.clone()), vote: None, probed: None };
+        Self {
+            outer: Model::new(outer),
+            tenants: (0..tenants).map(|_| tenant()).collect(),
+            share,
+            minimum,
+            stretch: 0,
+            began: Duration::ZERO,
+            probing: Probing { stretch: u64::MAX, since: 0, newcomer_at: 0 },
+        }
+    }
+
+    /// Half the open time, and no longer than a lease.
+    pub(super) fn patience(config: &Config) -> u64 {
+        config.lease.min(config.open_for.0 / 2).max(1)
+    }
+
+    /// How many buckets votes count for, and the length of each: a power of two between 8 and 16 to the window.
+    fn buckets(&self) -> (u128, u128) {
+        let length = match self.outer.config.window {
+            WindowConfig::Count(_) => 60_000_000_000,
+            WindowConfig::Time { millis, .. } => u128::from(millis) * 1_000_000,
+        };
+        let bucket = (0..).map(|shift| 1 << shift).take_while(|bucket| bucket * 8 <= length).last().unwrap();
+        (length.div_ceil(bucket), bucket)
+    }
+
+    fn tick(&self, at: Duration) -> u128 {
+        at.as_nanos() / self.buckets().1
+    }
+
+    /// All votes that count, and the bad ones.
+    pub(super) fn votes(&self) -> (u64, u64) {
+        let oldest = self.tick(self.outer.now) + 1;
+        let counts = |vote: &(u64, u128, bool)| vote.0 == self.outer.stretch && vote.1 + self.buckets().0 >= oldest;
+        let votes = self.tenants.iter().filter_map(|tenant| tenant.vote).filter(counts);
+        votes.fold((0, 0), |(all, bad), vote| (all + 1, bad + u64::from(vote.2)))
     }
 
     pub(super) fn advance(&mut self, time: Duration) {
@@ -59,81 +98,88 @@ impl Host {
         self.tenants.iter_mut().for_each(|tenant| tenant.own.advance(time));
     }
 
+    /// After each step: whether a new stretch of the host has begun.
+    fn note(&mut self) {
+        if self.stretch != self.outer.stretch {
+            (self.stretch, self.began) = (self.outer.stretch, self.outer.now);
+        }
+    }
+
     pub(super) fn acquire(&mut self, tenant: usize, retry: bool) -> Result<Both, Refused> {
         let own = &mut self.tenants[tenant].own;
-        let strict = own.rejects(retry);
         if own.mode == Mode::Disabled {
             let own = self.tenants[tenant].own.acquire(retry).unwrap();
-            return Ok(Both { own, probe: None });
+            return Ok(Both { own, outer: None });
+        }
+        // What needs no more than a look comes first.
+        let is_plain = |model: &Model| match model.phase {
+            _ if model.mode == Mode::ForcedOpen => true,
+            Phase::Open { until } => model.rejects(retry) && model.millis() < until,
+            _ => false,
+        };
+        if own.rejects(retry) && is_plain(&self.outer) && !is_plain(own) {
+            self.outer.rejected += 1;
+            return Err(Refused::ByHost(self.outer.rejection(retry).unwrap()));
         }
         if own.rejection(retry).is_some() {
             return Err(Refused::ByTenant(self.tenants[tenant].own.acquire(retry).err().unwrap()));
         }
-        if strict {
-            if let Some(rejection) = self.rejection(tenant, retry) {
+        let is_closed = matches!(own.phase, Phase::Closed { .. });
+        if own.rejects(retry) && self.outer.rejects(retry) {
+            if let Err(rejection) = self.asks(tenant, is_closed, retry) {
                 self.outer.rejected += 1;
                 return Err(Refused::ByHost(rejection));
             }
         }
-        let from = self.tenants[tenant].own.stretch;
         let own = self.tenants[tenant].own.acquire(retry).unwrap();
-        if self.tenants[tenant].own.stretch != from {
-            self.tenants[tenant].changed_at = Some(self.outer.millis());
-        }
-        let probe = self.probe(tenant, retry);
-        Ok(Both { own, probe })
+        let outer = self.asks(tenant, is_closed, retry).is_ok().then(|| {
+            let (since, before) = (self.probing.since, self.outer.stretch);
+            let held = self.outer.acquire(retry).unwrap();
+            self.note();
+            if held.counts == Counts::AsProbe {
+                self.probing.stretch = held.stretch;
+                if before != held.stretch {
+                    self.probing = Probing { stretch: held.stretch, since, newcomer_at: 0 };
+                }
+                let tenant = &mut self.tenants[tenant];
+                if tenant.probed.is_none_or(|probed| probed.0 != held.stretch) {
+                    tenant.probed = Some((held.stretch, None));
+                    if is_closed {
+                        self.probing.newcomer_at = self.outer.millis();
+                    }
+                }
+            }
+            held
+        });
+        Ok(Both { own, outer })
     }
 
-    fn rejection(&mut self, tenant: usize, retry: bool) -> Option<Rejection> {
-        if let Some(rejection) = self.outer.rejection(retry) {
-            let is_turn = self.tenants[tenant].probe.is_none_or(|probe| probe.0 != self.cycle);
-            if rejection.0 == State::HalfOpen && is_turn {
-                self.awaited_in = Some(self.outer.stretch);
-            }
-            return Some(rejection);
+    /// Whether the host admits a call of this tenant now.
+    fn asks(&mut self, tenant: usize, is_closed: bool, retry: bool) -> Result<(), Rejection> {
+        let now = self.outer.millis();
+        if self.outer.mode == Mode::ForcedOpen {
+            return Err((State::Open, None));
         }
-        if !self.outer.rejects(retry) {
-            return None;
-        }
-        let until = self.others_first_until(tenant)?;
-        Some((self.outer.state(), Some(until)))
-    }
-
-    /// Until when the others go first, if it is not the tenant's turn.
-    fn others_first_until(&mut self, tenant: usize) -> Option<u64> {
-        let Config { lease, open_for, .. } = self.outer.config;
-        if self.tenants[tenant].probe?.0 != self.cycle {
-            return None;
-        }
-        let until = match self.outer.phase {
-            Phase::Open { until } => until + lease,
-            Phase::HalfOpen { began, last_freed, .. } if self.awaited_in == Some(self.outer.stretch) => {
-                (began + lease).max(last_freed + lease.min(open_for.0))
-            }
-            Phase::HalfOpen { began, .. } => began + lease,
-            Phase::Closed { .. } | Phase::Ramp { .. } => return None,
+        let since = match self.outer.phase {
+            Phase::Closed { .. } | Phase::Ramp { .. } => return Ok(()),
+            Phase::Open { until } if now < until => return Err((State::Open, Some(until))),
+            Phase::Open { until } => until,
+            Phase::HalfOpen { .. } => self.began.as_millis() as u64,
         };
-        if self.outer.millis() < until {
-            return Some(until);
+        if self.probing.stretch != self.outer.stretch {
+            self.probing = Probing { stretch: self.outer.stretch, since, newcomer_at: 0 };
         }
-        self.cycle += 1;
-        None
-    }
-
-    fn probe(&mut self, tenant: usize, retry: bool) -> Option<Held> {
-        if let (Mode::Automatic, Phase::Closed { .. }) = (self.outer.mode, &self.outer.phase) {
-            return None;
+        match self.tenants[tenant].probed.filter(|probed| probed.0 == self.outer.stretch) {
+            None if is_closed => self.probing.newcomer_at = now,
+            Some((_, Some(true))) if is_closed => {}
+            _ => {
+                let until = self.probing.since.max(self.probing.newcomer_at) + Self::patience(&self.outer.config);
+                if now < until {
+                    return Err((self.outer.state(), Some(until)));
+                }
+            }
         }
-        if self.others_first_until(tenant).is_some() || self.outer.rejection(retry).is_some() {
-            return None;
-        }
-        let probe = self.outer.acquire(retry).unwrap();
-        if probe.counts != Counts::AsProbe {
-            return None;
-        }
-        self.tenants[tenant].probe = Some((self.cycle, probe.id));
-        self.awaited_in = None;
-        Some(probe)
+        self.outer.rejection(retry).map_or(Ok(()), Err)
     }
 
     pub(super) fn drop(&mut self, tenant: usize, both: Both) {
@@ -142,77 +188,73 @@ impl Host {
     }
 
     pub(super) fn settle(&mut self, tenant: usize, both: Both, health: Health, hint: Option<u64>) {
-        let now = self.outer.millis();
-        let Tenant { own, opened_in, changed_at, probe } = &mut self.tenants[tenant];
-        let from = own.stretch;
-        own.settle(both.own, health, hint);
-        let opened = own.stretch != from && own.state() == State::Open;
-        if own.stretch != from {
-            *changed_at = Some(now);
+        let lasts = self.tenants[tenant].own.stretch == both.own.stretch;
+        self.tenants[tenant].own.settle(both.own, health, hint);
+        match both.outer {
+            Some(held) if held.counts == Counts::AsProbe => self.probed(tenant, held, health),
+            Some(held) if held.counts == Counts::InWindow && both.own.counts == Counts::InWindow && lasts => {
+                if held.stretch == self.outer.stretch {
+                    self.vote(tenant, health);
+                }
+            }
+            _ => {}
         }
-        if opened {
-            *opened_in = Some(self.outer.stretch);
+        self.note();
+    }
+
+    fn vote(&mut self, tenant: usize, health: Health) {
+        let failed = match health {
+            Health::Neutral => return,
+            Health::Success => false,
+            Health::Failure | Health::Throttled => true,
+        };
+        let (stretch, tick) = (self.outer.stretch, self.tick(self.outer.now));
+        let Tenant { own, vote, .. } = &mut self.tenants[tenant];
+        let opened = matches!(own.phase, Phase::Open { .. });
+        let live = own.live();
+        let failures = live.iter().filter(|outcome| outcome.failed).count();
+        let is_bad =
+            failures >= own.config.minimum.min(3) as usize && failures as f64 / live.len() as f64 >= own.config.rate;
+        let was_bad = vote.is_some_and(|vote| vote.0 == stretch && vote.2);
+        let bad = opened || ((failed || was_bad) && is_bad);
+        *vote = Some((stretch, tick, bad));
+        if !((failed && bad) || opened) {
+            return;
         }
-        let excused = both.probe.is_some_and(|held| match health {
-            Health::Success => true,
-            Health::Neutral => self.awaited_in != Some(held.stretch),
-            Health::Failure | Health::Throttled => false,
-        });
-        let is_last = probe.map(|probe| probe.1) == both.probe.map(|held| held.id);
-        if excused && is_last {
-            *probe = None;
-        }
-        if opened {
-            self.look();
-        }
-        if let Some(held) = both.probe {
-            self.outer.settle(held, health, None);
+        let ((all, all_bad), age) = (self.votes(), tick - self.tick(self.began));
+        let share = if age >= self.buckets().0 { self.share } else { 1.0 };
+        let here = self.tenants.iter().filter(|tenant| tenant.vote == Some((stretch, tick, true))).count();
+        let enough = all >= self.minimum as u64 && here >= self.minimum.min(3) && age >= 2;
+        if enough && all_bad as f64 / all as f64 >= share {
+            self.outer.open(None);
         }
     }
 
-    /// A tenant has opened.
-    fn look(&mut self) {
-        if !matches!(self.outer.phase, Phase::Closed { .. })
-            || matches!(self.outer.mode, Mode::ForcedOpen | Mode::Disabled)
-        {
-            return;
+    /// A probe of the host has ended.
+    fn probed(&mut self, tenant: usize, held: Held, health: Health) {
+        let stretch = held.stretch;
+        if stretch != self.outer.stretch || health == Health::Neutral {
+            return self.outer.settle(held, Health::Neutral, None);
         }
-        let counted: Vec<_> = self.tenants.iter().filter(|tenant| tenant.counts()).collect();
-        let is_open =
-            |tenant: &&&Tenant| tenant.own.state() != State::Closed && tenant.opened_in == Some(self.outer.stretch);
-        let open = counted.iter().filter(is_open).count();
-        let reached = open as f64 / counted.len() as f64 >= self.share;
-        if counted.len() >= self.minimum && open >= 2 && reached {
-            self.outer.open(None);
-            self.cycle += 1;
-        }
+        let good = health == Health::Success;
+        let before = self.tenants[tenant].probed;
+        self.tenants[tenant].probed = Some((stretch, Some(good)));
+        let that = |good| self.tenants.iter().filter(|tenant| tenant.probed == Some((stretch, Some(good)))).count();
+        let (goods, bads) = (that(true), that(false));
+        let is_late = self.outer.millis() >= self.began.as_millis() as u64 + Self::patience(&self.outer.config);
+        let decides = if good {
+            is_late || before != Some((stretch, Some(true)))
+        } else {
+            is_late && bads as f64 / (goods + bads) as f64 >= self.share
+        };
+        self.outer.settle(held, if decides { health } else { Health::Neutral }, None);
     }
 
     pub(super) fn by_hand(&mut self, tenant: Option<usize>, change: impl FnOnce(&mut Model)) {
-        let Some(tenant) = tenant else { return change(&mut self.outer) };
-        let tenant = &mut self.tenants[tenant];
-        let from = tenant.own.stretch;
-        change(&mut tenant.own);
-        if tenant.own.stretch != from {
-            tenant.changed_at = None;
+        match tenant {
+            Some(tenant) => change(&mut self.tenants[tenant].own),
+            None => change(&mut self.outer),
         }
-    }
-}
-
-impl Tenant {
-    /// Whether it had calls lately, and is not held by hand.
-    fn counts(&self) -> bool {
-        let long = match self.own.config.window {
-            WindowConfig::Count(_) => 600_000,
-            window @ WindowConfig::Time { buckets, .. } => {
-                u64::from(buckets) * (window.bucket_nanos() / 1_000_000) as u64
-            }
-        };
-        let last = match self.own.phase {
-            Phase::Open { until } => Some(until),
-            _ => self.changed_at,
-        };
-        let lately = last.is_some_and(|last| self.own.millis() <= last + long) || !self.own.live().is_empty();
-        lately && !matches!(self.own.mode, Mode::ForcedOpen | Mode::Disabled)
+        self.note();
     }
 }

@@ -5,5 +5,6 @@ mod breaker;
 mod config;
 mod hierarchy;
 mod nested;
+mod registry;
 mod single;
 mod streams;

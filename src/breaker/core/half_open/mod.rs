@@ -45,16 +45,8 @@ enum Stage {
 const ON_RAMP: u32 = u32::MAX;
 
 impl HalfOpen {
-    pub(crate) fn begin(now: u64) -> Self {
-        Self(Stage::Probing(Probing::begin(now)))
-    }
-
-    /// Since when a slot for a probe is free, or when one will be.
-    pub(crate) fn free_from(&self) -> Option<u64> {
-        match &self.0 {
-            Stage::Probing(probing) => Some(probing.free_from()),
-            Stage::Ramp(_) => None,
-        }
+    pub(crate) fn begin() -> Self {
+        Self(Stage::Probing(Probing::begin()))
     }
 
     /// Ends the leases and steps that are over.

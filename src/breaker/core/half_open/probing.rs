@@ -16,8 +16,6 @@ pub(crate) struct ProbingConfig {
 #[derive(Debug)]
 pub(crate) struct Probing {
     in_flight: Vec<Probe>,
-    /// Since when a slot is free, or when one will be.
-    free_from: u64,
     admitted: u32,
     tally: Tally,
 }
@@ -31,13 +29,8 @@ struct Probe {
 }
 
 impl Probing {
-    pub(super) fn begin(now: u64) -> Self {
-        Self { in_flight: Vec::new(), free_from: now, admitted: 0, tally: Tally::default() }
-    }
-
-    /// Since when a slot is free, or when one will be.
-    pub(crate) fn free_from(&self) -> u64 {
-        self.free_from
+    pub(super) fn begin() -> Self {
+        Self { in_flight: Vec::new(), admitted: 0, tally: Tally::default() }
     }
 
     /// Ends the leases that are over. A body that streamed until then is a success: a healthy upstream of long streams
@@ -68,7 +61,6 @@ impl Probing {
         let id = self.admitted;
         self.admitted = self.admitted.wrapping_add(1);
         self.in_flight.push(Probe { id, lease_ends: now.saturating_add(config.lease), streams: false });
-        self.free_from = self.full_until(config).unwrap_or(self.free_from);
         Some(id)
     }
 
@@ -89,7 +81,6 @@ impl Probing {
             (ProbeOutcome::HeadSucceeded { .. }, Some(place)) => self.in_flight[place].streams = true,
             (_, Some(place)) => {
                 self.in_flight.swap_remove(place);
-                self.free_from = self.free_from.min(now);
             }
             (_, None) => {}
         }
@@ -116,7 +107,7 @@ mod tests {
     #[test]
     fn rule_4_probes_that_hang_forever_pile_up_nowhere() {
         let config = ProbingConfig { max_calls: 2, success_threshold: 2, lease: 1 };
-        let mut probing = Probing::begin(0);
+        let mut probing = Probing::begin();
         for now in 1..10_000 {
             assert_eq!(probing.pass_time(config, now), Progress::Continues);
             assert!(probing.admit(config, now).is_some() && probing.in_flight.len() <= 2);

@@ -50,7 +50,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WindowConfig {
     Count { calls: u32 },
-    Time { shape: Shape, bucket_nanos: u64, ticks: Ticks },
+    Time { shape: Shape, ticks: Ticks },
 }
 
 /// The window of one breaker. Its kind is kept once for all breakers of a layer, not in each.
@@ -179,9 +179,9 @@ impl WindowConfig {
         match kind {
             Kind::Count(calls) => Self::Count { calls },
             Kind::Time { length, buckets } => {
-                let bucket_nanos = nanos(length).div_ceil(buckets.into());
+                let ticks = Ticks::of(nanos(length).div_ceil(buckets.into()));
                 let shape = Shape { buckets, watch_slow, minimum_calls };
-                Self::Time { shape, bucket_nanos, ticks: Ticks::of(bucket_nanos) }
+                Self::Time { shape, ticks }
             }
         }
     }

@@ -1,13 +1,26 @@
 //! Partitions: one breaker for each tenant, host or other key of a request.
 //!
 //! A [`Partition`] finds the key of a request. Requests without a key share the partition `(default)`; when all
-//! [`max_partitions`](crate::CircuitBreakerLayer::max_partitions) are in use, new keys share `(overflow)`.
+//! [`max_partitions`](crate::CircuitBreakerLayer::max_partitions) are in use, new keys share `(overflow-0)` to
+//! `(overflow-15)`, each key always the same one.
 //!
 //! The label of a partition, in errors and telemetry, is what [`Debug`] writes of its key: a sensitive `HeaderValue`
-//! stays unseen, and [`redact_labels`](crate::CircuitBreakerLayer::redact_labels) hides the others. A host is written in
-//! lower case. A key that spells `(default)` or `(overflow)` is written in quotes.
+//! stays unseen, and [`redact_labels`](crate::CircuitBreakerLayer::redact_labels) hides the others. It is cut after 64
+//! characters, with an ellipsis as the mark. A host is written in lower case. A key that spells a label of our own, such
+//! as `(default)`, is written in quotes.
+//!
+//! # Long keys
+//!
+//! A key that feeds more than 256 bytes to its [`Hash`] is not kept. A digest of 128 bits of what it feeds stands for it,
+//! keyed at random, so that partitions take little memory whatever callers send. Two given long keys share a digest, and
+//! so a breaker, with a probability of 2<sup>-128</sup>; that any two of four billion do, about 2<sup>-65</sup>.
+//!
+//! This holds for keys of any type: text, bytes, tuples and types that derive `Hash`. A type with a `Hash` of its own
+//! must feed it all that its `Eq` compares, if that is long. What a key owns and does not feed to its hash is kept.
 
 mod host;
+mod keyed;
+mod nested;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -16,130 +29,15 @@ use std::hash::Hash;
 use std::marker::PhantomData;
 
 use http::{HeaderName, HeaderValue, Request};
-use papaya::Equivalent;
 
 pub use self::host::{ByHost, Host, host};
-use crate::breaker::registry::label::{DEFAULT, bare};
+pub use self::keyed::{Finder, Keyed, Partition, Place};
+pub use self::nested::{Nested, NestedIn};
 use crate::invalid_setting::{InvalidSetting, valid};
-
-/// The type of a partition's keys, known before any request.
-pub trait Keyed {
-    /// Finding a partition allocates nothing if cloning its key does not.
-    type Key: Hash + Eq + Clone + Debug;
-
-    /// The key as it is kept while its partition is in use. Copies it if it would keep a larger buffer alive.
-    fn keep(&self, key: Self::Key) -> Self::Key {
-        key
-    }
-
-    /// Whether there can be any key.
-    #[doc(hidden)]
-    fn is_partitioned() -> bool
-    where
-        Self: Sized,
-    {
-        true
-    }
-
-    /// Whether the breaker of a key is nested in another.
-    #[doc(hidden)]
-    fn place(key: &Self::Key) -> Place<Self::Key>
-    where
-        Self: Sized,
-    {
-        let _ = key;
-        Place::Alone
-    }
-}
-
-/// The place of a key among others.
-#[doc(hidden)]
-#[derive(Debug)]
-pub enum Place<K> {
-    Alone,
-    /// Around others.
-    Outer,
-    NestedIn(K),
-}
-
-/// Finds the partition that a request belongs to.
-///
-/// Implement it, and [`Keyed`], for what [`by`] cannot express:
-///
-/// ```
-/// use tower_rampart::breaker::partition::{Keyed, Partition};
-///
-/// struct Query { shard: u16 }
-///
-/// #[derive(Clone)]
-/// struct ByShard;
-///
-/// impl Keyed for ByShard {
-///     type Key = u16;
-/// }
-///
-/// impl Partition<Query> for ByShard {
-///     fn key(&self, query: &Query) -> Option<u16> {
-///         Some(query.shard)
-///     }
-/// }
-/// ```
-pub trait Partition<Req>: Keyed {
-    /// Returns the key, or `None` for the default partition.
-    fn key(&self, request: &Req) -> Option<Self::Key>;
-
-    /// Finds the breaker without cloning the key.
-    #[doc(hidden)]
-    fn find<F: Finder<Self::Key>>(&self, request: &Req, finder: F) -> Option<F::Found>
-    where
-        Self: Sized,
-    {
-        Some(finder.find(self.key(request)?))
-    }
-
-    /// Whether the request repeats an earlier one. Asked only in the mode [`RejectRetriesOnly`](crate::breaker::Mode::RejectRetriesOnly). What
-    /// a [`RetryLayer`](crate::RetryLayer) further outside repeats over HTTP is known without it: see
-    /// [`HttpRequests`](crate::breaker::HttpRequests).
-    fn is_retry(&self, request: &Req) -> bool {
-        let _ = request;
-        false
-    }
-}
-
-/// Finds a breaker by its key.
-#[doc(hidden)]
-pub trait Finder<K> {
-    type Found;
-
-    fn find(self, key: K) -> Self::Found;
-
-    /// Finds it by a borrowed form of the key; `key` is called only if there is no breaker yet.
-    fn find_by<Q>(self, query: &Q, key: impl FnOnce() -> Option<K>) -> Option<Self::Found>
-    where
-        Q: Hash + Equivalent<K> + ?Sized;
-}
 
 /// All requests share one breaker.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unpartitioned;
-
-/// One breaker for each key within each key of another: see [`nested_in`](crate::CircuitBreakerLayer::nested_in).
-#[derive(Clone, Debug)]
-pub struct NestedIn<P, Q> {
-    pub(crate) inner: P,
-    pub(crate) outer: Q,
-}
-
-/// The key of partitions [nested](crate::CircuitBreakerLayer::nested_in) in others. No other variant will be added.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub enum Nested<O, I> {
-    /// The outer breaker of this key.
-    Outer(O),
-    /// The inner breaker of the second key, or of requests without one, within the first.
-    Inner(O, Option<I>),
-    /// The breaker of requests without an outer key.
-    Alone(I),
-}
 
 /// One breaker for each value of a header: see [`header`].
 #[derive(Clone, Debug)]
@@ -225,56 +123,6 @@ impl<Req> Partition<Req> for Unpartitioned {
     }
 }
 
-impl<P: Keyed, Q: Keyed> Keyed for NestedIn<P, Q> {
-    type Key = Nested<Q::Key, P::Key>;
-
-    fn keep(&self, key: Self::Key) -> Self::Key {
-        match key {
-            Nested::Outer(outer) => Nested::Outer(self.outer.keep(outer)),
-            Nested::Inner(outer, inner) => {
-                Nested::Inner(self.outer.keep(outer), inner.map(|inner| self.inner.keep(inner)))
-            }
-            Nested::Alone(inner) => Nested::Alone(self.inner.keep(inner)),
-        }
-    }
-
-    fn place(key: &Self::Key) -> Place<Self::Key> {
-        match key {
-            Nested::Outer(_) => Place::Outer,
-            Nested::Inner(outer, _) => Place::NestedIn(Nested::Outer(outer.clone())),
-            Nested::Alone(_) => Place::Alone,
-        }
-    }
-}
-
-impl<Req, P: Partition<Req>, Q: Partition<Req>> Partition<Req> for NestedIn<P, Q> {
-    fn key(&self, request: &Req) -> Option<Self::Key> {
-        match (self.outer.key(request), self.inner.key(request)) {
-            (Some(outer), inner) => Some(Nested::Inner(outer, inner)),
-            (None, Some(inner)) => Some(Nested::Alone(inner)),
-            (None, None) => None,
-        }
-    }
-
-    fn is_retry(&self, request: &Req) -> bool {
-        self.inner.is_retry(request)
-    }
-}
-
-/// As it is shown in labels: `outer/inner`.
-impl<O: Debug, I: Debug> Debug for Nested<O, I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Outer(outer) => f.write_str(&bare(&format!("{outer:?}"))),
-            Self::Inner(outer, None) => write!(f, "{}/{DEFAULT}", bare(&format!("{outer:?}"))),
-            Self::Inner(outer, Some(inner)) => {
-                write!(f, "{}/{}", bare(&format!("{outer:?}")), bare(&format!("{inner:?}")))
-            }
-            Self::Alone(inner) => write!(f, "/{}", bare(&format!("{inner:?}"))),
-        }
-    }
-}
-
 impl Keyed for ByHeader {
     type Key = HeaderValue;
 
@@ -296,9 +144,9 @@ impl<B> Partition<Request<B>> for ByHeader {
     }
 
     #[inline]
-    fn find<F: Finder<HeaderValue>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
+    fn find<F: Finder<HeaderValue>>(&self, request: &Request<B>, finder: &F) -> Option<F::Found> {
         let value = request.headers().get(&self.0)?;
-        finder.find_by(value, || Some(value.clone()))
+        Some(finder.find(value).unwrap_or_else(|| finder.insert(value.clone())))
     }
 }
 
@@ -315,9 +163,9 @@ where
     }
 
     #[inline]
-    fn find<F: Finder<T>>(&self, request: &Request<B>, finder: F) -> Option<F::Found> {
+    fn find<F: Finder<T>>(&self, request: &Request<B>, finder: &F) -> Option<F::Found> {
         let value = request.extensions().get::<T>()?;
-        finder.find_by(value, || Some(value.clone()))
+        Some(finder.find(value).unwrap_or_else(|| finder.insert(value.clone())))
     }
 }
 

@@ -1,3 +1,5 @@
+mod timer;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -6,9 +8,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep};
 use tower_service::Service;
 
+use self::timer::Timer;
 use super::call::{Action, AttemptOutcome, Call, NextSend};
 use super::config::SharedConfig;
 use super::error::TimedOut;
@@ -76,14 +78,6 @@ pin_project! {
     }
 }
 
-pin_project! {
-    // The time limit of the current state. Created only once something is pending.
-    struct Timer {
-        #[pin]
-        sleep: Option<Sleep>,
-    }
-}
-
 impl<S, Req, ClassifierT, ReplayT, OnRetryT> ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
 where
     S: Service<ReplayT::Request>,
@@ -99,7 +93,7 @@ where
         Self {
             state: State::Ready,
             kept: Some(kept),
-            timer: Timer { sleep: None },
+            timer: Timer::default(),
             service: Some(service),
             call,
             is_attempt: cut::claim_attempt(),
@@ -258,51 +252,6 @@ fn poll_limits<ClassifierT, ReplayT, OnRetryT>(
         Some(limit) if deadline.is_none_or(|deadline| moment < deadline) => Limit::Attempt(limit),
         _ => Limit::Deadline,
     })
-}
-
-impl Timer {
-    #[inline(always)]
-    fn stop(self: Pin<&mut Self>) {
-        if self.sleep.is_some() {
-            self.project().sleep.set(None);
-        }
-    }
-
-    fn set_to(self: Pin<&mut Self>, wait: Duration) {
-        self.project().sleep.set(Some(tokio::time::sleep(wait)));
-    }
-
-    /// Ready once the time that was set has passed.
-    fn poll_wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut sleep = self.project().sleep;
-        if let Some(timer) = sleep.as_mut().as_pin_mut() {
-            ready!(timer.poll(cx));
-        }
-        sleep.set(None);
-        Poll::Ready(())
-    }
-
-    /// Ready once the moment has come, and returns it. `moment` is evaluated on the first poll; with `None` this stays
-    /// pending.
-    fn poll_until(
-        self: Pin<&mut Self>,
-        moment: impl FnOnce() -> Option<Instant>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Instant> {
-        let mut sleep = self.project().sleep;
-        if sleep.is_none() {
-            sleep.set(moment().map(tokio::time::sleep_until));
-        }
-        let Some(mut timer) = sleep.as_pin_mut() else {
-            return Poll::Pending;
-        };
-        // Checks the clock too: a future that uses up the task's cooperative budget in every poll starves the timer.
-        if timer.as_mut().poll(cx).is_ready() || timer.deadline() <= Instant::now() {
-            Poll::Ready(timer.deadline())
-        } else {
-            Poll::Pending
-        }
-    }
 }
 
 impl<S, Req, ClassifierT, ReplayT, OnRetryT> fmt::Debug for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
