@@ -192,10 +192,13 @@ impl Host {
         self.tenants[tenant].own.settle(both.own, health, hint);
         match both.outer {
             Some(held) if held.counts == Counts::AsProbe => self.probed(tenant, held, health),
-            Some(held) if held.counts == Counts::InWindow && both.own.counts == Counts::InWindow && lasts => {
-                if held.stretch == self.outer.stretch {
-                    self.vote(tenant, health);
-                }
+            Some(held)
+                if held.counts == Counts::InWindow
+                    && both.own.counts == Counts::InWindow
+                    && lasts
+                    && held.stretch == self.outer.stretch =>
+            {
+                self.vote(tenant, health);
             }
             _ => {}
         }
