@@ -2,8 +2,8 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Counts consecutive failures. A success resets the count, and so does time once the last failure has left the window.
 /// Kept right across generations in the same way as the [windows](super::window).
-#[derive(Debug)]
-pub(crate) struct ConsecutiveFailures(AtomicU64);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConsecutiveFailures<'a>(pub(super) &'a AtomicU64);
 
 /// The tick of an event, and the number of ticks after which it has left the window. A window of calls has no ticks.
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +28,7 @@ const TICK: u32 = 38;
 const TICK_MAX: u64 = (1 << TICK) - 1;
 const EPOCH: u32 = COUNT + TICK;
 
-impl ConsecutiveFailures {
-    pub(crate) fn new() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
+impl ConsecutiveFailures<'_> {
     pub(crate) fn get(&self, age: Age) -> u32 {
         self.load().count_at(age)
     }
@@ -51,7 +47,7 @@ impl ConsecutiveFailures {
         }
     }
 
-    pub(crate) fn reset(&self) {
+    pub(crate) fn reset(self) {
         let epoch = self.load().0 >> EPOCH;
         self.0.swap(epoch.wrapping_add(1) << EPOCH, Ordering::AcqRel);
     }
@@ -108,7 +104,8 @@ mod tests {
 
     #[test]
     fn counts_failures_in_a_row_of_one_generation() {
-        let consecutive_failures = ConsecutiveFailures::new();
+        let word = AtomicU64::new(0);
+        let consecutive_failures = ConsecutiveFailures(&word);
         assert_eq!(consecutive_failures.failure(at(0), || true), Some(1));
         assert_eq!(consecutive_failures.failure(at(0), || true), Some(2));
         consecutive_failures.success(|| false);
@@ -123,7 +120,8 @@ mod tests {
     #[test]
     fn a_row_ends_when_its_last_failure_leaves_the_window() {
         for begin in [0, 7, 1 << 26, 1 << 37, TICK_MAX - 2 * LEN] {
-            let consecutive_failures = ConsecutiveFailures::new();
+            let word = AtomicU64::new(0);
+            let consecutive_failures = ConsecutiveFailures(&word);
             consecutive_failures.failure(at(begin), || true);
             assert_eq!(consecutive_failures.failure(at(begin + LEN - 1), || true), Some(2));
             assert_eq!(
@@ -140,19 +138,22 @@ mod tests {
     #[test]
     fn no_jump_of_the_clock_keeps_a_row() {
         for jump in (4..=63).map(|bits| 1_u64 << bits) {
-            let consecutive_failures = ConsecutiveFailures::new();
+            let word = AtomicU64::new(0);
+            let consecutive_failures = ConsecutiveFailures(&word);
             consecutive_failures.failure(at(0), || true);
             assert_eq!(consecutive_failures.get(at(jump)), 0, "{jump}");
             assert_eq!(consecutive_failures.failure(at(jump), || true), Some(1), "{jump}");
         }
-        let consecutive_failures = ConsecutiveFailures::new();
+        let word = AtomicU64::new(0);
+        let consecutive_failures = ConsecutiveFailures(&word);
         consecutive_failures.failure(at(u64::MAX), || true);
         assert_eq!(consecutive_failures.failure(at(u64::MAX), || true), Some(2), "after the end of ticks");
     }
 
     #[test]
     fn rule_2_no_two_of_4096_generations_look_the_same() {
-        let consecutive_failures = ConsecutiveFailures::new();
+        let word = AtomicU64::new(0);
+        let consecutive_failures = ConsecutiveFailures(&word);
         let mut seen = std::collections::HashSet::new();
         for _ in 0..4_096 {
             assert!(seen.insert(consecutive_failures.load().0));
@@ -162,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_row_does_not_overflow() {
-        let consecutive_failures = ConsecutiveFailures(AtomicU64::new(Packed(0).with(0, COUNT_MAX).0));
+        let word = AtomicU64::new(Packed(0).with(0, COUNT_MAX).0);
+        let consecutive_failures = ConsecutiveFailures(&word);
         assert_eq!(consecutive_failures.failure(at(0), || true), Some(COUNT_MAX));
         assert_eq!(consecutive_failures.load().0 >> COUNT, 0);
     }

@@ -70,7 +70,7 @@ impl Node {
             return self.ask(attempt).map(Admission::Own);
         }
         let strictly = attempt.can_be_rejected_in(packed.mode());
-        let is_closed = !matches!(packed.phase(), Phase::Live(State::Open | State::HalfOpen));
+        let is_closed = packed.phase() == Phase::Live(State::Closed);
         if strictly {
             // Before either takes a slot, so that neither is probed for nothing.
             self.would_reject(attempt)?;

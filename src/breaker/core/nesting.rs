@@ -69,7 +69,8 @@ impl Electorate {
 
 impl<N> ParentLink<N> {
     pub(crate) fn new(outer: Arc<N>, electorate: Arc<Electorate>) -> Self {
-        Self { outer, electorate, vote: Vote::new(), probe: AtomicU64::new(0) }
+        let probe = AtomicU64::new(0);
+        Self { outer, electorate, vote: Vote::new(), probe }
     }
 
     pub(crate) fn outer(&self) -> &Arc<N> {

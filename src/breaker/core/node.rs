@@ -29,7 +29,6 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 /// engine under the lock and is then published in the packed state.
 pub(crate) struct Node {
     pub(super) packed: AtomicU64,
-    pub(super) consecutive_failures: ConsecutiveFailures,
     pub(super) window: SlidingWindow,
     pub(super) shared: Arc<Shared>,
     pub(super) rejected: AtomicU64,
@@ -161,13 +160,22 @@ impl Node {
         let engine = Engine::new(&shared.policy.engine, shared.clock.now().millis());
         Self {
             packed: AtomicU64::new(engine.packed().with_nested(identity.nesting().is_some()).bits()),
-            consecutive_failures: ConsecutiveFailures::new(),
-            window: SlidingWindow::new(shared.policy.window, shared.is_partitioned),
+            window: SlidingWindow::new(
+                shared.policy.window,
+                shared.is_partitioned,
+                shared.policy.counts_consecutive_failures(),
+            ),
             shared,
             rejected: AtomicU64::new(0),
             identity,
             engine: Mutex::new(engine),
         }
+    }
+
+    /// `None` unless a limit is set.
+    pub(super) fn consecutive_failures(&self) -> Option<ConsecutiveFailures<'_>> {
+        let counts = self.shared.policy.counts_consecutive_failures();
+        counts.then(|| ConsecutiveFailures(self.window.last_word()))
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -191,6 +199,11 @@ impl Node {
             Some(Nesting::Outer(electorate)) => Some(electorate),
             Some(Nesting::Inner(_)) | None => None,
         }
+    }
+
+    /// Whether this node is around others.
+    pub(crate) fn is_outer(&self) -> bool {
+        self.electorate().is_some()
     }
 
     pub(super) fn parent_link(&self) -> Option<&ParentLink<Self>> {
@@ -297,7 +310,9 @@ impl Node {
             slow: counts.slow,
             failure_rate: counts.failure_rate(),
             slow_rate: counts.slow_rate(),
-            consecutive_failures: self.consecutive_failures.get(self.shared.policy.window.age(Some(now))),
+            consecutive_failures: self
+                .consecutive_failures()
+                .map_or(0, |failures| failures.get(self.shared.policy.window.age(Some(now)))),
             rejected: self.rejected.load(Ordering::Relaxed),
             retry_after: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
             unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
@@ -349,7 +364,7 @@ impl Node {
             // wait for the lock.
             self.packed.store(packed.between().bits(), Ordering::SeqCst);
             self.window.reset(self.shared.policy.window, self.now());
-            self.consecutive_failures.reset();
+            self.consecutive_failures().into_iter().for_each(ConsecutiveFailures::reset);
             self.begin_votes();
         }
         self.packed.store(packed.bits(), Ordering::SeqCst);

@@ -154,12 +154,10 @@ impl Node {
         let live = || self.packed().counts(generation);
         let outcome = Outcome { failed, slow: policy.is_slow(elapsed) };
         let mut consecutive_failures = 0;
-        if policy.counts_consecutive_failures() {
+        if let Some(failures) = self.consecutive_failures() {
             match health {
-                Health::Success => self.consecutive_failures.success(live),
-                Health::Failure => {
-                    consecutive_failures = self.consecutive_failures.failure(policy.window.age(now), live).unwrap_or(0)
-                }
+                Health::Success => failures.success(live),
+                Health::Failure => consecutive_failures = failures.failure(policy.window.age(now), live).unwrap_or(0),
                 Health::Throttled | Health::Neutral => {}
             }
         }

@@ -210,12 +210,12 @@ impl<K: Hash + Eq + Clone + Debug> Registry<K> {
         let key = ByKey { key, hashed: self.hash.of(key) };
         let Some(node) = self.remove_slot(&key, &guard) else { return Vec::new() };
         let mut removed = vec![node.clone()];
-        // None is added from here on: a newcomer finds its outer node under the lock.
-        for slot in self.slots.iter(&guard) {
+        if node.is_outer() {
+            // None is added from here on: a newcomer finds its outer node under the lock.
             let is_inner = |inner: &Arc<Node>| inner.outer().is_some_and(|outer| Arc::ptr_eq(outer, &node));
-            if slot.node().upgrade().is_some_and(|inner| is_inner(&inner)) {
-                removed.extend(self.remove_slot(&slot.by_node(), &guard));
-            }
+            let inner =
+                self.slots.iter(&guard).filter(|slot| slot.node().upgrade().is_some_and(|node| is_inner(&node)));
+            removed.extend(inner.filter_map(|slot| self.remove_slot(&slot.by_node(), &guard)));
         }
         removed
     }

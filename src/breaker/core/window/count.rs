@@ -74,7 +74,7 @@ impl<'a> CountWindow<'a> {
     pub(super) fn reset(self) {
         let epoch = (self.cursor.load(Ordering::Acquire) >> (LAPS + POSITION)).wrapping_add(1) & EPOCH_MASK;
         // Swaps and not stores: loom does not know that a store cannot slip under a swap that read what was before.
-        for word in std::iter::once(self.counters).chain(self.slots) {
+        for word in std::iter::once(self.counters).chain(self.slots.iter().take(self.calls.div_ceil(SLOTS) as usize)) {
             word.swap(epoch, Ordering::AcqRel);
         }
         self.cursor.swap(epoch << (LAPS + POSITION), Ordering::AcqRel);

@@ -215,18 +215,26 @@ impl WindowConfig {
 }
 
 impl SlidingWindow {
-    /// The window of a breaker that is one of many, or of one that all calls share.
-    pub(crate) fn new(config: WindowConfig, is_one_of_many: bool) -> Self {
+    /// The window of a breaker that is one of many, or of one that all calls share. With one word more if that is asked for.
+    pub(crate) fn new(config: WindowConfig, is_one_of_many: bool, one_more: bool) -> Self {
         let (hot, lanes) =
             if is_one_of_many { (config.hot_words(), Lanes::ONE) } else { (APART + LANES.count * APART, LANES) };
         let (others, first) = config.words(lanes);
         let word = |index| AtomicU64::new(if index == hot { first } else { 0 });
-        let all = hot + others;
+        let all = hot + others + usize::from(one_more);
         Self(match is_one_of_many {
             true if all <= INLINE => Words::Inline(std::array::from_fn(word)),
             true => Words::Boxed((0..all).map(word).collect()),
             false => Words::Apart((0..all).map(word).collect()),
         })
+    }
+
+    /// The word that [`new`](Self::new) was asked for.
+    pub(crate) fn last_word(&self) -> &AtomicU64 {
+        match &self.0 {
+            Words::Inline(words) => &words[INLINE - 1],
+            Words::Boxed(words) | Words::Apart(words) => &words[words.len() - 1],
+        }
     }
 
     /// Adds an outcome and returns the counts of the window if they include a failed or slow call; `None` if `live`
