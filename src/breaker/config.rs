@@ -1,12 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::consecutive_failures;
 use super::core::half_open::{HalfOpenConfig, Limits, ProbingConfig, Ramp};
+use super::core::nested::votes::VoteConfig;
 use super::core::policy::{Policy, SlowCalls};
 use super::core::state_machine::EngineConfig;
-use super::core::votes::VoteConfig;
-use super::core::window::{Kind, WindowConfig};
+use super::core::window::{Kind, WindowConfig, consecutive_failures};
 use super::{Mode, Window};
 use crate::backoff::Backoff;
 use crate::clock::{millis_up, nanos};

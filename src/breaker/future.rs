@@ -10,8 +10,8 @@ use tower_service::Service;
 
 use super::control::circuit_open::CircuitOpen;
 use super::control::permit::{Ticket, panicked, rejected};
+use super::core::node::node_ref::NodeRef;
 use super::core::node::{Admission, Completion, Node};
-use super::core::node_ref::NodeRef;
 use super::core::state_machine::{Attempt, Rejection};
 use super::core::waiters::{News, Waiting};
 use crate::BoxError;

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use super::control::permit::{Ticket, rejected};
-use super::core::node_ref::NodeRef;
+use super::core::node::node_ref::NodeRef;
 use super::core::packed_state::PackedState;
 use super::core::state_machine::Attempt;
 use super::future::{Asking, ResponseFuture};

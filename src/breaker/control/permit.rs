@@ -4,8 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::circuit_open::CircuitOpen;
+use crate::breaker::core::node::node_ref::NodeRef;
 use crate::breaker::core::node::{Admission, Completion, Node};
-use crate::breaker::core::node_ref::NodeRef;
 use crate::breaker::core::state_machine::{Attempt, Rejection};
 use crate::classify::body::Settle;
 use crate::classify::{Health, Reason, Verdict};

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::nested::votes::VoteConfig;
 use super::state_machine::EngineConfig;
-use super::votes::VoteConfig;
 use super::window::{Counts, WindowConfig};
 use crate::breaker::Cause;
 

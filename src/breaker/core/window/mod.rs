@@ -6,21 +6,20 @@
 //! also sees that its generation has ended, and one that checked before finds that the word has changed and starts
 //! again.
 
+pub(crate) mod consecutive_failures;
 mod count;
 mod counts;
-mod ticks;
+pub(super) mod lane;
 mod time;
-mod total;
 
 use std::time::Duration;
 
+use self::consecutive_failures::Age;
 use self::count::CountWindow;
 pub(crate) use self::counts::{Counts, Outcome};
-use self::ticks::Ticks;
 pub(crate) use self::time::Shape;
+use self::time::ticks::Ticks;
 use self::time::{Lanes, TimeWindow};
-use super::consecutive_failures::Age;
-use crate::breaker::core::lane;
 use crate::clock::{Moment, millis_up, nanos};
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::sync::AtomicU64;

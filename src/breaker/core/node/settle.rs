@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::half_open::ProbeOutcome;
-use super::node::{Admission, Completion, NEUTRAL, Node};
-use super::state_machine::{Opening, PermitKind};
-use super::window::Outcome;
+use super::{Admission, Completion, NEUTRAL, Node};
 use crate::breaker::Cause;
+use crate::breaker::core::half_open::ProbeOutcome;
+use crate::breaker::core::state_machine::{Opening, PermitKind};
+use crate::breaker::core::window::Outcome;
 use crate::classify::Health;
 use crate::clock::{Moment, Stopwatch};
 

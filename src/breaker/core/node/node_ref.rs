@@ -1,9 +1,9 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::lane;
-use super::node::Node;
+use super::Node;
 use crate::breaker::control::circuit_open::Named;
+use crate::breaker::core::window::lane;
 
 /// A counted reference to a node, held by a call.
 #[derive(Debug)]

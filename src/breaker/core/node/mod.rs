@@ -1,3 +1,7 @@
+mod admit;
+pub(crate) mod node_ref;
+mod settle;
+
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::RefUnwindSafe;
@@ -7,13 +11,13 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::{SmallRng, SysRng};
 
-use super::consecutive_failures::ConsecutiveFailures;
-use super::nesting::{Electorate, Nesting, ParentLink};
+use super::nested::nesting::{Electorate, Nesting, ParentLink};
 use super::observer::Observer;
 use super::packed_state::{PackedState, Phase};
 use super::policy::Policy;
 use super::state_machine::{Attempt, Change, Engine, EngineConfig, PermitKind};
 use super::waiters::{News, Waiters, Waiting};
+use super::window::consecutive_failures::ConsecutiveFailures;
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
 use crate::breaker::{Mode, Snapshot, State};

@@ -3,7 +3,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// Counts consecutive failures. A success resets the count, and so does time once the last failure has left the window.
 /// Kept right across generations in the same way as the [windows](super::window).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ConsecutiveFailures<'a>(pub(super) &'a AtomicU64);
+pub(crate) struct ConsecutiveFailures<'a>(pub(crate) &'a AtomicU64);
 
 /// The tick of an event, and the number of ticks after which it has left the window. A window of calls has no ticks.
 #[derive(Clone, Copy, Debug)]

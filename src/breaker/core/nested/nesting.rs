@@ -1,4 +1,4 @@
-//! What the nodes of nested partitions keep of each other. What they ask each other is in [`nested`](super::nested).
+//! What the nodes of nested partitions keep of each other. What they ask each other is in [`nested`](super).
 
 use std::sync::Arc;
 
@@ -15,36 +15,36 @@ pub(crate) enum Nesting<N> {
 /// What an outer node knows of its inner ones: not which they are.
 #[derive(Debug)]
 pub(crate) struct Electorate {
-    pub(super) votes: Votes,
+    pub(crate) votes: Votes,
     probing: Mutex<Probing>,
 }
 
 /// What the probes of one half-open period have shown.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Probing {
+pub(crate) struct Probing {
     generation: u32,
     /// When the outer node was due to be probed.
-    pub(super) since: u64,
+    pub(crate) since: u64,
     /// When a partition last came that had not probed before.
-    pub(super) newcomer_at: u64,
+    pub(crate) newcomer_at: u64,
     /// Partitions whose last probe succeeded, and failed.
-    pub(super) good: u64,
-    pub(super) bad: u64,
+    pub(crate) good: u64,
+    pub(crate) bad: u64,
 }
 
 /// An inner node's link to its outer one.
 #[derive(Debug)]
 pub(crate) struct ParentLink<N> {
     outer: Arc<N>,
-    pub(super) electorate: Arc<Electorate>,
-    pub(super) vote: Vote,
+    pub(crate) electorate: Arc<Electorate>,
+    pub(crate) vote: Vote,
     /// What it has done as a probe of the outer node. Written under the lock of [`Electorate::probing`].
     probe: AtomicU64,
 }
 
 /// How far an inner node has come as a probe in one half-open period of the outer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Probed {
+pub(crate) enum Probed {
     Never,
     /// It has taken a slot, and may still hold it.
     Unknown,
@@ -58,7 +58,7 @@ impl Electorate {
     }
 
     /// The probes of this generation, which are due since then.
-    pub(super) fn probing(&self, generation: u32, since: u64) -> MutexGuard<'_, Probing> {
+    pub(crate) fn probing(&self, generation: u32, since: u64) -> MutexGuard<'_, Probing> {
         let mut probing = lock(&self.probing);
         if probing.generation != generation {
             *probing = Probing { generation, since, ..Probing::default() };
@@ -77,7 +77,7 @@ impl<N> ParentLink<N> {
         &self.outer
     }
 
-    pub(super) fn probed(&self, generation: u32) -> Probed {
+    pub(crate) fn probed(&self, generation: u32) -> Probed {
         let bits = self.probe.load(Ordering::Relaxed);
         match bits & 3 {
             _ if bits >> 2 != u64::from(generation) => Probed::Never,
@@ -88,7 +88,7 @@ impl<N> ParentLink<N> {
         }
     }
 
-    pub(super) fn set_probed(&self, generation: u32, probed: Probed) {
+    pub(crate) fn set_probed(&self, generation: u32, probed: Probed) {
         self.probe.store(u64::from(generation) << 2 | probed as u64, Ordering::Relaxed);
     }
 }

@@ -1,20 +1,23 @@
 //! Nested partitions: what an inner node and its outer one ask each other. A plain node knows nothing of this.
 //!
 //! The outer node, say of a host, is an ordinary breaker whose window takes votes of the inner ones, its tenants: see
-//! [`votes`](super::votes). The rules are those of nested partitions in the docs of [`breaker`](crate::breaker).
+//! [`votes`]. The rules are those of nested partitions in the docs of [`breaker`](crate::breaker).
 //!
 //! *Why votes:* a share of calls would let one busy tenant speak for a host. *Why a row beside the share:* a dead host with
 //! a thousand quiet tenants would have to fail five hundred of them first. *Why a share waits:* those who call often vote
 //! first, so early votes are not those of all. *Why a half-open host asks each tenant once:* bad tenants that call often
 //! come first, and must not decide for the others.
 
+pub(super) mod nesting;
+pub(crate) mod votes;
+
 use std::sync::Arc;
 
-use super::nesting::{ParentLink, Probed};
+use self::nesting::{ParentLink, Probed};
+use self::votes::{ROW, VoteConfig};
 use super::node::{Admission, Completion, NEUTRAL, Node};
 use super::packed_state::{PackedState, Phase};
 use super::state_machine::{Attempt, Opening, PermitKind, Rejection};
-use super::votes::{ROW, VoteConfig};
 use super::window::Counts;
 use crate::breaker::{Cause, Mode, State};
 use crate::classify::Health;
@@ -29,7 +32,7 @@ struct Turn {
 
 impl Node {
     /// What the packed states of this node and of its outer one answer. `None` if an engine must be asked.
-    pub(super) fn nested_answer(
+    pub(crate) fn nested_answer(
         &self,
         packed: PackedState,
         attempt: impl FnOnce() -> Attempt,
@@ -60,7 +63,7 @@ impl Node {
     }
 
     /// Asks this node and its outer one. Neither keeps a slot if the other rejects.
-    pub(super) fn admit_nested(
+    pub(crate) fn admit_nested(
         self: &Arc<Self>,
         parent_link: &ParentLink<Self>,
         attempt: Attempt,
@@ -92,7 +95,7 @@ impl Node {
     }
 
     /// A call that both breakers counted has ended, and its own one has recorded it.
-    pub(super) fn vote(&self, generation: u32, health: Health) {
+    pub(crate) fn vote(&self, generation: u32, health: Health) {
         let (Some(parent_link), Some(config)) = (self.parent_link(), self.shared.policy.votes) else { return };
         let ParentLink { electorate, vote, .. } = parent_link;
         let failed = match health {
@@ -211,7 +214,7 @@ impl ParentLink<Node> {
 
     /// Ends a probe of the outer node. Successes of different partitions close it. It opens again once a share of the
     /// partitions has failed, and there was time for the others to come; or if many have and none has succeeded.
-    pub(super) fn probed_with(&self, permit: PermitKind, health: Health) {
+    pub(crate) fn probed_with(&self, permit: PermitKind, health: Health) {
         let health = match permit {
             PermitKind::Probe { generation, .. } => self.judge(generation, health),
             PermitKind::Counted { .. } | PermitKind::Uncounted => return,

@@ -15,14 +15,14 @@ impl Ticks {
     /// The reciprocal is 2^(63 + bits) / nanos, rounded up, where `bits` is the least with nanos <= 2^bits. Its error is
     /// below nanos / 2^(63 + bits), which adds less than 1 / nanos to a quotient up to [`NANOS_MAX`]: too little to
     /// reach the next integer.
-    pub(super) fn of(nanos: u64) -> Self {
+    pub(crate) fn of(nanos: u64) -> Self {
         let bits = u64::BITS - (nanos - 1).leading_zeros();
         Self { reciprocal: (1_u128 << (63 + bits)).div_ceil(nanos.into()) as u64, shift: bits - 1 }
     }
 
     /// The number of whole ticks in so many nanoseconds.
     #[inline(always)]
-    pub(super) fn at(self, nanos: u64) -> u64 {
+    pub(crate) fn at(self, nanos: u64) -> u64 {
         let product = u128::from(nanos.min(NANOS_MAX)) * u128::from(self.reciprocal);
         (product >> 64) as u64 >> self.shift
     }

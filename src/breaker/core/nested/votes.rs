@@ -9,7 +9,7 @@
 //! late change of a bucket that has been reused changes nothing. It also carries the generation of the outer node, so that
 //! votes of an earlier one count no longer, and nothing has to be emptied.
 
-use super::window::Counts;
+use crate::breaker::core::window::Counts;
 use crate::clock::Moment;
 use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 

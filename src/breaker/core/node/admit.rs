@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::node::{Admission, Node};
-use super::packed_state::{PackedState, Phase};
-use super::state_machine::{Attempt, PermitKind, Rejection};
+use super::{Admission, Node};
+use crate::breaker::core::packed_state::{PackedState, Phase};
+use crate::breaker::core::state_machine::{Attempt, PermitKind, Rejection};
 use crate::breaker::{Mode, State};
 use crate::sync::Ordering;
 
@@ -77,7 +77,7 @@ impl Node {
 
     /// What the packed state of this node alone answers. `None` if the engine must be asked.
     #[inline(always)]
-    pub(super) fn answer(&self, packed: PackedState, attempt: Attempt) -> Option<Result<PermitKind, Rejection>> {
+    pub(crate) fn answer(&self, packed: PackedState, attempt: Attempt) -> Option<Result<PermitKind, Rejection>> {
         match (packed.mode(), packed.phase()) {
             // An eviction is being decided, or the window is being emptied, under the lock.
             (_, Phase::Undecided) => None,
@@ -93,12 +93,12 @@ impl Node {
     }
 
     /// What the engine of this node alone answers.
-    pub(super) fn ask(self: &Arc<Self>, attempt: Attempt) -> Result<PermitKind, Rejection> {
+    pub(crate) fn ask(self: &Arc<Self>, attempt: Attempt) -> Result<PermitKind, Rejection> {
         let now = self.now().millis();
         self.change(|engine, config| engine.acquire(config, attempt, now))
     }
 
-    pub(super) fn counted(&self, rejection: Rejection) -> Rejection {
+    pub(crate) fn counted(&self, rejection: Rejection) -> Rejection {
         let node = self.outer().filter(|_| rejection.by_outer).map_or(self, |outer| outer);
         node.rejected.fetch_add(1, Ordering::Relaxed);
         rejection

@@ -2,12 +2,12 @@
 //! keeps such words a few times over, each for a lane of threads.
 
 /// How many lanes there are.
-pub(super) const COUNT: usize = if cfg!(all(test, rampart_loom)) { 2 } else { 4 };
+pub(crate) const COUNT: usize = if cfg!(all(test, rampart_loom)) { 2 } else { 4 };
 
 /// The lane of this thread. Threads take the lanes in turn.
 #[cfg(not(all(test, rampart_loom)))]
 #[inline(always)]
-pub(super) fn of_thread() -> usize {
+pub(crate) fn of_thread() -> usize {
     use std::cell::Cell;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -29,7 +29,7 @@ pub(super) fn of_thread() -> usize {
 
 /// By the number of the thread, because loom replays a run.
 #[cfg(all(test, rampart_loom))]
-pub(super) fn of_thread() -> usize {
+pub(crate) fn of_thread() -> usize {
     let number = format!("{:?}", loom::thread::current().id());
     let digits: String = number.chars().filter(char::is_ascii_digit).collect();
     digits.parse::<usize>().unwrap_or(0) % COUNT
