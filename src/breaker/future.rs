@@ -23,11 +23,11 @@ use crate::cut::{self, Sent};
 pin_project! {
     /// The future of [`CircuitBreakerService`](super::CircuitBreakerService).
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, F, C, Req, J = HeadOnly> {
+    pub struct ResponseFuture<S, F, Classifier, Req, SettleAt = HeadOnly> {
         #[pin]
         stage: Stage<S, F, Req>,
-        classifier: C,
-        scope: J,
+        classifier: Classifier,
+        scope: SettleAt,
     }
 }
 
@@ -68,11 +68,11 @@ struct Unsent {
     outer_opening: Option<Waiting>,
 }
 
-impl<S, C, Req, J> ResponseFuture<S, S::Future, C, Req, J>
+impl<S, ClassifierT, Req, SettleAtT> ResponseFuture<S, S::Future, ClassifierT, Req, SettleAtT>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    C: Classifier<S::Response>,
+    ClassifierT: Classifier<S::Response>,
 {
     /// Calls the service at once if it is ready, as it mostly is. A service that is not ready goes along with the call,
     /// which waits for that, and a clone takes its place.
@@ -83,8 +83,8 @@ where
         request: Req,
         asking: Asking,
         admission: Admission,
-        classifier: C,
-        scope: J,
+        classifier: ClassifierT,
+        scope: SettleAtT,
     ) -> Self
     where
         S: Clone,
@@ -103,7 +103,7 @@ where
 
     /// Builds the future in place: futures and requests are large, and every move of them shows.
     #[inline(always)]
-    fn calling(service: &mut S, request: Req, mut ticket: Ticket, classifier: C, scope: J) -> Self {
+    fn calling(service: &mut S, request: Req, mut ticket: Ticket, classifier: ClassifierT, scope: SettleAtT) -> Self {
         let guard = OnPanic::new(|| ticket.panicked());
         let future = service.call(request);
         guard.disarm();
@@ -116,8 +116,8 @@ where
         request: Req,
         asking: Asking,
         admission: Option<Admission>,
-        classifier: C,
-        scope: J,
+        classifier: ClassifierT,
+        scope: SettleAtT,
     ) -> Self
     where
         S: Clone,
@@ -131,7 +131,7 @@ where
 
     /// Drops a readiness that is not used, and a service that has failed.
     #[cold]
-    fn ended(service: &mut S, error: BoxError, classifier: C, scope: J) -> Self
+    fn ended(service: &mut S, error: BoxError, classifier: ClassifierT, scope: SettleAtT) -> Self
     where
         S: Clone,
     {
@@ -140,20 +140,20 @@ where
     }
 }
 
-impl<S, F, C, Req, J> ResponseFuture<S, F, C, Req, J> {
-    pub(crate) fn rejected(open: Box<CircuitOpen>, classifier: C, scope: J) -> Self {
+impl<S, F, Classifier, Req, SettleAt> ResponseFuture<S, F, Classifier, Req, SettleAt> {
+    pub(crate) fn rejected(open: Box<CircuitOpen>, classifier: Classifier, scope: SettleAt) -> Self {
         Self { stage: Stage::Over { error: Some(open) }, classifier, scope }
     }
 }
 
-impl<S, C, Req, J> Future for ResponseFuture<S, S::Future, C, Req, J>
+impl<S, ClassifierT, Req, SettleAtT> Future for ResponseFuture<S, S::Future, ClassifierT, Req, SettleAtT>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    C: Classifier<S::Response>,
-    J: SettleAt<S::Response, C, Ticket>,
+    ClassifierT: Classifier<S::Response>,
+    SettleAtT: SettleAt<S::Response, ClassifierT, Ticket>,
 {
-    type Output = Result<J::Response, BoxError>;
+    type Output = Result<SettleAtT::Response, BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -207,17 +207,17 @@ where
 
 /// Calls the inner service once it is ready and the breaker still admits the call.
 #[cold]
-fn call_when_ready<S, C, Req>(
+fn call_when_ready<S, ClassifierT, Req>(
     service: &mut S,
     request: &mut Option<Req>,
     waiter: &mut Waiter,
-    classifier: &C,
+    classifier: &ClassifierT,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(S::Future, Ticket), BoxError>>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    C: Classifier<S::Response>,
+    ClassifierT: Classifier<S::Response>,
 {
     // Taken until the service returns pending: a call that ends or panics no longer waits.
     let Some(mut call) = waiter.call.take() else { polled_again() };
@@ -295,17 +295,17 @@ fn polled_again() -> ! {
 
 /// A service that fails before it takes the call has failed all the same.
 #[inline]
-fn poll_ready<S, C, Req>(
+fn poll_ready<S, ClassifierT, Req>(
     service: &mut S,
     node: &Arc<Node>,
     admission: &Admission,
-    classifier: &C,
+    classifier: &ClassifierT,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), BoxError>>
 where
     S: Service<Req>,
     S::Error: Into<BoxError>,
-    C: Classifier<S::Response>,
+    ClassifierT: Classifier<S::Response>,
 {
     let unready = |verdict: &Verdict| node.settle_admission(admission.clone(), None, verdict.into());
     let guard = OnPanic::new(|| unready(&panicked()));
@@ -346,7 +346,7 @@ impl<F: FnOnce()> Drop for OnPanic<F> {
     }
 }
 
-impl<S, F, C, Req, J> fmt::Debug for ResponseFuture<S, F, C, Req, J> {
+impl<S, F, Classifier, Req, SettleAt> fmt::Debug for ResponseFuture<S, F, Classifier, Req, SettleAt> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
             Stage::Waiting { .. } => "Waiting",

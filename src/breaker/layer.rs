@@ -73,13 +73,18 @@ use crate::invalid_setting::valid;
 /// }));
 /// # let _ = (service, breakers);
 /// ```
-pub struct CircuitBreakerLayer<C = HttpClassifier, P: Keyed = Unpartitioned, J = HeadOnly, R = HttpRequests> {
-    classifier: C,
-    partition: P,
-    scope: J,
-    requests: R,
+pub struct CircuitBreakerLayer<
+    Classifier = HttpClassifier,
+    Partition: Keyed = Unpartitioned,
+    SettleAt = HeadOnly,
+    Requests = HttpRequests,
+> {
+    classifier: Classifier,
+    partition: Partition,
+    scope: SettleAt,
+    requests: Requests,
     config: Config,
-    breakers: Shared<P::Key>,
+    breakers: Shared<Partition::Key>,
 }
 
 /// Made on first use.
@@ -104,20 +109,20 @@ impl CircuitBreakerLayer<GrpcClassifier> {
     }
 }
 
-impl<C> CircuitBreakerLayer<C, Unpartitioned, HeadOnly, AnyRequests> {
+impl<Classifier> CircuitBreakerLayer<Classifier, Unpartitioned, HeadOnly, AnyRequests> {
     /// Judges by a classifier of your own, which need not be about HTTP.
     ///
     /// Reads nothing from the requests. For HTTP requests write
     /// [`new_for_http()`](CircuitBreakerLayer::new_for_http) and [`classifier`](Self::classifier), so that the breaker
     /// sees the [`Deadline`](crate::retry::Deadline) of a call.
     #[must_use]
-    pub fn new(classifier: C) -> Self {
+    pub fn new(classifier: Classifier) -> Self {
         Self::with(classifier, AnyRequests)
     }
 }
 
-impl<C, R> CircuitBreakerLayer<C, Unpartitioned, HeadOnly, R> {
-    fn with(classifier: C, requests: R) -> Self {
+impl<Classifier, Requests> CircuitBreakerLayer<Classifier, Unpartitioned, HeadOnly, Requests> {
+    fn with(classifier: Classifier, requests: Requests) -> Self {
         Self {
             classifier,
             partition: Unpartitioned,
@@ -152,7 +157,7 @@ impl CircuitBreakerLayer<(), Unpartitioned, HeadOnly, AnyRequests> {
     }
 }
 
-impl<C, J, R> CircuitBreakerLayer<C, Unpartitioned, J, R> {
+impl<Classifier, SettleAt, Requests> CircuitBreakerLayer<Classifier, Unpartitioned, SettleAt, Requests> {
     /// Returns the only breaker of an unpartitioned layer.
     #[must_use]
     pub fn breaker(&self) -> CircuitBreaker {
@@ -171,16 +176,19 @@ impl<C, J, R> CircuitBreakerLayer<C, Unpartitioned, J, R> {
     /// let _ = CircuitBreakerLayer::new_for_http().nested_in(partition::host(), 0.5).partition_by(tenants);
     /// ```
     #[must_use]
-    pub fn partition_by<P: Keyed>(self, partition: P) -> CircuitBreakerLayer<C, P, J, R> {
+    pub fn partition_by<Partition: Keyed>(
+        self,
+        partition: Partition,
+    ) -> CircuitBreakerLayer<Classifier, Partition, SettleAt, Requests> {
         let Self { classifier, partition: Unpartitioned, scope, requests, config, breakers: _ } = self;
         CircuitBreakerLayer { classifier, partition, scope, requests, config, breakers: Shared::default() }
     }
 }
 
-impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
+impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Classifier, Partition, SettleAt, Requests> {
     /// Returns a handle that watches and controls the breakers, also after the services have been moved or boxed.
     #[must_use]
-    pub fn handle(&self) -> Handle<P::Key> {
+    pub fn handle(&self) -> Handle<Partition::Key> {
         self.breakers().clone()
     }
 
@@ -237,7 +245,11 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// If the share is not over 0 and at most 1, or if the partitions are nested already.
     #[must_use]
     #[track_caller]
-    pub fn nested_in<Q: Keyed>(self, outer: Q, share: f64) -> CircuitBreakerLayer<C, NestedIn<P, Q>, J, R> {
+    pub fn nested_in<Q: Keyed>(
+        self,
+        outer: Q,
+        share: f64,
+    ) -> CircuitBreakerLayer<Classifier, NestedIn<Partition, Q>, SettleAt, Requests> {
         valid(self.try_nested_in(outer, share))
     }
 
@@ -254,7 +266,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
 
     /// Sets the classifier.
     #[must_use]
-    pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, P, J, R> {
+    pub fn classifier<D>(self, classifier: D) -> CircuitBreakerLayer<D, Partition, SettleAt, Requests> {
         let Self { classifier: _, partition, scope, requests, config, breakers: _ } = self;
         CircuitBreakerLayer { classifier, partition, scope, requests, config, breakers: Shared::default() }
     }
@@ -271,7 +283,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     #[must_use]
     pub fn distrust_refusals(self) -> Self
     where
-        C: DistrustRefusals,
+        Classifier: DistrustRefusals,
     {
         let Self { classifier, partition, scope, requests, config, breakers: _ } = self;
         let (classifier, breakers) = (classifier.distrust_refusals(), Shared::default());
@@ -304,7 +316,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn judge_body(self) -> CircuitBreakerLayer<C, P, WholeBody, R> {
+    pub fn judge_body(self) -> CircuitBreakerLayer<Classifier, Partition, WholeBody, Requests> {
         let Self { classifier, partition, scope: _, requests, config, breakers: _ } = self;
         CircuitBreakerLayer { classifier, partition, scope: WholeBody, requests, config, breakers: Shared::default() }
     }
@@ -487,7 +499,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn reject_retries_only(self) -> CircuitBreakerLayer<C, P, J> {
+    pub fn reject_retries_only(self) -> CircuitBreakerLayer<Classifier, Partition, SettleAt> {
         let Self { classifier, partition, scope, requests: _, mut config, breakers: _ } = self;
         config.set_mode(Mode::RejectRetriesOnly);
         let (requests, breakers) = (HttpRequests, Shared::default());
@@ -524,13 +536,15 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         self
     }
 
-    fn breakers(&self) -> &Handle<P::Key> {
-        self.breakers.get_or_init(|| Handle::new(&self.config, P::is_partitioned(), P::place))
+    fn breakers(&self) -> &Handle<Partition::Key> {
+        self.breakers.get_or_init(|| Handle::new(&self.config, Partition::is_partitioned(), Partition::place))
     }
 }
 
-impl<S, C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Layer<S> for CircuitBreakerLayer<C, P, J, R> {
-    type Service = CircuitBreakerService<S, C, P, J, R>;
+impl<S, Classifier: Clone, Partition: Keyed + Clone, SettleAt: Clone, Requests: Clone> Layer<S>
+    for CircuitBreakerLayer<Classifier, Partition, SettleAt, Requests>
+{
+    type Service = CircuitBreakerService<S, Classifier, Partition, SettleAt, Requests>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let Self { classifier, partition, scope, requests, config: _, breakers: _ } = self.clone();
@@ -538,7 +552,9 @@ impl<S, C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Layer<S> for CircuitBrea
     }
 }
 
-impl<C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Clone for CircuitBreakerLayer<C, P, J, R> {
+impl<Classifier: Clone, Partition: Keyed + Clone, SettleAt: Clone, Requests: Clone> Clone
+    for CircuitBreakerLayer<Classifier, Partition, SettleAt, Requests>
+{
     fn clone(&self) -> Self {
         Self {
             classifier: self.classifier.clone(),
@@ -551,7 +567,9 @@ impl<C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Clone for CircuitBreakerLay
     }
 }
 
-impl<C, P: Keyed, J, R> fmt::Debug for CircuitBreakerLayer<C, P, J, R> {
+impl<Classifier, Partition: Keyed, SettleAt, Requests> fmt::Debug
+    for CircuitBreakerLayer<Classifier, Partition, SettleAt, Requests>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerLayer").field("config", &self.config).finish_non_exhaustive()
     }

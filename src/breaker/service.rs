@@ -21,39 +21,48 @@ use crate::classify::{Classifier, HeadOnly, HttpClassifier, SettleAt};
 /// the call. If the inner service is not ready, the call waits with that instance, and a clone takes its place. A probe that
 /// waits holds its slot, on a lease. So a call is rejected at once even while the inner service is not ready, and a rejected
 /// call never holds a permit of the inner service.
-pub struct CircuitBreakerService<S, C = HttpClassifier, P: Keyed = Unpartitioned, J = HeadOnly, R = HttpRequests> {
+pub struct CircuitBreakerService<
+    S,
+    Classifier = HttpClassifier,
+    Partition: Keyed = Unpartitioned,
+    SettleAt = HeadOnly,
+    Requests = HttpRequests,
+> {
     inner: S,
-    classifier: C,
-    partition: P,
-    registry: Arc<Registry<P::Key>>,
-    scope: J,
-    requests: R,
+    classifier: Classifier,
+    partition: Partition,
+    registry: Arc<Registry<Partition::Key>>,
+    scope: SettleAt,
+    requests: Requests,
 }
 
-impl<S, C, P: Keyed, J, R> CircuitBreakerService<S, C, P, J, R> {
+impl<S, Classifier, Partition: Keyed, SettleAt, Requests>
+    CircuitBreakerService<S, Classifier, Partition, SettleAt, Requests>
+{
     pub(crate) fn new(
         inner: S,
-        classifier: C,
-        partition: P,
-        registry: Arc<Registry<P::Key>>,
-        (scope, requests): (J, R),
+        classifier: Classifier,
+        partition: Partition,
+        registry: Arc<Registry<Partition::Key>>,
+        (scope, requests): (SettleAt, Requests),
     ) -> Self {
         Self { inner, classifier, partition, registry, scope, requests }
     }
 }
 
-impl<S, C, P, J, R, Req> Service<Req> for CircuitBreakerService<S, C, P, J, R>
+impl<S, ClassifierT, PartitionT, SettleAtT, RequestsT, Req> Service<Req>
+    for CircuitBreakerService<S, ClassifierT, PartitionT, SettleAtT, RequestsT>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError>,
-    C: Classifier<S::Response> + Clone,
-    P: Partition<Req>,
-    J: SettleAt<S::Response, C, Ticket> + Clone,
-    R: Requests<Req>,
+    ClassifierT: Classifier<S::Response> + Clone,
+    PartitionT: Partition<Req>,
+    SettleAtT: SettleAt<S::Response, ClassifierT, Ticket> + Clone,
+    RequestsT: Requests<Req>,
 {
-    type Response = J::Response;
+    type Response = SettleAtT::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S, S::Future, C, Req, J>;
+    type Future = ResponseFuture<S, S::Future, ClassifierT, Req, SettleAtT>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
@@ -78,11 +87,12 @@ where
     }
 }
 
-impl<S, C, P, J, R> CircuitBreakerService<S, C, P, J, R>
+impl<S, ClassifierT, PartitionT, SettleAtT, RequestsT>
+    CircuitBreakerService<S, ClassifierT, PartitionT, SettleAtT, RequestsT>
 where
-    C: Clone,
-    P: Keyed,
-    J: Clone,
+    ClassifierT: Clone,
+    PartitionT: Keyed,
+    SettleAtT: Clone,
 {
     /// The call of a breaker that is not plainly closed.
     #[inline(never)]
@@ -91,13 +101,13 @@ where
         packed: PackedState,
         node: NodeRef,
         request: Req,
-    ) -> ResponseFuture<S, S::Future, C, Req, J>
+    ) -> ResponseFuture<S, S::Future, ClassifierT, Req, SettleAtT>
     where
         S: Service<Req> + Clone,
         S::Error: Into<BoxError>,
-        C: Classifier<S::Response>,
-        P: Partition<Req>,
-        R: Requests<Req>,
+        ClassifierT: Classifier<S::Response>,
+        PartitionT: Partition<Req>,
+        RequestsT: Requests<Req>,
     {
         let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
         let mut attempt = Attempt::First;
@@ -123,7 +133,9 @@ where
     }
 }
 
-impl<S: Clone, C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Clone for CircuitBreakerService<S, C, P, J, R> {
+impl<S: Clone, Classifier: Clone, Partition: Keyed + Clone, SettleAt: Clone, Requests: Clone> Clone
+    for CircuitBreakerService<S, Classifier, Partition, SettleAt, Requests>
+{
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
@@ -136,7 +148,9 @@ impl<S: Clone, C: Clone, P: Keyed + Clone, J: Clone, R: Clone> Clone for Circuit
     }
 }
 
-impl<S: fmt::Debug, C, P: Keyed, J, R> fmt::Debug for CircuitBreakerService<S, C, P, J, R> {
+impl<S: fmt::Debug, Classifier, Partition: Keyed, SettleAt, Requests> fmt::Debug
+    for CircuitBreakerService<S, Classifier, Partition, SettleAt, Requests>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerService")
             .field("inner", &self.inner)

@@ -8,7 +8,7 @@ use crate::breaker::config::Config;
 use crate::breaker::partition::{Keyed, NestedIn};
 use crate::breaker::{InvalidSetting, Window};
 
-impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
+impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Classifier, Partition, SettleAt, Requests> {
     /// [`name`](Self::name), with an error in place of a panic.
     pub fn try_name(self, name: &str) -> Result<Self, InvalidSetting> {
         self.try_set(|config| config.set_name(name))
@@ -84,7 +84,7 @@ impl<C, P: Keyed, J, R> CircuitBreakerLayer<C, P, J, R> {
         self,
         outer: Q,
         share: f64,
-    ) -> Result<CircuitBreakerLayer<C, NestedIn<P, Q>, J, R>, InvalidSetting> {
+    ) -> Result<CircuitBreakerLayer<Classifier, NestedIn<Partition, Q>, SettleAt, Requests>, InvalidSetting> {
         let Self { classifier, partition, scope, requests, mut config, breakers: _ } = self;
         config.set_share(share)?;
         let partition = NestedIn { inner: partition, outer };
