@@ -6,8 +6,9 @@ use tower_service::Service;
 
 use super::control::permit::{Ticket, rejected};
 use super::core::node::node_ref::NodeRef;
+use super::core::node::{Admission, Node};
 use super::core::packed_state::PackedState;
-use super::core::state_machine::Attempt;
+use super::core::state_machine::{Attempt, Rejection};
 use super::future::{Asking, ResponseFuture};
 use super::partition::{Keyed, Partition, Unpartitioned};
 use super::registry::{ForCall, Registry};
@@ -75,61 +76,75 @@ where
             None => registry.default_lanes().node_ref(),
             Some(node) => NodeRef::Node(node),
         };
-        match node.admit_if_closed() {
-            Ok(admission) => {
-                let deadline = node.moment_of(self.requests.deadline(&request));
-                let asking = Asking { node, attempt: Attempt::First, deadline };
+        let packed = match node.admit_if_closed() {
+            Ok(admission) => return self.start(node, Attempt::First, admission, request),
+            Err(packed) => packed,
+        };
+        match self.admit_by(packed, &node, &request) {
+            (_, Some(Err(rejection))) => {
                 let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
-                ResponseFuture::start(&mut self.inner, request, asking, admission, classifier, scope)
+                ResponseFuture::rejected(rejected(node, rejection), classifier, scope)
             }
-            Err(packed) => self.call_by(packed, node, request),
+            (attempt, Some(Ok(admission))) => self.start(node, attempt, admission, request),
+            // A probe does not begin before its first poll.
+            (attempt, None) => {
+                let deadline = node.moment_of(self.requests.deadline(&request));
+                let asking = Asking { node, attempt, deadline };
+                let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
+                ResponseFuture::waiting(&mut self.inner, request, asking, None, classifier, scope)
+            }
         }
     }
 }
 
-impl<S, ClassifierT, PartitionT, SettleAtT, RequestsT>
-    CircuitBreakerService<S, ClassifierT, PartitionT, SettleAtT, RequestsT>
-where
-    ClassifierT: Clone,
-    PartitionT: Keyed,
-    SettleAtT: Clone,
+impl<S, ClassifierT: Clone, PartitionT: Keyed, SettleAt: Clone, RequestsT>
+    CircuitBreakerService<S, ClassifierT, PartitionT, SettleAt, RequestsT>
 {
-    /// The call of a breaker that is not plainly closed.
-    #[inline(never)]
-    fn call_by<Req>(
+    #[inline(always)]
+    fn start<Req>(
         &mut self,
-        packed: PackedState,
         node: NodeRef,
+        attempt: Attempt,
+        admission: Admission,
         request: Req,
-    ) -> ResponseFuture<S, S::Future, ClassifierT, Req, SettleAtT>
+    ) -> ResponseFuture<S, S::Future, ClassifierT, Req, SettleAt>
     where
         S: Service<Req> + Clone,
         S::Error: Into<BoxError>,
         ClassifierT: Classifier<S::Response>,
+        RequestsT: Requests<Req>,
+    {
+        let deadline = node.moment_of(self.requests.deadline(&request));
+        let asking = Asking { node, attempt, deadline };
+        let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
+        ResponseFuture::start(&mut self.inner, request, asking, admission, classifier, scope)
+    }
+}
+
+impl<S, Classifier, PartitionT: Keyed, SettleAt, RequestsT>
+    CircuitBreakerService<S, Classifier, PartitionT, SettleAt, RequestsT>
+{
+    /// Asks a breaker that is not plainly closed. `None` if the call may be a probe.
+    #[inline(never)]
+    fn admit_by<Req>(
+        &self,
+        packed: PackedState,
+        node: &Node,
+        request: &Req,
+    ) -> (Attempt, Option<Result<Admission, Rejection>>)
+    where
         PartitionT: Partition<Req>,
         RequestsT: Requests<Req>,
     {
-        let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
         let mut attempt = Attempt::First;
         let admission = node.admit_by(packed, || {
             // Asked only where it makes a difference: reading the extensions of every request costs.
-            if self.requests.is_retry(&request) || self.partition.is_retry(&request) {
+            if self.requests.is_retry(request) || self.partition.is_retry(request) {
                 attempt = Attempt::Retry;
             }
             attempt
         });
-        if let Some(Err(rejection)) = admission {
-            return ResponseFuture::rejected(rejected(node, rejection), classifier, scope);
-        }
-        let deadline = node.moment_of(self.requests.deadline(&request));
-        let asking = Asking { node, attempt, deadline };
-        match admission {
-            Some(Ok(admission)) => {
-                ResponseFuture::start(&mut self.inner, request, asking, admission, classifier, scope)
-            }
-            // A probe does not begin before its first poll.
-            _ => ResponseFuture::waiting(&mut self.inner, request, asking, None, classifier, scope),
-        }
+        (attempt, admission)
     }
 }
 
