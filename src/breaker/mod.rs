@@ -66,7 +66,8 @@
 //!    than its window opens by votes only if all of them are bad, and not within the first two buckets.
 //! 3. **The row.** The host also opens when 64 tenants fail in a row without a success of any.
 //! 4. **Half-open** it asks each tenant once: one whose own breaker is closed and that has not probed yet in this half-open
-//!    period, or has succeeded. Successes of different tenants close it. Failures open it again only after half the open
+//!    period, or has succeeded. Successes of different tenants close it; a good head is enough, also with `judge_body`.
+//!    Failures open it again only after half the open
 //!    time, or a lease if that is shorter, and if the share of tenants that failed reaches the limit; or if 64 have failed
 //!    and none has succeeded.
 //! 5. **The others wait** until no newcomer has come for as long: tenants whose own breaker is not closed, and those whose
