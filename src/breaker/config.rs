@@ -210,14 +210,13 @@ impl Config {
         let length = nanos(length);
         // Between an eighth and a sixteenth of the window.
         let bucket_shift = (length / 8).ilog2();
-        let first_open = millis_up(self.open_for.ceiling(0));
         VoteConfig {
             share,
             minimum: self.minimum_children,
             failures: minimum_calls.min(3).into(),
             bucket_shift,
             buckets: length.div_ceil(1 << bucket_shift),
-            patience: millis_up(self.probe_lease).min(first_open / 2).max(1),
+            lease: millis_up(self.probe_lease),
         }
     }
 

@@ -190,7 +190,7 @@ async fn when_only_tenants_come_that_have_failed_they_wait_no_longer_than_half_t
     opened(&layer).await;
     advance(10 * SECOND).await;
     // All that come are open themselves.
-    assert_eq!(call_for(&service, (1, 0), Do::Succeed).await, rejected(State::Open, 5 * SECOND));
+    assert_eq!(call_for(&service, (1, 0), Do::Succeed).await, rejected(State::HalfOpen, 5 * SECOND));
     advance(5 * SECOND).await;
     assert_eq!(call_for(&service, (1, 0), Do::Succeed).await, OK);
     assert_eq!(layer.handle().state(&HOST), State::Closed);

@@ -212,6 +212,8 @@ async fn a_success_of_any_tenant_ends_the_row_of_failures() {
         (0..63).for_each(|id| assert!(attempt(&breakers, 1_000 + id, BAD)));
     }
     assert_eq!(breakers.state(&HOST), State::Closed, "each tenant counts once in a row");
+    // A row is judged once it has lasted a quarter of a bucket.
+    advance(2 * SECOND).await;
     attempt(&breakers, 2_000, BAD);
     assert_eq!(breakers.state(&HOST), State::Open);
 }

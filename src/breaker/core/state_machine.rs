@@ -47,6 +47,8 @@ enum Phase {
 struct Tripped {
     /// How often it has opened since it was last closed.
     openings: u32,
+    /// Milliseconds for which it opened last.
+    open_for: u64,
     stage: Stage,
 }
 
@@ -82,6 +84,13 @@ pub(crate) enum PermitKind {
     Counted { generation: u32 },
     /// It holds a probe slot. `streams` is set once its head was good and its body follows.
     Probe { generation: u32, id: u32, streams: bool },
+}
+
+/// When a breaker is due to be probed, and the milliseconds for which it is open before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    pub(crate) since: u64,
+    pub(crate) open_for: u64,
 }
 
 /// Why a call was rejected.
@@ -138,7 +147,12 @@ impl Engine {
 
     /// Whether its open time is over and no call has come for as long again: the next one would be a probe.
     pub(crate) fn is_long_due(&self, config: &EngineConfig, now: u64) -> bool {
-        let due = self.open_until().map(|until| until.saturating_add(until - self.changed_at));
+        let due = match self.stage() {
+            Some(Stage::Open { until }) => Some(until.saturating_add(until - self.changed_at)),
+            // No call holds it, and its probes have neither closed nor opened it for long.
+            Some(Stage::HalfOpen(_)) => Some(self.changed_at.saturating_add(600_000)),
+            None => None,
+        };
         self.mode == config.mode && due.is_some_and(|due| now >= due)
     }
 
@@ -155,12 +169,14 @@ impl Engine {
         self.changed_at
     }
 
-    /// Since, or from when, a tripped breaker is due to be probed.
-    pub(crate) fn due_since(&self) -> Option<u64> {
-        match self.stage()? {
-            Stage::Open { until } => Some(*until),
-            Stage::HalfOpen(_) => Some(self.changed_at),
-        }
+    /// When a tripped breaker is due to be probed, or has been since.
+    pub(crate) fn due(&self) -> Option<Due> {
+        let Phase::Tripped(tripped) = &self.phase else { return None };
+        let since = match tripped.stage {
+            Stage::Open { until } => until,
+            Stage::HalfOpen(_) => self.changed_at,
+        };
+        Some(Due { since, open_for: tripped.open_for })
     }
 
     /// When an open breaker is due to be probed.
@@ -323,7 +339,7 @@ impl Engine {
         };
         let wait = millis_up(wait).max(1);
         let stage = Stage::Open { until: now.saturating_add(wait) };
-        self.phase = Phase::Tripped(Box::new(Tripped { openings: openings.saturating_add(1), stage }));
+        self.phase = Phase::Tripped(Box::new(Tripped { openings: openings.saturating_add(1), open_for: wait, stage }));
         self.changed(from, cause, now)
     }
 

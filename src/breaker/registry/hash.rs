@@ -33,6 +33,7 @@ pub(crate) const LONGEST: usize = 256;
 struct Measuring<'a> {
     inner: FoldHasher<'a>,
     len: usize,
+    words: usize,
 }
 
 impl KeyedHash {
@@ -45,9 +46,9 @@ impl KeyedHash {
 
     #[inline]
     pub(crate) fn of<Q: Hash + ?Sized>(&self, key: &Q) -> Hashed {
-        let mut hasher = Measuring { inner: FoldHasher::with_seed(self.seed, &self.shared), len: 0 };
+        let mut hasher = Measuring { inner: FoldHasher::with_seed(self.seed, &self.shared), len: 0, words: 0 };
         key.hash(&mut hasher);
-        let digest = (hasher.len > LONGEST).then(|| self.digest(key));
+        let digest = (hasher.len > LONGEST || hasher.words > LONGEST).then(|| self.digest(key));
         Hashed { hash: hasher.inner.finish() as u32, digest }
     }
 
@@ -81,9 +82,10 @@ impl Hasher for Measuring<'_> {
 
     write!(write_u8: u8, write_u16: u16, write_u32: u32, write_u64: u64, write_u128: u128);
 
-    /// Lengths and variants, which are no part of what a key takes.
+    /// Lengths and variants, which are no part of what a key takes unless they are many; and numbers, which look the same.
     #[inline]
     fn write_usize(&mut self, number: usize) {
+        self.words += 1;
         self.inner.write_usize(number);
     }
 

@@ -168,13 +168,14 @@ impl<K: Hash + Eq + Clone + Debug> Registry<K> {
         let guard = self.slots.guard();
         // A flood of keys that find no room costs little.
         if self.len() >= self.max() && !(self.is_worth() && self.has_room(1, &mut self.ring(), &guard)) {
-            return Err(self.hash.of(&key).hash);
+            // Another call may have inserted it since this one looked.
+            return self.find(&key).ok_or_else(|| self.hash.of(&key).hash);
         }
         // Foreign code, which may panic or call back into the registry: run before the lock is taken.
         let key = keep(key);
         let place = (self.place)(&key);
         let is_outer = matches!(place, Place::Outer);
-        let outer = match place {
+        let mut outer = match place {
             Place::NestedIn(outer) => Some(self.newcomer(outer)),
             Place::Alone | Place::Outer => None,
         };
@@ -187,14 +188,16 @@ impl<K: Hash + Eq + Clone + Debug> Registry<K> {
         // A reference is held, so that it is not evicted.
         let found = outer.as_ref().and_then(|outer| self.node_of(&outer.slot, &guard));
         // Room for both, or for neither.
-        let wanted = if outer.is_some() && found.is_none() { 2 } else { 1 };
+        let is_new = outer.is_some() && found.is_none();
+        let wanted = if is_new { 2 } else { 1 };
         if !self.has_room(wanted, &mut ring, &guard) {
             return Err(newcomer.slot.hash());
         }
         let new_outer = |label| Arc::new(Node::new_outer(self.outer.clone(), label));
-        let outer = outer.map(|Newcomer { slot, label }| {
-            found.unwrap_or_else(|| self.add(slot, new_outer(label), &mut ring, &guard))
-        });
+        let outer = match (found, outer.take_if(|_| is_new)) {
+            (None, Some(Newcomer { slot, label })) => Some(self.add(slot, new_outer(label), &mut ring, &guard)),
+            (found, _) => found,
+        };
         let Newcomer { slot, label } = newcomer;
         let node = match outer {
             Some(outer) => Arc::new(Node::nested_in(outer, self.shared.clone(), label)),
@@ -213,9 +216,12 @@ impl<K: Hash + Eq + Clone + Debug> Registry<K> {
         if node.is_outer() {
             // None is added from here on: a newcomer finds its outer node under the lock.
             let is_inner = |inner: &Arc<Node>| inner.outer().is_some_and(|outer| Arc::ptr_eq(outer, &node));
-            let inner =
-                self.slots.iter(&guard).filter(|slot| slot.node().upgrade().is_some_and(|node| is_inner(&node)));
-            removed.extend(inner.filter_map(|slot| self.remove_slot(&slot.by_node(), &guard)));
+            // Of a slot whose eviction is being decided, the node that it ends with.
+            let inner = self.slots.iter(&guard).filter_map(|slot| Some((slot.hash(), self.node_in(slot, &guard)?)));
+            let inner = inner.filter(|(_, inner)| is_inner(inner));
+            removed.extend(
+                inner.filter_map(|(hash, inner)| self.remove_slot(&ByNode { hash, node: Arc::as_ptr(&inner) }, &guard)),
+            );
         }
         removed
     }
@@ -410,5 +416,14 @@ mod tests {
             });
             assert_eq!(is_done.recv_timeout(LONG), Ok(1), "{mode}");
         }
+    }
+
+    #[test]
+    fn an_insert_at_the_cap_finds_what_another_call_has_inserted() {
+        let registry = registry(1, Mode::Automatic);
+        let key = HeaderValue::from_static("tenant-7");
+        let held = registry.insert(key.clone(), |key| key).ok();
+        let found = registry.insert(key.clone(), |key| key).ok();
+        assert!(held.is_some() && held.as_ref().map(Arc::as_ptr) == found.as_ref().map(Arc::as_ptr));
     }
 }

@@ -137,6 +137,12 @@ impl Model {
         self.stretch += 1;
     }
 
+    /// How long the last opening lasts, without a hint.
+    pub(super) fn opened_for(&self) -> u64 {
+        let (first, max) = self.config.open_for;
+        first.saturating_mul(1 << self.openings.saturating_sub(1).min(40)).min(max)
+    }
+
     pub(super) fn open(&mut self, hint: Option<u64>) {
         let (first, max) = self.config.open_for;
         let backoff = first.saturating_mul(1 << self.openings.min(40)).min(max);

@@ -32,6 +32,7 @@ struct Probing {
     stretch: u64,
     since: u64,
     newcomer_at: u64,
+    crowded_at: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -62,13 +63,13 @@ impl Host {
             minimum,
             stretch: 0,
             began: Duration::ZERO,
-            probing: Probing { stretch: u64::MAX, since: 0, newcomer_at: 0 },
+            probing: Probing { stretch: u64::MAX, since: 0, newcomer_at: 0, crowded_at: 0 },
         }
     }
 
-    /// Half the open time, and no longer than a lease.
-    pub(super) fn patience(config: &Config) -> u64 {
-        config.lease.min(config.open_for.0 / 2).max(1)
+    /// Half the last open time, and no longer than a lease.
+    fn patience(&self) -> u64 {
+        self.outer.config.lease.min(self.outer.opened_for() / 2).max(1)
     }
 
     /// How many buckets votes count for, and the length of each: a power of two between 8 and 16 to the window.
@@ -139,7 +140,7 @@ impl Host {
             if held.counts == Counts::AsProbe {
                 self.probing.stretch = held.stretch;
                 if before != held.stretch {
-                    self.probing = Probing { stretch: held.stretch, since, newcomer_at: 0 };
+                    self.probing = Probing { stretch: held.stretch, since, newcomer_at: 0, crowded_at: 0 };
                 }
                 let tenant = &mut self.tenants[tenant];
                 if tenant.probed.is_none_or(|probed| probed.0 != held.stretch) {
@@ -167,19 +168,25 @@ impl Host {
             Phase::HalfOpen { .. } => self.began.as_millis() as u64,
         };
         if self.probing.stretch != self.outer.stretch {
-            self.probing = Probing { stretch: self.outer.stretch, since, newcomer_at: 0 };
+            self.probing = Probing { stretch: self.outer.stretch, since, newcomer_at: 0, crowded_at: 0 };
         }
-        match self.tenants[tenant].probed.filter(|probed| probed.0 == self.outer.stretch) {
+        let probed = self.tenants[tenant].probed.filter(|probed| probed.0 == self.outer.stretch);
+        let is_newcomer = probed.is_none() && is_closed;
+        match probed {
             None if is_closed => self.probing.newcomer_at = now,
             Some((_, Some(true))) if is_closed => {}
             _ => {
-                let until = self.probing.since.max(self.probing.newcomer_at) + Self::patience(&self.outer.config);
+                let until = self.probing.since.max(self.probing.newcomer_at) + self.patience();
                 if now < until {
-                    return Err((self.outer.state(), Some(until)));
+                    return Err((self.outer.read_state(), Some(until)));
                 }
             }
         }
-        self.outer.rejection(retry).map_or(Ok(()), Err)
+        let rejection = self.outer.rejection(retry);
+        if rejection.is_some() && is_newcomer {
+            self.probing.crowded_at = now;
+        }
+        rejection.map_or(Ok(()), Err)
     }
 
     pub(super) fn drop(&mut self, tenant: usize, both: Both) {
@@ -244,9 +251,10 @@ impl Host {
         self.tenants[tenant].probed = Some((stretch, Some(good)));
         let that = |good| self.tenants.iter().filter(|tenant| tenant.probed == Some((stretch, Some(good)))).count();
         let (goods, bads) = (that(true), that(false));
-        let is_late = self.outer.millis() >= self.began.as_millis() as u64 + Self::patience(&self.outer.config);
+        let begin = (self.began.as_millis() as u64).max(self.probing.crowded_at);
+        let is_late = self.outer.millis() >= begin + self.patience();
         let decides = if good {
-            is_late || before != Some((stretch, Some(true)))
+            is_late || before == Some((stretch, None))
         } else {
             is_late && bads as f64 / (goods + bads) as f64 >= self.share
         };

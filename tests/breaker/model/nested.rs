@@ -238,7 +238,8 @@ async fn agree(config: Config, nesting: Nesting, steps: Vec<Step>) -> Result<(),
 async fn recovers(config: &Config, world: &World) -> Result<(), TestCaseError> {
     world.breakers.set_mode_all(Mode::Automatic);
     let required = u64::from(config.half_open.1) + config.calls_of_ramp();
-    let limit = config.longest_open() + config.lease + 2 * Host::patience(config) + required;
+    let patience = config.lease.min(config.longest_open() / 2).max(1);
+    let limit = config.longest_open() + config.lease + 2 * patience + required;
     for waited in 0..=limit {
         for whom in 0..world.len() {
             if let Ok(permit) = world.breaker(whom, false).try_acquire() {

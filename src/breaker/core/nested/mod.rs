@@ -17,13 +17,14 @@ use self::nesting::{ParentLink, Probed};
 use self::votes::{ROW, VoteConfig};
 use super::node::{Admission, Completion, NEUTRAL, Node};
 use super::packed_state::{PackedState, Phase};
-use super::state_machine::{Attempt, Opening, PermitKind, Rejection};
+use super::state_machine::{Attempt, Due, Opening, PermitKind, Rejection};
 use super::window::Counts;
 use crate::breaker::{Cause, Mode, State};
 use crate::classify::Health;
 
 /// The right to ask for a probe slot of the outer node.
 struct Turn {
+    generation: u32,
     /// When the outer node was due.
     since: u64,
     /// What the partition had done as a probe.
@@ -104,13 +105,17 @@ impl Node {
             Health::Neutral => return,
         };
         let live = || parent_link.outer().packed().counts(generation);
-        let tick = config.tick(self.now());
+        let now = self.now();
+        let tick = config.tick(now);
         let opened = self.packed().phase() == Phase::Live(State::Open);
         // A success turns no good vote.
         let bad = opened || ((failed || vote.is_bad(generation)) && self.is_bad(config));
         vote.cast(&electorate.votes, generation, tick, bad, live);
-        let row = if failed { vote.fails(&electorate.votes, live) } else { vote.succeeds(&electorate.votes, live) };
+        let row =
+            if failed { vote.fails(&electorate.votes, now, live) } else { vote.succeeds(&electorate.votes, live) };
         if (failed && bad) || opened || row >= ROW {
+            // Many that call often can fail together before the others come.
+            let row = if electorate.votes.row_is_long(config, now) { row } else { 0 };
             if let Some(counts) = electorate.votes.verdict(config, generation, tick, row) {
                 parent_link.outer().open_by_votes(generation, counts);
             }
@@ -134,9 +139,9 @@ impl Node {
     }
 
     /// The generation, the state, and since when this node has been due to be probed, if it is.
-    fn due_since(&self) -> Option<(u32, State, u64)> {
+    fn due(&self) -> Option<(u32, State, Due)> {
         let engine = self.lock();
-        Some((engine.generation(), engine.state(), engine.due_since()?))
+        Some((engine.generation(), engine.state(), engine.due()?))
     }
 }
 
@@ -145,10 +150,16 @@ impl ParentLink<Node> {
     fn would_reject(&self, is_closed: bool, attempt: Attempt) -> Result<(), Rejection> {
         let outer = self.outer();
         let by_outer = |rejection| Rejection { by_outer: true, ..rejection };
+        let mut newcomer = None;
         if attempt.can_be_rejected_in(outer.mode()) {
-            self.turn(is_closed).map_err(by_outer)?;
+            let turn = self.turn(is_closed).map_err(by_outer)?;
+            newcomer = turn.filter(|turn| turn.before == Probed::Never && is_closed);
         }
-        outer.would_reject(attempt).map_err(by_outer)
+        let rejection = outer.would_reject(attempt);
+        if let (Err(_), Some(turn)) = (&rejection, newcomer) {
+            self.electorate.probing(turn.generation, turn.since).crowded_at = outer.now().millis();
+        }
+        rejection.map_err(by_outer)
     }
 
     /// Asks the outer node. Returns an error only if `strictly`.
@@ -176,9 +187,9 @@ impl ParentLink<Node> {
     /// The right to ask the outer node for a probe slot; `None` if it is not tripped. Each partition whose own breaker is
     /// closed may once, and again if it succeeded. The others wait until no newcomer has come for a while.
     fn turn(&self, is_closed: bool) -> Result<Option<Turn>, Rejection> {
-        let Some((generation, state, since)) = self.outer().due_since() else { return Ok(None) };
-        let mut probing = self.electorate.probing(generation, since);
-        let turn = Turn { since: probing.since, before: self.probed(generation) };
+        let Some((generation, state, due)) = self.outer().due() else { return Ok(None) };
+        let mut probing = self.electorate.probing(generation, due.since);
+        let turn = Turn { generation, since: probing.since, before: self.probed(generation) };
         let now = self.outer().now().millis();
         match turn.before {
             Probed::Never if is_closed => {
@@ -188,16 +199,19 @@ impl ParentLink<Node> {
             Probed::Good if is_closed => return Ok(Some(turn)),
             Probed::Never | Probed::Unknown | Probed::Good | Probed::Bad => {}
         }
-        let patience = self.outer().shared.policy.votes.map_or(0, |config| config.patience);
+        let patience = self.outer().shared.policy.votes.map_or(0, |config| config.patience(due));
         let until = probing.since.max(probing.newcomer_at).saturating_add(patience);
         match until.checked_sub(now) {
             None | Some(0) => Ok(Some(turn)),
-            wait => Err(Rejection { state, wait, by_outer: true }),
+            wait => {
+                let state = if due.since <= now { State::HalfOpen } else { state };
+                Err(Rejection { state, wait, by_outer: true })
+            }
         }
     }
 
     /// Marks the slot of a probe as taken. Returns false if another call has done so since the turn was found.
-    fn take(&self, is_closed: bool, generation: u32, Turn { since, before }: Turn) -> bool {
+    fn take(&self, is_closed: bool, generation: u32, Turn { since, before, .. }: Turn) -> bool {
         let mut probing = self.electorate.probing(generation, since);
         let now = self.probed(generation);
         if now == Probed::Unknown && before == Probed::Never && is_closed {
@@ -225,12 +239,15 @@ impl ParentLink<Node> {
 
     /// What a probe says of the outer node.
     fn judge(&self, generation: u32, health: Health) -> Health {
-        let Some((current, _, since)) = self.outer().due_since() else { return Health::Neutral };
+        let Some((current, _, due)) = self.outer().due() else { return Health::Neutral };
         let Some(config) = self.outer().shared.policy.votes else { return health };
         if current != generation {
             return Health::Neutral;
         }
-        let mut probing = self.electorate.probing(generation, since);
+        let mut probing = self.electorate.probing(generation, due.since);
+        if probing.generation != generation {
+            return Health::Neutral;
+        }
         let before = self.probed(generation);
         let (after, good, bad) = match health {
             Health::Success => (Probed::Good, 1, 0),
@@ -240,11 +257,15 @@ impl ParentLink<Node> {
         self.set_probed(generation, after);
         probing.good = probing.good + good - u64::from(before == Probed::Good);
         probing.bad = probing.bad + bad - u64::from(before == Probed::Bad);
-        let is_late = self.outer().now().millis() >= since.saturating_add(config.patience);
+        let (now, patience) = (self.outer().now().millis(), config.patience(due));
+        // Late for the others only if each of them has found a slot.
+        let is_late = now >= due.since.max(probing.crowded_at).saturating_add(patience);
+        let is_long = now >= due.since.saturating_add(patience / 16);
         let share = probing.bad as f64 / (probing.good + probing.bad) as f64;
         let decides = match after {
-            Probed::Good => before != Probed::Good || is_late,
-            _ => (is_late && share >= config.share) || (probing.good == 0 && probing.bad >= ROW),
+            // Another partition, not the same again.
+            Probed::Good => matches!(before, Probed::Never | Probed::Unknown) || is_late,
+            _ => (is_late && share >= config.share) || (is_long && probing.good == 0 && probing.bad >= ROW),
         };
         if decides { health } else { Health::Neutral }
     }

@@ -22,11 +22,13 @@ pub(crate) struct Electorate {
 /// What the probes of one half-open period have shown.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Probing {
-    generation: u32,
+    pub(crate) generation: u32,
     /// When the outer node was due to be probed.
     pub(crate) since: u64,
     /// When a partition last came that had not probed before.
     pub(crate) newcomer_at: u64,
+    /// When one of them last found no slot.
+    pub(crate) crowded_at: u64,
     /// Partitions whose last probe succeeded, and failed.
     pub(crate) good: u64,
     pub(crate) bad: u64,
@@ -60,7 +62,8 @@ impl Electorate {
     /// The probes of this generation, which are due since then.
     pub(crate) fn probing(&self, generation: u32, since: u64) -> MutexGuard<'_, Probing> {
         let mut probing = lock(&self.probing);
-        if probing.generation != generation {
+        // A thread that has stood still may ask with an earlier one.
+        if generation.wrapping_sub(probing.generation) as i32 > 0 {
             *probing = Probing { generation, since, ..Probing::default() };
         }
         probing

@@ -9,6 +9,7 @@
 //! late change of a bucket that has been reused changes nothing. It also carries the generation of the outer node, so that
 //! votes of an earlier one count no longer, and nothing has to be emptied.
 
+use crate::breaker::core::state_machine::Due;
 use crate::breaker::core::window::Counts;
 use crate::clock::Moment;
 use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
@@ -26,8 +27,8 @@ pub(crate) struct VoteConfig {
     pub(crate) bucket_shift: u32,
     /// Buckets that the votes of a window lie in.
     pub(crate) buckets: u64,
-    /// Milliseconds after which those may probe that have failed, if no other partition comes.
-    pub(crate) patience: u64,
+    /// Milliseconds for which a probe holds its slot.
+    pub(crate) lease: u64,
 }
 
 /// The counts of an outer node.
@@ -36,6 +37,8 @@ pub(crate) struct Votes {
     buckets: [AtomicU64; BUCKETS],
     /// The number of the row, 48 bits, and the partitions that have failed in it.
     row: AtomicU64,
+    /// When the row began.
+    row_since: AtomicU64,
     /// The tick at which the generation began.
     since: AtomicU64,
 }
@@ -49,9 +52,9 @@ pub(crate) struct Vote {
     row: AtomicU64,
 }
 
-/// The votes of one bucket: generation 8, lap 20, votes 18, bad ones 18. The ring of buckets goes round once a lap.
-/// Generations and laps wrap: a bucket that was left alone for exactly a million laps, over two years by default, counts
-/// again.
+/// The votes of one bucket: generation 8, lap 16, votes 20, bad ones 20. The ring of buckets goes round once a lap.
+/// Generations and laps wrap: a bucket counts again after exactly 65,536 laps without a call, 52 days by default, or after
+/// exactly 256 changes of the outer breaker within its time.
 #[derive(Clone, Copy)]
 struct Tally(u64);
 
@@ -67,11 +70,11 @@ struct Cast {
 /// hundred, however often it calls.
 pub(crate) const ROW: u64 = 64;
 const BUCKETS: usize = 16;
-const FIELD: u32 = 18;
+const FIELD: u32 = 20;
 const FIELD_MASK: u64 = (1 << FIELD) - 1;
 /// A bucket in which more partitions call counts no further ones.
 const FIELD_MAX: i64 = (1 << (FIELD - 1)) - 1;
-const LAP: u32 = 20;
+const LAP: u32 = 16;
 const LAP_MASK: u64 = (1 << LAP) - 1;
 const GENERATION_MASK: u64 = (1 << 8) - 1;
 const TICK: u32 = 42;
@@ -81,6 +84,11 @@ const ROW_BITS: u32 = 16;
 const CAST_GENERATION_MASK: u32 = (1 << 20) - 1;
 
 impl VoteConfig {
+    /// Milliseconds after which those may probe that have failed, if no other partition comes.
+    pub(crate) fn patience(self, due: Due) -> u64 {
+        self.lease.min(due.open_for / 2).max(1)
+    }
+
     pub(crate) fn tick(self, now: Moment) -> u64 {
         (now.nanos() >> self.bucket_shift).min(TICK_MAX)
     }
@@ -88,7 +96,8 @@ impl VoteConfig {
 
 impl Votes {
     pub(crate) fn new() -> Self {
-        Self { buckets: std::array::from_fn(|_| AtomicU64::new(0)), row: AtomicU64::new(0), since: AtomicU64::new(0) }
+        let [row, row_since, since] = [(); 3].map(|()| AtomicU64::new(0));
+        Self { buckets: std::array::from_fn(|_| AtomicU64::new(0)), row, row_since, since }
     }
 
     /// Begins a generation. Its votes need not be emptied.
@@ -131,6 +140,11 @@ impl Votes {
             && tally.is_for(generation, tick)
             && tally.bad() >= fewest;
         opens.then_some(counts)
+    }
+
+    /// Whether the row has lasted a quarter of a bucket.
+    pub(crate) fn row_is_long(&self, config: VoteConfig, now: Moment) -> bool {
+        now.nanos().saturating_sub(self.row_since.load(Ordering::Relaxed)) >= (1 << config.bucket_shift) / 4
     }
 
     fn add(&self, cast: Cast, votes: i64, live: impl Fn() -> bool) {
@@ -206,7 +220,7 @@ impl Vote {
     }
 
     /// Adds a failure to the row, once for each partition, and returns how many have failed in it.
-    pub(crate) fn fails(&self, votes: &Votes, live: impl Fn() -> bool) -> u64 {
+    pub(crate) fn fails(&self, votes: &Votes, now: Moment, live: impl Fn() -> bool) -> u64 {
         let mut seen = votes.row.load(Ordering::Acquire);
         loop {
             let (row, failed) = (seen >> ROW_BITS, seen & ((1 << ROW_BITS) - 1));
@@ -214,10 +228,15 @@ impl Vote {
                 return failed;
             }
             match votes.row.compare_exchange(seen, seen + 1, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return failed + 1,
-                Err(now) => {
+                Ok(_) => {
+                    if failed == 0 {
+                        votes.row_since.store(now.nanos(), Ordering::Relaxed);
+                    }
+                    return failed + 1;
+                }
+                Err(changed) => {
                     self.row.store(u64::MAX, Ordering::Release);
-                    seen = now;
+                    seen = changed;
                 }
             }
         }

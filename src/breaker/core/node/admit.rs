@@ -58,17 +58,17 @@ impl Node {
     /// Keeps the admission of a call that has waited, or asks anew if the state that issued it has ended.
     pub(crate) fn readmit(self: &Arc<Self>, admission: Admission, attempt: Attempt) -> Result<Admission, Rejection> {
         let (own, outer) = admission.permits();
-        if self.upholds(own) && self.outer().is_none_or(|node| node.upholds(outer)) {
+        if self.upholds(own, attempt) && self.outer().is_none_or(|node| node.upholds(outer, attempt)) {
             return Ok(admission);
         }
         self.release(admission);
         self.admit(attempt)
     }
 
-    /// Whether the state that issued a permit lasts. An uncounted call is admitted by a mode, which does not show here.
-    fn upholds(&self, permit: PermitKind) -> bool {
+    /// Whether the state that issued a permit lasts. An uncounted call lasts as long as the mode rejects no such call.
+    fn upholds(&self, permit: PermitKind, attempt: Attempt) -> bool {
         match permit {
-            PermitKind::Uncounted => false,
+            PermitKind::Uncounted => !attempt.can_be_rejected_in(self.mode()),
             PermitKind::Counted { generation } | PermitKind::Probe { generation, .. } => {
                 self.packed().upholds(generation)
             }

@@ -53,12 +53,12 @@ impl<'a> CountWindow<'a> {
     /// Adds an outcome and returns the counts only if they include a failed or slow call.
     #[inline(always)]
     pub(super) fn record(self, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
-        let (position, filled) = self.take_position(&live)?;
+        let position = self.take_position(&live)?;
         let difference = self.put(position, outcome, &live)?;
         seq_cst_in_loom();
         if difference == 0 {
             let counters = Counters(self.counters.load(Ordering::SeqCst));
-            return if counters.are_clean() { None } else { counters.counts(filled).if_suspicious() };
+            return if counters.are_clean() { None } else { counters.counts(self.filled()).if_suspicious() };
         }
         let counters = self.add(difference, &live)?;
         seq_cst_in_loom();
@@ -103,7 +103,7 @@ impl<'a> CountWindow<'a> {
     }
 
     #[inline(always)]
-    fn take_position(self, live: impl Fn() -> bool) -> Option<(u32, u64)> {
+    fn take_position(self, live: impl Fn() -> bool) -> Option<u32> {
         let mut cursor = self.cursor.load(Ordering::Acquire);
         loop {
             if !live() {
@@ -112,7 +112,7 @@ impl<'a> CountWindow<'a> {
             let position = cursor & POSITION_MASK;
             let next = if position + 1 < self.calls.into() { cursor + 1 } else { next_lap(cursor) };
             match self.cursor.compare_exchange_weak(cursor, next, Ordering::SeqCst, Ordering::Acquire) {
-                Ok(_) => return Some((position as u32, self.filled_by(next))),
+                Ok(_) => return Some(position as u32),
                 Err(seen) => cursor = seen,
             }
         }

@@ -80,14 +80,17 @@ impl ByHost {
     #[inline(never)]
     fn find_otherwise<B, F: Finder<Host>>(&self, text: &str, request: &Request<B>, finder: &F) -> Option<F::Found> {
         let host = HostText::of(text);
-        let written_otherwise = !host.is_lowercase || host.text.len() != text.len();
+        // What stands before an `@` in a `Host` header may make it no authority: the key decides.
+        let is_authority = request.uri().authority().is_some() || host.text.len() == text.len();
+        let written_otherwise = is_authority && (!host.is_lowercase || host.text.len() != text.len());
         let found = if written_otherwise { finder.find(&host) } else { None };
         // It may name no host at all; the key decides.
         if found.is_some() {
             return found;
         }
         let key = self.key(request)?;
-        Some(finder.insert(|| key))
+        let found = if is_authority { None } else { finder.find(&key) };
+        Some(found.unwrap_or_else(|| finder.insert(|| key)))
     }
 }
 

@@ -215,10 +215,11 @@ impl<'a> TimeWindow<'a> {
     /// What has been counted since this bucket began.
     #[inline(always)]
     fn since(self, oldest: u32) -> Counts {
+        // Read first: who pauses in between sees too low a rate of slow calls, not too high a one. They are counted first
+        // too, so there can be more of them than of calls.
+        let slow = self.slow.map_or(0, |slow| slow.since(oldest).1);
         let (calls, failures) = self.outcomes.since(oldest);
-        // The slow calls are counted first, so there can be more of them for a moment.
-        let slow = self.slow.map_or(0, |slow| slow.since(oldest).1.min(calls));
-        Counts { calls, failures, slow }
+        Counts { calls, failures, slow: slow.min(calls) }
     }
 
     /// Keeps the number of calls far below the width of the beginnings.
