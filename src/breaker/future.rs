@@ -34,7 +34,7 @@ pin_project! {
 pin_project! {
     #[project = StageProj]
     enum Stage<S, F, Req> {
-        // Holds no permit: nothing is asked of the upstream until the inner service is ready.
+        // Holds its admission, a probe its slot, until the inner service is ready.
         Waiting { service: S, request: Option<Req>, waiter: Waiter },
         Calling { #[pin] future: F, ticket: Ticket },
         // With the error of a call that never reached the inner service, until it is returned.

@@ -205,8 +205,10 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
 
     /// Nests these partitions in others, as tenants in a host. Each key of `outer` has a breaker of its own around those of
     /// its inner keys, which takes their votes. It opens when at least `share` of the tenants that called lately are bad, so
-    /// one bad tenant never shuts a host, however often it calls, and a dead host is noticed before each tenant finds out
-    /// alone. Call it after [`partition_by`](CircuitBreakerLayer::partition_by). The keys become
+    /// one bad tenant never shuts a host, however often it calls. A dead host with a thousand quiet tenants, each far below
+    /// its own minimum, is noticed after some seventy calls. One with fewer than 64 tenants is noticed by the share alone,
+    /// which takes about half the window; until then, and where they are few and call seldom, each tenant's own breaker
+    /// protects it. Call it after [`partition_by`](CircuitBreakerLayer::partition_by). The keys become
     /// [`Nested`](super::partition::Nested) ones: the same tenant has one breaker for each host.
     ///
     /// - Each inner breaker with recent counted calls has one vote: within the window of time, or within the last minute for

@@ -46,7 +46,7 @@
 //!    A breaker that opens wakes the calls that wait for the inner service, and rejects them. What rejects no call wakes none.
 //! 7. **State lives in the layer.** Its clones, services and handles share it.
 //! 8. **The closed path** takes no lock and allocates nothing, and reads the clock only if a setting needs it: a window of
-//!    time, slow calls or nested partitions.
+//!    time, slow calls, a limit for abandoned calls, a deadline in the request or nested partitions.
 //! 9. **Time** is tokio's: it stands still in a test that pauses the clock.
 //! 10. **Every change is reported once**, to the watchers of its breaker, to `tracing` and to the subscribers, by the thread
 //!     that made it and outside all locks. A waker or a `tracing` subscriber that panics is caught: neither the others nor
@@ -64,14 +64,15 @@
 //! 2. **The share.** The host opens when the share of bad votes reaches the limit, there are enough votes, and at least
 //!    three bad ones are of the current bucket. Tenants that call often vote first, so a host that has been closed for less
 //!    than its window opens by votes only if all of them are bad, and not within the first two buckets.
-//! 3. **The row.** The host also opens when 64 tenants fail in a row without a success of any.
+//! 3. **The row.** The host also opens when 64 tenants fail in a row without a success of any, and the row has lasted a
+//!    quarter of a bucket: tenants that call often can fail together before the others come.
 //! 4. **Half-open** it asks each tenant once: one whose own breaker is closed and that has not probed yet in this half-open
 //!    period, or has succeeded. Successes of different tenants close it; a good head is enough, also with `judge_body`.
 //!    Failures open it again only after half the open
 //!    time, or a lease if that is shorter, and if the share of tenants that failed reaches the limit; or if 64 have failed
-//!    and none has succeeded.
+//!    and none has succeeded. That time begins anew whenever one that has not probed finds no slot.
 //! 5. **The others wait** until no newcomer has come for as long: tenants whose own breaker is not closed, and those whose
-//!    probe failed or has not ended. Then a tenant alone can close the host, and open it again.
+//!    probe failed, taught nothing or has not ended. Then a tenant alone can close the host, and open it again.
 //!
 //! The number of partitions is bounded, and a partition is evicted only when nothing is lost: see
 //! [`max_partitions`](CircuitBreakerLayer::max_partitions).
@@ -86,8 +87,8 @@
 //! # Where to look
 //!
 //! `core` is one breaker: a pure state machine, a lock-free window and the packed state that a closed breaker reads. It
-//! knows neither the layer nor the registry, and reports changes to an observer. `registry` finds the breaker of a key. `control` is what a user holds. `layer`, `service`
-//! and `future` are the tower side.
+//! knows neither the layer nor the registry, and reports changes to an observer. `registry` finds the breaker of a key.
+//! `control` is what a user holds. `layer`, `service` and `future` are the tower side.
 
 mod config;
 mod control;

@@ -126,14 +126,15 @@ impl CircuitOpen {
         self.breaker.label()
     }
 
-    /// The state of the breaker: open, or half-open with all probe slots taken.
+    /// The state of the breaker: open, or half-open with all probe slots taken. The outer breaker of nested partitions is
+    /// half-open also for an inner one that has to let others go first.
     #[must_use]
     pub fn state(&self) -> State {
         self.state
     }
 
     /// Time until the next probe would be admitted, as of the rejection. While half-open that is when the lease of a
-    /// probe runs out; it can be earlier, as soon as a probe ends. Whole milliseconds, and never less than what is
+    /// probe runs out, or for nested partitions when it is the turn of this one; it can be earlier, as soon as a probe ends. Whole milliseconds, and never less than what is
     /// left. `None` if the breaker was forced open, or if it already admits a [share](crate::CircuitBreakerLayer::ramp)
     /// of the calls.
     #[must_use]
