@@ -9,6 +9,7 @@ mod half_open;
 mod hierarchy;
 mod host_places;
 mod hostile;
+mod minorities;
 mod model;
 mod news;
 mod partitions;

@@ -146,6 +146,53 @@ async fn two_tenants_that_succeed_close_the_host_whatever_came_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tenant_that_fails_and_succeeds_in_turn_does_not_close_the_host_alone() {
+    let layer = nested().success_threshold(2).half_open_max_calls(3);
+    let breakers = layer.handle();
+    opened(&layer).await;
+    advance(10 * SECOND).await;
+    permit(&breakers, 50).settle(Verdict::success());
+    let [fails, succeeds] = [(); 2].map(|()| permit(&breakers, 50));
+    fails.settle(Verdict::transient());
+    succeeds.settle(Verdict::success());
+    assert_eq!(breakers.state(&HOST), State::HalfOpen, "one tenant is not two");
+    permit(&breakers, 51).settle(Verdict::success());
+    assert_eq!(breakers.state(&HOST), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_fails_twice_is_one_bad_tenant() {
+    let layer = nested().success_threshold(3).half_open_max_calls(3);
+    let breakers = layer.handle();
+    opened(&layer).await;
+    assert!(breakers.observe(&tenant(50)));
+    advance(10 * SECOND).await;
+    permit(&breakers, 50).settle(Verdict::transient());
+    permit(&breakers, 51).settle(Verdict::success());
+    permit(&breakers, 52).settle(Verdict::success());
+    // No other has come for half the open time, so it probes again.
+    advance(5 * SECOND).await;
+    permit(&breakers, 50).settle(Verdict::transient());
+    assert_eq!(breakers.state(&HOST), State::HalfOpen, "one of three is less than half");
+    permit(&breakers, 53).settle(Verdict::success());
+    assert_eq!(breakers.state(&HOST), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_waits_its_turn_reads_half_open_once_the_open_time_is_over() {
+    let layer = nested();
+    let breakers = layer.handle();
+    opened(&layer).await;
+    assert_eq!(rejection(&breakers, 50), ("1".into(), State::Open, Some(10 * SECOND)));
+    advance(9_999 * MS).await;
+    assert_eq!(rejection(&breakers, 50), ("1".into(), State::Open, Some(MS)));
+    advance(MS).await;
+    // No call has made the host half-open.
+    assert_eq!(rejection(&breakers, 0), ("1".into(), State::HalfOpen, Some(5 * SECOND)));
+    assert_eq!(breakers.state(&HOST), State::HalfOpen);
+}
+
+#[tokio::test(start_paused = true)]
 async fn sixty_four_tenants_that_fail_open_the_host_again() {
     let layer = nested();
     let breakers = layer.handle();

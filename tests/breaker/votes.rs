@@ -9,48 +9,48 @@ use tower_rampart::classify::{Health, Verdict};
 use crate::hierarchy::{By, HOST, Key, tenant, votes};
 use crate::support::*;
 
-type Breakers = Handle<partition::Nested<u64, u64>>;
+pub(crate) type Breakers = Handle<partition::Nested<u64, u64>>;
 
 fn layer_of(key: fn(&(Key, Do)) -> u64) -> By {
     partition::by(key)
 }
 
-fn hosts() -> crate::support::Breakers<NestedIn<By, By>> {
+pub(crate) fn hosts() -> crate::support::Breakers<NestedIn<By, By>> {
     layer().partition_by(layer_of(|request| request.0.1)).nested_in(layer_of(|request| request.0.0), 0.5)
 }
 
 /// Calls for a tenant. Returns whether the call is admitted.
-fn attempt(breakers: &Breakers, id: u64, health: Health) -> bool {
+pub(crate) fn attempt(breakers: &Breakers, id: u64, health: Health) -> bool {
     let permit = breakers.get_or_insert(&tenant(id)).unwrap().try_acquire();
     permit.map(|permit| permit.settle(Verdict::success().with_health(health))).is_ok()
 }
 
-const GOOD: Health = Health::Success;
-const BAD: Health = Health::Failure;
+pub(crate) const GOOD: Health = Health::Success;
+pub(crate) const BAD: Health = Health::Failure;
 
 /// Tenants that call evenly: `count` of them from `first` on, each once in `every`.
 #[derive(Clone, Copy)]
-struct Callers {
-    first: u64,
-    count: u64,
-    every: Duration,
-    health: Health,
+pub(crate) struct Callers {
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+    pub(crate) every: Duration,
+    pub(crate) health: Health,
 }
 
 /// What became of the calls of good tenants.
 #[derive(Debug, Default)]
-struct Seen {
-    admitted: u64,
-    rejected: u64,
+pub(crate) struct Seen {
+    pub(crate) admitted: u64,
+    pub(crate) rejected: u64,
     /// Of all calls, while the host was dead.
-    attempts: u64,
+    pub(crate) attempts: u64,
     /// When the host opened.
-    opened: Vec<Duration>,
-    closed: Vec<Duration>,
+    pub(crate) opened: Vec<Duration>,
+    pub(crate) closed: Vec<Duration>,
 }
 
 /// Lets them call for that long, while the host is dead or not.
-async fn run(breakers: &Breakers, callers: &[Callers], time: Duration, dead: bool) -> Seen {
+pub(crate) async fn run(breakers: &Breakers, callers: &[Callers], time: Duration, dead: bool) -> Seen {
     let mut seen = Seen::default();
     let mut due: Vec<_> = callers.iter().map(|_| (0, Duration::ZERO)).collect();
     let (mut now, mut state) = (Duration::ZERO, breakers.state(&HOST));
@@ -82,7 +82,7 @@ async fn run(breakers: &Breakers, callers: &[Callers], time: Duration, dead: boo
     seen
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 fn quiet(count: u64) -> Callers {
     Callers { first: 0, count, every: 15 * SECOND, health: GOOD }
@@ -112,7 +112,7 @@ async fn one_bad_tenant_of_three_ten_or_a_thousand_never_shuts_the_host() {
 }
 
 /// Bad tenants, and good ones that call less often.
-fn minority(bad: u64, good: u64, times: u32) -> [Callers; 2] {
+pub(crate) fn minority(bad: u64, good: u64, times: u32) -> [Callers; 2] {
     let every = 10 * SECOND;
     [
         Callers { first: 5_000, count: bad, every: every / times, health: BAD },

@@ -9,10 +9,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service};
 use tower_rampart::BoxError;
-use tower_rampart::breaker::{State, Window, partition};
+use tower_rampart::breaker::{Mode, State, Window, partition};
 use tower_rampart::classify::Class;
 
-use crate::hierarchy::{HOST, nested, tenant};
+use crate::hierarchy::{HOST, nested, opened, tenant};
 use crate::support::*;
 
 /// Never ready, and wakes no call.
@@ -201,5 +201,54 @@ async fn rule_6_a_call_that_waits_half_open_is_woken_by_an_opening_and_not_by_th
         assert_eq!(waiting.woken(), usize::from(opens));
         let expected = if opens { Poll::Ready(rejected(State::Open, 10 * SECOND)) } else { Poll::Pending };
         assert_eq!(waiting.poll(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_what_rejects_no_call_wakes_none_for_an_outer_breaker_either() {
+    let layer = nested().half_open_max_calls(2);
+    opened(&layer).await;
+    let inner = NeverReady::default();
+    let service = layer.layer(inner.clone());
+    let breakers = layer.handle();
+    // It waits while the host is open, because its mode rejects nothing.
+    assert!(breakers.observe(&tenant(50)));
+    let mut observes = Task::waiting(call_for(&service, (1, 50), Do::Succeed));
+    advance(10 * SECOND).await;
+    let mut probes = Task::waiting(call_for(&service, (1, 51), Do::Succeed));
+    let polls = inner.polls.load(Ordering::SeqCst);
+    let host = breakers.get(&HOST).unwrap();
+    assert_eq!((host.snapshot().state, observes.woken(), probes.woken()), (State::HalfOpen, 0, 0));
+    breakers.get_or_insert(&tenant(52)).unwrap().try_acquire().unwrap().settle(Class::Success);
+    assert_eq!((host.state(), observes.woken(), probes.woken()), (State::Closed, 0, 0));
+    breakers.reset(&HOST);
+    breakers.observe(&HOST);
+    breakers.disable(&HOST);
+    breakers.automatic(&HOST);
+    assert_eq!((observes.woken(), probes.woken(), inner.polls.load(Ordering::SeqCst)), (0, 0, polls));
+    breakers.force_open(&HOST);
+    assert_eq!((observes.woken(), probes.woken()), (1, 1), "now it rejects calls");
+    assert_eq!((observes.poll(), probes.poll()), (Poll::Pending, Poll::Ready(FORCED)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_4_a_probe_that_waits_keeps_its_lease_while_the_outer_breaker_is_disabled() {
+    for mode in [Mode::Automatic, Mode::Disabled, Mode::ObserveOnly] {
+        let layer = nested();
+        let service = layer.layer(NeverReady::default());
+        let breakers = layer.handle();
+        let breaker = breakers.get_or_insert(&tenant(1)).unwrap();
+        breakers.set_mode(&HOST, mode);
+        breaker.try_acquire().unwrap().settle(Class::Transient);
+        advance(10 * SECOND).await;
+        let mut waits = Task::waiting(call_for(&service, (1, 1), Do::Succeed));
+        for second in 0..5 {
+            let rejection = breaker.try_acquire().unwrap_err();
+            assert_eq!(rejection.retry_after(), Some((5 - second) * SECOND), "{mode}");
+            advance(SECOND).await;
+            assert!(waits.poll().is_pending());
+        }
+        breaker.try_acquire().unwrap().settle(Class::Success);
+        assert_eq!(breaker.state(), State::Closed, "{mode}");
     }
 }

@@ -274,3 +274,51 @@ impl ParentLink<Node> {
 fn spares(packed: PackedState) -> bool {
     packed.mode() == Mode::RejectRetriesOnly
 }
+
+#[cfg(all(test, not(rampart_loom)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::breaker::Window;
+    use crate::breaker::config::Config;
+    use crate::breaker::control::events::Subscribers;
+    use crate::breaker::core::node::Shared;
+    use crate::clock::Clock;
+    use crate::invalid_setting::valid;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A half-open host, one of its tenants, and the admission of that tenant as its probe.
+    async fn probing() -> (Arc<Node>, Arc<Node>, Admission) {
+        let mut config = Config::default();
+        valid(config.set_window(Window::count(1)));
+        valid(config.set_open_for(SECOND.into()));
+        valid(config.set_success_threshold(1));
+        valid(config.set_share(1.0));
+        let clock = Clock::start();
+        let shared = |policy| Shared::new(policy, true, clock.clone(), Arc::new(Subscribers::default()));
+        let host = Arc::new(Node::new_outer(shared(config.outer_policy()), "(host)".into()));
+        let tenant = Arc::new(Node::nested_in(host.clone(), shared(config.policy()), "(tenant)".into()));
+        host.open_by_votes(host.packed().generation(), Counts::default());
+        tokio::time::advance(SECOND).await;
+        let Ok(probe) = tenant.admit(Attempt::First) else { unreachable!("the host is due") };
+        assert_eq!(host.state(), State::HalfOpen);
+        (host, tenant, probe)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_stalls_until_a_later_period_counts_nothing() {
+        for is_late in [false, true] {
+            let (host, tenant, probe) = probing().await;
+            let Some(ParentLink { electorate, .. }) = tenant.parent_link() else { unreachable!("is nested") };
+            // As if this thread had read the generation of the host before it changed.
+            let generation = host.packed().generation() + u32::from(is_late);
+            drop(electorate.probing(generation, 0));
+            tenant.settle_admission(probe, None, Completion::Judged(Health::Success, None));
+            let good = electorate.probing(generation, 0).good;
+            let expected = if is_late { (0, State::HalfOpen) } else { (1, State::Closed) };
+            assert_eq!((good, host.state()), expected);
+        }
+    }
+}

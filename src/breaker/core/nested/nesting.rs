@@ -95,3 +95,25 @@ impl<N> ParentLink<N> {
         self.probe.store(u64::from(generation) << 2 | probed as u64, Ordering::Relaxed);
     }
 }
+
+#[cfg(all(test, not(rampart_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_with_an_earlier_generation_does_not_reset_the_probes_of_a_later_one() {
+        // Also when the generation wraps.
+        for earlier in [1, u32::MAX - 1, u32::MAX] {
+            let later = earlier.wrapping_add(2);
+            let electorate = Electorate::new();
+            lock(&electorate.probing).generation = earlier;
+            let mut probing = electorate.probing(later, 20);
+            (probing.newcomer_at, probing.good, probing.bad) = (21, 2, 3);
+            drop(probing);
+            let Probing { generation, since, newcomer_at, good, bad, .. } = *electorate.probing(earlier, 10);
+            assert_eq!((generation, since, newcomer_at, good, bad), (later, 20, 21, 2, 3));
+            let next = *electorate.probing(later.wrapping_add(1), 30);
+            assert_eq!((next.generation, next.since, next.good, next.bad), (later.wrapping_add(1), 30, 0, 0));
+        }
+    }
+}
