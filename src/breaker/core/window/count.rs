@@ -54,6 +54,11 @@ impl<'a> CountWindow<'a> {
     #[inline(always)]
     pub(super) fn record(self, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
         let position = self.take_position(&live)?;
+        self.record_at(position, outcome, live)
+    }
+
+    #[inline(always)]
+    fn record_at(self, position: u32, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
         let difference = self.put(position, outcome, &live)?;
         seq_cst_in_loom();
         if difference == 0 {
@@ -277,6 +282,20 @@ mod tests {
             true
         });
         assert_eq!(seen, Some(Counts { calls: 2, failures: 1, slow: 0 }), "the last to count sees it");
+    }
+
+    #[test]
+    fn a_success_that_pauses_divides_no_fresh_failures_by_stale_calls() {
+        let words = words(10);
+        let window = window(&words, 10);
+        let position = window.take_position(|| true).unwrap();
+        // While it stands still, others record.
+        for failures in 1..=4 {
+            record(window, OK);
+            assert_eq!(record(window, FAILED_CALL), Counts { calls: 2 * failures + 1, failures, slow: 0 });
+        }
+        let seen = window.record_at(position, OK, || true);
+        assert_eq!(seen, Some(Counts { calls: 9, failures: 4, slow: 0 }), "and not four of one");
     }
 
     #[test]
