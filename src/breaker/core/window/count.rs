@@ -54,22 +54,24 @@ impl<'a> CountWindow<'a> {
     #[inline(always)]
     pub(super) fn record(self, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
         let position = self.take_position(&live)?;
-        self.record_at(position, outcome, live)
-    }
-
-    #[inline(always)]
-    fn record_at(self, position: u32, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
         let difference = self.put(position, outcome, &live)?;
         seq_cst_in_loom();
         if difference == 0 {
-            let counters = Counters(self.counters.load(Ordering::SeqCst));
-            return if counters.are_clean() { None } else { counters.counts(self.filled()).if_suspicious() };
+            return self.suspicious();
         }
         let counters = self.add(difference, &live)?;
         seq_cst_in_loom();
         // What others have filled since only makes the check of the last of them right: each sees its own and all
         // counted before.
         counters.counts(self.filled()).if_suspicious()
+    }
+
+    /// The counts of the window, if they include a failed or slow call. The counters are read first, so that a thread that
+    /// pauses in between sees too low a rate, not too high a one.
+    #[inline(always)]
+    fn suspicious(self) -> Option<Counts> {
+        let counters = Counters(self.counters.load(Ordering::SeqCst));
+        if counters.are_clean() { None } else { counters.counts(self.filled()).if_suspicious() }
     }
 
     pub(super) fn counts(self) -> Counts {
@@ -294,8 +296,8 @@ mod tests {
             record(window, OK);
             assert_eq!(record(window, FAILED_CALL), Counts { calls: 2 * failures + 1, failures, slow: 0 });
         }
-        let seen = window.record_at(position, OK, || true);
-        assert_eq!(seen, Some(Counts { calls: 9, failures: 4, slow: 0 }), "and not four of one");
+        assert_eq!(window.put(position, OK, || true), Some(0), "nothing to count");
+        assert_eq!(window.suspicious(), Some(Counts { calls: 9, failures: 4, slow: 0 }), "and not four of one");
     }
 
     #[test]
