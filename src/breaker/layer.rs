@@ -227,7 +227,7 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
     /// - It has no [`ramp`](Self::ramp), and a [hint of the server](Self::honor_retry_after) applies to the inner breaker
     ///   alone.
     /// - An outer breaker takes a place of [`max_partitions`](Self::max_partitions), and the first inner one is made only
-    ///   together with it: there must be room for two. Keys that share the overflow breaker have no outer one.
+    ///   together with it: there must be room for two. Keys that share an overflow breaker have no outer one.
     ///
     /// ```
     /// use http::uri::Authority;
@@ -510,11 +510,13 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
 
     /// Sets how many keys can have a breaker of their own. When room is needed, a breaker without a call in flight is evicted
     /// if it is closed with an empty window, or if it is open, its open time is over, and no call has come for as long
-    /// again. A window of calls counts as empty after ten minutes without a call.
+    /// again. A window of calls counts as empty after ten minutes without a call. A half-open breaker without calls
+    /// for ten minutes is forgotten too, also one on a [`ramp`](Self::ramp). The ten minutes run from when it became half-open,
+    /// so one that is still half-open after a few calls can go as well.
     ///
-    /// A new key looks at eight partitions at most, those of the next one at the following eight. If none of them can go, it
-    /// shares one of 16 breakers with other new keys, chosen by its hash:
-    /// [`Handle::overflow_partition`](super::Handle::overflow_partition).
+    /// A new key looks at eight partitions, the next key at those that follow. If one of them can go, it may look at two
+    /// more, or at up to sixteen in all if it is the first inner key of an outer one. If none can go, it shares one of 16
+    /// breakers with other new keys, chosen by its hash: [`Handle::overflow_partition`](super::Handle::overflow_partition).
     ///
     /// # Panics
     ///

@@ -34,6 +34,46 @@ async fn partition_rule_2_an_open_breaker_is_forgotten_when_its_time_has_been_ov
 }
 
 #[tokio::test(start_paused = true)]
+async fn partition_rule_2_a_half_open_breaker_that_is_not_called_is_forgotten_after_ten_minutes() {
+    let probing = || keyed().half_open_max_calls(1).success_threshold(2);
+    let on_a_ramp = || keyed().half_open_max_calls(1).success_threshold(1).ramp(&[0.5], 10);
+    for layer in [probing, on_a_ramp].map(|layer| layer as fn() -> Breakers<ById>) {
+        for (millis, is_forgotten) in [(599_999, false), (600_000, true)] {
+            let layer = layer().max_partitions(1);
+            let (service, _) = over(&layer);
+            let breakers = layer.handle();
+            call_for(&service, 1, Do::Fail).await;
+            advance(10 * SECOND).await;
+            assert_eq!(call_for(&service, 1, Do::Succeed).await, OK);
+            let snapshot = breakers.get(&1).unwrap().snapshot();
+            assert_eq!((snapshot.state, snapshot.unchanged_for.as_secs()), (State::HalfOpen, 0));
+            advance(millis * MS).await;
+            call_for(&service, 2, Do::Succeed).await;
+            assert_eq!((breakers.get(&2).is_some(), breakers.get(&1).is_none()), (is_forgotten, is_forgotten));
+            assert_eq!((breakers.len(), breakers.overflowed()), (1, u64::from(!is_forgotten)));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn partition_rule_2_a_half_open_breaker_with_a_call_in_flight_stays() {
+    let layer = keyed().half_open_max_calls(1).success_threshold(2).max_partitions(1);
+    let (service, _) = over(&layer);
+    let breakers = layer.handle();
+    call_for(&service, 1, Do::Fail).await;
+    advance(10 * SECOND).await;
+    let mut probe = begin(call_for(&service, 1, Do::Hang));
+    assert!(poll_once(probe.as_mut()).await.is_pending());
+    advance(3_600 * SECOND).await;
+    call_for(&service, 2, Do::Succeed).await;
+    assert_eq!((breakers.get(&1).is_some(), breakers.overflowed()), (true, 1));
+    drop(probe);
+    advance(SECOND).await;
+    call_for(&service, 2, Do::Succeed).await;
+    assert_eq!((breakers.get(&1).is_none(), breakers.overflowed()), (true, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flood_of_new_keys_looks_again_after_a_second() {
     let layer = keyed().max_partitions(1);
     let (service, _) = over(&layer);

@@ -1,11 +1,12 @@
 //! Hostile use: what one misuse must not do to other calls.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, Barrier, OnceLock, mpsc};
 use std::task::{Context, Wake};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::breaker::partition::{self, Nested};
-use tower_rampart::breaker::{CircuitBreaker, State, Window};
+use tower_rampart::breaker::{CircuitBreaker, Handle, State, Window};
 use tower_rampart::classify::{Class, Verdict};
 use tower_rampart::retry::ReplayBody;
 use tower_rampart::{CircuitBreakerLayer, RetryLayer};
@@ -274,6 +275,44 @@ fn keys_that_panic_cause_no_deadlock() {
         // It ends soon or never.
         assert_eq!(is_done.recv_timeout(LONG), Ok((true, true, true)), "{by:?}");
     }
+}
+
+#[test]
+fn a_key_may_call_back_into_the_registry_when_it_is_dropped() {
+    static BREAKERS: OnceLock<Handle<Nested<Host, u64>>> = OnceLock::new();
+    static CALLED_BACK: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static IS_CALLING: Cell<bool> = const { Cell::new(false) });
+
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    struct Host(u64);
+
+    impl Drop for Host {
+        fn drop(&mut self) {
+            let Some(breakers) = BREAKERS.get().filter(|_| !IS_CALLING.replace(true)) else { return };
+            let another = Nested::Alone(99);
+            assert!(breakers.get_or_insert(&another).is_some() && breakers.remove(&another));
+            CALLED_BACK.fetch_add(1, Ordering::SeqCst);
+            IS_CALLING.set(false);
+        }
+    }
+
+    let layer = CircuitBreakerLayer::new_for_http()
+        .partition_by(partition::by(|_: &http::Request<()>| 1_u64))
+        .nested_in(partition::by(|_: &http::Request<()>| Host(1)), 0.5);
+    let breakers = BREAKERS.get_or_init(|| layer.handle());
+    let (done, is_done) = mpsc::channel();
+    std::thread::spawn(move || {
+        // The first makes the host too, and drops no key of it. The others find it, and drop theirs.
+        for tenant in [1, 2, 3] {
+            let _ = breakers.get_or_insert(&Nested::Inner(Host(1), Some(tenant)));
+            done.send(breakers.len()).unwrap();
+        }
+    });
+    for len in [2, 3, 4] {
+        // It ends soon or never.
+        assert_eq!(is_done.recv_timeout(LONG), Ok(len));
+    }
+    assert!(CALLED_BACK.load(Ordering::SeqCst) >= 2);
 }
 
 #[tokio::test(start_paused = true)]

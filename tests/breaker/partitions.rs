@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::uri::Authority;
 use http::{HeaderValue, Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::CircuitBreakerLayer;
@@ -327,6 +328,35 @@ async fn hosts_come_from_the_uri_else_from_the_header_in_any_case() {
         get("http://one.example:8080/").body(()).unwrap(),
     ];
     assert_eq!(labels_after(partition::host(), requests).await, ["one.example", "one.example:8080"]);
+}
+
+#[tokio::test]
+async fn a_host_header_finds_the_breaker_of_its_key_whatever_stands_before_the_at_sign() {
+    let headers: [(&[u8], bool); 11] = [
+        (b"api.example", true),
+        (b"API.EXAMPLE", true),
+        (b"user:password@API.example", true),
+        (b"a b@api.example", false),
+        (b" @api.example", false),
+        (b"<>@API.example", false),
+        (b"a/b@api.example", false),
+        (b"http://user@api.example", false),
+        (b"a@b@api.example", true),
+        (b"]@api.example", false),
+        (b"\xff@api.example", false),
+    ];
+    for (header, names_it) in headers {
+        let layer = CircuitBreakerLayer::<HttpClassifier>::new_for_http().partition_by(partition::host());
+        let breakers = layer.handle();
+        let api = partition::Host::from(Authority::from_static("api.example"));
+        breakers.force_open(&api);
+        let request = get("/").header("host", HeaderValue::from_bytes(header).unwrap()).body(()).unwrap();
+        let key = partition::Partition::key(&partition::host(), &request);
+        let is_rejected = layer.layer(service_fn(answer)).oneshot(request).await.is_err();
+        let text = header.escape_ascii();
+        assert_eq!((key.is_some(), key == Some(api), is_rejected), (names_it, names_it, names_it), "{text}");
+        assert_eq!(breakers.len(), 1, "{text}");
+    }
 }
 
 #[tokio::test]

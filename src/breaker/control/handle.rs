@@ -113,8 +113,9 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
         self.registry.nodes().into_iter().map(CircuitBreaker::new)
     }
 
-    /// The breakers of keys with their keys, in no order. The default and the overflow breakers have none. A key of more
-    /// than 256 bytes [is not kept](crate::breaker::partition), so its breaker is left out.
+    /// The breakers of keys with their keys, in no order. The default and the overflow breakers have none. A key that feeds
+    /// more than 256 bytes to its [`Hash`] [is not kept](crate::breaker::partition#long-keys), so its breaker is left out. A
+    /// `String` of 256 bytes feeds 257.
     pub fn iter_keyed(&self) -> impl Iterator<Item = (K, CircuitBreaker)> + use<K> {
         self.registry.keyed_nodes().into_iter().map(|(key, node)| (key, CircuitBreaker::new(node)))
     }

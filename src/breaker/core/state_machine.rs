@@ -13,6 +13,10 @@ use crate::backoff::Backoff;
 use crate::breaker::{Cause, Mode, State};
 use crate::clock::millis_up;
 
+/// What has no time of its own counts as unused after ten minutes: a closed breaker whose window of calls has recorded
+/// nothing, and a half-open one.
+pub(super) const IDLE: Duration = Duration::from_secs(600);
+
 /// The settings of the engine. Times are in milliseconds since the clock started.
 #[derive(Clone, Debug)]
 pub(crate) struct EngineConfig {
@@ -150,7 +154,7 @@ impl Engine {
         let due = match self.stage() {
             Some(Stage::Open { until }) => Some(until.saturating_add(until - self.changed_at)),
             // No call holds it, and its probes have neither closed nor opened it for long.
-            Some(Stage::HalfOpen(_)) => Some(self.changed_at.saturating_add(600_000)),
+            Some(Stage::HalfOpen(_)) => Some(self.changed_at.saturating_add(millis_up(IDLE))),
             None => None,
         };
         self.mode == config.mode && due.is_some_and(|due| now >= due)

@@ -401,6 +401,29 @@ fn loom_counters_and_slots_agree_when_recorders_lap_each_other() {
     });
 }
 
+#[test]
+fn loom_a_window_of_time_sees_no_rate_of_slow_calls_above_the_true_one() {
+    const SLOW: Outcome = Outcome { failed: false, slow: true };
+    const FAST_FAILURE: Outcome = Outcome { failed: true, slow: false };
+    for is_one_of_many in [true, false] {
+        model(move || {
+            let (window, window_config) = two_buckets(is_one_of_many);
+            let record = move |window: &SlidingWindow, outcome| {
+                let seen = window.record(window_config, at(0), outcome, || true).unwrap_or_default();
+                // The slow call comes after another one, so it is one of two calls or of three.
+                assert!(seen.slow <= 1 && seen.slow_rate() <= 0.5, "{seen:?}");
+            };
+            let (one, other) = (window.clone(), window.clone());
+            both(
+                move || [OK, SLOW].into_iter().for_each(|outcome| record(&other, outcome)),
+                move || record(&one, FAST_FAILURE),
+            );
+            let counts = window.counts(window_config, Moment::at(Duration::ZERO));
+            assert_eq!(counts, Counts { calls: 3, failures: 1, slow: 1 });
+        });
+    }
+}
+
 /// The registry's own reference, and those of calls, are counted as in `Arc` and `Weak`.
 #[test]
 fn loom_an_evicted_node_loses_no_call() {

@@ -13,12 +13,12 @@ pub(crate) struct KeyedHash {
     strong: [RandomState; 2],
 }
 
-/// What a key comes to in the registry.
+/// The hash of a key, and its digest if it is long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hashed {
     /// 32 bits, which tell apart enough keys and take little room in the map and in the ring.
     pub(crate) hash: u32,
-    /// Stands for a key of more than [`LONGEST`] bytes.
+    /// Stands for a key that is longer than [`LONGEST`].
     pub(crate) digest: Option<Digest>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Hashed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Digest([u64; 2]);
 
-/// Bytes. A longer key is kept as its digest.
+/// Bytes, and lengths and variants. A key that feeds more of either to its hash is kept as its digest.
 pub(crate) const LONGEST: usize = 256;
 
 struct Measuring<'a> {
@@ -128,6 +128,27 @@ mod tests {
             assert_eq!(is_long(&|hash| hash.of(&Some((7_u32, &text[4..])))), long);
         }
         assert!(!is_long(&|hash| hash.of(&[7_u64; 32])));
+    }
+
+    #[test]
+    fn a_key_of_many_numbers_or_variants_is_long() {
+        #[derive(Hash)]
+        enum Part {
+            Even,
+            Odd,
+        }
+        let hash = KeyedHash::new();
+        let parts = |len| (0..len).map(|part| if part % 2 == 0 { Part::Even } else { Part::Odd }).collect::<Vec<_>>();
+        // The length of a vector is a number too.
+        for (len, long) in [(0, false), (127, false), (255, false), (256, true), (1_000, true)] {
+            assert_eq!(hash.of(&parts(len)).digest.is_some(), long, "{len} variants");
+            assert_eq!(hash.of(&vec![(7_usize,); len]).digest.is_some(), long, "{len} numbers");
+        }
+        for (len, long) in [(127, false), (128, true), (1_000, true)] {
+            assert_eq!(hash.of(&vec![(7_usize, 8_usize); len]).digest.is_some(), long, "{len} pairs");
+        }
+        assert_eq!(hash.of(&parts(1_000)), hash.of(&parts(1_000)));
+        assert_ne!(hash.of(&parts(1_000)).digest, hash.of(&parts(1_001)).digest);
     }
 
     #[test]

@@ -171,7 +171,9 @@ impl<K: Hash + Eq + Clone + Debug> Registry<K> {
             // Another call may have inserted it since this one looked.
             return self.find(&key).ok_or_else(|| self.hash.of(&key).hash);
         }
-        // Foreign code, which may panic or call back into the registry: run before the lock is taken.
+        // Code of the key that may call back into the registry: `Hash`, `Debug` and `Clone` run before the lock is taken,
+        // and `Drop` after it is released. Only `Eq` runs under the lock, and `Clone` when an eviction is taken back. They
+        // may panic, but must not call back.
         let key = keep(key);
         let place = (self.place)(&key);
         let is_outer = matches!(place, Place::Outer);
@@ -214,19 +216,25 @@ impl<K: Hash + Eq + Clone + Debug> Registry<K> {
         let Some(node) = self.remove_slot(&key, &guard) else { return Vec::new() };
         let mut removed = vec![node.clone()];
         if node.is_outer() {
-            // None is added from here on: a newcomer finds its outer node under the lock.
-            let is_inner = |inner: &Arc<Node>| inner.outer().is_some_and(|outer| Arc::ptr_eq(outer, &node));
-            // Of a slot whose eviction is being decided, the node that it ends with.
-            let inner = self.slots.iter(&guard).filter_map(|slot| Some((slot.hash(), self.node_in(slot, &guard)?)));
-            let inner = inner.filter(|(_, inner)| is_inner(inner));
-            removed.extend(
-                inner.filter_map(|(hash, inner)| self.remove_slot(&ByNode { hash, node: Arc::as_ptr(&inner) }, &guard)),
-            );
+            // None is added from here on: a newcomer finds its outer node under the lock. None is evicted either, because
+            // a reference is held.
+            let inner = self.inner_of(&node);
+            let by_node = |(hash, node): &(u32, Arc<Node>)| ByNode { hash: *hash, node: Arc::as_ptr(node) };
+            removed.extend(inner.iter().filter_map(|inner| self.remove_slot(&by_node(inner), &guard)));
         }
         removed
     }
 
-    /// All breakers of keys that are kept, which are those of up to [`LONGEST`](hash::LONGEST) bytes.
+    /// Returns the nodes inside this one, with the hashes of their keys.
+    fn inner_of(&self, outer: &Arc<Node>) -> Vec<(u32, Arc<Node>)> {
+        let guard = self.slots.guard();
+        // An eviction that is being decided takes a node out of the map, and may put it back.
+        let _ring = self.ring();
+        let nodes = self.slots.iter(&guard).filter_map(|slot| Some((slot.hash(), slot.node().upgrade()?)));
+        nodes.filter(|(_, node)| node.outer().is_some_and(|of| Arc::ptr_eq(of, outer))).collect()
+    }
+
+    /// All breakers of keys that are kept, which are those that feed up to [`LONGEST`](hash::LONGEST) bytes to their hash.
     pub(crate) fn keyed_nodes(&self) -> Vec<(K, Arc<Node>)> {
         let guard = self.slots.guard();
         let keyed = self.slots.iter(&guard).filter_map(|slot| Some((slot.key()?.clone(), self.node_in(slot, &guard)?)));
@@ -415,6 +423,40 @@ mod tests {
                 done.send(node.snapshot().failures)
             });
             assert_eq!(is_done.recv_timeout(LONG), Ok(1), "{mode}");
+        }
+    }
+
+    #[test]
+    fn the_nodes_inside_another_include_those_whose_eviction_is_taken_back() {
+        type Key = (u64, Option<u64>);
+        let place = |key: &Key| if key.1.is_some() { Place::NestedIn((key.0, None)) } else { Place::Outer };
+        for is_out_of_the_map in [false, true] {
+            let registry = Arc::new(Registry::new(&Config::default(), true, place, Arc::new(Subscribers::default())));
+            assert!(registry.insert((1, Some(7)), |key| key).is_ok());
+            let outer = registry.find(&(1, None)).unwrap();
+            let guard = registry.slots.guard();
+            let slot = registry.slots.iter(&guard).find(|slot| slot.key() == Some(&(1, Some(7)))).unwrap();
+
+            // As far as an eviction comes before it looks at the node once more.
+            let mut ring = registry.ring();
+            let place = slot.place();
+            let node = ring.get_mut(place).and_then(|(held, _)| held.take()).and_then(Arc::into_inner).unwrap();
+            let forget = |ring: &mut Ring| registry.forget(&slot.by_node(), place, ring, &guard);
+            if is_out_of_the_map {
+                forget(&mut ring);
+            }
+            let (done, is_done) = mpsc::channel();
+            let another = registry.clone();
+            std::thread::spawn(move || done.send(another.inner_of(&outer).len()));
+            // It cannot end while the lock is held, however long that is.
+            assert_eq!(is_done.recv_timeout(Duration::from_millis(100)), Err(mpsc::RecvTimeoutError::Timeout));
+            if !is_out_of_the_map {
+                forget(&mut ring);
+            }
+            registry.add(slot.clone(), Arc::new(node), &mut ring, &guard);
+            drop(ring);
+            assert_eq!(is_done.recv_timeout(LONG), Ok(1));
+            assert_eq!((registry.remove(&(1, None)).len(), registry.len()), (2, 0));
         }
     }
 

@@ -4,7 +4,7 @@
 //! bucket, or turns, is taken out of the counts where it was. So the counts are of distinct partitions, and a call costs
 //! the same however many there are.
 //!
-//! How they stay right: the vote itself is one word, and whoever changes it also changes the counts, by the difference.
+//! How they stay right: the vote itself is one word. A thread that changes it also changes the counts, by the difference.
 //! Differences add up in any order; fields are signed in between. A word of the counts carries the bucket that it is for: a
 //! late change of a bucket that has been reused changes nothing. It also carries the generation of the outer node, so that
 //! votes of an earlier one count no longer, and nothing has to be emptied.
@@ -123,8 +123,8 @@ impl Votes {
     }
 
     /// Returns the counts if they open the outer breaker: a row of failures, or a share of bad votes, of which some are of
-    /// this bucket. Who calls often votes first, so a share counts only once there was time for the others to vote. Until
-    /// then every vote must be bad.
+    /// this bucket. Partitions with many calls vote first, so a share counts only once there was time for the others to
+    /// vote. Until then every vote must be bad.
     pub(crate) fn verdict(&self, config: VoteConfig, generation: u32, tick: u64, row: u64) -> Option<Counts> {
         let counts = self.counts(config, generation, tick);
         if row >= ROW {

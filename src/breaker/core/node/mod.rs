@@ -15,7 +15,7 @@ use super::nested::nesting::{Electorate, Nesting, ParentLink};
 use super::observer::Observer;
 use super::packed_state::{PackedState, Phase};
 use super::policy::Policy;
-use super::state_machine::{Attempt, Change, Engine, EngineConfig, PermitKind};
+use super::state_machine::{Attempt, Change, Engine, EngineConfig, IDLE, PermitKind};
 use super::waiters::{News, Waiters, Waiting};
 use super::window::consecutive_failures::ConsecutiveFailures;
 use super::window::{Counts, SlidingWindow};
@@ -114,9 +114,6 @@ pub(crate) enum Admission {
 }
 
 pub(super) const NEUTRAL: Completion = Completion::Judged(Health::Neutral, None);
-
-/// A count window has no time of its own: after ten minutes without a call its key counts as unused.
-pub(super) const IDLE: Duration = Duration::from_secs(600);
 
 impl Admission {
     pub(super) fn nested(own: PermitKind, outer: PermitKind) -> Self {

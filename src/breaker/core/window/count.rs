@@ -57,14 +57,21 @@ impl<'a> CountWindow<'a> {
         let difference = self.put(position, outcome, &live)?;
         seq_cst_in_loom();
         if difference == 0 {
-            let counters = Counters(self.counters.load(Ordering::SeqCst));
-            return if counters.are_clean() { None } else { counters.counts(self.filled()).if_suspicious() };
+            return self.suspicious();
         }
         let counters = self.add(difference, &live)?;
         seq_cst_in_loom();
         // What others have filled since only makes the check of the last of them right: each sees its own and all
         // counted before.
         counters.counts(self.filled()).if_suspicious()
+    }
+
+    /// The counts of the window, if they include a failed or slow call. The counters are read first, so that a thread that
+    /// pauses in between sees too low a rate, not too high a one.
+    #[inline(always)]
+    fn suspicious(self) -> Option<Counts> {
+        let counters = Counters(self.counters.load(Ordering::SeqCst));
+        if counters.are_clean() { None } else { counters.counts(self.filled()).if_suspicious() }
     }
 
     pub(super) fn counts(self) -> Counts {
@@ -277,6 +284,20 @@ mod tests {
             true
         });
         assert_eq!(seen, Some(Counts { calls: 2, failures: 1, slow: 0 }), "the last to count sees it");
+    }
+
+    #[test]
+    fn a_success_that_pauses_divides_no_fresh_failures_by_stale_calls() {
+        let words = words(10);
+        let window = window(&words, 10);
+        let position = window.take_position(|| true).unwrap();
+        // While it stands still, others record.
+        for failures in 1..=4 {
+            record(window, OK);
+            assert_eq!(record(window, FAILED_CALL), Counts { calls: 2 * failures + 1, failures, slow: 0 });
+        }
+        assert_eq!(window.put(position, OK, || true), Some(0), "nothing to count");
+        assert_eq!(window.suspicious(), Some(Counts { calls: 9, failures: 4, slow: 0 }), "and not four of one");
     }
 
     #[test]

@@ -108,8 +108,9 @@ impl Window {
     }
 
     /// The outcomes of the last `length`, in ten buckets, or in fewer if they were shorter than a millisecond: at any time
-    /// the newest tenth is still filling, and a tenth is forgotten at once. Eight bytes a bucket, and without partitions
-    /// 32, whatever the traffic. A window of more than 33 million calls forgets its oldest buckets early.
+    /// the newest tenth is still filling, and a tenth is forgotten at once. Takes eight bytes a bucket, or 32 without
+    /// partitions, whatever the traffic; twice that with [`slow_calls`](crate::CircuitBreakerLayer::slow_calls). A window of
+    /// more than 33 million calls forgets its oldest buckets early.
     ///
     /// # Panics
     ///

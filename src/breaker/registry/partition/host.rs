@@ -100,7 +100,7 @@ impl<'a> HostText<'a> {
         if is_plain(authority) { Self { text: authority, is_lowercase: true } } else { Self::of_any(authority) }
     }
 
-    /// Credentials are not for labels. Only who still writes them into a URI (RFC 3986 section 3.2.1) pays for this.
+    /// Credentials are not for labels. Only an authority that has some (RFC 3986 section 3.2.1) pays for this.
     #[cold]
     fn of_any(authority: &'a str) -> Self {
         let text = authority.rsplit('@').next().unwrap_or_default();

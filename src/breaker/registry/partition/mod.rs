@@ -11,7 +11,7 @@
 //!
 //! # Long keys
 //!
-//! A key that feeds more than 256 bytes to its [`Hash`] is not kept. A digest of 128 bits of what it feeds stands for it,
+//! A key that feeds more than 256 bytes, or more than 256 lengths and variants, to its [`Hash`] is not kept. A digest of 128 bits of what it feeds stands for it,
 //! keyed at random, so that partitions take little memory whatever callers send. Two given long keys share a digest, and
 //! so a breaker, with a probability of 2<sup>-128</sup>; that any two of four billion do, about 2<sup>-65</sup>.
 //!

@@ -215,8 +215,8 @@ impl<'a> TimeWindow<'a> {
     /// What has been counted since this bucket began.
     #[inline(always)]
     fn since(self, oldest: u32) -> Counts {
-        // Read first: who pauses in between sees too low a rate of slow calls, not too high a one. They are counted first
-        // too, so there can be more of them than of calls.
+        // Slow calls are read first, so that a thread that pauses in between sees too low a rate of them, not too high a
+        // one. They are also counted first, so there can be more of them than of calls.
         let slow = self.slow.map_or(0, |slow| slow.since(oldest).1);
         let (calls, failures) = self.outcomes.since(oldest);
         Counts { calls, failures, slow: slow.min(calls) }

@@ -81,7 +81,7 @@ fn recording_costs_the_same_whatever_the_number_of_buckets_and_outcomes() {
         record(window, tick, FAILED);
         record(window, tick, OK);
     }
-    // All other buckets are made unreadable: whoever looked at one would count something else.
+    // All other buckets are made unreadable: a recorder that looks at one counts something else.
     let oldest = window.newest().oldest as usize;
     for (index, begin) in window.outcomes.begins.iter().enumerate() {
         if index / LANES.count != oldest {
