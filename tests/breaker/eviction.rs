@@ -188,7 +188,12 @@ fn partition_rule_2_evictions_race_with_calls_and_lose_no_outcome() {
     });
     let failures: u64 = breakers.iter().map(|breaker| breaker.snapshot().failures).sum();
     assert_eq!(failures, 4 * 50);
-    assert!(breakers.overflowed() < 40_000, "most find room");
+    // Eight new keys look at all places, of which 24 are free at least.
+    let overflowed = breakers.overflowed();
+    for key in 1_000..1_008 {
+        futures_executor::block_on(call_for(&service, key, Do::Ignore));
+    }
+    assert!(breakers.overflowed() < overflowed + 8, "one finds room");
 }
 
 #[tokio::test(start_paused = true)]
