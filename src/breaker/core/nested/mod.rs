@@ -4,9 +4,9 @@
 //! [`votes`]. The rules are those of nested partitions in the docs of [`breaker`](crate::breaker).
 //!
 //! *Why votes:* a share of calls would let one busy tenant speak for a host. *Why a row beside the share:* a dead host with
-//! a thousand quiet tenants would have to fail five hundred of them first. *Why a share waits:* partitions with many calls vote
-//! first, so early votes are not those of all. *Why a half-open host asks each tenant once:* bad tenants that call often
-//! come first, and must not decide for the others.
+//! a thousand quiet tenants would have to fail five hundred of them first. *Why a share waits:* partitions with many
+//! calls vote first, so early votes are not those of all. *Why a half-open host asks each tenant once:* bad tenants that
+//! call often come first, and must not decide for the others.
 
 pub(super) mod nesting;
 pub(crate) mod votes;

@@ -1,0 +1,39 @@
+//! Runs the real layers of `tower-rampart`, or those of others, through a storm on paused time.
+//!
+//! A [`Load`] of many processes calls one [`Upstream`] through a stack that each process has for itself. Only the
+//! upstream is a model: servers with a bounded queue in front of them, and [`Episode`]s in which they are slow, down or
+//! failing. The [`Report`] says second by second what was called, sent, answered and rejected.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use rampart_sim::{Episode, Latency, Load, Upstream, simulate};
+//! use tower::ServiceBuilder;
+//! use tower_rampart::{CircuitBreakerLayer, RetryLayer};
+//!
+//! let load = Load::open(50, 1.0).lasting(Duration::from_secs(30));
+//! let upstream = Upstream::new(10, Latency::Fixed(Duration::from_millis(100)))
+//!     .queue(300)
+//!     .episode(Episode::slow(20.0).between(Duration::from_secs(10), Duration::from_secs(20)));
+//! let stack = |process: rampart_sim::Process| {
+//!     ServiceBuilder::new()
+//!         .layer(RetryLayer::new_for_http().attempt_timeout(Duration::from_secs(1)))
+//!         .layer(CircuitBreakerLayer::new_for_http())
+//!         .service(process.upstream)
+//! };
+//! let report = simulate(stack, &load, &upstream, 7);
+//! assert_eq!(report.calls, report.good + report.failed + report.rejected);
+//! ```
+//!
+//! Times of the simulation are exact to a millisecond, as tokio's timers are.
+
+mod load;
+mod report;
+pub mod scenario;
+mod simulate;
+mod upstream;
+
+pub use self::load::{Arrivals, Load};
+pub use self::report::{Report, Second};
+pub use self::simulate::{Process, simulate};
+pub use self::upstream::{Answer, Episode, Latency, Server, Upstream, UpstreamError};
