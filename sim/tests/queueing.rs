@@ -28,7 +28,7 @@ fn waits_of_mmc_agree_with_theory_to_three_per_cent() {
     for (servers, utilisation) in [(1, 0.5), (4, 0.7), (16, 0.9)] {
         let service = 10.0;
         let arrivals = utilisation * f64::from(servers) / service;
-        let calls = 1_000_000.0;
+        let calls = 300_000.0;
         let load = Load::open(1, arrivals).lasting(Duration::from_secs_f64(calls / arrivals));
         let upstream = Upstream::new(servers, Latency::Exponential(Duration::from_secs_f64(service)));
         let report = simulate(|process: Process| process.upstream, &load, &upstream, 11);
