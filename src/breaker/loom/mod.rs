@@ -1,8 +1,10 @@
 //! The lock-free parts under all interleavings of a few threads, with a bounded number of preemptions:
 //!
 //! ```text
-//! RUSTFLAGS="--cfg rampart_loom" cargo test --lib loom_
+//! CARGO_PROFILE_TEST_OPT_LEVEL=1 RUSTFLAGS="--cfg rampart_loom" cargo test --lib loom_
 //! ```
+//!
+//! Without that level the frames of a debug build overflow the stacks of loom's threads.
 //!
 //! `LOOM_MAX_PREEMPTIONS` sets another bound than 2.
 //!
