@@ -21,6 +21,7 @@ use super::state_machine::{Attempt, Due, Opening, PermitKind, Rejection};
 use super::window::Counts;
 use crate::breaker::{Cause, Mode, State};
 use crate::classify::Health;
+use crate::clock::Moment;
 
 /// The right to ask for a probe slot of the outer node.
 struct Turn {
@@ -109,7 +110,7 @@ impl Node {
         let tick = config.tick(now);
         let opened = self.packed().phase() == Phase::Live(State::Open);
         // A success turns no good vote.
-        let bad = opened || ((failed || vote.is_bad(generation)) && self.is_bad(config));
+        let bad = opened || ((failed || vote.is_bad(generation)) && self.is_bad(config, now));
         vote.cast(&electorate.votes, generation, tick, bad, live);
         let row =
             if failed { vote.fails(&electorate.votes, now, live) } else { vote.succeeds(&electorate.votes, live) };
@@ -123,9 +124,9 @@ impl Node {
     }
 
     /// Whether the calls of this node speak against the upstream, however few they are.
-    fn is_bad(&self, config: VoteConfig) -> bool {
+    fn is_bad(&self, config: VoteConfig, now: Moment) -> bool {
         let policy = &self.shared.policy;
-        let counts = self.window.counts(policy.window, self.now());
+        let counts = self.window.counts(policy.window, now);
         counts.failures >= config.failures && counts.failure_rate() >= policy.failure_rate
     }
 

@@ -79,7 +79,7 @@ impl Node {
     #[inline(always)]
     pub(crate) fn answer(&self, packed: PackedState, attempt: Attempt) -> Option<Result<PermitKind, Rejection>> {
         match (packed.mode(), packed.phase()) {
-            // An eviction is being decided, or the window is being emptied, under the lock.
+            // The window is being emptied, under the lock.
             (_, Phase::Undecided) => None,
             (Mode::Disabled, _) => Some(Ok(PermitKind::Uncounted)),
             (Mode::ForcedOpen, _) => Some(Err(Rejection::FORCED)),
