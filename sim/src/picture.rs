@@ -26,14 +26,14 @@ pub(crate) fn draw(path: &Path, scenario: &Scenario, runs: &[Run]) -> Result<(),
 fn draw_run(
     area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
     scenario: &Scenario,
-    Run { stack, report }: &Run,
+    Run { stack, report, .. }: &Run,
 ) -> Result<(), Box<dyn Error>> {
     let end = report.seconds.iter().rposition(|second| second.calls > 0).map_or(0, |last| last + 1);
     let seconds = &report.seconds[..end];
     let calls = seconds.iter().map(|second| f64::from(second.calls)).sum::<f64>() / end.max(1) as f64;
     let highest = report.worst_load().max(1.5);
     let mut chart = ChartBuilder::on(area)
-        .caption(format!("{stack}: {:.2} times the load at worst", report.worst_load()), ("sans-serif", 17))
+        .caption(format!("{}: {:.2} times the load at worst", stack.title, report.worst_load()), ("sans-serif", 17))
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(56)
