@@ -2,6 +2,7 @@
 
 mod picture;
 mod stacks;
+mod sweep;
 mod table;
 
 use std::io::IsTerminal;
@@ -27,13 +28,17 @@ struct Arguments {
     /// The seed of arrivals and service times.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Writes one picture a scenario into this folder.
+    /// Tries other values of one setting of the default layers, in the storm, the outage and the brown-out if no scenario is
+    /// named. May be repeated.
+    #[arg(long, value_name = "SETTING")]
+    sweep: Vec<String>,
+    /// Writes one picture a scenario, or a sweep, into this folder.
     #[arg(long, value_name = "FOLDER")]
     svg: Option<PathBuf>,
     /// Prints the reports as JSON, one a line, instead of tables.
     #[arg(long)]
     json: bool,
-    /// Lists the built-in scenarios and the stacks.
+    /// Lists the built-in scenarios, the stacks and the settings for a sweep.
     #[arg(long)]
     list: bool,
 }
@@ -56,7 +61,11 @@ fn main() -> ExitCode {
 
 /// Whether every goal was reached.
 fn run(arguments: &Arguments) -> Result<bool, String> {
-    let scenarios = chosen_scenarios(&arguments.scenario)?;
+    if !arguments.sweep.is_empty() {
+        return sweep_all(arguments).map(|()| true);
+    }
+    let all = scenario::names().map(str::to_owned);
+    let scenarios = chosen_scenarios(&arguments.scenario, all)?;
     let stacks = chosen_stacks(&arguments.stack)?;
     let mut reached = true;
     for scenario in &scenarios {
@@ -75,7 +84,8 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
             eprintln!("missed: {line}");
         }
         if let Some(folder) = &arguments.svg {
-            draw(folder, scenario, &runs)?;
+            let path = folder.join(format!("{}.svg", scenario.name));
+            picture::draw_storm(&path, scenario, &runs).map_err(|error| format!("{}: {error}", path.display()))?;
         }
     }
     if !arguments.json {
@@ -85,9 +95,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
 }
 
 fn run_one(stack: Stack, scenario: &Scenario, seed: u64) -> Run {
-    if std::io::stderr().is_terminal() {
-        eprintln!("{}: {} ...", scenario.name, stack.name);
-    }
+    report_progress(&format!("{}: {}", scenario.name, stack.name));
     stack.run(scenario, seed)
 }
 
@@ -109,21 +117,44 @@ fn missed(scenario: &Scenario, runs: &[Run], seed: u64) -> Vec<String> {
     runs.iter().flat_map(of_run).collect()
 }
 
-fn draw(folder: &Path, scenario: &Scenario, runs: &[Run]) -> Result<(), String> {
-    let path = folder.join(format!("{}.svg", scenario.name));
-    picture::draw(&path, scenario, runs).map_err(|error| format!("{}: {error}", path.display()))
+fn sweep_all(arguments: &Arguments) -> Result<(), String> {
+    let unknown = |name: &str| format!("{name}: no such setting; --list shows them");
+    let find = |name: &String| sweep::find(name).ok_or_else(|| unknown(name));
+    let settings = arguments.sweep.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    let scenarios = chosen_scenarios(&arguments.scenario, sweep::SCENARIOS.map(str::to_owned))?;
+    for setting in settings {
+        let curve = |scenario: &Scenario| {
+            let run = |value: &f64| {
+                report_progress(&format!("{}: {} {value}{}", scenario.name, setting.name, setting.unit));
+                setting.try_value(*value, scenario, arguments.seed)
+            };
+            (scenario.name.clone(), setting.values.iter().map(run).collect())
+        };
+        let curves: Vec<_> = scenarios.iter().map(curve).collect();
+        table::print_sweep(setting, &curves, arguments.json);
+        if let Some(folder) = &arguments.svg {
+            let path = folder.join(format!("sweep-{}.svg", setting.name));
+            picture::draw_sweep(&path, setting, &curves).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
-fn chosen_scenarios(names: &[String]) -> Result<Vec<Scenario>, String> {
-    if names.is_empty() {
-        return Ok(scenario::names().filter_map(scenario::built_in).collect());
+fn report_progress(line: &str) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("{line} ...");
     }
+}
+
+fn chosen_scenarios(names: &[String], default: impl IntoIterator<Item = String>) -> Result<Vec<Scenario>, String> {
+    let default: Vec<String> = default.into_iter().collect();
     let chosen = |name: &String| {
         if Path::new(name).extension().is_some_and(|extension| extension == "toml") {
             return Scenario::read(Path::new(name)).map_err(|error| error.to_string());
         }
         scenario::built_in(name).ok_or_else(|| format!("{name}: no such scenario; --list shows them"))
     };
+    let names = if names.is_empty() { &default } else { names };
     names.iter().map(chosen).collect()
 }
 
@@ -137,10 +168,14 @@ fn chosen_stacks(names: &[String]) -> Result<Vec<Stack>, String> {
 fn list() {
     println!("scenarios:");
     for scenario in scenario::names().filter_map(scenario::built_in) {
-        println!("  {:<18} {}", scenario.name, scenario.title);
+        println!("  {:<22} {}", scenario.name, scenario.title);
     }
     println!("stacks:");
     for stack in stacks::all() {
-        println!("  {:<18} {}", stack.name, stack.title);
+        println!("  {:<22} {}", stack.name, stack.title);
+    }
+    println!("settings:");
+    for setting in &sweep::SETTINGS {
+        println!("  {:<22} {}", setting.name, setting.title);
     }
 }

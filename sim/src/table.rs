@@ -1,6 +1,7 @@
 use rampart_sim::scenario::Scenario;
 
 use crate::stacks::{Run, Stack};
+use crate::sweep::{Point, Setting};
 
 /// Prints one row a stack.
 pub(crate) fn print(scenario: &Scenario, runs: &[Run]) {
@@ -54,5 +55,28 @@ pub(crate) fn print_json(scenario: &Scenario, runs: &[Run]) {
             "scenario": scenario.name, "stack": stack.name, "openings": openings, "report": report,
         });
         println!("{line}");
+    }
+}
+
+/// Prints one row a value and scenario.
+pub(crate) fn print_sweep(setting: &Setting, curves: &[(String, Vec<Point>)], is_json: bool) {
+    if !is_json {
+        println!("\n{}: {}", setting.name, setting.title);
+        println!("{:<18} {:>10} {:>10} {:>10} {:>9}", "", "value", "worst load", "well after", "answered");
+    }
+    for (scenario, Point { value, worst_load, well_after, goodput }) in
+        curves.iter().flat_map(|(scenario, points)| points.iter().map(move |point| (scenario, point)))
+    {
+        if is_json {
+            let line = serde_json::json!({
+                "setting": setting.name, "scenario": scenario, "value": value, "worst_load": worst_load,
+                "well_after_seconds": well_after.map(|after| after.as_secs_f64()), "goodput": goodput,
+            });
+            println!("{line}");
+        } else {
+            let after = well_after.map_or("never".to_owned(), |after| format!("{} s", after.as_secs()));
+            let value = format!("{value}{}", setting.unit);
+            println!("{scenario:<18} {value:>10} {worst_load:>9.2}x {after:>10} {:>8.1}%", 100.0 * goodput);
+        }
     }
 }

@@ -135,7 +135,7 @@ impl Scenario {
 
     /// The whole seconds in which calls were made.
     fn called_seconds<'a>(&self, report: &'a Report) -> &'a [crate::Second] {
-        let end = self.load.duration.as_secs() as usize;
+        let end = self.seconds() as usize;
         report.seconds.get(..end).unwrap_or(&report.seconds)
     }
 

@@ -41,6 +41,12 @@ impl Scenario {
         self.well_from < self.load.duration
     }
 
+    /// The whole seconds in which calls are made.
+    #[must_use]
+    pub fn seconds(&self) -> u64 {
+        self.load.duration.as_secs()
+    }
+
     /// Whether the calls are those of tenants, named in the header `x-tenant-id`.
     #[must_use]
     pub fn has_tenants(&self) -> bool {

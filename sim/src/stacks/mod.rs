@@ -9,6 +9,8 @@ use std::time::Duration;
 use rampart_sim::Report;
 use rampart_sim::scenario::Scenario;
 
+pub(crate) use self::rampart::tuned;
+
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stack {
@@ -46,6 +48,10 @@ pub(crate) fn all() -> impl Iterator<Item = Stack> {
 }
 
 impl Stack {
+    pub(crate) fn is_peer(self) -> bool {
+        PEERS.iter().any(|peer| peer.name == self.name)
+    }
+
     pub(crate) fn run(self, scenario: &Scenario, seed: u64) -> Run {
         let (report, openings) = (self.run)(scenario, seed);
         Run { stack: self, report, openings }

@@ -51,7 +51,7 @@ pub(super) const STACKS: [Stack; 5] = [
 struct Openings(RefCell<Vec<Events>>);
 
 /// Runs the default layers, changed by these functions. Breakers are partitioned by tenant if the load has tenants.
-fn tuned(
+pub(crate) fn tuned(
     scenario: &Scenario,
     seed: u64,
     tune_retry: impl Fn(RetryLayer) -> RetryLayer,
