@@ -5,7 +5,8 @@ mod stacks;
 mod sweep;
 mod table;
 
-use std::io::IsTerminal;
+use std::error::Error;
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -45,13 +46,15 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.list {
-        list();
-        return ExitCode::SUCCESS;
-    }
-    match run(&arguments) {
+    match run(&arguments, &mut io::stdout().lock()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        // The reader of a pipe has seen enough.
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("{error}");
             ExitCode::from(2)
@@ -59,10 +62,19 @@ fn main() -> ExitCode {
     }
 }
 
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
 /// Whether every goal was reached.
-fn run(arguments: &Arguments) -> Result<bool, String> {
+fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool> {
+    if arguments.list {
+        list(out)?;
+        return Ok(true);
+    }
+    if let Some(folder) = &arguments.svg {
+        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
     if !arguments.sweep.is_empty() {
-        return sweep_all(arguments).map(|()| true);
+        return sweep_all(arguments, out).map(|()| true);
     }
     let all = scenario::names().map(str::to_owned);
     let scenarios = chosen_scenarios(&arguments.scenario, all)?;
@@ -71,13 +83,14 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     for scenario in &scenarios {
         if let Some(unknown) = scenario.expect.keys().find(|name| stacks::all().all(|stack| stack.name != **name)) {
             let named = if cfg!(feature = "peers") { "" } else { ", unless with --features peers" };
-            return Err(format!("{}: expect.{unknown}: there is no such stack{named}", scenario.name));
+            let unknown = unknown.escape_debug();
+            return Err(format!("{}: expect.{unknown}: there is no such stack{named}", scenario.name).into());
         }
         let runs: Vec<Run> = stacks.iter().map(|stack| run_one(*stack, scenario, arguments.seed)).collect();
         if arguments.json {
-            table::print_json(scenario, &runs);
+            table::print_json(out, scenario, &runs)?;
         } else {
-            table::print(scenario, &runs);
+            table::print(out, scenario, &runs)?;
         }
         for line in missed(scenario, &runs, arguments.seed) {
             reached = false;
@@ -89,7 +102,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         }
     }
     if !arguments.json {
-        table::print_notes(&stacks);
+        table::print_notes(out, &stacks)?;
     }
     Ok(reached)
 }
@@ -117,21 +130,21 @@ fn missed(scenario: &Scenario, runs: &[Run], seed: u64) -> Vec<String> {
     runs.iter().flat_map(of_run).collect()
 }
 
-fn sweep_all(arguments: &Arguments) -> Result<(), String> {
+fn sweep_all(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
     let unknown = |name: &str| format!("{name}: no such setting; --list shows them");
     let find = |name: &String| sweep::find(name).ok_or_else(|| unknown(name));
     let settings = arguments.sweep.iter().map(find).collect::<Result<Vec<_>, _>>()?;
     let scenarios = chosen_scenarios(&arguments.scenario, sweep::SCENARIOS.map(str::to_owned))?;
     for setting in settings {
-        let curve = |scenario: &Scenario| {
+        let points = |scenario: &Scenario| {
             let run = |value: &f64| {
                 report_progress(&format!("{}: {} {value}{}", scenario.name, setting.name, setting.unit));
                 setting.try_value(*value, scenario, arguments.seed)
             };
-            (scenario.name.clone(), setting.values.iter().map(run).collect())
+            setting.values.iter().map(run).collect()
         };
-        let curves: Vec<_> = scenarios.iter().map(curve).collect();
-        table::print_sweep(setting, &curves, arguments.json);
+        let curves: Vec<sweep::Curve<'_>> = scenarios.iter().map(|scenario| (scenario, points(scenario))).collect();
+        table::print_sweep(out, setting, &curves, arguments.json)?;
         if let Some(folder) = &arguments.svg {
             let path = folder.join(format!("sweep-{}.svg", setting.name));
             picture::draw_sweep(&path, setting, &curves).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -165,17 +178,18 @@ fn chosen_stacks(names: &[String]) -> Result<Vec<Stack>, String> {
     Ok(stacks::all().filter(|stack| names.is_empty() || names.iter().any(|name| name == stack.name)).collect())
 }
 
-fn list() {
-    println!("scenarios:");
+fn list(out: &mut impl Write) -> Result<()> {
+    writeln!(out, "scenarios:")?;
     for scenario in scenario::names().filter_map(scenario::built_in) {
-        println!("  {:<22} {}", scenario.name, scenario.title);
+        writeln!(out, "  {:<22} {}", scenario.name, scenario.title)?;
     }
-    println!("stacks:");
+    writeln!(out, "stacks:")?;
     for stack in stacks::all() {
-        println!("  {:<22} {}", stack.name, stack.title);
+        writeln!(out, "  {:<22} {}", stack.name, stack.title)?;
     }
-    println!("settings:");
+    writeln!(out, "settings:")?;
     for setting in &sweep::SETTINGS {
-        println!("  {:<22} {}", setting.name, setting.title);
+        writeln!(out, "  {:<22} {}", setting.name, setting.title)?;
     }
+    Ok(())
 }

@@ -39,6 +39,9 @@ pub(crate) struct Point {
     pub(crate) goodput: f64,
 }
 
+/// What all values did in one scenario.
+pub(crate) type Curve<'a> = (&'a Scenario, Vec<Point>);
+
 /// The scenarios in which a setting is tried if none is named: in each of them another goal is at stake.
 pub(crate) const SCENARIOS: [&str; 3] = ["storm", "total-outage", "brown-out"];
 
@@ -157,7 +160,7 @@ mod tests {
     #[test]
     fn every_setting_takes_all_of_its_values() {
         let text =
-            "[load]\nprocesses = 2\ncalls_per_second = 1\nduration = '3s'\n[upstream]\nservers = 1\nwork = '10ms'";
+            "[load]\nprocesses = 5\ncalls_per_second = 1\nduration = '4s'\n[upstream]\nservers = 1\nwork = '10ms'";
         let calm = Scenario::parse("calm", "calm.toml", text).unwrap();
         let names: HashSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
         assert_eq!(names.len(), SETTINGS.len());

@@ -5,7 +5,7 @@ use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
 use super::{Area, BLUE, GREY, GRID, INK, ORANGE, PALE_INK, RED, Result, SMALL, Style};
-use crate::sweep::{Point, Setting};
+use crate::sweep::{Curve, Point, Setting};
 
 /// One panel: what is measured.
 struct Measure {
@@ -32,11 +32,8 @@ const MEASURES: [Measure; 3] = [
     },
 ];
 
-/// The points of one scenario.
-pub(crate) type Curve = (String, Vec<Point>);
-
 /// Draws what other values of one setting would do: a panel a measure, a curve a scenario.
-pub(crate) fn draw(path: &Path, setting: &Setting, curves: &[Curve]) -> Result {
+pub(crate) fn draw(path: &Path, setting: &Setting, curves: &[Curve<'_>]) -> Result {
     let subtitle = match setting.default {
         Some(default) => {
             format!("Everything else as by default. Upright line: the default, {default}{}.", setting.unit)
@@ -44,13 +41,17 @@ pub(crate) fn draw(path: &Path, setting: &Setting, curves: &[Curve]) -> Result {
         None => "Everything else as by default. By default it is not set.".to_owned(),
     };
     let styles = [RED, ORANGE, BLUE, GREY].into_iter().cycle();
-    let curves: Vec<(Style, &Curve)> = styles.zip(curves).collect();
-    let legend: Vec<(Style, String)> = curves.iter().map(|(style, (name, _))| (*style, name.clone())).collect();
+    let curves: Vec<(Style, &Curve<'_>)> = styles.zip(curves).collect();
+    let legend: Vec<(Style, String)> = curves
+        .iter()
+        .map(|(style, (scenario, _))| (*style, format!("{}: {}", scenario.name, scenario.title)))
+        .collect();
     super::write(path, 780, [setting.title, &subtitle], &legend, |area| {
         let (first, last) = (setting.values[0], setting.values[setting.values.len() - 1]);
         for (part, measure) in area.split_evenly((3, 1)).iter().zip(&MEASURES) {
+            let ticks = setting.values.to_vec();
             if setting.is_log {
-                panel(part, setting, measure, &curves, (first..last).log_scale())?;
+                panel(part, setting, measure, &curves, (first..last).log_scale().with_key_points(ticks))?;
             } else {
                 panel(part, setting, measure, &curves, first..last)?;
             }
@@ -59,7 +60,7 @@ pub(crate) fn draw(path: &Path, setting: &Setting, curves: &[Curve]) -> Result {
     })
 }
 
-fn panel<X>(area: &Area<'_>, setting: &Setting, measure: &Measure, curves: &[(Style, &Curve)], x: X) -> Result
+fn panel<X>(area: &Area<'_>, setting: &Setting, measure: &Measure, curves: &[(Style, &Curve<'_>)], x: X) -> Result
 where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
@@ -83,14 +84,8 @@ where
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID)
         .axis_style(INK.mix(0.6))
-        .x_desc(format!(
-            "{}{}",
-            setting.title,
-            if setting.unit.is_empty() { "" } else { " (" }.to_owned()
-                + setting.unit.trim()
-                + if setting.unit.is_empty() { "" } else { ")" }
-        ))
-        .x_labels(10)
+        .x_desc(if measure.title == MEASURES[2].title { x_title(setting) } else { String::new() })
+        .x_labels(setting.values.len())
         .y_labels(5)
         .x_label_formatter(&|x| format!("{x}"))
         .y_label_formatter(&|y| format!("{y:.0}{}", measure.unit))
@@ -108,4 +103,11 @@ where
         }
     }
     Ok(())
+}
+
+fn x_title(setting: &Setting) -> String {
+    match setting.unit.trim() {
+        "" => setting.title.to_owned(),
+        unit => format!("{} ({unit})", setting.title),
+    }
 }

@@ -57,15 +57,17 @@ impl Goals {
     pub fn missed(&self, scenario: &Scenario, outcome: Outcome<'_>) -> Vec<String> {
         let Outcome { report, openings, no_retries } = outcome;
         let mut missed = Vec::new();
+        // A number that is none reaches no goal.
+        let is_at_most = |value: f64, limit: f64| value <= limit;
         let mut at_most = |goal: &str, limit: Option<Load>, value: f64| {
-            if let Some(limit) = limit.filter(|limit| !(value <= limit.0)) {
+            if let Some(limit) = limit.filter(|limit| !is_at_most(value, limit.0)) {
                 missed.push(format!("{goal}: {value:.2}, must be at most {}", limit.0));
             }
         };
         at_most("worst_load", self.worst_load, report.worst_load());
         at_most("later_load", self.later_load, scenario.later_load(report));
         let mut at_least = |goal: &str, limit: Option<f64>, value: f64| {
-            if let Some(limit) = limit.filter(|limit| !(value >= *limit)) {
+            if let Some(limit) = limit.filter(|limit| !is_at_most(*limit, value)) {
                 missed.push(format!("{goal}: {value:.4}, must be at least {limit}"));
             }
         };

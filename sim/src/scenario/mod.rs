@@ -26,6 +26,8 @@ pub struct Scenario {
     pub load: Load,
     /// What is called.
     pub upstream: Upstream,
+    /// What is wrong, in two or three words.
+    pub trouble_label: String,
     /// From when on something is wrong.
     pub trouble_from: Duration,
     /// From when on the upstream is well again; not before the end of the load if it never is.

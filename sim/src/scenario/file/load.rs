@@ -9,7 +9,11 @@ use crate::{Arrivals, Load};
 
 /// What a file may ask for at most, so that a run ends within minutes and fits into memory.
 const MOST_CALLS: f64 = 20e6;
-const MOST_CALLS_PER_SECOND: f64 = 200e3;
+const MOST_CALLS_PER_SECOND: f64 = 50e3;
+/// Each process may have a breaker for each tenant.
+const MOST_BREAKERS: u64 = 1_000_000;
+/// With fewer, a share of them says nothing, and there may be none.
+const FEWEST_CALLS: f64 = 10.0;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,11 +82,20 @@ impl LoadFields {
             load = load.tenants(tenants, self.zipf.map_or(0.0, |zipf| zipf.0));
         }
         load = self.changes.iter().fold(load, |load, change| load.change_rate(change.at.0, change.factor.0));
-        let calls = expected_calls(&load);
-        if calls > MOST_CALLS {
-            return invalid("duration", &format!("{calls:.0} calls in all, at most {MOST_CALLS} are allowed"));
+        let breakers = u64::from(processes) * u64::from(load.tenants);
+        if breakers > MOST_BREAKERS {
+            let why = format!("{breakers} breakers in all processes, at most {MOST_BREAKERS} are allowed");
+            return invalid("tenants", &why);
         }
-        Ok(load)
+        match expected_calls(&load) {
+            calls if calls > MOST_CALLS => {
+                invalid("duration", &format!("{calls:.0} calls in all, at most {MOST_CALLS} are allowed"))
+            }
+            calls if calls < FEWEST_CALLS => {
+                invalid("duration", &format!("{calls:.1} calls in all, at least {FEWEST_CALLS} are needed"))
+            }
+            _ => Ok(load),
+        }
     }
 }
 

@@ -25,18 +25,20 @@ type Time = Span<WEEK>;
 #[serde(deny_unknown_fields)]
 struct FileFields {
     title: Option<String>,
-    trouble: Option<TroubleFields>,
+    #[serde(default)]
+    trouble: TroubleFields,
     load: LoadFields,
     upstream: UpstreamFields,
     #[serde(default)]
     expect: BTreeMap<String, Goals>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TroubleFields {
-    from: Time,
-    until: Time,
+    label: Option<String>,
+    from: Option<Time>,
+    until: Option<Time>,
 }
 
 /// A field, and what is wrong with it.
@@ -88,21 +90,40 @@ impl FileFields {
         let load = self.load.load()?;
         let tenants = load.tenants;
         let (upstream, episodes) = self.upstream.upstream(load.duration, tenants)?;
-        let (trouble_from, well_from) = match self.trouble {
-            Some(trouble) => {
-                in_order("trouble", trouble.from.0, trouble.until.0)?;
-                (trouble.from.0, trouble.until.0)
-            }
-            None => episodes.unwrap_or_default(),
-        };
-        let title = self.title.unwrap_or_else(|| name.to_owned());
-        Ok(Scenario { name: name.to_owned(), title, load, upstream, trouble_from, well_from, expect: self.expect })
+        let (first, last) = episodes.unwrap_or_default();
+        let trouble = self.trouble;
+        let trouble_from = trouble.from.map_or(first, |from| from.0);
+        let well_from = trouble.until.map_or(last, |until| until.0);
+        if trouble_from >= load.duration {
+            let why = format!("{trouble_from:?} is not before the end of the load at {:?}", load.duration);
+            return Err(("trouble.from".to_owned(), why));
+        }
+        if well_from < trouble_from {
+            return Err(in_wrong_order("trouble", trouble_from, well_from));
+        }
+        let trouble_label = one_line("trouble.label", trouble.label.unwrap_or_else(|| "trouble".to_owned()))?;
+        let title = one_line("title", self.title.unwrap_or_else(|| name.to_owned()))?;
+        Ok(Scenario {
+            name: name.to_owned(),
+            title,
+            load,
+            upstream,
+            trouble_label,
+            trouble_from,
+            well_from,
+            expect: self.expect,
+        })
     }
 }
 
-fn in_order(field: &str, from: Duration, until: Duration) -> Result<(), Invalid> {
-    if from < until {
-        return Ok(());
+fn in_wrong_order(field: &str, from: Duration, until: Duration) -> Invalid {
+    (format!("{field}.until"), format!("{until:?} is not after the beginning at {from:?}"))
+}
+
+/// Text that fits above a table or a picture.
+fn one_line(field: &str, text: String) -> Result<String, Invalid> {
+    if text.chars().any(char::is_control) || text.chars().count() > 100 {
+        return Err((field.to_owned(), "must be one line of at most 100 characters".to_owned()));
     }
-    Err((format!("{field}.until"), format!("{until:?} is not after the beginning at {from:?}")))
+    Ok(text)
 }

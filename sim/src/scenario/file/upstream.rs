@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::{self, MapAccess, Visitor};
 
 use super::super::value::{Count, Number, Share, Span, duration};
-use super::{Invalid, Time, in_order};
+use super::{Invalid, Time, in_wrong_order};
 use crate::{Episode, Latency, Upstream};
 
 const HOUR: u64 = 3_600;
@@ -81,7 +81,9 @@ impl UpstreamFields {
             let from = fields.from.map_or(Duration::ZERO, |from| from.0);
             // Without an end it also holds for the requests that end after the last call has begun.
             let until = fields.until.map_or(Duration::MAX, |until| until.0);
-            in_order(&field, from, until)?;
+            if until <= from {
+                return Err(in_wrong_order(&field, from, until));
+            }
             if from >= end {
                 return Err((
                     format!("{field}.from"),
