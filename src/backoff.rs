@@ -111,9 +111,14 @@ impl Backoff {
         self.factor == 1.0 && self.jitter == Jitter::None
     }
 
-    /// Returns the wait before retry number `retry`, counted from 0.
-    pub(crate) fn wait(&self, retry: u32, rng: &mut impl Rng) -> Duration {
-        jittered(self.ceiling(retry), self.jitter, rng)
+    /// Returns the wait before retry number `retry`, counted from 0. A wait with jitter is drawn from at least
+    /// `spread`, but not from more than the longest wait.
+    pub(crate) fn wait(&self, retry: u32, spread: Duration, rng: &mut impl Rng) -> Duration {
+        let ceiling = self.ceiling(retry);
+        match self.jitter {
+            Jitter::None => ceiling,
+            Jitter::Full | Jitter::Equal => jittered(ceiling.max(spread.min(self.max)), self.jitter, rng),
+        }
     }
 
     /// As [`wait`](Self::wait), but at least half of the ceiling: a circuit that is probed at once protects no one.
@@ -171,7 +176,7 @@ mod tests {
     fn jitter_does_not_collapse_at_the_cap() {
         let backoff = Backoff::exponential(100 * MS, 5_000 * MS);
         let mut rng = SmallRng::seed_from_u64(7);
-        let waits: Vec<_> = (0..1_000).map(|_| backoff.wait(1_000, &mut rng)).collect();
+        let waits: Vec<_> = (0..1_000).map(|_| backoff.wait(1_000, Duration::ZERO, &mut rng)).collect();
         assert!(waits.iter().all(|wait| *wait <= 5_000 * MS));
         // A thousand uniform draws leave no tenth of the range empty but with a chance of e^-100.
         for tenth in 0..10 {

@@ -17,7 +17,7 @@ use super::packed_state::{PackedState, Phase};
 use super::policy::Policy;
 use super::state_machine::{Attempt, Change, Engine, EngineConfig, IDLE, PermitKind};
 use super::waiters::{News, Waiters, Waiting};
-use super::window::consecutive_failures::ConsecutiveFailures;
+use super::window::consecutive_failures::{self, ConsecutiveFailures};
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
 use crate::breaker::{Mode, Snapshot, State};
@@ -164,7 +164,7 @@ impl Node {
             window: SlidingWindow::new(
                 shared.policy.window,
                 shared.is_partitioned,
-                shared.policy.counts_consecutive_failures(),
+                if shared.policy.counts_consecutive_failures() { consecutive_failures::WORDS } else { 0 },
             ),
             shared,
             rejected: AtomicU64::new(0),
@@ -176,7 +176,7 @@ impl Node {
     /// `None` unless a limit is set.
     pub(super) fn consecutive_failures(&self) -> Option<ConsecutiveFailures<'_>> {
         let counts = self.shared.policy.counts_consecutive_failures();
-        counts.then(|| ConsecutiveFailures(self.window.last_word()))
+        self.window.last_words().filter(|_| counts).map(ConsecutiveFailures::new)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -313,7 +313,7 @@ impl Node {
             slow_rate: counts.slow_rate(),
             consecutive_failures: self
                 .consecutive_failures()
-                .map_or(0, |failures| failures.get(self.shared.policy.window.age(Some(now)))),
+                .map_or(0, |failures| failures.get(self.shared.policy.age(Some(now)))),
             rejected: self.rejected.load(Ordering::Relaxed),
             retry_after: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
             unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
