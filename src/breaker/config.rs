@@ -10,6 +10,7 @@ use super::{Mode, Window};
 use crate::backoff::Backoff;
 use crate::clock::{millis_up, nanos};
 use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::seed::Seed;
 
 /// All settings, each checked where it is set.
 #[derive(Clone, Debug)]
@@ -33,6 +34,7 @@ pub(crate) struct Config {
     redact_labels: bool,
     share: Option<f64>,
     minimum_children: u32,
+    seed: Seed,
 }
 
 /// How a call counts that is dropped before it ends.
@@ -74,6 +76,7 @@ impl Default for Config {
             redact_labels: false,
             share: None,
             minimum_children: 3,
+            seed: Seed::default(),
         }
     }
 }
@@ -189,6 +192,14 @@ impl Config {
         Ok(())
     }
 
+    pub(crate) fn set_seed(&mut self, seed: u64) {
+        self.seed = Seed::of(seed);
+    }
+
+    pub(crate) fn seed(&self) -> Seed {
+        self.seed
+    }
+
     /// The policy of outer breakers. They have no outcomes of their own, and a mode of forced open or disabled applies to the
     /// inner ones, each of which can then be changed alone.
     pub(crate) fn outer_policy(&self) -> Policy {
@@ -198,6 +209,7 @@ impl Config {
         };
         Policy {
             votes: self.policy().votes,
+            seed: self.seed.split("outer open times"),
             ..Self { window: Window::count(1), minimum_calls: None, ramp: None, mode, ..self.clone() }.policy()
         }
     }
@@ -261,6 +273,7 @@ impl Config {
             failure_rate: self.failure_rate,
             slow_calls: self.slow_calls,
             consecutive_failures: self.consecutive_failures,
+            seed: self.seed.split("open times"),
         }
     }
 }

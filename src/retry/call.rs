@@ -246,7 +246,11 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
             remaining: deadline.remaining(),
             needed: self.began.filter(|_| answered).map_or(Duration::ZERO, |began| began.elapsed()),
         });
-        let wait = config.policy.wait(verdict, self.attempt.number() - 1, left, &mut rand::rng())?;
+        let retry = self.attempt.number() - 1;
+        let wait = match &config.rng {
+            None => config.policy.wait(verdict, retry, left, &mut rand::rng()),
+            Some(rng) => config.policy.wait(verdict, retry, left, &mut *rng.lock()),
+        }?;
         if config.budget.withdraw() { Ok(NextSend::After(wait)) } else { Err(GiveUp::Budget) }
     }
 

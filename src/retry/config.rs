@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::observe::GiveUpLog;
 use super::policy::{Budget, Policy};
+use crate::seed::SharedRng;
 
 /// The configuration and state that clones of a service share with their futures.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub(super) struct Config {
     pub(super) deadline: Option<Duration>,
     pub(super) budget: Budget,
     pub(super) policy: Policy,
+    /// The jitter of the waits. The thread's own generator if the user has set no seed.
+    pub(super) rng: Option<Arc<SharedRng>>,
 }
 
 impl TimerCheck {

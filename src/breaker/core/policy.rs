@@ -5,6 +5,7 @@ use super::nested::votes::VoteConfig;
 use super::state_machine::EngineConfig;
 use super::window::{Counts, WindowConfig};
 use crate::breaker::Cause;
+use crate::seed::Seed;
 
 /// The settings in the form that a node needs.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(crate) struct Policy {
     pub(crate) failure_rate: f64,
     pub(crate) slow_calls: Option<SlowCalls>,
     pub(crate) consecutive_failures: Option<u32>,
+    pub(crate) seed: Seed,
 }
 
 #[derive(Clone, Copy, Debug)]

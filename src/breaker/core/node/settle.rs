@@ -132,7 +132,7 @@ impl Node {
     fn settle_probe(self: &Arc<Self>, probe: (u32, u32), outcome: ProbeOutcome, hint: Option<Duration>) {
         let opening = Opening { now: self.now().millis(), hint };
         self.change(|engine, config| {
-            ((), engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng()))
+            ((), engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng.lock()))
         });
     }
 
@@ -173,7 +173,9 @@ impl Node {
     #[cold]
     fn trip(self: &Arc<Self>, generation: u32, cause: Cause, hint: Option<Duration>) {
         let opening = Opening { now: self.now().millis(), hint };
-        self.change(|engine, config| ((), engine.trip(config, generation, cause, opening, &mut *self.shared.rng())));
+        self.change(|engine, config| {
+            ((), engine.trip(config, generation, cause, opening, &mut *self.shared.rng.lock()))
+        });
     }
 }
 
