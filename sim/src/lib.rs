@@ -17,8 +17,8 @@
 //!     .episode(Episode::slow(20.0).between(Duration::from_secs(10), Duration::from_secs(20)));
 //! let stack = |process: rampart_sim::Process| {
 //!     ServiceBuilder::new()
-//!         .layer(RetryLayer::new_for_http().attempt_timeout(Duration::from_secs(1)))
-//!         .layer(CircuitBreakerLayer::new_for_http())
+//!         .layer(RetryLayer::new_for_http().seed(process.seed).attempt_timeout(Duration::from_secs(1)))
+//!         .layer(CircuitBreakerLayer::new_for_http().seed(process.seed))
 //!         .service(process.upstream)
 //! };
 //! let report = simulate(stack, &load, &upstream, 7);
@@ -27,13 +27,18 @@
 //!
 //! Times of the simulation are exact to a millisecond, as tokio's timers are.
 
+mod fleet;
+mod ledger;
 mod load;
+mod process;
 mod report;
 pub mod scenario;
+mod schedule;
 mod simulate;
 mod upstream;
 
 pub use self::load::{Arrivals, Load};
-pub use self::report::{Report, Second};
-pub use self::simulate::{Process, simulate};
+pub use self::process::Process;
+pub use self::report::{Latencies, Report, Second, TenantCalls};
+pub use self::simulate::{Progress, simulate, simulate_with};
 pub use self::upstream::{Answer, Episode, Latency, Server, Upstream, UpstreamError};

@@ -1,12 +1,16 @@
 mod episode;
+mod error;
 mod latency;
 mod queue;
 mod server;
+mod tier;
 
 pub use self::episode::Episode;
+pub use self::error::UpstreamError;
 pub use self::latency::Latency;
 pub(crate) use self::server::CallTag;
-pub use self::server::{Answer, Server, UpstreamError};
+pub use self::server::{Answer, Server};
+use self::tier::Tier;
 
 /// Servers with one bounded queue in front of them, first come, first served.
 #[derive(Clone, Debug)]
@@ -15,6 +19,7 @@ pub struct Upstream {
     pub(crate) queue: usize,
     pub(crate) latency: Latency,
     pub(crate) episodes: Vec<Episode>,
+    next: Option<Tier>,
 }
 
 impl Upstream {
@@ -26,7 +31,7 @@ impl Upstream {
     #[must_use]
     pub fn new(servers: u32, latency: Latency) -> Self {
         assert!(servers > 0, "an upstream must have at least one server");
-        Self { servers, queue: usize::MAX, latency, episodes: Vec::new() }
+        Self { servers, queue: usize::MAX, latency, episodes: Vec::new(), next: None }
     }
 
     /// Sets how many requests may wait; more are answered with 503 at once. Default: no limit.
