@@ -538,8 +538,8 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
     /// [overflow breakers](super::Handle::overflow_partition) and [redacted labels](Self::redact_labels). The breakers of the
     /// layer draw from one stream: if they open in the same order, they stay open as long. Default: all of it is random.
     ///
-    /// **Not for production.** Who knows the seed can make keys that collide and read redacted labels, and processes with one
-    /// seed probe together. Another version of this crate or of Rust may draw other numbers.
+    /// **Not for production.** Anyone who knows the seed can make keys that collide and read redacted labels, and processes
+    /// with one seed probe together. Another version of this crate or of Rust may draw other numbers.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         self.set(|config| config.set_seed(seed))
