@@ -13,7 +13,6 @@ use crate::process::Process;
 use crate::upstream::{CallTag, Server};
 
 /// Processes that call one server, each through its own stack.
-#[derive(Debug)]
 pub(crate) struct Fleet<S> {
     stacks: Vec<S>,
     server: Server,

@@ -25,6 +25,14 @@
 //! assert_eq!(report.calls, report.good + report.failed + report.rejected);
 //! ```
 //!
+//! - An upstream can [call a further one](Upstream::calling) through stacks of its own, as tiers do; the report then has one
+//!   of that tier inside.
+//! - [`Load::trace`] replays recorded calls; [`Load::closed`] waits for answers; [`Load::tenants`] gives the calls tenants.
+//! - [`Process::watch`] reports when breakers open and close.
+//! - [`simulate_with`] reports its progress.
+//!
+//! The same seed gives the same report, byte for byte, if the stack draws everything random from [`Process::seed`].
+//!
 //! Times of the simulation are exact to a millisecond, as tokio's timers are.
 
 mod fleet;
@@ -35,6 +43,7 @@ mod report;
 pub mod scenario;
 mod schedule;
 mod simulate;
+mod tier;
 mod upstream;
 
 pub use self::load::{Arrivals, Load};

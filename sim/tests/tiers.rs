@@ -59,6 +59,17 @@ fn budgets_in_each_tier_bound_the_storm() {
 }
 
 #[test]
+fn a_call_stays_one_of_its_tenant_in_every_tier() {
+    let bare = |process: Process| process.upstream;
+    let work = || Latency::Fixed(10 * MS);
+    let database = Upstream::new(10, work()).episode(Episode::errors(1.0).for_tenant(2));
+    let load = Load::open(10, 1.0).tenants(4, 0.0).lasting(20 * SECOND);
+    let report = simulate(bare, &load, &Upstream::new(10, work()).calling(2, bare, database), 1);
+    let answered = |tier: &Report| tier.tenants.iter().map(|tenant| tenant.answered()).collect::<Vec<_>>();
+    assert!(report.tiers().all(|tier| answered(tier) == [1.0, 1.0, 0.0, 1.0]), "{:?}", report.tenants);
+}
+
+#[test]
 fn a_handler_goes_on_when_its_caller_has_left_and_a_dead_tier_answers_503() {
     let impatient = |process: Process| {
         let once = RetryLayer::new_for_http().max_attempts(1).attempt_timeout(50 * MS);

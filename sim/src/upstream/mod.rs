@@ -1,16 +1,18 @@
 mod episode;
 mod error;
 mod latency;
+mod next;
 mod queue;
 mod server;
-mod tier;
 
 pub use self::episode::Episode;
 pub use self::error::UpstreamError;
 pub use self::latency::Latency;
+pub(crate) use self::next::{Next, Running};
 pub(crate) use self::server::CallTag;
 pub use self::server::{Answer, Server};
-use self::tier::Tier;
+
+use std::sync::Arc;
 
 /// Servers with one bounded queue in front of them, first come, first served.
 #[derive(Clone, Debug)]
@@ -19,7 +21,7 @@ pub struct Upstream {
     pub(crate) queue: usize,
     pub(crate) latency: Latency,
     pub(crate) episodes: Vec<Episode>,
-    next: Option<Tier>,
+    next: Option<Arc<dyn Next>>,
 }
 
 impl Upstream {
@@ -45,6 +47,11 @@ impl Upstream {
     #[must_use]
     pub fn episode(mut self, episode: Episode) -> Self {
         self.episodes.push(episode);
+        self
+    }
+
+    pub(crate) fn with_next(mut self, next: impl Next + 'static) -> Self {
+        self.next = Some(Arc::new(next));
         self
     }
 }

@@ -77,11 +77,6 @@ impl Queue {
         !full && !troubled
     }
 
-    /// Draws one of so many processes.
-    pub(super) fn choose(&mut self, of: usize) -> usize {
-        self.rng.random_range(0..of)
-    }
-
     fn turned_away(&mut self, now: Duration, tenant: u32) -> Option<Fate> {
         for episode in self.upstream.episodes.iter().filter(|episode| episode.covers(now, tenant)) {
             match episode.trouble {

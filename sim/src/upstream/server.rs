@@ -1,3 +1,4 @@
+use std::fmt;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::Pin;
@@ -16,10 +17,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower::Service;
 
+use super::next::Running;
 use super::queue::{Fate, Queue};
-use super::tier::Stack;
 use super::{Upstream, UpstreamError};
-use crate::fleet::Fleet;
 use crate::ledger::Ledger;
 use crate::report::Report;
 
@@ -37,12 +37,11 @@ pub(crate) struct CallTag {
     pub(crate) attempts: Arc<AtomicU32>,
 }
 
-#[derive(Debug)]
 struct Shared {
     begun: Instant,
     state: Mutex<State>,
     /// What the handlers call.
-    next: Option<Fleet<Stack>>,
+    next: Option<Box<dyn Running>>,
     /// Held by every handler that runs.
     running: Arc<()>,
 }
@@ -93,12 +92,12 @@ impl Server {
     /// Whether a call that came now would be answered well, here and below.
     pub(crate) fn would_answer(&self, tenant: u32) -> bool {
         let here = self.shared.state().queue.would_answer(self.elapsed(), tenant);
-        here && self.shared.next.as_ref().is_none_or(|next| next.server().would_answer(tenant))
+        here && self.shared.next.as_ref().is_none_or(|next| next.would_answer(tenant))
     }
 
     /// Whether a handler runs, here or below. One can outlive the call that it serves.
     pub(crate) fn is_handling(&self) -> bool {
-        let below = self.shared.next.as_ref().is_some_and(|next| next.server().is_handling());
+        let below = self.shared.next.as_ref().is_some_and(|next| next.is_handling());
         below || Arc::strong_count(&self.shared.running) > 1
     }
 
@@ -108,7 +107,7 @@ impl Server {
     }
 
     pub(crate) fn report(&self) -> Report {
-        let next = self.shared.next.as_ref().map(|next| next.server().report());
+        let next = self.shared.next.as_ref().map(|next| next.report());
         self.shared.state().ledger.report(next)
     }
 
@@ -134,9 +133,8 @@ impl Server {
             Fate::Served { status, begins, ends } => {
                 state.ledger.served(begins.saturating_sub(now), ends - begins);
                 let wait = match &self.shared.next {
-                    Some(next) if status.is_success() => {
-                        let process = state.queue.choose(next.processes());
-                        let handler = handle(self.clone(), self.shared.running.clone(), ends, process, tenant);
+                    Some(_) if status.is_success() => {
+                        let handler = handle(self.clone(), self.shared.running.clone(), ends, tenant);
                         Wait::Handler(tokio::spawn(handler))
                     }
                     _ => Wait::Work(Box::pin(sleep_until(self.at(ends)))),
@@ -148,11 +146,11 @@ impl Server {
 }
 
 /// Works, then makes the call of the next upstream.
-async fn handle(server: Server, running: Arc<()>, ends: Duration, process: usize, tenant: u32) -> bool {
+async fn handle(server: Server, running: Arc<()>, ends: Duration, tenant: u32) -> bool {
     let _running = running;
     sleep_until(server.at(ends)).await;
     match &server.shared.next {
-        Some(next) => next.call(process, tenant).await,
+        Some(next) => next.call(tenant).await,
         None => true,
     }
 }
@@ -160,6 +158,12 @@ async fn handle(server: Server, running: Arc<()>, ends: Duration, process: usize
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("begun", &self.begun).finish_non_exhaustive()
     }
 }
 
