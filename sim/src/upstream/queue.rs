@@ -81,10 +81,8 @@ impl Queue {
         for episode in self.upstream.episodes.iter().filter(|episode| episode.covers(now, tenant)) {
             match episode.trouble {
                 Trouble::Down => return Some(Fate::Refused),
-                Trouble::Rolling { .. } => {
-                    if episode.refuses(now).is_some_and(|share| self.rng.random_bool(share)) {
-                        return Some(Fate::Refused);
-                    }
+                Trouble::Rolling { .. } if episode.refuses(now).is_some_and(|share| self.rng.random_bool(share)) => {
+                    return Some(Fate::Refused);
                 }
                 Trouble::Throttled { share, retry_after } if self.rng.random_bool(share) => {
                     let status = StatusCode::TOO_MANY_REQUESTS;
