@@ -247,10 +247,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
             needed: self.began.filter(|_| answered).map_or(Duration::ZERO, |began| began.elapsed()),
         });
         let retry = self.attempt.number() - 1;
-        let wait = match &config.rng {
-            None => config.policy.wait(verdict, retry, left, &mut rand::rng()),
-            Some(rng) => config.policy.wait(verdict, retry, left, &mut *rng.lock()),
-        }?;
+        let wait = config.draw(|mut rng| config.policy.wait(verdict, retry, left, &mut rng))?;
         if config.budget.withdraw() { Ok(NextSend::After(wait)) } else { Err(GiveUp::Budget) }
     }
 

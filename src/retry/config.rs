@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rand::Rng;
+
 use super::observe::GiveUpLog;
 use super::policy::{Budget, Policy};
 use crate::seed::SharedRng;
@@ -40,6 +42,16 @@ pub(super) struct Config {
     pub(super) policy: Policy,
     /// The jitter of the waits. The thread's own generator if the user has set no seed.
     pub(super) rng: Option<Arc<SharedRng>>,
+}
+
+impl Config {
+    /// Draws the jitter of a wait.
+    pub(super) fn draw<T>(&self, draw: impl FnOnce(&mut dyn Rng) -> T) -> T {
+        match &self.rng {
+            None => draw(&mut rand::rng()),
+            Some(rng) => draw(&mut *rng.lock()),
+        }
+    }
 }
 
 impl TimerCheck {
