@@ -10,6 +10,7 @@ use super::{Mode, Window};
 use crate::backoff::Backoff;
 use crate::clock::{millis_up, nanos};
 use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::seed::Seed;
 
 /// All settings, each checked where it is set.
 #[derive(Clone, Debug)]
@@ -36,6 +37,7 @@ pub(crate) struct Config {
     redact_labels: bool,
     share: Option<f64>,
     minimum_children: u32,
+    seed: Seed,
 }
 
 /// How a call counts that is dropped before it ends.
@@ -80,6 +82,7 @@ impl Default for Config {
             redact_labels: false,
             share: None,
             minimum_children: 3,
+            seed: Seed::default(),
         }
     }
 }
@@ -209,6 +212,14 @@ impl Config {
         Ok(())
     }
 
+    pub(crate) fn set_seed(&mut self, seed: u64) {
+        self.seed = Seed::of(seed);
+    }
+
+    pub(crate) fn seed(&self) -> Seed {
+        self.seed
+    }
+
     /// The policy of outer breakers. They have no outcomes of their own, and a mode of forced open or disabled applies to the
     /// inner ones, each of which can then be changed alone.
     pub(crate) fn outer_policy(&self) -> Policy {
@@ -218,6 +229,7 @@ impl Config {
         };
         Policy {
             votes: self.policy().votes,
+            seed: self.seed.split("outer open times"),
             ..Self {
                 window: Some(Window::count(1)),
                 minimum_calls: None,
@@ -311,6 +323,7 @@ impl Config {
             slow_calls: self.slow_calls,
             consecutive_failures: self.consecutive_failures,
             outage: self.outage(),
+            seed: self.seed.split("open times"),
         }
     }
 }

@@ -41,6 +41,7 @@ use crate::invalid_setting::valid;
 /// | [`nested_in`](Self::nested_in) | partitions do not nest |
 /// | [`max_partitions`](Self::max_partitions) | 65,536 |
 /// | [`redact_labels`](Self::redact_labels) | no |
+/// | [`seed`](Self::seed) | none: jitter and hashes are random |
 /// | [`judge_body`](Self::judge_body) | no: the head of a response decides |
 ///
 /// A setting that makes no sense panics at the line that sets it. Each has a form that begins with `try_` and returns
@@ -556,6 +557,17 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
     #[must_use]
     pub fn redact_labels(self, redact: bool) -> Self {
         self.set(|config| config.set_redact_labels(redact))
+    }
+
+    /// Makes the layer repeatable, for tests and simulations: the jitter of [`open_for`](Self::open_for), the choice of
+    /// [overflow breakers](super::Handle::overflow_partition) and [redacted labels](Self::redact_labels). The breakers of the
+    /// layer draw from one stream: if they open in the same order, they stay open as long. Default: all of it is random.
+    ///
+    /// **Not for production.** Anyone who knows the seed can make keys that collide and read redacted labels, and processes
+    /// with one seed probe together. Another version of this crate or of Rust may draw other numbers.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        self.set(|config| config.set_seed(seed))
     }
 
     fn set(mut self, set: impl FnOnce(&mut Config)) -> Self {

@@ -246,7 +246,8 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
             remaining: deadline.remaining(),
             needed: self.began.filter(|_| answered).map_or(Duration::ZERO, |began| began.elapsed()),
         });
-        let wait = config.policy.wait(verdict, self.attempt.number() - 1, self.spread(), left, &mut rand::rng())?;
+        let retry = self.attempt.number() - 1;
+        let wait = config.draw(|mut rng| config.policy.wait(verdict, retry, self.spread(), left, &mut rng))?;
         if config.budget.withdraw() { Ok(NextSend::After(wait)) } else { Err(GiveUp::Budget) }
     }
 

@@ -7,6 +7,7 @@ use super::window::consecutive_failures::{Age, Run};
 use super::window::{Counts, WindowConfig};
 use crate::breaker::Cause;
 use crate::clock::Moment;
+use crate::seed::Seed;
 
 /// The settings in the form that a node needs.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Policy {
     pub(crate) slow_calls: Option<SlowCalls>,
     pub(crate) consecutive_failures: Option<u32>,
     pub(crate) outage: Option<Outage>,
+    pub(crate) seed: Seed,
 }
 
 /// So many consecutive failures over so long a time are an outage.

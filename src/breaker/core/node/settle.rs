@@ -133,7 +133,7 @@ impl Node {
     fn settle_probe(self: &Arc<Self>, probe: (u32, u32), outcome: ProbeOutcome, hint: Option<Duration>) {
         let opening = Opening { now: self.now().millis(), hint };
         self.change(|engine, config| {
-            ((), engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng()))
+            ((), engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng.lock()))
         });
     }
 
@@ -178,7 +178,9 @@ impl Node {
     #[cold]
     fn trip(self: &Arc<Self>, generation: u32, cause: Cause, hint: Option<Duration>) {
         let opening = Opening { now: self.now().millis(), hint };
-        self.change(|engine, config| ((), engine.trip(config, generation, cause, opening, &mut *self.shared.rng())));
+        self.change(|engine, config| {
+            ((), engine.trip(config, generation, cause, opening, &mut *self.shared.rng.lock()))
+        });
     }
 }
 
