@@ -246,7 +246,8 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
             remaining: deadline.remaining(),
             needed: self.began.filter(|_| answered).map_or(Duration::ZERO, |began| began.elapsed()),
         });
-        let wait = config.policy.wait(verdict, self.attempt.number() - 1, left, &mut rand::rng())?;
+        let last = self.failures.as_ref().and_then(|failures| failures.history.last_wait());
+        let wait = config.policy.wait(verdict, self.attempt.number() - 1, last, left, &mut rand::rng())?;
         if config.budget.withdraw() { Ok(NextSend::After(wait)) } else { Err(GiveUp::Budget) }
     }
 

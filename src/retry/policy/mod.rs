@@ -57,7 +57,7 @@ impl Policy {
         if wanted { Ok(()) } else { Err(GiveUp::NotRetryable) }
     }
 
-    /// Returns the wait before retry number `retry`, counted from 0.
+    /// Returns the wait before retry number `retry`, counted from 0. `last` is the wait before the retry before it.
     ///
     /// # Errors
     ///
@@ -66,6 +66,7 @@ impl Policy {
         &self,
         verdict: &Verdict,
         retry: u32,
+        last: Option<Duration>,
         left: Option<TimeLeft>,
         rng: &mut impl Rng,
     ) -> Result<Duration, GiveUp> {
@@ -75,7 +76,7 @@ impl Policy {
         };
         let fits = |wait| spare.is_none_or(|spare| wait <= spare);
         let Some(hint) = verdict.retry_after() else {
-            let wait = self.backoff.wait(retry, rng);
+            let wait = self.backoff.wait(retry, last, rng);
             return if fits(wait) { Ok(wait) } else { Err(GiveUp::Deadline) };
         };
         if hint > self.max_retry_after {
@@ -134,7 +135,7 @@ mod tests {
     ) -> Vec<Result<Duration, GiveUp>> {
         let mut rng = SmallRng::seed_from_u64(7);
         let left = remaining.map(|remaining| TimeLeft { remaining, needed: Duration::ZERO });
-        (0..1_000).map(|_| policy.wait(&verdict, retry, left, &mut rng)).collect()
+        (0..1_000).map(|_| policy.wait(&verdict, retry, None, left, &mut rng)).collect()
     }
 
     #[test]
@@ -195,7 +196,7 @@ mod tests {
         let steady = Policy { backoff: Backoff::fixed(500 * MS), ..policy() };
         let wait = |remaining, needed| {
             let left = TimeLeft { remaining: remaining * MS, needed: needed * MS };
-            steady.wait(&Verdict::transient(), 0, Some(left), &mut SmallRng::seed_from_u64(7))
+            steady.wait(&Verdict::transient(), 0, None, Some(left), &mut SmallRng::seed_from_u64(7))
         };
         assert_eq!(wait(800, 300), Ok(500 * MS));
         assert_eq!(wait(799, 300), Err(GiveUp::Deadline));
