@@ -27,12 +27,14 @@
 //!
 //! Times of the simulation are exact to a millisecond, as tokio's timers are.
 
+mod contention;
 mod load;
 mod report;
 pub mod scenario;
 mod simulate;
 mod upstream;
 
+pub use self::contention::{Contended, contend};
 pub use self::load::{Arrivals, Load};
 pub use self::report::{Report, Second};
 pub use self::simulate::{Process, simulate};
