@@ -27,6 +27,7 @@
 //!
 //! Times of the simulation are exact to a millisecond, as tokio's timers are.
 
+mod assert;
 mod contention;
 mod load;
 mod report;
@@ -34,6 +35,7 @@ pub mod scenario;
 mod simulate;
 mod upstream;
 
+pub use self::assert::assert_recovers;
 pub use self::contention::{Contended, contend};
 pub use self::load::{Arrivals, Load};
 pub use self::report::{Report, Second};
