@@ -27,8 +27,13 @@
 //!
 //! Times of the simulation are exact to a millisecond, as tokio's timers are.
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/STORMS.md")]
+struct Page;
+
 mod assert;
 mod contention;
+pub mod lint;
 mod load;
 mod report;
 pub mod scenario;

@@ -24,6 +24,7 @@ fn retry() -> RetryLayer {
     RetryLayer::new_for_http().max_attempts(4).attempt_timeout(Duration::from_secs(1)).no_budget()
 }
 
+#[allow(clippy::unwrap_used)] // A test that fails.
 fn message(run: impl FnOnce()) -> String {
     *catch_unwind(AssertUnwindSafe(run)).unwrap_err().downcast().unwrap()
 }

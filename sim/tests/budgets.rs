@@ -63,7 +63,7 @@ fn plain(failure_rate: f64) -> f64 {
 #[test]
 fn without_a_limit_every_failure_multiplies_the_load() {
     assert!((outcome(Limit::NoRetries, 0.5).amplification - 1.0).abs() < 1e-9);
-    for rate in [0.0, 0.1, 0.3, 0.5, 0.8, 1.0] {
+    for rate in [0.0, 0.02, 0.2, 0.5, 0.8, 1.0] {
         let Outcome { amplification, good } = outcome(Limit::Attempts, rate);
         assert!((amplification / plain(rate) - 1.0).abs() < 0.03, "{rate}: {amplification}, not {}", plain(rate));
         assert!((good - (1.0 - rate.powi(4))).abs() < 0.01, "{rate}: {good} answered well");
