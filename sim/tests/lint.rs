@@ -147,6 +147,23 @@ fn a_deadline_of_one_attempt_forbids_retries() {
 }
 
 #[test]
+fn usual_failures_open_breakers_with_a_small_minimum() {
+    let usual = Facts { usual_failures: 0.15, typical_outage: 60 * SECOND, ..Facts::new(2_000, 1.0, 2_500.0) };
+    let settings = Settings { max_attempts: 1, window: 30 * SECOND, minimum_calls: Some(10), ..fitting() };
+    let settings = Settings { open_for: Waits::fixed(10 * SECOND), ..settings };
+    let finding = only(&settings, &usual);
+    assert_eq!((finding.setting, (finding.found * 2_000.0).round()), ("minimum_calls", 20.0));
+    let failing = Scenario {
+        load: Load::open(2_000, 1.0).lasting(20 * SECOND),
+        upstream: Upstream::new(1_000, Latency::Fixed(SECOND / 10)).episode(Episode::errors(0.15)),
+        ..scenario::storm()
+    };
+    let (bad, mended) = (run(&settings, &failing).rejected, run(&finding.mended, &failing).rejected);
+    println!("{finding} {bad} {mended}");
+    assert!(bad > 100 && mended == 0, "{bad}, {mended}");
+}
+
+#[test]
 fn an_upstream_that_hangs_is_noticed_by_a_timeout_alone() {
     let finding = only(&Settings { attempt_timeout: None, ..fitting() }, &facts());
     assert_eq!((finding.setting, finding.mended.attempt_timeout), ("attempt_timeout", Some(SECOND)));
@@ -168,9 +185,9 @@ fn what_is_set_instead_is_found_no_more() {
     for processes in [1, 30, 2_000] {
         for per_second in [0.01, 0.3, 1.0, 7.0, 900.0] {
             for used in [0.05, 0.6, 0.95] {
-                for (outage, tiers) in [(10, 1), (60, 3), (1_800, 2)] {
+                for (outage, tiers, failures) in [(10, 1, 0.01), (60, 3, 0.2), (1_800, 2, 0.0), (60, 1, 0.7)] {
                     let mut facts = Facts::new(processes, per_second, f64::from(processes) * per_second / used);
-                    (facts.tiers, facts.typical_outage) = (tiers, outage * SECOND);
+                    (facts.tiers, facts.typical_outage, facts.usual_failures) = (tiers, outage * SECOND, failures);
                     for settings in settings() {
                         judged += 1;
                         let mut mended = settings;
@@ -185,7 +202,7 @@ fn what_is_set_instead_is_found_no_more() {
             }
         }
     }
-    assert_eq!(judged, 3 * 5 * 3 * 3 * 6);
+    assert_eq!(judged, 3 * 5 * 3 * 4 * 6);
 }
 
 /// Settings that are wrong in every way.

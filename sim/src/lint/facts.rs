@@ -29,6 +29,9 @@ pub struct Facts {
     /// Tiers of services that call each other and all retry with these settings. Default: 1.
     #[serde(default = "one")]
     pub tiers: u32,
+    /// The share of the calls that fails while the upstream is well. Default: 0.01.
+    #[serde(default = "default_failures", deserialize_with = "text::share")]
+    pub usual_failures: f64,
     /// How long an answer takes that is still usual, such as the 99 % quantile. Default: 100 ms.
     #[serde(default = "default_latency", deserialize_with = "text::duration")]
     pub typical_latency: Duration,
@@ -42,14 +45,26 @@ impl Facts {
     /// else is the default.
     #[must_use]
     pub fn new(processes: u32, calls_per_second: f64, capacity: f64) -> Self {
-        let (typical_latency, typical_outage) = (default_latency(), default_outage());
-        Self { processes, calls_per_second, capacity, tiers: one(), typical_latency, typical_outage }
+        Self {
+            processes,
+            calls_per_second,
+            capacity,
+            tiers: one(),
+            usual_failures: default_failures(),
+            typical_latency: default_latency(),
+            typical_outage: default_outage(),
+        }
     }
 
     /// The share of the capacity that calls take while nothing fails.
     #[must_use]
     pub fn utilisation(&self) -> f64 {
         self.calls() / self.capacity
+    }
+
+    /// What protects an upstream must work, and end, within this part of an outage, in seconds.
+    pub(super) fn soon(&self) -> f64 {
+        self.typical_outage.as_secs_f64() / 4.0
     }
 
     /// Calls a second of all processes.
@@ -60,6 +75,10 @@ impl Facts {
 
 fn one() -> u32 {
     1
+}
+
+fn default_failures() -> f64 {
+    0.01
 }
 
 fn default_latency() -> Duration {

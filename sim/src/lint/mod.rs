@@ -10,12 +10,15 @@
 //! | `max_attempts` | attempts to the power of the tiers | 10 requests for one call |
 //! | `attempt_timeout` | the time until an upstream that hangs is noticed, if neither it nor a deadline is set | a quarter of a typical outage |
 //! | `deadline` | the time that a call has | one attempt that is cut, its wait, and a usual answer |
+//! | `minimum_calls` | the share of breakers that open by chance at the minimum, with the usual failures | one in 10,000 |
 //! | `minimum_calls` | the calls in a window | the minimum |
-//! | `window` | the time until an outage opens the breaker | a quarter of a typical outage, or five calls |
+//! | `window` | the time until an outage opens the breaker | a quarter of a typical outage, or calls enough to rule out chance |
 //! | `open_for` | the longest time for which the breaker stays open after a typical outage | a quarter of it |
 
+mod breaker;
 mod facts;
-mod rules;
+mod numbers;
+mod retry;
 mod settings;
 mod text;
 
@@ -45,6 +48,21 @@ pub struct Finding {
     pub mended: Settings,
 }
 
+type Rule = fn(&Settings, &Facts) -> Option<Finding>;
+
+/// From what keeps an upstream down to what only costs calls.
+const ALL: [Rule; 9] = [
+    retry::load,
+    retry::burst,
+    retry::tiers,
+    retry::hanging,
+    retry::deadline,
+    breaker::chance,
+    breaker::unreachable_minimum,
+    breaker::detection,
+    breaker::longest_opening,
+];
+
 /// Returns what in these settings does not fit the facts, the worst first.
 ///
 /// ```
@@ -59,7 +77,7 @@ pub struct Finding {
 /// ```
 #[must_use]
 pub fn lint(settings: &Settings, facts: &Facts) -> Vec<Finding> {
-    rules::ALL.iter().filter_map(|rule| rule(settings, facts)).collect()
+    ALL.iter().filter_map(|rule| rule(settings, facts)).collect()
 }
 
 impl fmt::Display for Finding {

@@ -61,6 +61,12 @@ pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64
     if is_positive { Ok(number) } else { Err(D::Error::custom(format!("must be over 0, but is {number}"))) }
 }
 
+pub(super) fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    let is_share = (0.0..=1.0).contains(&number);
+    if is_share { Ok(number) } else { Err(D::Error::custom(format!("must lie between 0 and 1, but is {number}"))) }
+}
+
 fn parse(text: &str) -> Option<Duration> {
     let (number, unit) = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))?;
     // Only digits and a point: `parse` alone accepts "inf", "nan" and "1e300", too.
