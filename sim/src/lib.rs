@@ -35,8 +35,15 @@
 //!
 //! Times of the simulation are exact to a millisecond, as tokio's timers are.
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/STORMS.md")]
+struct Page;
+
+mod assert;
+mod contention;
 mod fleet;
 mod ledger;
+pub mod lint;
 mod load;
 mod process;
 mod report;
@@ -46,6 +53,8 @@ mod simulate;
 mod tier;
 mod upstream;
 
+pub use self::assert::assert_recovers;
+pub use self::contention::{Contended, contend};
 pub use self::load::{Arrivals, Load};
 pub use self::process::Process;
 pub use self::report::{Latencies, Report, Second, TenantCalls};

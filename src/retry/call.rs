@@ -12,6 +12,7 @@ use super::policy::{GiveUp, TimeLeft, was_given_back};
 use super::replay::{AttemptPlan, Replay};
 use crate::BoxError;
 use crate::attempt::Attempt;
+use crate::backoff::Retry;
 use crate::classify::{Classifier, Health, Processed, Reason, Verdict};
 use crate::deadline::{Deadline, after};
 
@@ -246,8 +247,12 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
             remaining: deadline.remaining(),
             needed: self.began.filter(|_| answered).map_or(Duration::ZERO, |began| began.elapsed()),
         });
-        let retry = self.attempt.number() - 1;
-        let wait = config.draw(|mut rng| config.policy.wait(verdict, retry, self.spread(), left, &mut rng))?;
+        let retry = Retry {
+            number: self.attempt.number() - 1,
+            last_wait: self.failures.as_ref().and_then(|failures| failures.history.last_wait()),
+            spread: self.spread(),
+        };
+        let wait = config.draw(|mut rng| config.policy.wait(verdict, &retry, left, &mut rng))?;
         if config.budget.withdraw() { Ok(NextSend::After(wait)) } else { Err(GiveUp::Budget) }
     }
 
