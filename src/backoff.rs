@@ -27,6 +27,17 @@ pub struct Backoff {
     jitter: Jitter,
 }
 
+/// What the wait before a retry depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retry {
+    /// Counted from 0.
+    pub(crate) number: u32,
+    /// The wait before the retry before it.
+    pub(crate) last_wait: Option<Duration>,
+    /// A wait with jitter is drawn from at least as much, within the longest wait.
+    pub(crate) spread: Duration,
+}
+
 /// How much of a wait is random, so that clients that failed together do not return together.
 ///
 /// The names are those of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
@@ -38,8 +49,24 @@ pub enum Jitter {
     Full,
     /// Between half of the wait and the whole wait.
     Equal,
+    /// Between the first wait and three times the last one, whatever the [factor](Backoff::factor), and at most the
+    /// longest.
+    ///
+    /// A wait that a server asked for counts as the last one. An open circuit has no last wait and takes
+    /// [`Equal`](Self::Equal) instead.
+    Decorrelated,
     /// Always the whole wait.
     None,
+}
+
+/// How much longer than the last wait a decorrelated one can be.
+const DECORRELATED: f64 = 3.0;
+
+impl Retry {
+    #[cfg(test)]
+    pub(crate) const fn new(number: u32) -> Self {
+        Self { number, last_wait: None, spread: Duration::ZERO }
+    }
 }
 
 impl Backoff {
@@ -101,8 +128,12 @@ impl Backoff {
     /// Returns the longest wait before retry number `retry`, counted from 0.
     #[must_use]
     pub fn ceiling(&self, retry: u32) -> Duration {
+        let growth = match self.jitter {
+            Jitter::Decorrelated => DECORRELATED.powf(f64::from(retry) + 1.0),
+            _ => self.factor.powf(f64::from(retry)),
+        };
         // A power that overflows is infinite and thus above `max`. It is never NaN, because the factor is at least 1.
-        let seconds = self.first.as_secs_f64() * self.factor.powf(f64::from(retry));
+        let seconds = self.first.as_secs_f64() * growth;
         if seconds < self.max.as_secs_f64() { Duration::from_secs_f64(seconds) } else { self.max }
     }
 
@@ -111,18 +142,26 @@ impl Backoff {
         self.factor == 1.0 && self.jitter == Jitter::None
     }
 
-    /// Returns the wait before retry number `retry`, counted from 0.
-    pub(crate) fn wait(&self, retry: u32, rng: &mut impl Rng) -> Duration {
-        jittered(self.ceiling(retry), self.jitter, rng)
+    /// Returns the wait before a retry.
+    pub(crate) fn wait(&self, retry: &Retry, rng: &mut impl Rng) -> Duration {
+        let Retry { number, last_wait, spread } = *retry;
+        let spread = spread.min(self.max);
+        let ceiling = self.ceiling(number);
+        match self.jitter {
+            Jitter::Decorrelated => {
+                let last = last_wait.unwrap_or(self.first).clamp(self.first, self.max);
+                rng.random_range(self.first..=last.saturating_mul(3).max(spread)).min(self.max)
+            }
+            Jitter::Full => rng.random_range(Duration::ZERO..=ceiling.max(spread)),
+            Jitter::Equal => upper_half(ceiling.max(spread), rng),
+            Jitter::None => ceiling,
+        }
     }
 
     /// As [`wait`](Self::wait), but at least half of the ceiling: a circuit that is probed at once protects no one.
     pub(crate) fn wait_at_least_half(&self, retry: u32, rng: &mut impl Rng) -> Duration {
-        let jitter = match self.jitter {
-            Jitter::Full | Jitter::Equal => Jitter::Equal,
-            Jitter::None => Jitter::None,
-        };
-        jittered(self.ceiling(retry), jitter, rng)
+        let ceiling = self.ceiling(retry);
+        if self.jitter == Jitter::None { ceiling } else { upper_half(ceiling, rng) }
     }
 }
 
@@ -139,13 +178,9 @@ impl From<Duration> for Backoff {
     }
 }
 
-/// Applies jitter to the capped ceiling, so that waits stay spread out at the cap.
-fn jittered(ceiling: Duration, jitter: Jitter, rng: &mut impl Rng) -> Duration {
-    match jitter {
-        Jitter::Full => rng.random_range(Duration::ZERO..=ceiling),
-        Jitter::Equal => rng.random_range(ceiling / 2..=ceiling),
-        Jitter::None => ceiling,
-    }
+/// Draws from the capped ceiling, so that waits stay spread out at the cap.
+fn upper_half(ceiling: Duration, rng: &mut impl Rng) -> Duration {
+    rng.random_range(ceiling / 2..=ceiling)
 }
 
 #[cfg(test)]
@@ -171,13 +206,38 @@ mod tests {
     fn jitter_does_not_collapse_at_the_cap() {
         let backoff = Backoff::exponential(100 * MS, 5_000 * MS);
         let mut rng = SmallRng::seed_from_u64(7);
-        let waits: Vec<_> = (0..1_000).map(|_| backoff.wait(1_000, &mut rng)).collect();
+        let waits: Vec<_> = (0..1_000).map(|_| backoff.wait(&Retry::new(1_000), &mut rng)).collect();
         assert!(waits.iter().all(|wait| *wait <= 5_000 * MS));
         // A thousand uniform draws leave no tenth of the range empty but with a chance of e^-100.
         for tenth in 0..10 {
             let from = tenth * 500 * MS;
             assert!(waits.iter().any(|wait| (from..from + 500 * MS).contains(wait)), "none in tenth {tenth}");
         }
+    }
+
+    #[test]
+    fn a_decorrelated_wait_follows_the_last_one() {
+        let backoff = Backoff::exponential(100 * MS, 5_000 * MS).jitter(Jitter::Decorrelated);
+        let mut rng = SmallRng::seed_from_u64(7);
+        let mut extremes = |number, last: Option<u32>| {
+            let retry = Retry { last_wait: last.map(|last| last * MS), ..Retry::new(number) };
+            let draws = (0..1_000).map(|_| backoff.wait(&retry, &mut rng).as_millis());
+            draws.fold((u128::MAX, 0), |(least, most), wait| (least.min(wait), most.max(wait)))
+        };
+        // Nothing but the last wait counts: not the number of the retry, and a last wait of zero is a transparent retry.
+        for (retry, last, ceiling) in [(0, None, 300), (9, Some(0), 300), (1, Some(200), 600), (9, Some(200), 600)] {
+            let (least, most) = extremes(retry, last);
+            assert!(
+                (100..110).contains(&least) && (ceiling - 10..=ceiling).contains(&most),
+                "{last:?}: {least}, {most}"
+            );
+        }
+        // What is drawn above the cap waits as long as the cap: two thirds of the draws.
+        assert_eq!(extremes(9, Some(5_000)).1, 5_000);
+        let ceilings = [0, 1, 3, 4].map(|retry| backoff.ceiling(retry).as_millis());
+        assert_eq!(ceilings, [300, 900, 5_000, 5_000], "three times the first, then three times that, up to the cap");
+        let longest = Backoff::exponential(MS, Duration::MAX).jitter(Jitter::Decorrelated);
+        assert!(longest.wait(&Retry { last_wait: Some(Duration::MAX), ..Retry::new(u32::MAX) }, &mut rng) >= MS);
     }
 
     #[test]

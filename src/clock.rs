@@ -70,6 +70,8 @@ impl Clock {
 }
 
 impl Moment {
+    /// When the clock started.
+    pub(crate) const START: Self = Self(0);
     /// Further ahead than any clock comes.
     pub(crate) const NEVER: Self = Self(u64::MAX);
 

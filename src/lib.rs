@@ -134,6 +134,7 @@ mod cut;
 mod deadline;
 mod invalid_setting;
 pub mod retry;
+mod seed;
 mod sync;
 
 #[doc(inline)]

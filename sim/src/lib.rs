@@ -17,23 +17,46 @@
 //!     .episode(Episode::slow(20.0).between(Duration::from_secs(10), Duration::from_secs(20)));
 //! let stack = |process: rampart_sim::Process| {
 //!     ServiceBuilder::new()
-//!         .layer(RetryLayer::new_for_http().attempt_timeout(Duration::from_secs(1)))
-//!         .layer(CircuitBreakerLayer::new_for_http())
+//!         .layer(RetryLayer::new_for_http().seed(process.seed).attempt_timeout(Duration::from_secs(1)))
+//!         .layer(CircuitBreakerLayer::new_for_http().seed(process.seed))
 //!         .service(process.upstream)
 //! };
 //! let report = simulate(stack, &load, &upstream, 7);
 //! assert_eq!(report.calls, report.good + report.failed + report.rejected);
 //! ```
 //!
+//! - An upstream can [call a further one](Upstream::calling) through stacks of its own, as tiers do; the report then has one
+//!   of that tier inside.
+//! - [`Load::trace`] replays recorded calls; [`Load::closed`] waits for answers; [`Load::tenants`] gives the calls tenants.
+//! - [`Process::watch`] reports when breakers open and close.
+//! - [`simulate_with`] reports its progress.
+//!
+//! The same seed gives the same report, byte for byte, if the stack draws everything random from [`Process::seed`].
+//!
 //! Times of the simulation are exact to a millisecond, as tokio's timers are.
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/STORMS.md")]
+struct Page;
+
+mod assert;
+mod contention;
+mod fleet;
+mod ledger;
+pub mod lint;
 mod load;
+mod process;
 mod report;
 pub mod scenario;
+mod schedule;
 mod simulate;
+mod tier;
 mod upstream;
 
+pub use self::assert::assert_recovers;
+pub use self::contention::{Contended, contend};
 pub use self::load::{Arrivals, Load};
-pub use self::report::{Report, Second};
-pub use self::simulate::{Process, simulate};
+pub use self::process::Process;
+pub use self::report::{Latencies, Report, Second, TenantCalls};
+pub use self::simulate::{Progress, simulate, simulate_with};
 pub use self::upstream::{Answer, Episode, Latency, Server, Upstream, UpstreamError};

@@ -1,8 +1,5 @@
+use std::sync::Arc;
 use std::time::Duration;
-
-use rand::RngExt;
-use rand::rngs::SmallRng;
-use rand_distr::{Distribution, Exp1, Zipf};
 
 /// Who calls how often.
 #[derive(Clone, Debug)]
@@ -15,10 +12,11 @@ pub struct Load {
     pub(crate) changes: Vec<(Duration, f64)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Open { per_second: f64, arrivals: Arrivals },
     Closed { think: Duration },
+    Trace(Arc<[Arrival]>),
 }
 
 /// How the calls of an open loop are spread over time.
@@ -31,29 +29,12 @@ pub enum Arrivals {
     Even,
 }
 
-/// The next call of an open loop.
+/// One call of an open loop or a trace.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
     pub(crate) at: Duration,
-    pub(crate) process: usize,
+    pub(crate) process: u32,
     pub(crate) tenant: u32,
-}
-
-/// The calls of an open loop in the order of their times.
-pub(crate) struct Schedule<'a> {
-    load: &'a Load,
-    per_second: f64,
-    arrivals: Arrivals,
-    rng: SmallRng,
-    at: Duration,
-    next: usize,
-}
-
-/// The tenants of the calls of one load.
-#[derive(Debug)]
-pub(crate) enum Tenants {
-    One,
-    Weighted(Zipf<f64>),
 }
 
 impl Load {
@@ -79,6 +60,34 @@ impl Load {
         Self::new(processes, Kind::Closed { think })
     }
 
+    /// Replays recorded calls: when each came, from which process, counted from 0, and of which tenant, counted from 0. If all
+    /// are of tenant 0, there are no tenants. The order does not matter.
+    ///
+    /// ```
+    /// use rampart_sim::{Latency, Load, Process, Upstream, simulate};
+    /// use std::time::Duration;
+    ///
+    /// let recorded = [(0, 0, 0), (20, 1, 0), (25, 0, 0)];
+    /// let load = Load::trace(recorded.map(|(millis, process, tenant)| (Duration::from_millis(millis), process, tenant)));
+    /// let upstream = Upstream::new(1, Latency::Fixed(Duration::from_millis(10)));
+    /// let report = simulate(|process: Process| process.upstream, &load, &upstream, 7);
+    /// assert_eq!((report.good, report.latency_ms.p999), (3, 15));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If there is no call.
+    #[must_use]
+    pub fn trace(calls: impl IntoIterator<Item = (Duration, u32, u32)>) -> Self {
+        let arrival = |(at, process, tenant)| Arrival { at, process, tenant };
+        let mut calls: Vec<Arrival> = calls.into_iter().map(arrival).collect();
+        calls.sort_by_key(|call| call.at);
+        let tenants = calls.iter().map(|call| call.tenant).max().filter(|last| *last > 0).map_or(0, |last| last + 1);
+        let processes = calls.iter().map(|call| call.process).max().map_or(0, |last| last + 1);
+        let duration = calls.last().map_or(Duration::ZERO, |last| last.at + Duration::from_millis(1));
+        Self { tenants, duration, ..Self::new(processes, Kind::Trace(calls.into())) }
+    }
+
     fn new(processes: u32, kind: Kind) -> Self {
         assert!(processes > 0, "there must be at least one process");
         let duration = Duration::from_secs(60);
@@ -94,14 +103,14 @@ impl Load {
         self
     }
 
-    /// Sets how long calls are made. Default: 60 s.
+    /// Sets how long calls are made. Default: 60 s, or the whole of a trace.
     #[must_use]
     pub fn lasting(mut self, duration: Duration) -> Self {
         self.duration = duration;
         self
     }
 
-    /// Makes the calls those of so many tenants, named in the header `x-tenant-id`. Tenant k calls as often as Zipf's law
+    /// Makes the calls those of so many tenants (a trace keeps its own), named in the header `x-tenant-id`. Tenant k calls as often as Zipf's law
     /// with this exponent says: with 0 all call alike, with 1 the tenth a tenth as often as the first.
     ///
     /// # Panics
@@ -130,73 +139,11 @@ impl Load {
         self
     }
 
-    pub(crate) fn weights(&self) -> Tenants {
-        match self.tenants {
-            0 => Tenants::One,
-            // The parameters were checked where they were set.
-            tenants => Zipf::new(f64::from(tenants), self.zipf).map_or(Tenants::One, Tenants::Weighted),
-        }
-    }
-}
-
-impl<'a> Schedule<'a> {
-    pub(crate) fn new(load: &'a Load, per_second: f64, arrivals: Arrivals, rng: SmallRng) -> Self {
-        let per_second = per_second * f64::from(load.processes);
-        Self { load, per_second, arrivals, rng, at: Duration::ZERO, next: 0 }
-    }
-
-    /// The factor at this time, and when it changes.
-    fn factor(&self) -> (f64, Option<Duration>) {
-        let past = self.load.changes.partition_point(|change| change.0 <= self.at);
-        let factor = past.checked_sub(1).and_then(|last| self.load.changes.get(last)).map_or(1.0, |change| change.1);
-        (factor, self.load.changes.get(past).map(|change| change.0))
-    }
-
-    /// Moves to the time of the next call. A time that is left at a change counts anew: neither spread has a memory that
-    /// a change of the rate would keep.
-    fn advance(&mut self) -> Option<()> {
-        loop {
-            let (factor, change) = self.factor();
-            let calls: f64 = match self.arrivals {
-                Arrivals::Poisson => Exp1.sample(&mut self.rng),
-                Arrivals::Even => 1.0,
-            };
-            let wait = calls / (self.per_second * factor);
-            let at = wait.is_finite().then(|| self.at.saturating_add(Duration::from_secs_f64(wait.min(1e9))));
-            match (at, change) {
-                (Some(at), Some(change)) if at >= change => self.at = change,
-                (Some(at), _) => {
-                    self.at = at;
-                    return (at < self.load.duration).then_some(());
-                }
-                (None, Some(change)) => self.at = change,
-                (None, None) => return None,
-            }
-        }
-    }
-}
-
-impl Schedule<'_> {
-    pub(crate) fn next(&mut self, tenants: &Tenants) -> Option<Arrival> {
-        self.advance()?;
-        let processes = self.load.processes as usize;
-        let process = match self.arrivals {
-            Arrivals::Poisson => self.rng.random_range(0..processes),
-            Arrivals::Even => {
-                self.next = (self.next + 1) % processes;
-                self.next
-            }
-        };
-        Some(Arrival { at: self.at, process, tenant: tenants.draw(&mut self.rng) })
-    }
-}
-
-impl Tenants {
-    /// The number of a tenant, from 0.
-    pub(crate) fn draw(&self, rng: &mut SmallRng) -> u32 {
-        match self {
-            Self::One => 0,
-            Self::Weighted(zipf) => zipf.sample(rng) as u32 - 1,
+    /// The pause of a closed loop.
+    pub(crate) fn think(&self) -> Duration {
+        match self.kind {
+            Kind::Closed { think } => think,
+            Kind::Open { .. } | Kind::Trace(_) => Duration::ZERO,
         }
     }
 }

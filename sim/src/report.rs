@@ -1,9 +1,8 @@
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// What a run showed.
+/// What a run showed of one upstream and the calls to it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Calls made.
@@ -18,16 +17,40 @@ pub struct Report {
     pub rejected: u64,
     /// Those of them that came while the upstream would have answered.
     pub rejected_in_vain: u64,
-    /// Seconds of work on requests whose caller had left.
+    /// Seconds of work on requests whose caller had left, or whose server went down.
     pub wasted_work: f64,
     /// Seconds of work in all.
     pub work: f64,
     /// Seconds that a request waited for a server on average.
     pub mean_queueing: f64,
-    /// Latency of good calls in milliseconds: 50 %, 99 % and 99.9 % were no slower.
-    pub latency_ms: [u64; 3],
-    /// By the second in which the calls began; attempts by the second in which they came.
+    /// Latency of good calls.
+    pub latency_ms: Latencies,
+    /// The calls of each tenant. Empty without tenants.
+    pub tenants: Vec<TenantCalls>,
+    /// By the second in which the calls began; attempts and changes of breakers by the second in which they came.
     pub seconds: Vec<Second>,
+    /// The report of the upstream that this one [calls](crate::Upstream::calling). Its calls are those of the handlers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Box<Report>>,
+}
+
+/// Milliseconds in which the share of the calls was answered that the name says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Latencies {
+    pub p50: u64,
+    pub p90: u64,
+    pub p99: u64,
+    pub p999: u64,
+}
+
+/// The calls of one tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TenantCalls {
+    /// Calls made.
+    pub calls: u64,
+    /// Calls that ended with an answer of success.
+    pub good: u64,
 }
 
 /// One second of a run.
@@ -41,26 +64,10 @@ pub struct Second {
     pub good: u32,
     /// Calls that began in it and were never sent.
     pub rejected: u32,
-}
-
-/// What is counted while a run goes on.
-#[derive(Debug)]
-pub(crate) struct Ledger {
-    seconds: Vec<Second>,
-    latency: Histogram<u64>,
-    served: u64,
-    queueing: Duration,
-    work: Duration,
-    wasted: Duration,
-    rejected_in_vain: u64,
-}
-
-/// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    Good,
-    Failed,
-    Rejected { in_vain: bool },
+    /// Breakers that opened, those that were half-open included. Counted for [watched](crate::Process::watch) breakers.
+    pub opened: u32,
+    /// Breakers that closed.
+    pub closed: u32,
 }
 
 impl Report {
@@ -69,6 +76,19 @@ impl Report {
     pub fn worst_load(&self) -> f64 {
         let usual = self.calls as f64 / self.seconds.iter().filter(|second| second.calls > 0).count().max(1) as f64;
         self.seconds.iter().map(|second| f64::from(second.attempts)).fold(0.0, f64::max) / usual
+    }
+
+    /// Requests that reached the upstream per call.
+    #[must_use]
+    pub fn amplification(&self) -> f64 {
+        self.attempts as f64 / self.calls.max(1) as f64
+    }
+
+    /// The second in which the first [watched](crate::Process::watch) breaker opened.
+    #[must_use]
+    pub fn opened_at(&self) -> Option<Duration> {
+        let first = self.seconds.iter().position(|second| second.opened > 0)?;
+        Some(Duration::from_secs(first as u64))
     }
 
     /// The time from which on every second had at least this share of its calls answered well; `None` if the last second
@@ -83,79 +103,17 @@ impl Report {
             bad => Some(Duration::from_secs(bad.map_or(0, |bad| bad as u64 + 1))),
         }
     }
-}
 
-impl Default for Ledger {
-    fn default() -> Self {
-        Self {
-            seconds: Vec::new(),
-            // Up to an hour in milliseconds, to 0.1 %: constants that the constructor accepts.
-            latency: Histogram::new_with_max(3_600_000, 3).unwrap_or_else(|_| unreachable!()),
-            served: 0,
-            queueing: Duration::ZERO,
-            work: Duration::ZERO,
-            wasted: Duration::ZERO,
-            rejected_in_vain: 0,
-        }
+    /// The reports of all tiers: this one, and those of the upstreams below it, in the order of the calls.
+    pub fn tiers(&self) -> impl Iterator<Item = &Report> {
+        std::iter::successors(Some(self), |report| report.next.as_deref())
     }
 }
 
-impl Ledger {
-    fn second(&mut self, at: Duration) -> &mut Second {
-        let second = at.as_secs() as usize;
-        if second >= self.seconds.len() {
-            self.seconds.resize(second + 1, Second::default());
-        }
-        &mut self.seconds[second]
-    }
-
-    pub(crate) fn called(&mut self, at: Duration) {
-        self.second(at).calls += 1;
-    }
-
-    pub(crate) fn sent(&mut self, at: Duration) {
-        self.second(at).attempts += 1;
-    }
-
-    pub(crate) fn served(&mut self, queueing: Duration, work: Duration) {
-        self.served += 1;
-        self.queueing += queueing;
-        self.work += work;
-    }
-
-    pub(crate) fn wasted(&mut self, work: Duration) {
-        self.wasted += work;
-    }
-
-    pub(crate) fn ended(&mut self, began: Duration, took: Duration, ending: Ending) {
-        match ending {
-            Ending::Good => {
-                self.second(began).good += 1;
-                self.latency.saturating_record(took.as_millis() as u64);
-            }
-            Ending::Failed => {}
-            Ending::Rejected { in_vain } => {
-                self.second(began).rejected += 1;
-                self.rejected_in_vain += u64::from(in_vain);
-            }
-        }
-    }
-
-    pub(crate) fn report(&self) -> Report {
-        let sum = |of: fn(&Second) -> u32| self.seconds.iter().map(|second| u64::from(of(second))).sum::<u64>();
-        let (calls, good, rejected) = (sum(|s| s.calls), sum(|s| s.good), sum(|s| s.rejected));
-        Report {
-            calls,
-            attempts: sum(|s| s.attempts),
-            good,
-            failed: calls - good - rejected,
-            rejected,
-            rejected_in_vain: self.rejected_in_vain,
-            wasted_work: self.wasted.as_secs_f64(),
-            work: self.work.as_secs_f64(),
-            mean_queueing: self.queueing.as_secs_f64() / self.served.max(1) as f64,
-            latency_ms: [0.5, 0.99, 0.999].map(|quantile| self.latency.value_at_quantile(quantile)),
-            seconds: self.seconds.clone(),
-        }
+impl TenantCalls {
+    /// The share of the calls that ended with an answer of success; 1 without calls.
+    #[must_use]
+    pub fn answered(&self) -> f64 {
+        if self.calls == 0 { 1.0 } else { self.good as f64 / self.calls as f64 }
     }
 }

@@ -3,24 +3,28 @@ use std::time::Duration;
 
 use super::core::half_open::{HalfOpenConfig, Limits, ProbingConfig, Ramp};
 use super::core::nested::votes::VoteConfig;
-use super::core::policy::{Policy, SlowCalls};
+use super::core::policy::{Outage, Policy, SlowCalls};
 use super::core::state_machine::EngineConfig;
 use super::core::window::{Kind, WindowConfig, consecutive_failures};
 use super::{Mode, Window};
 use crate::backoff::Backoff;
 use crate::clock::{millis_up, nanos};
 use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::seed::Seed;
 
 /// All settings, each checked where it is set.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     name: Arc<str>,
-    window: Window,
+    /// `None` if not set: the default is longer with nested partitions.
+    window: Option<Window>,
     /// `None` if not set: the default shrinks to a smaller window.
     minimum_calls: Option<u32>,
     failure_rate: f64,
     slow_calls: Option<SlowCalls>,
     consecutive_failures: Option<u32>,
+    /// `None` if not set: the default gives way to a limit of consecutive failures.
+    outage: Option<Option<Outage>>,
     open_for: Backoff,
     max_retry_after: Option<Duration>,
     half_open_max_calls: u32,
@@ -33,6 +37,7 @@ pub(crate) struct Config {
     redact_labels: bool,
     share: Option<f64>,
     minimum_children: u32,
+    seed: Seed,
 }
 
 /// How a call counts that is dropped before it ends.
@@ -49,7 +54,9 @@ pub enum Abandoned {
     FailureAfter(Duration),
 }
 
-const DEFAULT_MINIMUM: u32 = 10;
+const DEFAULT_MINIMUM: u32 = 20;
+const NESTED_WINDOW: Duration = Duration::from_secs(60);
+const DEFAULT_OUTAGE: Outage = Outage { failures: 10, lasting: Duration::from_secs(2) };
 /// Votes need a time, which a window of calls has not.
 const COUNT_WINDOW_VOTES: Duration = Duration::from_secs(60);
 
@@ -57,15 +64,16 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             name: "default".into(),
-            window: Window::default(),
+            window: None,
             minimum_calls: None,
-            failure_rate: 0.5,
+            failure_rate: 0.9,
             slow_calls: None,
             consecutive_failures: None,
-            open_for: Duration::from_secs(30).into(),
+            outage: None,
+            open_for: default_open_for(),
             max_retry_after: None,
             half_open_max_calls: 3,
-            success_threshold: 2,
+            success_threshold: 1,
             probe_lease: Duration::from_secs(30),
             ramp: None,
             abandoned: None,
@@ -74,6 +82,7 @@ impl Default for Config {
             redact_labels: false,
             share: None,
             minimum_children: 3,
+            seed: Seed::default(),
         }
     }
 }
@@ -87,13 +96,13 @@ impl Config {
 
     pub(crate) fn set_window(&mut self, window: Window) -> Result<(), InvalidSetting> {
         check_minimum(window, self.minimum_calls)?;
-        self.window = window;
+        self.window = Some(window);
         Ok(())
     }
 
     pub(crate) fn set_minimum_calls(&mut self, calls: u32) -> Result<(), InvalidSetting> {
         ensure!(calls >= 1, "minimum_calls: must be at least 1, but is {calls}");
-        check_minimum(self.window, Some(calls))?;
+        check_minimum(self.window(), Some(calls))?;
         self.minimum_calls = Some(calls);
         Ok(())
     }
@@ -120,6 +129,20 @@ impl Config {
         );
         self.consecutive_failures = Some(failures);
         Ok(())
+    }
+
+    pub(crate) fn set_outage(&mut self, failures: u32, lasting: Duration) -> Result<(), InvalidSetting> {
+        ensure!(
+            (1..=consecutive_failures::COUNT_MAX).contains(&failures),
+            "outage: the failures must lie between 1 and {}, but are {failures}",
+            consecutive_failures::COUNT_MAX
+        );
+        self.outage = Some(Some(Outage { failures, lasting }));
+        Ok(())
+    }
+
+    pub(crate) fn unset_outage(&mut self) {
+        self.outage = Some(None);
     }
 
     pub(crate) fn set_open_for(&mut self, open_for: Backoff) -> Result<(), InvalidSetting> {
@@ -189,6 +212,14 @@ impl Config {
         Ok(())
     }
 
+    pub(crate) fn set_seed(&mut self, seed: u64) {
+        self.seed = Seed::of(seed);
+    }
+
+    pub(crate) fn seed(&self) -> Seed {
+        self.seed
+    }
+
     /// The policy of outer breakers. They have no outcomes of their own, and a mode of forced open or disabled applies to the
     /// inner ones, each of which can then be changed alone.
     pub(crate) fn outer_policy(&self) -> Policy {
@@ -198,12 +229,42 @@ impl Config {
         };
         Policy {
             votes: self.policy().votes,
-            ..Self { window: Window::count(1), minimum_calls: None, ramp: None, mode, ..self.clone() }.policy()
+            seed: self.seed.split("outer open times"),
+            ..Self {
+                window: Some(Window::count(1)),
+                minimum_calls: None,
+                outage: Some(None),
+                ramp: None,
+                mode,
+                ..self.clone()
+            }
+            .policy()
+        }
+    }
+
+    /// A minimum of calls holds for outages too.
+    fn outage(&self) -> Option<Outage> {
+        match (self.outage, self.consecutive_failures) {
+            (Some(set), _) => set,
+            (None, Some(_)) => None,
+            (None, None) => {
+                let minimum = self.minimum_calls.unwrap_or(0).min(consecutive_failures::COUNT_MAX);
+                Some(Outage { failures: DEFAULT_OUTAGE.failures.max(minimum), ..DEFAULT_OUTAGE })
+            }
+        }
+    }
+
+    fn window(&self) -> Window {
+        match (self.window, self.share) {
+            (Some(window), _) => window,
+            // Tenants that call once in a while vote only in a long window.
+            (None, Some(_)) => Window::time(NESTED_WINDOW),
+            (None, None) => Window::default(),
         }
     }
 
     fn votes(&self, share: f64, minimum_calls: u32) -> VoteConfig {
-        let length = match self.window.kind() {
+        let length = match self.window().kind() {
             Kind::Count(_) => COUNT_WINDOW_VOTES,
             Kind::Time { length, .. } => length,
         };
@@ -221,7 +282,7 @@ impl Config {
     }
 
     pub(crate) fn policy(&self) -> Policy {
-        let window = self.window.kind();
+        let window = self.window().kind();
         let minimum_calls = match (self.minimum_calls, window) {
             (Some(calls), _) => calls,
             (None, Kind::Count(calls)) => DEFAULT_MINIMUM.min(calls),
@@ -261,8 +322,14 @@ impl Config {
             failure_rate: self.failure_rate,
             slow_calls: self.slow_calls,
             consecutive_failures: self.consecutive_failures,
+            outage: self.outage(),
+            seed: self.seed.split("open times"),
         }
     }
+}
+
+fn default_open_for() -> Backoff {
+    Backoff::exponential(Duration::from_secs(1), Duration::from_secs(2))
 }
 
 fn check_rate(setting: &str, rate: f64) -> Result<(), InvalidSetting> {

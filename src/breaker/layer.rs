@@ -23,15 +23,16 @@ use crate::invalid_setting::valid;
 /// | setting | default |
 /// |---|---|
 /// | [`name`](Self::name) | `"default"` |
-/// | [`window`](Self::window) | the last 60 seconds, in 10 buckets |
-/// | [`failure_rate`](Self::failure_rate) | 0.5 |
-/// | [`minimum_calls`](Self::minimum_calls) | 10, or the whole count window if that is smaller |
+/// | [`window`](Self::window) | the last 10 seconds, or 60 with [`nested_in`](Self::nested_in), in 10 buckets |
+/// | [`failure_rate`](Self::failure_rate) | 0.9 |
+/// | [`minimum_calls`](Self::minimum_calls) | 20, or the whole count window if that is smaller |
+/// | [`outage`](Self::outage) | 10 failures in a row that last 2 seconds |
 /// | [`slow_calls`](Self::slow_calls) | not watched |
 /// | [`consecutive_failures`](Self::consecutive_failures) | not watched |
-/// | [`open_for`](Self::open_for) | 30 seconds |
+/// | [`open_for`](Self::open_for) | between half a second and a second, then up to 2 seconds |
 /// | [`honor_retry_after`](Self::honor_retry_after) | no |
 /// | [`half_open_max_calls`](Self::half_open_max_calls) | 3 probes at once |
-/// | [`success_threshold`](Self::success_threshold) | 2 successes close it |
+/// | [`success_threshold`](Self::success_threshold) | 1 success closes it |
 /// | [`probe_lease`](Self::probe_lease) | 30 seconds |
 /// | [`ramp`](Self::ramp) | none |
 /// | [`abandoned`](Self::abandoned) | a failure at a time limit, or after the limit of the slow calls if there is one |
@@ -40,6 +41,7 @@ use crate::invalid_setting::valid;
 /// | [`nested_in`](Self::nested_in) | partitions do not nest |
 /// | [`max_partitions`](Self::max_partitions) | 65,536 |
 /// | [`redact_labels`](Self::redact_labels) | no |
+/// | [`seed`](Self::seed) | none: jitter and hashes are random |
 /// | [`judge_body`](Self::judge_body) | no: the head of a response decides |
 ///
 /// A setting that makes no sense panics at the line that sets it. Each has a form that begins with `try_` and returns
@@ -383,6 +385,30 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
         valid(self.try_consecutive_failures(failures))
     }
 
+    /// Opens after this many failures in a row if the last one comes at least `lasting` after the first: a total outage,
+    /// which the failure rate shows only once most of the window has failed. A success ends the row, a throttled call
+    /// neither adds to it nor ends it, and a row whose last failure is a minute old, or older than the window, is forgotten.
+    ///
+    /// By default ten failures over two seconds, or as many as [`minimum_calls`](Self::minimum_calls) asks for; and no such
+    /// rule if [`consecutive_failures`](Self::consecutive_failures) is set. If one call in five fails at random, ten in a
+    /// row fail once in twelve million calls. The time keeps a client with many calls from opening when they all meet the
+    /// same bad moment.
+    ///
+    /// # Panics
+    ///
+    /// If `failures` is 0 or more than 16,383.
+    #[must_use]
+    #[track_caller]
+    pub fn outage(self, failures: u32, lasting: Duration) -> Self {
+        valid(self.try_outage(failures, lasting))
+    }
+
+    /// Does not watch for an [`outage`](Self::outage).
+    #[must_use]
+    pub fn no_outage(self) -> Self {
+        self.set(Config::unset_outage)
+    }
+
     /// Sets how long the breaker stays open before it is probed: a time, or a [`Backoff`] that grows each time the probes
     /// fail and starts again when the breaker closes. In whole milliseconds, rounded up. Jitter never removes more than
     /// half.
@@ -531,6 +557,17 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
     #[must_use]
     pub fn redact_labels(self, redact: bool) -> Self {
         self.set(|config| config.set_redact_labels(redact))
+    }
+
+    /// Makes the layer repeatable, for tests and simulations: the jitter of [`open_for`](Self::open_for), the choice of
+    /// [overflow breakers](super::Handle::overflow_partition) and [redacted labels](Self::redact_labels). The breakers of the
+    /// layer draw from one stream: if they open in the same order, they stay open as long. Default: all of it is random.
+    ///
+    /// **Not for production.** Anyone who knows the seed can make keys that collide and read redacted labels, and processes
+    /// with one seed probe together. Another version of this crate or of Rust may draw other numbers.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        self.set(|config| config.set_seed(seed))
     }
 
     fn set(mut self, set: impl FnOnce(&mut Config)) -> Self {

@@ -19,7 +19,7 @@
 //!
 //! # Rules
 //!
-//! 1. **Transitions.** A closed breaker opens on a failure rate, a rate of slow calls or consecutive failures. After the open
+//! 1. **Transitions.** A closed breaker opens on a failure rate, a rate of slow calls, consecutive failures or an outage. After the open
 //!    time it is half-open: enough successes close it, a failed probe opens it again. It reads as half-open once the open
 //!    time is over, also before a call has come: the next call is a probe. A [`Mode`] overrides all of this.
 //! 2. **One settlement.** Every admitted call settles exactly once, whether it returns, fails, panics or is dropped. A call
@@ -41,7 +41,10 @@
 //!      [`success_threshold`](CircuitBreakerLayer::success_threshold): with a rate of 0.9 at the second slow one of two.
 //!    - A step of a [`ramp`](CircuitBreakerLayer::ramp) ends when enough of its calls have ended, or when its time is over.
 //!    - No timer runs. The call or the outcome that finds a lease or a step over makes the change that is due.
-//! 5. **Windows** slide. Every outcome checks the rates, so that a rate of exactly the limit opens the breaker at once.
+//! 5. **Windows** slide. Every outcome checks the rates, so that a rate of exactly the limit opens the breaker at once. Beside
+//!    the window a breaker watches for an [`outage`](CircuitBreakerLayer::outage), so that it need not wait until most of
+//!    the window has failed. Why both: a rate that is high enough to leave a brown-out alone is slow to notice that
+//!    everything fails, and failures in a row are blind to an upstream that answers now and then.
 //! 6. **A rejection is immediate.** It does not call the inner service or take its permit, even if the service is not ready.
 //!    A breaker that opens wakes the calls that wait for the inner service, and rejects them. What rejects no call wakes none.
 //! 7. **State lives in the layer.** Its clones, services and handles share it.

@@ -64,6 +64,8 @@ pub enum Cause {
     SlowRate,
     /// Too many calls failed in a row.
     ConsecutiveFailures,
+    /// Every call failed, for longer than chance explains.
+    Outage,
     /// Too many of the partitions [within](super::CircuitBreakerLayer::nested_in) failed.
     PartitionsOpen,
     /// The open time was over, and a call came.
@@ -84,6 +86,7 @@ impl Cause {
             Cause::FailureRate => "failure rate",
             Cause::SlowRate => "slow-call rate",
             Cause::ConsecutiveFailures => "consecutive failures",
+            Cause::Outage => "outage",
             Cause::PartitionsOpen => "partitions open",
             Cause::OpenTimeOver => "open time over",
             Cause::ProbesSucceeded => "probes succeeded",

@@ -12,6 +12,7 @@ use super::policy::{GiveUp, TimeLeft, was_given_back};
 use super::replay::{AttemptPlan, Replay};
 use crate::BoxError;
 use crate::attempt::Attempt;
+use crate::backoff::Retry;
 use crate::classify::{Classifier, Health, Processed, Reason, Verdict};
 use crate::deadline::{Deadline, after};
 
@@ -246,8 +247,28 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
             remaining: deadline.remaining(),
             needed: self.began.filter(|_| answered).map_or(Duration::ZERO, |began| began.elapsed()),
         });
-        let wait = config.policy.wait(verdict, self.attempt.number() - 1, left, &mut rand::rng())?;
+        let retry = Retry {
+            number: self.attempt.number() - 1,
+            last_wait: self.failures.as_ref().and_then(|failures| failures.history.last_wait()),
+            spread: self.spread(),
+        };
+        let wait = config.draw(|mut rng| config.policy.wait(verdict, &retry, left, &mut rng))?;
         if config.budget.withdraw() { Ok(NextSend::After(wait)) } else { Err(GiveUp::Budget) }
+    }
+
+    /// How far the wait after an attempt timeout is spread. An upstream that hangs is overloaded, and retries at once
+    /// would double the load within one timeout; waits of that length keep it below one and a half. No attempt is lost
+    /// to the deadline for it.
+    fn spread(&self) -> Duration {
+        let Some((limit, ends)) = self.shared.config.attempt_timeout.zip(self.attempt_ends()) else {
+            return Duration::ZERO;
+        };
+        if Instant::now() < ends {
+            return Duration::ZERO;
+        }
+        let Some(deadline) = self.deadline else { return limit };
+        let more = (self.shared.config.max_attempts.get() - self.attempt.number()).max(1);
+        limit.min((deadline.remaining() / more).saturating_sub(limit))
     }
 
     /// Records the failed attempt and reports the next one.

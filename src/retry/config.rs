@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rand::Rng;
+
 use super::observe::GiveUpLog;
 use super::policy::{Budget, Policy};
+use crate::seed::SharedRng;
 
 /// The configuration and state that clones of a service share with their futures.
 #[derive(Clone, Debug)]
@@ -37,6 +40,18 @@ pub(super) struct Config {
     pub(super) deadline: Option<Duration>,
     pub(super) budget: Budget,
     pub(super) policy: Policy,
+    /// The jitter of the waits. The thread's own generator if the user has set no seed.
+    pub(super) rng: Option<Arc<SharedRng>>,
+}
+
+impl Config {
+    /// Draws the jitter of a wait.
+    pub(super) fn draw<T>(&self, draw: impl FnOnce(&mut dyn Rng) -> T) -> T {
+        match &self.rng {
+            None => draw(&mut rand::rng()),
+            Some(rng) => draw(&mut *rng.lock()),
+        }
+    }
 }
 
 impl TimerCheck {

@@ -16,6 +16,7 @@ mod partitions;
 mod probes;
 mod ramp;
 mod readiness;
+mod seed;
 mod service;
 mod settings;
 mod support;

@@ -15,6 +15,7 @@ mod readiness;
 mod reports;
 mod resend;
 mod rules;
+mod seed;
 mod settings;
 mod support;
 mod telemetry;

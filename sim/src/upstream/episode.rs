@@ -16,6 +16,7 @@ pub(crate) enum Trouble {
     Errors(f64),
     Throttled { share: f64, retry_after: Duration },
     Capacity(f64),
+    Rolling { replicas: u32, each: Duration },
 }
 
 impl Episode {
@@ -66,6 +67,22 @@ impl Episode {
         Self::new(Trouble::Capacity(checked("capacity", share)))
     }
 
+    /// Restarts so many replicas, among which the servers are divided, one after the other: each is down for this time, and
+    /// the next one goes down as it returns. Begins with the [episode](Self::between), which the last restart ends.
+    ///
+    /// When a replica goes down, the requests that it works on are lost with their connection. Those that wait for a server
+    /// go to the others. The load balancer learns nothing before the replica is back, so it sends it its share of the new
+    /// requests, which are refused: of four replicas every fourth.
+    ///
+    /// # Panics
+    ///
+    /// If there is no replica.
+    #[must_use]
+    pub fn rolling(replicas: u32, each: Duration) -> Self {
+        assert!(replicas > 0, "rolling: there must be at least one replica");
+        Self::new(Trouble::Rolling { replicas, each })
+    }
+
     fn new(trouble: Trouble) -> Self {
         Self { trouble, from: Duration::ZERO, until: Duration::MAX, tenant: None }
     }
@@ -83,6 +100,21 @@ impl Episode {
     pub fn for_tenant(mut self, tenant: u32) -> Self {
         self.tenant = Some(tenant);
         self
+    }
+
+    /// When this server goes down in a rolling restart, and when it returns.
+    pub(crate) fn down_time(&self, server: u32, servers: u32) -> Option<(Duration, Duration)> {
+        let Trouble::Rolling { replicas, each } = self.trouble else { return None };
+        let replica = (u64::from(server) * u64::from(replicas) / u64::from(servers)) as u32;
+        let down = self.from.saturating_add(each.saturating_mul(replica));
+        Some((down.min(self.until), down.saturating_add(each).min(self.until)))
+    }
+
+    /// The share of the requests that a rolling restart refuses at this time.
+    pub(crate) fn refuses(&self, at: Duration) -> Option<f64> {
+        let Trouble::Rolling { replicas, each } = self.trouble else { return None };
+        let until = self.from.saturating_add(each.saturating_mul(replicas)).min(self.until);
+        (self.from <= at && at < until).then(|| f64::from(replicas).recip())
     }
 
     pub(crate) fn covers(&self, at: Duration, tenant: u32) -> bool {

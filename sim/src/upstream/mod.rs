@@ -1,12 +1,18 @@
 mod episode;
+mod error;
 mod latency;
+mod next;
 mod queue;
 mod server;
 
 pub use self::episode::Episode;
+pub use self::error::UpstreamError;
 pub use self::latency::Latency;
+pub(crate) use self::next::{Next, Running};
 pub(crate) use self::server::CallTag;
-pub use self::server::{Answer, Server, UpstreamError};
+pub use self::server::{Answer, Server};
+
+use std::sync::Arc;
 
 /// Servers with one bounded queue in front of them, first come, first served.
 #[derive(Clone, Debug)]
@@ -15,6 +21,7 @@ pub struct Upstream {
     pub(crate) queue: usize,
     pub(crate) latency: Latency,
     pub(crate) episodes: Vec<Episode>,
+    next: Option<Arc<dyn Next>>,
 }
 
 impl Upstream {
@@ -26,7 +33,7 @@ impl Upstream {
     #[must_use]
     pub fn new(servers: u32, latency: Latency) -> Self {
         assert!(servers > 0, "an upstream must have at least one server");
-        Self { servers, queue: usize::MAX, latency, episodes: Vec::new() }
+        Self { servers, queue: usize::MAX, latency, episodes: Vec::new(), next: None }
     }
 
     /// Sets how many requests may wait; more are answered with 503 at once. Default: no limit.
@@ -40,6 +47,11 @@ impl Upstream {
     #[must_use]
     pub fn episode(mut self, episode: Episode) -> Self {
         self.episodes.push(episode);
+        self
+    }
+
+    pub(crate) fn with_next(mut self, next: impl Next + 'static) -> Self {
+        self.next = Some(Arc::new(next));
         self
     }
 }

@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 
 use super::Upstream;
-use super::episode::Trouble;
+use super::episode::{Episode, Trouble};
 
 /// The servers and the queue as numbers: with one queue in order, a request's beginning and end are known when it comes.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(super) enum Fate {
     Refused,
     /// Answered at once, without work.
     Rejected { status: StatusCode, retry_after: Option<Duration> },
+    /// A server works on it until it goes down.
+    Lost { begins: Duration, at: Duration },
     /// A server works on it and then answers.
     Served { status: StatusCode, begins: Duration, ends: Duration },
 }
@@ -44,10 +46,14 @@ impl Queue {
         let (begins, server) = self.next_server(now);
         let work = self.upstream.latency.draw(&mut self.rng).mul_f64(self.slowness(begins, tenant));
         let ends = begins.saturating_add(work);
-        self.free.push(Reverse((ends, server)));
         if begins > now {
             self.begins.push_back(begins);
         }
+        if let Some(at) = self.goes_down(server, begins, ends) {
+            self.free.push(Reverse((at, server)));
+            return Fate::Lost { begins, at };
+        }
+        self.free.push(Reverse((ends, server)));
         let failed = self.upstream.episodes.iter().any(|episode| match episode.trouble {
             Trouble::Errors(share) => episode.covers(ends, tenant) && self.rng.random_bool(share),
             _ => false,
@@ -64,6 +70,7 @@ impl Queue {
                 && match episode.trouble {
                     Trouble::Down => true,
                     Trouble::Errors(share) | Trouble::Throttled { share, .. } => share >= 0.5,
+                    Trouble::Rolling { replicas, .. } => replicas == 1,
                     Trouble::Slow(_) | Trouble::Capacity(_) => false,
                 }
         });
@@ -74,6 +81,9 @@ impl Queue {
         for episode in self.upstream.episodes.iter().filter(|episode| episode.covers(now, tenant)) {
             match episode.trouble {
                 Trouble::Down => return Some(Fate::Refused),
+                Trouble::Rolling { .. } if episode.refuses(now).is_some_and(|share| self.rng.random_bool(share)) => {
+                    return Some(Fate::Refused);
+                }
                 Trouble::Throttled { share, retry_after } if self.rng.random_bool(share) => {
                     let status = StatusCode::TOO_MANY_REQUESTS;
                     return Some(Fate::Rejected { status, retry_after: Some(retry_after) });
@@ -116,8 +126,17 @@ impl Queue {
                 let left = (f64::from(self.upstream.servers) * share).round();
                 (f64::from(server) >= left).then_some(episode.until)
             }
-            _ => None,
+            _ => {
+                let (down, back) = episode.down_time(server, self.upstream.servers)?;
+                (down <= at && at < back).then_some(back)
+            }
         })
+    }
+
+    /// When a server goes down while it works.
+    fn goes_down(&self, server: u32, begins: Duration, ends: Duration) -> Option<Duration> {
+        let down = |episode: &Episode| Some(episode.down_time(server, self.upstream.servers)?.0);
+        self.upstream.episodes.iter().filter_map(down).filter(|down| begins < *down && *down < ends).min()
     }
 
     fn slowness(&self, at: Duration, tenant: u32) -> f64 {

@@ -39,6 +39,11 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
         self.try_set(|config| config.set_slow_calls(limit, rate))
     }
 
+    /// [`outage`](Self::outage), with an error in place of a panic.
+    pub fn try_outage(self, failures: u32, lasting: Duration) -> Result<Self, InvalidSetting> {
+        self.try_set(|config| config.set_outage(failures, lasting))
+    }
+
     /// [`consecutive_failures`](Self::consecutive_failures), with an error in place of a panic.
     pub fn try_consecutive_failures(self, failures: u32) -> Result<Self, InvalidSetting> {
         self.try_set(|config| config.set_consecutive_failures(failures))

@@ -1,16 +1,18 @@
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
 
-/// Hashes keys, which come from callers, with seeds of its own: random, and new in every registry.
+use crate::seed::{HashState, Seed};
+
+/// Hashes keys, which come from callers, with seeds of its own: random and new in every registry, unless the user sets one.
 ///
 /// The hash that finds a key is fast, and withstands keys that were made to collide without knowledge of its seeds or its
 /// values. Neither leaves the registry: what shows outside comes from the keyed hash of the standard library.
 pub(crate) struct KeyedHash {
     seed: u64,
     shared: SharedSeed,
-    strong: [RandomState; 2],
+    strong: [HashState; 2],
 }
 
 /// The hash of a key, and its digest if it is long.
@@ -37,11 +39,15 @@ struct Measuring<'a> {
 }
 
 impl KeyedHash {
-    pub(crate) fn new() -> Self {
-        let strong = [RandomState::new(), RandomState::new()];
+    pub(crate) fn new(seed: Seed) -> Self {
+        let state = |purpose| seed.split(purpose).hash_state();
         // Not the seeds of foldhash, which come from addresses and the time of day.
-        let seed = |which: u8| RandomState::new().hash_one(which);
-        Self { seed: seed(0), shared: SharedSeed::from_u64(seed(1)), strong }
+        let number = |purpose| state(purpose).hash_one(());
+        Self {
+            seed: number("seed"),
+            shared: SharedSeed::from_u64(number("shared seed")),
+            strong: ["high half", "low half"].map(state),
+        }
     }
 
     #[inline]
@@ -104,7 +110,7 @@ mod tests {
 
     #[test]
     fn equal_keys_hash_alike() {
-        let hash = KeyedHash::new();
+        let hash = KeyedHash::new(Seed::default());
         for len in [1, 16, 17, 255, 256, 257, 8_192] {
             let text = "Ab".repeat(len / 2 + 1)[..len].to_owned();
             assert_eq!(hash.of(&text), hash.of(text.as_str()), "{len}");
@@ -115,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_key_is_long_whatever_its_type() {
-        let hash = KeyedHash::new();
+        let hash = KeyedHash::new(Seed::default());
         let is_long = |key: &dyn Fn(&KeyedHash) -> Hashed| key(&hash).digest.is_some();
         for (len, long) in [(250, false), (257, true)] {
             let text = "a".repeat(len);
@@ -137,7 +143,7 @@ mod tests {
             Even,
             Odd,
         }
-        let hash = KeyedHash::new();
+        let hash = KeyedHash::new(Seed::default());
         let parts = |len| (0..len).map(|part| if part % 2 == 0 { Part::Even } else { Part::Odd }).collect::<Vec<_>>();
         // The length of a vector is a number too.
         for (len, long) in [(0, false), (127, false), (255, false), (256, true), (1_000, true)] {
@@ -153,7 +159,7 @@ mod tests {
 
     #[test]
     fn long_keys_that_differ_have_digests_that_differ() {
-        let hash = KeyedHash::new();
+        let hash = KeyedHash::new(Seed::default());
         let (one, other) = ("a".repeat(8_192), "a".repeat(8_191) + "b");
         assert_ne!(hash.of(&one).digest, hash.of(&other).digest);
         let Some(Digest([high, low])) = hash.of(&one).digest else { panic!("is long") };
@@ -162,7 +168,7 @@ mod tests {
 
     #[test]
     fn every_registry_has_a_key_of_its_own() {
-        let of = |text: &str| KeyedHash::new().of(text);
+        let of = |text: &str| KeyedHash::new(Seed::default()).of(text);
         assert_ne!(of("tenant-7"), of("tenant-7"));
         assert_ne!(of(&"a".repeat(300)).digest, of(&"a".repeat(300)).digest);
     }

@@ -1,12 +1,14 @@
 use std::borrow::Cow;
 use std::fmt::{self, Debug, Write};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
+
+use crate::seed::{HashState, Seed};
 
 /// Makes the labels of partitions in errors and telemetry.
 #[derive(Debug)]
 pub(crate) struct Labels {
-    /// Labels cannot be guessed back from their hashes: the hash is keyed anew in every process.
-    redact: Option<RandomState>,
+    /// Labels cannot be guessed back from their hashes: unless seeded, the hash is keyed anew in every layer.
+    redact: Option<HashState>,
 }
 
 /// The start of a text.
@@ -22,8 +24,8 @@ pub(crate) const DEFAULT: &str = "(default)";
 const LONGEST: usize = 64;
 
 impl Labels {
-    pub(crate) fn new(redact: bool) -> Self {
-        Self { redact: redact.then(RandomState::new) }
+    pub(crate) fn new(redact: bool, seed: Seed) -> Self {
+        Self { redact: redact.then(|| seed.hash_state()) }
     }
 
     /// What `Debug` writes of the key, which escapes all that could break a line, without the quotes of a string.
@@ -96,7 +98,7 @@ mod tests {
 
     #[test]
     fn labels_read_well_and_break_no_line() {
-        let labels = Labels::new(false);
+        let labels = Labels::new(false, Seed::default());
         assert_eq!(&*labels.of(&"tenant-7"), "tenant-7");
         assert_eq!(&*labels.of(&7_u64), "7");
         assert_eq!(&*labels.of(&"a\nb\"c"), r#"a\nb\"c"#);
@@ -119,7 +121,7 @@ mod tests {
 
         use crate::breaker::partition::{Host, Nested};
 
-        let labels = Labels::new(false);
+        let labels = Labels::new(false, Seed::default());
         assert_eq!(&*labels.of(&"(default)"), r#""(default)""#);
         assert_eq!(&*labels.of(&HeaderValue::from_static("(overflow-7)")), r#""(overflow-7)""#);
         assert_eq!(&*labels.of(&r#""(default)""#), r#"\"(default)\""#);
@@ -135,11 +137,11 @@ mod tests {
 
     #[test]
     fn redacted_labels_differ_and_reveal_nothing() {
-        let labels = Labels::new(true);
+        let labels = Labels::new(true, Seed::default());
         let label = labels.of(&"tenant-7");
         assert!(label.len() == 17 && !label.contains("tenant"), "{label}");
         assert_eq!(label, labels.of(&"tenant-7"));
         assert_ne!(label, labels.of(&"tenant-8"));
-        assert_ne!(label, Labels::new(true).of(&"tenant-7"));
+        assert_ne!(label, Labels::new(true, Seed::default()).of(&"tenant-7"));
     }
 }

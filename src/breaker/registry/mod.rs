@@ -81,13 +81,13 @@ impl<K> Registry<K> {
         observer: Arc<dyn Observer<Node>>,
     ) -> Self {
         let policy = config.policy();
-        let labels = Labels::new(policy.redact_labels);
+        let labels = Labels::new(policy.redact_labels, config.seed().split("labels"));
         let clock = Clock::start();
         let shared = |policy| Shared::new(policy, is_partitioned, clock.clone(), observer.clone());
         Self {
             slots: HashSet::with_hasher(AsHashed),
             ring: Mutex::default(),
-            hash: KeyedHash::new(),
+            hash: KeyedHash::new(config.seed().split("keys")),
             shared: shared(policy),
             outer: shared(config.outer_policy()),
             place,

@@ -35,6 +35,7 @@ use crate::classify::{GrpcClassifier, HttpClassifier};
 /// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker rejected is retried |
 /// | [`on_retry`](Self::on_retry) | none | called for every retry |
 /// | [`on_give_up`](Self::on_give_up) | none | called for every retry that was wanted and not made |
+/// | [`seed`](Self::seed) | none | makes the jitter repeatable, for tests |
 /// | [`partition_label`](RetryLayer::partition_label) | none | HTTP: the partition of a request in telemetry |
 ///
 /// Over HTTP a request is idempotent if RFC 9110 defines its method so or if it has an `Idempotency-Key`; over gRPC only
@@ -141,6 +142,7 @@ impl<Classifier, Replay> RetryLayer<Classifier, Replay> {
                 max_retry_after: Duration::from_secs(60),
                 retry_circuit_open: false,
             },
+            rng: None,
         };
         let shared = SharedConfig {
             config,

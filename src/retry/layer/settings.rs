@@ -11,6 +11,7 @@ use crate::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::retry::config::SharedConfig;
 use crate::retry::observe::{GiveUpEvent, GiveUpLog, OnGiveUp, RetryEvent};
 use crate::retry::policy::Budget;
+use crate::seed::{Seed, SharedRng};
 
 impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     /// Sets the name reported in telemetry; `"default"` if not set.
@@ -137,6 +138,24 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     #[must_use]
     pub fn retry_circuit_open(mut self, retry: bool) -> Self {
         self.shared.config.policy.retry_circuit_open = retry;
+        self
+    }
+
+    /// Makes the jitter of the waits repeatable, for tests and simulations. The services of this layer and of its clones draw
+    /// from one stream: if their calls come in the same order, they wait as long. Default: jitter is random.
+    ///
+    /// Processes with the same seed retry at the same moments, which is what jitter must prevent, so set none in production.
+    /// The same seed may give other waits with another version of this crate or of Rust.
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new_for_http().seed(7);
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.shared.config.rng = Some(Arc::new(SharedRng::new(Seed::of(seed).split("waits"))));
         self
     }
 

@@ -123,6 +123,10 @@ impl History {
         self.sends.last().map(|last| last.verdict)
     }
 
+    pub(in crate::retry) fn last_wait(&self) -> Option<Duration> {
+        self.sends.last().and_then(|last| last.wait)
+    }
+
     pub(in crate::retry) fn push(&mut self, send: AttemptReport) {
         if self.sends.len() == Self::KEPT {
             self.sends.remove(0);

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use crate::clock::{Clock, nanos};
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 
 /// One token in millionths. Integers keep 0.6 exact and lose nothing to rounding.
@@ -8,6 +10,8 @@ const TOKEN: u64 = 1_000_000;
 
 /// The same limit as in Finagle. It catches mistakes such as a percentage of 2000.
 const MAX_RATIO: f64 = 1_000.0;
+
+const DEFAULT_TTL: Duration = Duration::from_secs(1);
 
 /// Limits the share of retries among all calls, so that retries do not overload a failing upstream.
 ///
@@ -18,10 +22,16 @@ const MAX_RATIO: f64 = 1_000.0;
 /// | | default | |
 /// |---|---|---|
 /// | [`reserve`](Self::reserve) | 10 tokens | the tokens at the start, for clients that have made few calls yet |
-/// | [`capacity`](Self::capacity) | 100 tokens | the most tokens, so that a quiet day does not pay for a storm |
+/// | [`ttl`](Self::ttl) | 1 second | how long tokens last, so that what a fleet saved in quiet hours does not feed a storm |
+/// | [`capacity`](Self::capacity) | 100 tokens | the most tokens |
 ///
-/// The design and the numbers are those of Finagle's `RetryBudget` (a fifth of the calls; 10 a second over 10 seconds, so 100 in all)
-/// and gRPC proposal A6, "throttling retry attempts" (starts with 10). Unlike theirs it needs no clock.
+/// Tokens expire because savings are what makes a storm: 2,000 processes that each saved ten tokens send 20,000 retries at
+/// once. With a time to live a client that makes 100 calls a second can retry 20 at once, and one that makes a single call
+/// a second can retry one.
+///
+/// The design is that of Finagle's `RetryBudget` (a fifth of the calls, tokens that expire) and of gRPC proposal A6,
+/// "throttling retry attempts" (starts with 10). Unlike theirs it reads no clock on a call that succeeds. `docs/DEFAULTS.md`
+/// shows what other values cost.
 ///
 /// Clones share the tokens: give clones of one budget to all the layers that call the same upstream.
 ///
@@ -44,7 +54,15 @@ struct Bucket {
     /// The deposit of every call, in millionths of a token.
     deposit: u64,
     capacity: u64,
+    ttl: Duration,
     balance: AtomicU64,
+    clock: Clock,
+    /// When tokens expired last, in nanoseconds. 0 before the first call.
+    expired_at: AtomicU64,
+    /// The balance after that.
+    survivors: AtomicU64,
+    /// How long it took from then until the bucket was full, in nanoseconds.
+    filled_in: AtomicU64,
 }
 
 impl Budget {
@@ -67,7 +85,7 @@ impl Budget {
         // Checked to be in range above. Rounded because 0.6 has no exact binary form.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let deposit = (ratio * TOKEN as f64).round() as u64;
-        Ok(Self::new(Bucket { deposit, capacity: 100 * TOKEN, balance: AtomicU64::new(10 * TOKEN) }))
+        Ok(Self::new(Bucket::new(deposit, 100 * TOKEN, 10 * TOKEN, DEFAULT_TTL)))
     }
 
     /// Allows every retry.
@@ -83,7 +101,7 @@ impl Budget {
     pub fn reserve(self, tokens: u32) -> Self {
         self.changed(|bucket| {
             let balance = u64::from(tokens) * TOKEN;
-            Bucket { capacity: bucket.capacity.max(balance), balance: AtomicU64::new(balance), ..*bucket }
+            Bucket::new(bucket.deposit, bucket.capacity.max(balance), balance, bucket.ttl)
         })
     }
 
@@ -106,8 +124,29 @@ impl Budget {
         Ok(self.changed(|bucket| {
             let capacity = u64::from(tokens) * TOKEN;
             let balance = bucket.balance.load(Ordering::Relaxed).min(capacity);
-            Bucket { capacity, balance: AtomicU64::new(balance), ..*bucket }
+            Bucket::new(bucket.deposit, capacity, balance, bucket.ttl)
         }))
+    }
+
+    /// Sets how long tokens last on average. A budget without retries keeps what the calls of this time deposit, and at
+    /// least one token. [`Duration::MAX`] keeps them for ever.
+    ///
+    /// Earlier clones keep their own tokens and do not share with the result.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::retry::Budget;
+    ///
+    /// // Retries come from the last minute: for a nightly batch that meets no fleet of its like.
+    /// let budget = Budget::ratio(0.2).ttl(Duration::from_secs(60));
+    /// # let _ = budget;
+    /// ```
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.changed(|bucket| {
+            let balance = bucket.balance.load(Ordering::Relaxed);
+            Bucket::new(bucket.deposit, bucket.capacity, balance, ttl)
+        })
     }
 
     /// Returns the tokens that are left, or `None` if the budget is unlimited. For monitoring: it may change at any moment.
@@ -147,18 +186,76 @@ impl Default for Budget {
     }
 }
 
-// Relaxed, because the balance is one word and guards no other memory.
+// Relaxed, because the balance is one word and guards no other memory. The other words only say how many tokens expire.
 impl Bucket {
+    fn new(deposit: u64, capacity: u64, balance: u64, ttl: Duration) -> Self {
+        Self {
+            deposit,
+            capacity,
+            ttl,
+            balance: AtomicU64::new(balance),
+            clock: Clock::start(),
+            expired_at: AtomicU64::new(0),
+            survivors: AtomicU64::new(balance),
+            filled_in: AtomicU64::new(0),
+        }
+    }
+
     fn deposit(&self) {
-        // A full bucket is the usual case. It costs one load and does not take the cache line from other cores.
-        let _ = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| {
+        // The reserve does not age before there are calls.
+        if self.expired_at.load(Ordering::Relaxed) == 0 {
+            self.expired_at.store(self.now(), Ordering::Relaxed);
+        }
+        // A full bucket is the usual case. It costs two loads and does not take the cache line from other cores.
+        let before = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| {
             (balance < self.capacity && self.deposit > 0).then(|| (balance + self.deposit).min(self.capacity))
         });
+        if before.is_ok_and(|before| before + self.deposit >= self.capacity) {
+            let took = self.now().saturating_sub(self.expired_at.load(Ordering::Relaxed));
+            self.filled_in.store(took, Ordering::Relaxed);
+        }
     }
 
     fn withdraw(&self) -> bool {
+        self.expire();
         self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| balance.checked_sub(TOKEN)).is_ok()
     }
+
+    /// Drops the tokens that have outlived their time. Done before a withdrawal, so that a deposit reads no clock.
+    fn expire(&self) {
+        let (now, last) = (self.now(), self.expired_at.load(Ordering::Relaxed));
+        let passed = now.saturating_sub(last);
+        let is_due = passed > nanos(self.ttl);
+        if !is_due || self.expired_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let survivors = self.survivors.load(Ordering::Relaxed);
+        let (filled_in, ttl) = (self.filled_in.load(Ordering::Relaxed), self.ttl.as_nanos() as f64);
+        let left = |balance: u64| {
+            // A full bucket has grown only until it was full.
+            let grown = if balance == self.capacity { filled_in.min(passed) } else { passed };
+            left_of(balance, survivors, passed as f64 / ttl, grown as f64 / ttl)
+        };
+        let before = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| Some(left(balance)));
+        self.survivors.store(before.map_or(0, left), Ordering::Relaxed);
+    }
+
+    /// Never 0.
+    fn now(&self) -> u64 {
+        self.clock.now().nanos().max(1)
+    }
+}
+
+/// Returns what is left of a balance. `survivors` were left the last time; the rest was deposited since then, evenly over
+/// the time `grown`, while `passed` went by, both in times to live. Tokens expire at random after one time to live on
+/// average, so that those of a fleet do not expire together. The last token stays.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Positive, and at most the balance.
+fn left_of(balance: u64, survivors: u64, passed: f64, grown: f64) -> u64 {
+    let old = survivors.min(balance) as f64;
+    let new = balance as f64 - old;
+    let decay = (-passed).exp();
+    let left = old * decay + (new * (1.0 - decay) / grown).min(new);
+    (left as u64).max(TOKEN).min(balance)
 }
 
 #[cfg(test)]

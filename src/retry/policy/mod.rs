@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rand::{Rng, RngExt};
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Retry};
 use crate::classify::{Class, Reason, Verdict};
 
 pub use self::budget::Budget;
@@ -57,7 +57,7 @@ impl Policy {
         if wanted { Ok(()) } else { Err(GiveUp::NotRetryable) }
     }
 
-    /// Returns the wait before retry number `retry`, counted from 0.
+    /// Returns the wait before retry number `retry`, counted from 0. `last` is the wait before the retry before it.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Policy {
     pub(in crate::retry) fn wait(
         &self,
         verdict: &Verdict,
-        retry: u32,
+        retry: &Retry,
         left: Option<TimeLeft>,
         rng: &mut impl Rng,
     ) -> Result<Duration, GiveUp> {
@@ -86,7 +86,7 @@ impl Policy {
         }
         // Without jitter all clients that received the same hint would return at once. It takes at most half of the time
         // that the hint leaves.
-        let spread = self.spread(hint, retry);
+        let spread = self.spread(hint, retry.number);
         let spread = spare.map_or(spread, |spare| spread.min((spare - hint) / 2));
         Ok(hint.saturating_add(rng.random_range(Duration::ZERO..=spread)))
     }
@@ -134,7 +134,7 @@ mod tests {
     ) -> Vec<Result<Duration, GiveUp>> {
         let mut rng = SmallRng::seed_from_u64(7);
         let left = remaining.map(|remaining| TimeLeft { remaining, needed: Duration::ZERO });
-        (0..1_000).map(|_| policy.wait(&verdict, retry, left, &mut rng)).collect()
+        (0..1_000).map(|_| policy.wait(&verdict, &Retry::new(retry), left, &mut rng)).collect()
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         let steady = Policy { backoff: Backoff::fixed(500 * MS), ..policy() };
         let wait = |remaining, needed| {
             let left = TimeLeft { remaining: remaining * MS, needed: needed * MS };
-            steady.wait(&Verdict::transient(), 0, Some(left), &mut SmallRng::seed_from_u64(7))
+            steady.wait(&Verdict::transient(), &Retry::new(0), Some(left), &mut SmallRng::seed_from_u64(7))
         };
         assert_eq!(wait(800, 300), Ok(500 * MS));
         assert_eq!(wait(799, 300), Err(GiveUp::Deadline));

@@ -135,7 +135,7 @@ impl Node {
         let now = self.now().millis();
         let opening = Opening { now, hint: None };
         self.change_by(Some(counts), |engine, config| {
-            ((), engine.trip(config, generation, Cause::PartitionsOpen, opening, &mut *self.shared.rng()))
+            ((), engine.trip(config, generation, Cause::PartitionsOpen, opening, &mut *self.shared.rng.lock()))
         });
     }
 

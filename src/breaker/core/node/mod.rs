@@ -3,13 +3,9 @@ pub(crate) mod node_ref;
 mod settle;
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::panic::RefUnwindSafe;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-use rand::SeedableRng;
-use rand::rngs::{SmallRng, SysRng};
 
 use super::nested::nesting::{Electorate, Nesting, ParentLink};
 use super::observer::Observer;
@@ -17,7 +13,7 @@ use super::packed_state::{PackedState, Phase};
 use super::policy::Policy;
 use super::state_machine::{Attempt, Change, Engine, EngineConfig, IDLE, PermitKind};
 use super::waiters::{News, Waiters, Waiting};
-use super::window::consecutive_failures::ConsecutiveFailures;
+use super::window::consecutive_failures::{self, ConsecutiveFailures};
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
 use crate::breaker::{Mode, Snapshot, State};
@@ -25,6 +21,7 @@ use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Clock, Moment, Stopwatch};
 use crate::cut;
 use crate::deadline::Deadline;
+use crate::seed::SharedRng;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 /// One breaker in its concurrent form.
@@ -56,8 +53,9 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) observer: Arc<dyn Observer<Node>>,
     pub(crate) waiters: Arc<Waiters>,
-    /// Not the thread's own generator: a call can be dropped while its thread exits, when that generator is gone.
-    rng: std::sync::Mutex<SmallRng>,
+    /// The jitter of open times, drawn from only when a breaker opens. Not the thread's own generator: a call can be dropped
+    /// while its thread exits, when that generator is gone.
+    pub(super) rng: SharedRng,
 }
 
 /// How a call ended, or that it was dropped before its end.
@@ -89,14 +87,8 @@ impl Shared {
         clock: Clock,
         observer: Arc<dyn Observer<Node>>,
     ) -> Arc<Self> {
-        let seed = SmallRng::try_from_rng(&mut SysRng);
-        let rng = seed.unwrap_or_else(|_| SmallRng::seed_from_u64(RandomState::new().hash_one(())));
-        Arc::new(Self { policy, is_partitioned, clock, observer, waiters: Arc::default(), rng: rng.into() })
-    }
-
-    /// The jitter of open times. Drawn from only when a breaker opens.
-    pub(super) fn rng(&self) -> std::sync::MutexGuard<'_, SmallRng> {
-        self.rng.lock().unwrap_or_else(PoisonError::into_inner)
+        let rng = SharedRng::new(policy.seed);
+        Arc::new(Self { policy, is_partitioned, clock, observer, waiters: Arc::default(), rng })
     }
 }
 
@@ -164,7 +156,7 @@ impl Node {
             window: SlidingWindow::new(
                 shared.policy.window,
                 shared.is_partitioned,
-                shared.policy.counts_consecutive_failures(),
+                if shared.policy.counts_consecutive_failures() { consecutive_failures::WORDS } else { 0 },
             ),
             shared,
             rejected: AtomicU64::new(0),
@@ -176,7 +168,7 @@ impl Node {
     /// `None` unless a limit is set.
     pub(super) fn consecutive_failures(&self) -> Option<ConsecutiveFailures<'_>> {
         let counts = self.shared.policy.counts_consecutive_failures();
-        counts.then(|| ConsecutiveFailures(self.window.last_word()))
+        self.window.last_words().filter(|_| counts).map(ConsecutiveFailures::new)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -313,7 +305,7 @@ impl Node {
             slow_rate: counts.slow_rate(),
             consecutive_failures: self
                 .consecutive_failures()
-                .map_or(0, |failures| failures.get(self.shared.policy.window.age(Some(now)))),
+                .map_or(0, |failures| failures.get(self.shared.policy.age(Some(now)))),
             rejected: self.rejected.load(Ordering::Relaxed),
             retry_after: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
             unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),

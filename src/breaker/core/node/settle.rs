@@ -8,6 +8,7 @@ use crate::breaker::Cause;
 use crate::breaker::core::half_open::ProbeOutcome;
 use crate::breaker::core::state_machine::{Opening, PermitKind};
 use crate::breaker::core::window::Outcome;
+use crate::breaker::core::window::consecutive_failures::Run;
 use crate::classify::Health;
 use crate::clock::{Moment, Stopwatch};
 
@@ -132,7 +133,7 @@ impl Node {
     fn settle_probe(self: &Arc<Self>, probe: (u32, u32), outcome: ProbeOutcome, hint: Option<Duration>) {
         let opening = Opening { now: self.now().millis(), hint };
         self.change(|engine, config| {
-            ((), engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng()))
+            ((), engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng.lock()))
         });
     }
 
@@ -153,19 +154,23 @@ impl Node {
         };
         let live = || self.packed().counts(generation);
         let outcome = Outcome { failed, slow: policy.is_slow(elapsed) };
-        let mut consecutive_failures = 0;
+        let mut run = Run::default();
         if let Some(failures) = self.consecutive_failures() {
             match health {
                 Health::Success => failures.success(live),
-                Health::Failure => consecutive_failures = failures.failure(policy.window.age(now), live).unwrap_or(0),
+                Health::Failure => {
+                    let now = now.or_else(|| policy.outage.map(|_| self.now()));
+                    let age = policy.age(now);
+                    run = failures.failure(age, now.unwrap_or(Moment::START), live).unwrap_or_default();
+                }
                 Health::Throttled | Health::Neutral => {}
             }
         }
         let counts = self.window.record(policy.window, now, outcome, live);
-        if counts.is_none() && consecutive_failures == 0 {
+        if counts.is_none() && run.count == 0 {
             return;
         }
-        if let Some(cause) = policy.trip_cause(counts.unwrap_or_default(), consecutive_failures) {
+        if let Some(cause) = policy.trip_cause(counts.unwrap_or_default(), run) {
             self.trip(generation, cause, hint);
         }
     }
@@ -173,7 +178,9 @@ impl Node {
     #[cold]
     fn trip(self: &Arc<Self>, generation: u32, cause: Cause, hint: Option<Duration>) {
         let opening = Opening { now: self.now().millis(), hint };
-        self.change(|engine, config| ((), engine.trip(config, generation, cause, opening, &mut *self.shared.rng())));
+        self.change(|engine, config| {
+            ((), engine.trip(config, generation, cause, opening, &mut *self.shared.rng.lock()))
+        });
     }
 }
 

@@ -1,9 +1,28 @@
+use std::time::Duration;
+
+use crate::clock::Moment;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Counts consecutive failures. A success resets the count, and so does time once the last failure has left the window.
 /// Kept right across generations in the same way as the [windows](super::window).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ConsecutiveFailures<'a>(pub(crate) &'a AtomicU64);
+pub(crate) struct ConsecutiveFailures<'a> {
+    count: &'a AtomicU64,
+    /// When the first of them ended, in nanoseconds. Never moves back, so that a thread that was slow to write it can only
+    /// make them look younger.
+    began: &'a AtomicU64,
+}
+
+/// Failures in a row, with the newest of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) count: u32,
+    /// From the first to the newest.
+    pub(crate) lasted: Duration,
+}
+
+/// How many words it needs.
+pub(crate) const WORDS: usize = 2;
 
 /// The tick of an event, and the number of ticks after which it has left the window. A window of calls has no ticks.
 #[derive(Clone, Copy, Debug)]
@@ -28,17 +47,27 @@ const TICK: u32 = 38;
 const TICK_MAX: u64 = (1 << TICK) - 1;
 const EPOCH: u32 = COUNT + TICK;
 
-impl ConsecutiveFailures<'_> {
+impl<'a> ConsecutiveFailures<'a> {
+    pub(crate) fn new([count, began]: &'a [AtomicU64; WORDS]) -> Self {
+        Self { count, began }
+    }
+
     pub(crate) fn get(&self, age: Age) -> u32 {
         self.load().count_at(age)
     }
 
-    /// Adds a failure and returns the count; `None` if `live` returns false, because the generation has ended.
-    pub(crate) fn failure(&self, age: Age, live: impl Fn() -> bool) -> Option<u32> {
-        self.update(live, |packed| {
+    /// Adds a failure and returns the run; `None` if `live` returns false, because the generation has ended.
+    pub(crate) fn failure(&self, age: Age, now: Moment, live: impl Fn() -> bool) -> Option<Run> {
+        let count = self.update(live, |packed| {
             let count = (packed.count_at(age) + 1).min(COUNT_MAX);
+            if count == 1 {
+                // Before the count is published: who adds to it sees this moment or a later one.
+                self.began.fetch_max(now.nanos(), Ordering::AcqRel);
+            }
             packed.with(if count > 1 { packed.tick().max(age.tick) } else { age.tick }, count)
-        })
+        })?;
+        let lasted = now.nanos().saturating_sub(self.began.load(Ordering::Acquire));
+        Some(Run { count, lasted: Duration::from_nanos(lasted) })
     }
 
     pub(crate) fn success(&self, live: impl Fn() -> bool) {
@@ -49,11 +78,11 @@ impl ConsecutiveFailures<'_> {
 
     pub(crate) fn reset(self) {
         let epoch = self.load().0 >> EPOCH;
-        self.0.swap(epoch.wrapping_add(1) << EPOCH, Ordering::AcqRel);
+        self.count.swap(epoch.wrapping_add(1) << EPOCH, Ordering::AcqRel);
     }
 
     fn load(&self) -> Packed {
-        Packed(self.0.load(Ordering::Acquire))
+        Packed(self.count.load(Ordering::Acquire))
     }
 
     fn update(&self, live: impl Fn() -> bool, change: impl Fn(Packed) -> Packed) -> Option<u32> {
@@ -63,7 +92,7 @@ impl ConsecutiveFailures<'_> {
                 return None;
             }
             let next = change(seen);
-            match self.0.compare_exchange_weak(seen.0, next.0, Ordering::AcqRel, Ordering::Acquire) {
+            match self.count.compare_exchange_weak(seen.0, next.0, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some(next.count()),
                 Err(now) => seen = Packed(now),
             }
@@ -102,17 +131,26 @@ mod tests {
         Age { tick, gone_after: LEN }
     }
 
+    fn words() -> [AtomicU64; WORDS] {
+        [AtomicU64::new(0), AtomicU64::new(0)]
+    }
+
+    /// Adds a failure of any time and returns the count.
+    fn fail(to: ConsecutiveFailures<'_>, age: Age) -> Option<u32> {
+        to.failure(age, Moment::START, || true).map(|run| run.count)
+    }
+
     #[test]
     fn counts_failures_in_a_row_of_one_generation() {
-        let word = AtomicU64::new(0);
-        let consecutive_failures = ConsecutiveFailures(&word);
-        assert_eq!(consecutive_failures.failure(at(0), || true), Some(1));
-        assert_eq!(consecutive_failures.failure(at(0), || true), Some(2));
+        let words = words();
+        let consecutive_failures = ConsecutiveFailures::new(&words);
+        assert_eq!(fail(consecutive_failures, at(0)), Some(1));
+        assert_eq!(fail(consecutive_failures, at(0)), Some(2));
         consecutive_failures.success(|| false);
-        assert_eq!(consecutive_failures.failure(at(0), || false), None);
+        assert_eq!(consecutive_failures.failure(at(0), Moment::START, || false), None);
         assert_eq!(consecutive_failures.get(at(0)), 2, "what comes too late changes nothing");
         consecutive_failures.success(|| true);
-        assert_eq!(consecutive_failures.failure(at(0), || true), Some(1));
+        assert_eq!(fail(consecutive_failures, at(0)), Some(1));
         consecutive_failures.reset();
         assert_eq!(consecutive_failures.get(at(0)), 0);
     }
@@ -120,40 +158,36 @@ mod tests {
     #[test]
     fn a_row_ends_when_its_last_failure_leaves_the_window() {
         for begin in [0, 7, 1 << 26, 1 << 37, TICK_MAX - 2 * LEN] {
-            let word = AtomicU64::new(0);
-            let consecutive_failures = ConsecutiveFailures(&word);
-            consecutive_failures.failure(at(begin), || true);
-            assert_eq!(consecutive_failures.failure(at(begin + LEN - 1), || true), Some(2));
-            assert_eq!(
-                consecutive_failures.failure(at(begin), || true),
-                Some(3),
-                "a clock that was read a little earlier"
-            );
+            let words = words();
+            let consecutive_failures = ConsecutiveFailures::new(&words);
+            fail(consecutive_failures, at(begin));
+            assert_eq!(fail(consecutive_failures, at(begin + LEN - 1)), Some(2));
+            assert_eq!(fail(consecutive_failures, at(begin)), Some(3), "a clock that was read a little earlier");
             let last = begin + 2 * (LEN - 1);
             assert_eq!((consecutive_failures.get(at(last)), consecutive_failures.get(at(last + 1))), (3, 0));
-            assert_eq!(consecutive_failures.failure(at(last + 1), || true), Some(1));
+            assert_eq!(fail(consecutive_failures, at(last + 1)), Some(1));
         }
     }
 
     #[test]
     fn no_jump_of_the_clock_keeps_a_row() {
         for jump in (4..=63).map(|bits| 1_u64 << bits) {
-            let word = AtomicU64::new(0);
-            let consecutive_failures = ConsecutiveFailures(&word);
-            consecutive_failures.failure(at(0), || true);
+            let words = words();
+            let consecutive_failures = ConsecutiveFailures::new(&words);
+            fail(consecutive_failures, at(0));
             assert_eq!(consecutive_failures.get(at(jump)), 0, "{jump}");
-            assert_eq!(consecutive_failures.failure(at(jump), || true), Some(1), "{jump}");
+            assert_eq!(fail(consecutive_failures, at(jump)), Some(1), "{jump}");
         }
-        let word = AtomicU64::new(0);
-        let consecutive_failures = ConsecutiveFailures(&word);
-        consecutive_failures.failure(at(u64::MAX), || true);
-        assert_eq!(consecutive_failures.failure(at(u64::MAX), || true), Some(2), "after the end of ticks");
+        let words = words();
+        let consecutive_failures = ConsecutiveFailures::new(&words);
+        fail(consecutive_failures, at(u64::MAX));
+        assert_eq!(fail(consecutive_failures, at(u64::MAX)), Some(2), "after the end of ticks");
     }
 
     #[test]
     fn rule_2_no_two_of_4096_generations_look_the_same() {
-        let word = AtomicU64::new(0);
-        let consecutive_failures = ConsecutiveFailures(&word);
+        let words = words();
+        let consecutive_failures = ConsecutiveFailures::new(&words);
         let mut seen = std::collections::HashSet::new();
         for _ in 0..4_096 {
             assert!(seen.insert(consecutive_failures.load().0));
@@ -162,10 +196,27 @@ mod tests {
     }
 
     #[test]
+    fn rule_5_a_run_lasts_from_its_first_failure_to_its_newest() {
+        let (words, second) = (words(), Duration::from_secs(1));
+        let consecutive_failures = ConsecutiveFailures::new(&words);
+        let fail = |seconds| consecutive_failures.failure(at(0), Moment::at(second * seconds), || true).unwrap();
+        assert_eq!([fail(5), fail(5), fail(9)].map(|run| run.lasted), [second * 0, second * 0, second * 4]);
+        consecutive_failures.success(|| true);
+        assert_eq!(fail(20), Run { count: 1, lasted: Duration::ZERO });
+        assert_eq!(fail(23), Run { count: 2, lasted: second * 3 });
+        consecutive_failures.reset();
+        assert_eq!(fail(30), Run { count: 1, lasted: Duration::ZERO });
+        // A thread that read the clock long ago and begins a new run now does not make it look older.
+        consecutive_failures.success(|| true);
+        assert_eq!(fail(1).lasted, Duration::ZERO);
+        assert_eq!(fail(31), Run { count: 2, lasted: second });
+    }
+
+    #[test]
     fn a_row_does_not_overflow() {
-        let word = AtomicU64::new(Packed(0).with(0, COUNT_MAX).0);
-        let consecutive_failures = ConsecutiveFailures(&word);
-        assert_eq!(consecutive_failures.failure(at(0), || true), Some(COUNT_MAX));
+        let words = [AtomicU64::new(Packed(0).with(0, COUNT_MAX).0), AtomicU64::new(0)];
+        let consecutive_failures = ConsecutiveFailures::new(&words);
+        assert_eq!(fail(consecutive_failures, at(0)), Some(COUNT_MAX));
         assert_eq!(consecutive_failures.load().0 >> COUNT, 0);
     }
 }

@@ -73,8 +73,8 @@ enum View<'a> {
 }
 
 const DEFAULT_BUCKETS: u32 = 10;
-/// Enough for ten buckets, and for a window of 192 calls.
-const INLINE: usize = 12;
+/// Enough for ten buckets and the consecutive failures.
+const INLINE: usize = 14;
 /// Two cache lines, because processors fetch them in pairs.
 const APART: usize = 16;
 const LANES: Lanes = Lanes { count: lane::COUNT, stride: APART };
@@ -168,9 +168,9 @@ impl Window {
 }
 
 impl Default for Window {
-    /// The last minute, in ten buckets.
+    /// The last ten seconds, in ten buckets.
     fn default() -> Self {
-        Self::time(Duration::from_secs(60))
+        Self::time(Duration::from_secs(10))
     }
 }
 
@@ -186,13 +186,14 @@ impl WindowConfig {
         }
     }
 
-    /// How to tell that an event is older than the window.
-    pub(crate) fn age(self, now: Option<Moment>) -> Age {
+    /// How to tell that an event is older than the window, and older than `memory`.
+    pub(crate) fn age(self, now: Option<Moment>, memory: Duration) -> Age {
         match self {
             Self::Count { .. } => Age { tick: 0, gone_after: u64::MAX },
-            Self::Time { shape, ticks, .. } => {
-                Age { tick: ticks.at(now.map_or(0, Moment::nanos)), gone_after: shape.buckets.into() }
-            }
+            Self::Time { shape, ticks, .. } => Age {
+                tick: ticks.at(now.map_or(0, Moment::nanos)),
+                gone_after: ticks.at(nanos(memory)).max(shape.buckets.into()),
+            },
         }
     }
 
@@ -215,13 +216,13 @@ impl WindowConfig {
 }
 
 impl SlidingWindow {
-    /// The window of a breaker that is one of many, or of one that all calls share. With one word more if that is asked for.
-    pub(crate) fn new(config: WindowConfig, is_one_of_many: bool, one_more: bool) -> Self {
+    /// The window of a breaker that is one of many, or of one that all calls share. With more words if that is asked for.
+    pub(crate) fn new(config: WindowConfig, is_one_of_many: bool, more: usize) -> Self {
         let (hot, lanes) =
             if is_one_of_many { (config.hot_words(), Lanes::ONE) } else { (APART + LANES.count * APART, LANES) };
         let (others, first) = config.words(lanes);
         let word = |index| AtomicU64::new(if index == hot { first } else { 0 });
-        let all = hot + others + usize::from(one_more);
+        let all = hot + others + more;
         Self(match is_one_of_many {
             true if all <= INLINE => Words::Inline(std::array::from_fn(word)),
             true => Words::Boxed((0..all).map(word).collect()),
@@ -229,11 +230,11 @@ impl SlidingWindow {
         })
     }
 
-    /// The word that [`new`](Self::new) was asked for.
-    pub(crate) fn last_word(&self) -> &AtomicU64 {
+    /// The last words, which [`new`](Self::new) was asked for.
+    pub(crate) fn last_words<const N: usize>(&self) -> Option<&[AtomicU64; N]> {
         match &self.0 {
-            Words::Inline(words) => &words[INLINE - 1],
-            Words::Boxed(words) | Words::Apart(words) => &words[words.len() - 1],
+            Words::Inline(words) => words.last_chunk(),
+            Words::Boxed(words) | Words::Apart(words) => words.last_chunk(),
         }
     }
 

@@ -176,10 +176,11 @@ mod tests {
 
     use super::*;
     use crate::breaker::registry::hash::KeyedHash;
+    use crate::seed::Seed;
 
     /// Whether a request to this authority finds the breaker that was made for it.
     fn is_found(authority: &Authority) -> bool {
-        let (hash, kept) = (KeyedHash::new(), ByHost.keep(Host::from(authority.clone())));
+        let (hash, kept) = (KeyedHash::new(Seed::default()), ByHost.keep(Host::from(authority.clone())));
         let text = HostText::of(authority.as_str());
         text.equivalent(&kept) && hash.of(&text) == hash.of(&kept)
     }
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn letter_case_makes_no_difference_and_all_else_does() {
-        let hash = KeyedHash::new();
+        let hash = KeyedHash::new(Seed::default());
         for (one, other, same) in [
             ("api.example", "API.Example", true),
             ("api.example", "api.example:80", false),
@@ -225,7 +226,7 @@ mod tests {
 
     #[test]
     fn letter_case_and_credentials_make_no_difference_however_long_the_host() {
-        let state = KeyedHash::new();
+        let state = KeyedHash::new(Seed::default());
         for len in [1, 7, 8, 63, 64, 65, 127, 128, 129, 200] {
             let lower = format!("{}.example:8080", "ab".repeat(len));
             let kept = Host::from(Authority::try_from(lower.as_str()).unwrap());
@@ -250,7 +251,7 @@ mod tests {
                 let label = format!("{host:?}");
                 prop_assert!(!label.contains('@'), "{}", label);
                 let other: Authority = text.to_ascii_uppercase().parse().unwrap();
-                let (other, hash) = (Host::from(other), KeyedHash::new());
+                let (other, hash) = (Host::from(other), KeyedHash::new(Seed::default()));
                 prop_assert_eq!(hash.of(&host), hash.of(&other));
                 prop_assert_eq!(host, other);
             }

@@ -1,0 +1,189 @@
+use super::numbers::{exceeds, round_down, round_up, time};
+use super::text::{number, seconds};
+use super::{Facts, Finding, Settings, Waits};
+
+/// The share of breakers that may open by chance when a window has just calls enough.
+const BY_CHANCE: f64 = 1e-4;
+/// Fewer calls than these say nothing about an upstream.
+const FEWEST_CALLS: u32 = 5;
+/// More calls make no rate that chance reaches safe.
+const MOST_CALLS: u32 = 1_000;
+/// Random arrivals fill a window with this many times the minimum almost always.
+const SPARE: f64 = 1.5;
+
+pub(super) fn unreachable_minimum(settings: &Settings, facts: &Facts) -> Option<Finding> {
+    let minimum = f64::from(settings.minimum());
+    let found = facts.calls_per_second * settings.window.as_secs_f64();
+    if !settings.breaker || !exceeds(minimum, found) {
+        return None;
+    }
+    let longest = soonest_opening(settings, facts) / settings.failure_rate;
+    let fitting = (facts.calls_per_second * longest / SPARE).floor();
+    let minimum = minimum.min(fitting.max(fewest_calls(settings, facts)));
+    let window = settings.window.as_secs_f64().max(round_up(minimum * SPARE / facts.calls_per_second));
+    let mended = Settings { minimum_calls: Some(minimum as u32), window: time(window), ..*settings };
+    Some(Finding {
+        setting: "minimum_calls",
+        found,
+        limit: settings.minimum().into(),
+        problem: format!(
+            "a window of {} holds about {} calls, and below {} calls the failure rate is never judged",
+            seconds(settings.window.as_secs_f64()),
+            number(found),
+            settings.minimum()
+        ),
+        instead: format!("{minimum} calls in a window of {}", seconds(window)),
+        mended,
+    })
+}
+
+pub(super) fn detection(settings: &Settings, facts: &Facts) -> Option<Finding> {
+    let (found, limit) = (opens_after(settings, facts), soonest_opening(settings, facts));
+    // What never opens has a finding of its own.
+    if !settings.breaker || !exceeds(found, limit) || found.is_infinite() {
+        return None;
+    }
+    let window = round_down(limit / settings.failure_rate);
+    let calls = facts.calls_per_second * limit.min(window / SPARE);
+    let minimum = settings.minimum().min(calls.max(fewest_calls(settings, facts)) as u32);
+    let mended = Settings { minimum_calls: Some(minimum), window: time(window), ..*settings };
+    Some(Finding {
+        setting: "window",
+        found,
+        limit,
+        problem: format!(
+            "at {} calls a second, {} pass until a total outage opens the breaker; the limit is {}",
+            number(facts.calls_per_second),
+            seconds(found),
+            seconds(limit)
+        ),
+        instead: format!("a window of {} and a minimum of {minimum} calls", seconds(window)),
+        mended,
+    })
+}
+
+pub(super) fn longest_opening(settings: &Settings, facts: &Facts) -> Option<Finding> {
+    let (outage, limit) = (facts.typical_outage.as_secs_f64(), facts.soon());
+    let found = last_opening(settings.open_for, outage);
+    if !settings.breaker || !exceeds(found, limit) {
+        return None;
+    }
+    let open_for =
+        Waits { first: settings.open_for.first.min(time(round_down((limit / 4.0).min(1.0)))), max: time(limit) };
+    Some(Finding {
+        setting: "open_for",
+        found,
+        limit,
+        problem: format!(
+            "after an outage of {} the breaker can stay open for another {}; the limit is {}",
+            seconds(outage),
+            seconds(found),
+            seconds(limit)
+        ),
+        instead: format!(
+            "a backoff from {} up to {}",
+            seconds(open_for.first.as_secs_f64()),
+            seconds(open_for.max.as_secs_f64())
+        ),
+        mended: Settings { open_for, ..*settings },
+    })
+}
+
+pub(super) fn chance(settings: &Settings, facts: &Facts) -> Option<Finding> {
+    let (rate, failures) = (settings.failure_rate, facts.usual_failures);
+    let found = by_chance(settings.minimum(), rate, failures);
+    if !settings.breaker || !exceeds(found, BY_CHANCE) {
+        return None;
+    }
+    let (instead, mended) = match enough_calls(rate, failures) {
+        Some(calls) => (format!("{calls} calls"), Settings { minimum_calls: Some(calls), ..*settings }),
+        None => {
+            let failure_rate = round_up((1.0 + failures.max(rate)) / 2.0);
+            (format!("a failure_rate of {failure_rate}"), Settings { failure_rate, ..*settings })
+        }
+    };
+    Some(Finding {
+        setting: "minimum_calls",
+        found,
+        limit: BY_CHANCE,
+        problem: format!(
+            "while {} % of the calls fail as usual, {} % of all breakers open by chance at the first {} calls",
+            number(failures * 100.0),
+            number(found * 100.0),
+            settings.minimum()
+        ),
+        instead,
+        mended,
+    })
+}
+
+/// The time after which a total outage opens the breaker, in seconds.
+fn opens_after(settings: &Settings, facts: &Facts) -> f64 {
+    let (rate, window) = (facts.calls_per_second, settings.window.as_secs_f64());
+    let minimum = f64::from(settings.minimum());
+    let by_rate =
+        if rate * window < minimum { f64::INFINITY } else { (settings.failure_rate * window).max(minimum / rate) };
+    let in_a_row = settings.consecutive_failures.map_or(f64::INFINITY, |failures| f64::from(failures) / rate);
+    by_rate.min(in_a_row)
+}
+
+/// The time after which it should: no sooner than there are calls enough.
+fn soonest_opening(settings: &Settings, facts: &Facts) -> f64 {
+    facts.soon().max(fewest_calls(settings, facts) * (settings.failure_rate * SPARE).max(1.0) / facts.calls_per_second)
+}
+
+/// The opening during which an outage ends at the latest, if all probes before fail.
+fn last_opening(open_for: Waits, outage: f64) -> f64 {
+    let (mut wait, max) = (open_for.first.as_secs_f64(), open_for.max.as_secs_f64());
+    let mut open = wait;
+    while open < outage && wait < max {
+        wait = (2.0 * wait).min(max);
+        open += wait;
+    }
+    wait
+}
+
+/// The minimum of calls at and above which no breaker opens by chance.
+fn fewest_calls(settings: &Settings, facts: &Facts) -> f64 {
+    enough_calls(settings.failure_rate, facts.usual_failures).unwrap_or(MOST_CALLS).into()
+}
+
+fn enough_calls(rate: f64, failures: f64) -> Option<u32> {
+    // Because failures are whole, the chance falls in steps, and rises a little between them: of ten calls at most.
+    let is_rare = |calls| !exceeds(by_chance(calls, rate, failures), BY_CHANCE);
+    // At or above the rate more calls only make it surer.
+    if failures >= rate {
+        return None;
+    }
+    (FEWEST_CALLS..=MOST_CALLS).find(|calls| (*calls..calls + 10).all(is_rare))
+}
+
+/// The chance that of so many calls at least this share fails, if each fails with this chance on its own.
+fn by_chance(calls: u32, rate: f64, failures: f64) -> f64 {
+    let limit = (rate * f64::from(calls) - 1e-9).ceil().max(0.0) as u32;
+    if limit > calls || failures <= 0.0 || failures >= 1.0 {
+        return if failures >= 1.0 { 1.0 } else { 0.0 };
+    }
+    let odds = failures / (1.0 - failures);
+    let ratio = |failed: u32| f64::from(calls - failed) / f64::from(failed + 1) * odds;
+    let first = (0..limit).map(|failed| ratio(failed).ln()).sum::<f64>() + f64::from(calls) * (1.0 - failures).ln();
+    (limit..calls).scan(first.exp(), |term, failed| Some(std::mem::replace(term, *term * ratio(failed)))).sum::<f64>()
+        + (f64::from(calls) * failures.ln()).exp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chance_agrees_with_counting() {
+        // Of five calls three, four or five: 10 + 5 + 1 of 32.
+        assert!((by_chance(5, 0.5, 0.5) - 16.0 / 32.0).abs() < 1e-12);
+        assert!((by_chance(2, 1.0, 0.1) - 0.01).abs() < 1e-12);
+        // Five of the first ten at 15 %: 20 of 2,000 breakers.
+        assert!((by_chance(10, 0.5, 0.15) * 2_000.0 - 19.7).abs() < 0.1);
+        assert_eq!([by_chance(10, 0.5, 0.0), by_chance(10, 0.5, 1.0)], [0.0, 1.0]);
+        assert_eq!(enough_calls(0.5, 0.01), Some(5));
+        assert_eq!(enough_calls(0.5, 0.6), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! Judges settings by arithmetic, before any storm.
+//!
+//! [`lint`] compares [`Settings`] with the [`Facts`] about traffic and upstream. Each [`Finding`] names a setting, the number
+//! that is wrong, the limit and what to set instead. [`Settings`] build the layers, too, so that what is judged is what runs.
+//!
+//! | finding | the number | the limit |
+//! |---|---|---|
+//! | `budget` | (1 + retries for every call) to the power of the tiers, times the utilisation | 1: above it the upstream cannot recover |
+//! | `budget` | the time to work off the reserves of all processes | a quarter of a typical outage |
+//! | `max_attempts` | attempts to the power of the tiers | 10 requests for one call |
+//! | `attempt_timeout` | the time until an upstream that hangs is noticed, if neither it nor a deadline is set | a quarter of a typical outage |
+//! | `deadline` | the time that a call has | one attempt that is cut, its wait, and a usual answer |
+//! | `minimum_calls` | the share of breakers that open by chance at the minimum, with the usual failures | one in 10,000 |
+//! | `minimum_calls` | the calls in a window | the minimum |
+//! | `window` | the time until an outage opens the breaker | a quarter of a typical outage, or calls enough to rule out chance |
+//! | `open_for` | the longest time for which the breaker stays open after a typical outage | a quarter of it |
+
+mod breaker;
+mod facts;
+mod numbers;
+mod retry;
+mod settings;
+mod text;
+
+use std::fmt;
+
+use serde::Serialize;
+
+pub use self::facts::Facts;
+pub use self::settings::{Settings, Tokens, Waits};
+
+/// A setting that does not fit the facts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Finding {
+    /// The setting, as in the builder.
+    pub setting: &'static str,
+    /// The number that is wrong; times are in seconds, and infinite if it never ends.
+    pub found: f64,
+    /// What it must not exceed, or must at least be.
+    pub limit: f64,
+    /// What is wrong, in a sentence.
+    pub problem: String,
+    /// What to set instead, as one writes it.
+    pub instead: String,
+    /// The settings with this one changed.
+    #[serde(skip)]
+    pub mended: Settings,
+}
+
+type Rule = fn(&Settings, &Facts) -> Option<Finding>;
+
+/// From what keeps an upstream down to what only costs calls.
+const ALL: [Rule; 9] = [
+    retry::load,
+    retry::burst,
+    retry::tiers,
+    retry::hanging,
+    retry::deadline,
+    breaker::chance,
+    breaker::unreachable_minimum,
+    breaker::detection,
+    breaker::longest_opening,
+];
+
+/// Returns what in these settings does not fit the facts, the worst first.
+///
+/// ```
+/// use rampart_sim::lint::{Facts, Settings, Waits, lint};
+///
+/// let facts = Facts::new(2_000, 1.0, 2_500.0);
+/// let settings = Settings { no_budget: true, open_for: Waits::fixed(std::time::Duration::from_secs(60)), ..Settings::default() };
+/// for finding in lint(&settings, &facts) {
+///     println!("{finding}");
+/// }
+/// assert_eq!(lint(&settings, &facts)[0].setting, "budget");
+/// ```
+#[must_use]
+pub fn lint(settings: &Settings, facts: &Facts) -> Vec<Finding> {
+    ALL.iter().filter_map(|rule| rule(settings, facts)).collect()
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}. Set {} instead.", self.setting, self.problem, self.instead)
+    }
+}

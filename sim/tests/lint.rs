@@ -1,0 +1,257 @@
+//! What is found in settings, and that it is so: what is wrong fails in a simulation, and what is set instead does not.
+
+use std::time::Duration;
+
+use rampart_sim::lint::{Facts, Finding, Settings, Tokens, Waits, lint};
+use rampart_sim::scenario::{self, Scenario};
+use rampart_sim::{Episode, Latency, Load, Process, Report, Upstream, simulate};
+use tower::{Layer, ServiceExt};
+use tower_rampart::{CircuitBreakerLayer, RetryLayer};
+
+const SECOND: Duration = Duration::from_secs(1);
+const FROM: Duration = Duration::from_secs(20);
+
+/// 200 processes, one call a second each, on an upstream of 1.25 times that capacity; ten bad seconds.
+fn storm(episode: Episode) -> Scenario {
+    let until = FROM + 10 * SECOND;
+    let upstream = Upstream::new(25, Latency::Fixed(SECOND / 10)).queue(750);
+    Scenario {
+        load: Load::open(200, 1.0).lasting(70 * SECOND),
+        upstream: upstream.episode(episode.between(FROM, until)),
+        well_from: until,
+        ..scenario::storm()
+    }
+}
+
+fn facts() -> Facts {
+    Facts { typical_outage: 10 * SECOND, ..Facts::new(200, 1.0, 250.0) }
+}
+
+/// A breaker and a budget that fit the storm, so that a test sees one wrong setting alone.
+fn fitting() -> Settings {
+    let settings = Settings {
+        max_attempts: 4,
+        attempt_timeout: Some(SECOND),
+        budget: Tokens { ratio: 0.1, reserve: 0 },
+        window: 8 * SECOND,
+        minimum_calls: Some(5),
+        open_for: Waits { first: SECOND / 2, max: 2 * SECOND },
+        ..Settings::default()
+    };
+    assert_eq!(lint(&settings, &facts()), [], "the rest of the test says nothing else");
+    settings
+}
+
+#[allow(clippy::unwrap_used)] // A test that fails.
+fn run(settings: &Settings, scenario: &Scenario) -> Report {
+    let stack = |process: Process| {
+        let retry = settings.retry_layer().unwrap();
+        match settings.breaker_layer().unwrap() {
+            Some(breaker) => retry.layer(breaker.layer(process.upstream)).boxed_clone(),
+            None => retry.layer(process.upstream).boxed_clone(),
+        }
+    };
+    simulate(stack, &scenario.load, &scenario.upstream, 3)
+}
+
+fn only(settings: &Settings, facts: &Facts) -> Finding {
+    let mut found = lint(settings, facts);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    found.remove(0)
+}
+
+/// How long after the trouble 95 in 100 calls were answered well in every second.
+fn recovery(report: &Report, scenario: &Scenario) -> Option<Duration> {
+    report.recovered_at(0.95).map(|at| at.saturating_sub(scenario.well_from))
+}
+
+#[test]
+fn retries_beyond_the_capacity_keep_the_upstream_down() {
+    let settings = Settings { no_budget: true, breaker: false, ..fitting() };
+    let finding = only(&settings, &facts());
+    assert_eq!(
+        finding.to_string(),
+        "budget: while calls fail, every call makes 4.00 requests, and with a utilisation of 0.80 that is 3.20 times the \
+         capacity: the upstream cannot recover. Set Budget::ratio(0.12) instead."
+    );
+    let storm = storm(Episode::slow(20.0));
+    assert_eq!(recovery(&run(&settings, &storm), &storm), None);
+    let mended = recovery(&run(&finding.mended, &storm), &storm).unwrap();
+    assert!(mended < 30 * SECOND, "{mended:?}");
+}
+
+#[test]
+fn reserves_of_all_processes_come_at_once() {
+    let budget = Tokens { ratio: 0.1, reserve: 10 };
+    let settings = Settings { budget, breaker: false, ..fitting() };
+    let finding = only(&settings, &facts());
+    assert_eq!(
+        finding.to_string(),
+        "budget: 200 processes can send 2000 retries from their reserves at once, which the upstream works off in 40 s with \
+         the 50 requests a second that it has to spare; the limit is 2.5 s. Set Budget::reserve(0) instead."
+    );
+    let storm = storm(Episode::slow(20.0));
+    let (bad, mended) = (run(&settings, &storm), run(&finding.mended, &storm));
+    assert!(bad.worst_load() > 4.0 && mended.worst_load() < 2.0, "{}, {}", bad.worst_load(), mended.worst_load());
+}
+
+#[test]
+fn an_outage_is_over_before_a_long_window_notices_it() {
+    let settings = Settings { window: 60 * SECOND, minimum_calls: Some(10), ..fitting() };
+    let finding = only(&settings, &facts());
+    assert_eq!((finding.setting, finding.found), ("window", 30.0));
+    let outage = storm(Episode::down());
+    let (bad, mended) = (run(&settings, &outage), run(&finding.mended, &outage));
+    let rejected = |report: &Report| report.seconds[28..30].iter().map(|second| second.rejected).sum::<u32>();
+    assert!(rejected(&bad) < 40 && rejected(&mended) > 200, "{}, {}", rejected(&bad), rejected(&mended));
+}
+
+#[test]
+fn a_minimum_above_the_calls_in_a_window_never_opens() {
+    let settings = Settings { window: 4 * SECOND, minimum_calls: Some(20), ..fitting() };
+    let finding = only(&settings, &facts());
+    assert_eq!((finding.setting, finding.found, finding.limit), ("minimum_calls", 4.0, 20.0));
+    let outage = storm(Episode::down());
+    assert_eq!(run(&settings, &outage).rejected, 0);
+    let mended = run(&finding.mended, &outage).rejected;
+    assert!(mended > 500, "{mended}");
+}
+
+#[test]
+fn a_breaker_that_stays_open_long_prolongs_the_outage() {
+    let settings = Settings { open_for: Waits::fixed(30 * SECOND), ..fitting() };
+    let finding = only(&settings, &facts());
+    assert_eq!((finding.setting, finding.found, finding.limit), ("open_for", 30.0, 2.5));
+    let outage = storm(Episode::down());
+    let (bad, mended) = (run(&settings, &outage), run(&finding.mended, &outage));
+    let (bad, mended) = (recovery(&bad, &outage).unwrap(), recovery(&mended, &outage).unwrap());
+    assert!(bad >= 20 * SECOND && mended <= 4 * SECOND, "{bad:?}, {mended:?}");
+}
+
+#[test]
+fn a_deadline_of_one_attempt_forbids_retries() {
+    let settings = Settings { deadline: Some(SECOND), breaker: false, ..fitting() };
+    let finding = only(&settings, &facts());
+    assert_eq!((finding.setting, finding.found, (finding.limit * 10.0).round()), ("deadline", 1.0, 12.0));
+    // Every tenth answer takes longer than anyone waits.
+    let latencies: Vec<_> = (0..10).map(|slow| if slow == 0 { 30 * SECOND } else { SECOND / 20 }).collect();
+    let load = Load::open(20, 5.0).lasting(60 * SECOND);
+    let slow =
+        Scenario { load, upstream: Upstream::new(1_000, Latency::Measured(latencies.into())), ..scenario::storm() };
+    let good = |settings: &Settings| {
+        let report = run(&Settings { no_budget: true, ..*settings }, &slow);
+        report.good as f64 / report.calls as f64
+    };
+    let (bad, mended) = (good(&settings), good(&finding.mended));
+    assert!(bad < 0.92 && mended > 0.98, "{bad}, {mended}");
+}
+
+#[test]
+fn usual_failures_open_breakers_with_a_small_minimum() {
+    let usual = Facts { usual_failures: 0.15, typical_outage: 60 * SECOND, ..Facts::new(2_000, 1.0, 2_500.0) };
+    let settings = Settings { max_attempts: 1, window: 30 * SECOND, minimum_calls: Some(10), ..fitting() };
+    let settings = Settings { open_for: Waits::fixed(10 * SECOND), ..settings };
+    let finding = only(&settings, &usual);
+    assert_eq!((finding.setting, (finding.found * 2_000.0).round()), ("minimum_calls", 20.0));
+    let failing = Scenario {
+        load: Load::open(2_000, 1.0).lasting(20 * SECOND),
+        upstream: Upstream::new(1_000, Latency::Fixed(SECOND / 10)).episode(Episode::errors(0.15)),
+        ..scenario::storm()
+    };
+    let (bad, mended) = (run(&settings, &failing).rejected, run(&finding.mended, &failing).rejected);
+    println!("{finding} {bad} {mended}");
+    assert!(bad > 100 && mended == 0, "{bad}, {mended}");
+}
+
+#[test]
+fn an_upstream_that_hangs_is_noticed_by_a_timeout_alone() {
+    let finding = only(&Settings { attempt_timeout: None, ..fitting() }, &facts());
+    assert_eq!((finding.setting, finding.mended.attempt_timeout), ("attempt_timeout", Some(SECOND)));
+}
+
+#[test]
+fn attempts_multiply_through_tiers() {
+    let tiers = Facts { tiers: 3, ..Facts::new(10, 1.0, 100.0) };
+    let finding = only(&Settings { max_attempts: 3, breaker: false, ..fitting() }, &tiers);
+    assert_eq!((finding.setting, finding.found, finding.mended.max_attempts), ("max_attempts", 27.0, 2));
+    let full = Facts { tiers: 3, ..Facts::new(80, 1.0, 100.0) };
+    let load = &lint(&Settings { max_attempts: 3, breaker: false, ..fitting() }, &full)[0];
+    assert_eq!((load.setting, (load.found * 1e3).round()), ("budget", (1.1_f64.powi(3) * 0.8 * 1e3).round()));
+}
+
+#[test]
+fn what_is_set_instead_is_found_no_more() {
+    let mut judged = 0;
+    for processes in [1, 30, 2_000] {
+        for per_second in [0.01, 0.3, 1.0, 7.0, 900.0] {
+            for used in [0.05, 0.6, 0.95] {
+                for (outage, tiers, failures) in [(10, 1, 0.01), (60, 3, 0.2), (1_800, 2, 0.0), (60, 1, 0.7)] {
+                    let mut facts = Facts::new(processes, per_second, f64::from(processes) * per_second / used);
+                    (facts.tiers, facts.typical_outage, facts.usual_failures) = (tiers, outage * SECOND, failures);
+                    for settings in settings() {
+                        judged += 1;
+                        let mut mended = settings;
+                        let rounds = (0..20).take_while(|_| {
+                            lint(&mended, &facts).first().map(|finding| mended = finding.mended).is_some()
+                        });
+                        assert!(rounds.count() < 12, "{facts:?} {settings:?}: still {:#?}", lint(&mended, &facts));
+                        mended.retry_layer().unwrap();
+                        mended.breaker_layer().unwrap();
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(judged, 3 * 5 * 3 * 4 * 6);
+}
+
+/// Settings that are wrong in every way.
+fn settings() -> [Settings; 6] {
+    let default = Settings::default();
+    let long = Waits { first: 10 * SECOND, max: 600 * SECOND };
+    [
+        default,
+        Settings { no_budget: true, max_attempts: 10, ..default },
+        Settings { window: SECOND, minimum_calls: Some(1_000), failure_rate: 0.1, ..default },
+        Settings { window: 3_600 * SECOND, failure_rate: 1.0, open_for: long, ..default },
+        Settings { attempt_timeout: Some(30 * SECOND), deadline: Some(SECOND / 20), ..default },
+        Settings { budget: Tokens { ratio: 5.0, reserve: u32::MAX }, consecutive_failures: Some(16_383), ..default },
+    ]
+}
+
+#[test]
+fn defaults_are_those_of_the_builders() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let _clock = runtime.enter();
+    let ours = Settings::default();
+    assert_eq!(format!("{:?}", ours.retry_layer().unwrap()), format!("{:?}", RetryLayer::new_for_http()));
+    let breaker = ours.breaker_layer().unwrap().unwrap();
+    assert_eq!(format!("{breaker:?}"), format!("{:?}", CircuitBreakerLayer::new_for_http()));
+}
+
+#[test]
+fn files_are_read_with_durations_and_unknown_fields_are_refused() {
+    let read = |text: &str| serde_json::from_str::<Settings>(text).map_err(|error| error.to_string());
+    let settings = read(
+        r#"{ "open_for": { "first": "1s", "max": "1.5m" }, "backoff": "250ms", "deadline": "10s", "budget": { "ratio": 0.5 } }"#,
+    );
+    let expected = Settings {
+        open_for: Waits { first: SECOND, max: 90 * SECOND },
+        backoff: Waits::fixed(SECOND / 4),
+        deadline: Some(10 * SECOND),
+        budget: Tokens { ratio: 0.5, ..Tokens::default() },
+        ..Settings::default()
+    };
+    assert_eq!(settings, Ok(expected));
+    for (text, error) in [
+        (r#"{ "windw": "1s" }"#, "unknown field `windw`"),
+        (r#"{ "window": "1 week" }"#, "\"1 week\" is no duration such as"),
+        (r#"{ "open_for": 30 }"#, "a duration such as \"30s\""),
+        (r#"{ "budget": { "ration": 1 } }"#, "unknown field `ration`"),
+    ] {
+        let message = read(text).unwrap_err();
+        assert!(message.contains(error), "{message}");
+    }
+    let facts = serde_json::from_str::<Facts>(r#"{ "processes": 1, "calls_per_second": 0, "capacity": 1 }"#);
+    assert!(facts.unwrap_err().to_string().contains("must be over 0, but is 0"));
+}
