@@ -41,6 +41,7 @@ struct Page;
 
 mod assert;
 mod contention;
+mod duration;
 mod fleet;
 mod ledger;
 pub mod lint;

@@ -6,14 +6,15 @@ mod sweep;
 mod table;
 
 use std::error::Error;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use rampart_sim::scenario::{self, Outcome, Scenario};
+use rampart_sim::scenario::{self, Scenario};
 
-use self::stacks::{NO_RETRIES, Run, Stack};
+use self::stacks::{Run, Stack};
+use self::sweep::Setting;
 
 /// Runs storms through stacks of layers on paused time and prints what became of the calls.
 ///
@@ -29,9 +30,9 @@ struct Arguments {
     /// The seed of arrivals and service times.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Tries other values of one setting of the default layers, in the storm, the outage and the brown-out if no scenario is
-    /// named. May be repeated.
-    #[arg(long, value_name = "SETTING")]
+    /// Tries other values of one setting of the default layers, or of each setting, in the storm, the outage and the brown-out
+    /// if no scenario is named. May be repeated.
+    #[arg(long, value_name = "SETTING|all")]
     sweep: Vec<String>,
     /// Writes one picture a scenario, or a sweep, into this folder.
     #[arg(long, value_name = "FOLDER")]
@@ -86,13 +87,13 @@ fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool> {
             let unknown = unknown.escape_debug();
             return Err(format!("{}: expect.{unknown}: there is no such stack{named}", scenario.name).into());
         }
-        let runs: Vec<Run> = stacks.iter().map(|stack| run_one(*stack, scenario, arguments.seed)).collect();
+        let runs: Vec<Run> = stacks.iter().map(|stack| stack.run(scenario, arguments.seed)).collect();
         if arguments.json {
             table::print_json(out, scenario, &runs)?;
         } else {
             table::print(out, scenario, &runs)?;
         }
-        for line in missed(scenario, &runs, arguments.seed) {
+        for line in runs.iter().flat_map(|run| missed(scenario, run)) {
             reached = false;
             eprintln!("missed: {line}");
         }
@@ -107,40 +108,22 @@ fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool> {
     Ok(reached)
 }
 
-fn run_one(stack: Stack, scenario: &Scenario, seed: u64) -> Run {
-    report_progress(&format!("{}: {}", scenario.name, stack.name));
-    stack.run(scenario, seed)
-}
-
 /// One line for each goal that was missed.
-fn missed(scenario: &Scenario, runs: &[Run], seed: u64) -> Vec<String> {
-    let goals = |run: &Run| scenario.expect.get(run.stack.name);
-    let is_needed = runs.iter().filter_map(goals).any(|goals| goals.need_no_retries());
-    let done = runs.iter().find(|run| run.stack.name == NO_RETRIES);
-    let extra = stacks::all()
-        .find(|stack| is_needed && done.is_none() && stack.name == NO_RETRIES)
-        .map(|stack| run_one(stack, scenario, seed));
-    let no_retries = done.or(extra.as_ref()).map(|run| &run.report);
-    let of_run = |run: &Run| {
-        let outcome = Outcome { report: &run.report, openings: run.openings, no_retries };
-        let missed = goals(run).map(|goals| goals.missed(scenario, outcome)).unwrap_or_default();
-        let prefix = format!("{}, {}", scenario.name, run.stack.name);
-        missed.into_iter().map(move |line| format!("{prefix}: {line}"))
-    };
-    runs.iter().flat_map(of_run).collect()
+fn missed(scenario: &Scenario, Run { stack, report }: &Run) -> Vec<String> {
+    let missed = scenario.expect.get(stack.name).map(|goals| goals.missed(scenario, report)).unwrap_or_default();
+    missed.into_iter().map(|line| format!("{}, {}: {line}", scenario.name, stack.name)).collect()
 }
 
 fn sweep_all(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
-    let unknown = |name: &str| format!("{name}: no such setting; --list shows them");
-    let find = |name: &String| sweep::find(name).ok_or_else(|| unknown(name));
-    let settings = arguments.sweep.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    let names = &arguments.sweep;
+    if let Some(unknown) = names.iter().find(|name| *name != "all" && sweep::find(name).is_none()) {
+        return Err(format!("{unknown}: no such setting; --list shows them").into());
+    }
+    let is_chosen = |setting: &&Setting| names.iter().any(|name| name == "all" || name == setting.name);
     let scenarios = chosen_scenarios(&arguments.scenario, sweep::SCENARIOS.map(str::to_owned))?;
-    for setting in settings {
+    for setting in sweep::SETTINGS.iter().filter(is_chosen) {
         let points = |scenario: &Scenario| {
-            let run = |value: &f64| {
-                report_progress(&format!("{}: {} {value}{}", scenario.name, setting.name, setting.unit));
-                setting.try_value(*value, scenario, arguments.seed)
-            };
+            let run = |value: &f64| setting.try_value(*value, scenario, arguments.seed);
             setting.values.iter().map(run).collect()
         };
         let curves: Vec<sweep::Curve<'_>> = scenarios.iter().map(|scenario| (scenario, points(scenario))).collect();
@@ -151,12 +134,6 @@ fn sweep_all(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn report_progress(line: &str) {
-    if std::io::stderr().is_terminal() {
-        eprintln!("{line} ...");
-    }
 }
 
 fn chosen_scenarios(names: &[String], default: impl IntoIterator<Item = String>) -> Result<Vec<Scenario>, String> {

@@ -19,7 +19,7 @@ pub(crate) fn print(out: &mut impl Write, scenario: &Scenario, runs: &[Run]) -> 
     Ok(())
 }
 
-fn row(scenario: &Scenario, Run { stack, report, .. }: &Run) -> String {
+fn row(scenario: &Scenario, Run { stack, report }: &Run) -> String {
     let after = match scenario.recovered_after(report) {
         Some(after) => format!("{} s", after.as_secs()),
         None if scenario.ends_well() => "never".to_owned(),
@@ -59,9 +59,9 @@ pub(crate) fn print_notes(out: &mut impl Write, stacks: &[Stack]) -> Result<()> 
 
 /// Prints one report a line.
 pub(crate) fn print_json(out: &mut impl Write, scenario: &Scenario, runs: &[Run]) -> Result<()> {
-    for Run { stack, report, openings } in runs {
+    for Run { stack, report } in runs {
         let line = serde_json::json!({
-            "scenario": scenario.name, "stack": stack.name, "openings": openings, "report": report,
+            "scenario": scenario.name, "stack": stack.name, "report": report,
         });
         writeln!(out, "{line}")?;
     }

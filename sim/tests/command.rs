@@ -49,13 +49,13 @@ fn a_goal_that_is_missed_is_one_line_and_exit_code_1() {
     let goal =
         |line: &str| line.strip_prefix("missed: outage, no-retries: ").unwrap().split(':').next().unwrap().to_owned();
     let goals: Vec<String> = missed.iter().map(|line| goal(line)).collect();
-    assert_eq!(goals, ["worst_load", "goodput", "goodput_in_trouble", "never_recovers", "no_opening"], "{missed:?}");
+    assert_eq!(goals, ["worst_load", "goodput", "goodput_in_trouble", "never_recovers"], "{missed:?}");
     std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]
 fn goals_that_are_reached_end_in_a_table_and_exit_code_0() {
-    let goals = "[expect.defaults]\nworst_load = 5\nrecovered_within = '20s'\ngoodput_vs_no_retries = 0.5";
+    let goals = "[expect.defaults]\nworst_load = 5\nrecovered_within = '20s'\ngoodput_of_others = 1";
     let (folder, file) = folder("reached", goals);
     let output = command(&["--scenario", &file, "--stack", "defaults"]);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
@@ -89,11 +89,11 @@ fn a_report_is_one_line_of_json_and_a_picture_is_valid_xml() {
 fn a_sweep_prints_a_row_a_value_and_draws_it() {
     let (folder, file) = folder("sweep", "");
     let svg = folder.to_str().unwrap();
-    let output = command(&["--sweep", "consecutive-failures", "--scenario", &file, "--svg", svg]);
+    let output = command(&["--sweep", "outage-failures", "--scenario", &file, "--svg", svg]);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
     assert_eq!(text(&output.stdout).lines().filter(|line| line.starts_with("outage ")).count(), 8);
-    let svg = std::fs::read_to_string(folder.join("sweep-consecutive-failures.svg")).unwrap();
-    assert!(svg.contains("Failures in a row that open a breaker"));
+    let svg = std::fs::read_to_string(folder.join("sweep-outage-failures.svg")).unwrap();
+    assert!(svg.contains("Failures in a row that open a breaker, if they last 2 s"));
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -1,13 +1,11 @@
-//! Durations as people write them.
+//! Durations as people write them, and numbers as they read them.
 
 use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
 use super::settings::Waits;
-
-/// From the longest suffix to the shortest, because "ms" ends as "s" does.
-const UNITS: [(&str, f64); 4] = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3_600.0)];
+use crate::duration::parse;
 
 /// A duration in a file.
 pub(super) struct Span(Duration);
@@ -65,14 +63,6 @@ pub(super) fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D
     let number = f64::deserialize(deserializer)?;
     let is_share = (0.0..=1.0).contains(&number);
     if is_share { Ok(number) } else { Err(D::Error::custom(format!("must lie between 0 and 1, but is {number}"))) }
-}
-
-fn parse(text: &str) -> Option<Duration> {
-    let (number, unit) = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))?;
-    // Only digits and a point: `parse` alone accepts "inf", "nan" and "1e300", too.
-    let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let number: f64 = if is_plain { number.parse().ok()? } else { return None };
-    Duration::try_from_secs_f64(number * unit).ok()
 }
 
 /// Writes a number with as many digits as a person needs.

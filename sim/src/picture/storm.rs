@@ -113,7 +113,7 @@ fn panel(
         .x_labels(12)
         .y_labels(6)
         .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| format!("{y:.0}{unit}"))
+        .y_label_formatter(&|tick| format!("{tick:.*}{unit}", usize::from(y.end < 4.0)))
         .label_style(font)
         .axis_desc_style(font)
         .draw()?;

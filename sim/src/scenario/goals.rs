@@ -22,21 +22,10 @@ pub struct Goals {
     goodput: Option<Share>,
     /// At least this share of the calls that begin during the trouble is answered well.
     goodput_in_trouble: Option<Share>,
-    /// At least so many times the calls are answered well that are without retries and breaker.
-    goodput_vs_no_retries: Option<Load>,
-    /// With `true`, no breaker may open.
+    /// At least this share of the calls of every tenant without an episode of its own is answered well.
+    goodput_of_others: Option<Share>,
+    /// With `true`, no breaker may open. Counted for the layers of this crate.
     no_opening: Option<bool>,
-}
-
-/// What a run has shown.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcome<'a> {
-    /// The run.
-    pub report: &'a Report,
-    /// How often a breaker opened, if the stack has one that can be counted.
-    pub openings: Option<u64>,
-    /// The same load without retries and breaker.
-    pub no_retries: Option<&'a Report>,
 }
 
 type Load = Number<1_000, false>;
@@ -46,16 +35,9 @@ const DAY: u64 = 86_400;
 const USUAL: f64 = 1.15;
 
 impl Goals {
-    /// Whether they compare with a run without retries and breaker.
-    #[must_use]
-    pub fn need_no_retries(&self) -> bool {
-        self.goodput_vs_no_retries.is_some()
-    }
-
     /// Returns one line for each goal that was missed.
     #[must_use]
-    pub fn missed(&self, scenario: &Scenario, outcome: Outcome<'_>) -> Vec<String> {
-        let Outcome { report, openings, no_retries } = outcome;
+    pub fn missed(&self, scenario: &Scenario, report: &Report) -> Vec<String> {
         let mut missed = Vec::new();
         // A number that is none reaches no goal.
         let is_at_most = |value: f64, limit: f64| value <= limit;
@@ -74,8 +56,7 @@ impl Goals {
         at_least("goodput", self.goodput.map(|limit| limit.0), scenario.goodput(report));
         let in_trouble = scenario.goodput_in_trouble(report);
         at_least("goodput_in_trouble", self.goodput_in_trouble.map(|limit| limit.0), in_trouble);
-        let compared = no_retries.map_or(f64::NAN, |bare| report.good as f64 / bare.good as f64);
-        at_least("goodput_vs_no_retries", self.goodput_vs_no_retries.map(|limit| limit.0), compared);
+        at_least("goodput_of_others", self.goodput_of_others.map(|limit| limit.0), scenario.goodput_of_others(report));
         let after = scenario.recovered_after(report);
         match (self.recovered_within, after) {
             (Some(Span(within)), Some(after)) if after > within => {
@@ -89,10 +70,8 @@ impl Goals {
         if let (Some(true), Some(after)) = (self.never_recovers, after) {
             missed.push(format!("never_recovers: recovered after {after:?}"));
         }
-        if self.no_opening == Some(true) && openings != Some(0) {
-            let opened =
-                openings.map_or("not counted in this stack".to_owned(), |openings| format!("{openings} openings"));
-            missed.push(format!("no_opening: {opened}"));
+        if let (Some(true), Some(at)) = (self.no_opening, report.opened_at()) {
+            missed.push(format!("no_opening: a breaker opened at {at:?}"));
         }
         missed
     }
@@ -111,6 +90,18 @@ impl Scenario {
         let troubled = self.troubled_seconds(report);
         let sum = |of: fn(&crate::Second) -> u32| troubled.iter().map(|second| f64::from(of(second))).sum::<f64>();
         sum(|second| second.good) / sum(|second| second.calls)
+    }
+
+    /// The lowest share of a tenant without an episode of its own.
+    fn goodput_of_others(&self, report: &Report) -> f64 {
+        let is_other = |tenant: usize| {
+            self.upstream
+                .episodes
+                .iter()
+                .all(|episode| episode.tenant.is_none_or(|troubled| troubled as usize != tenant))
+        };
+        let others = report.tenants.iter().enumerate().filter(|(tenant, _)| is_other(*tenant));
+        others.map(|(_, tenant)| tenant.answered()).fold(1.0, f64::min)
     }
 
     /// How long after the end of the trouble the calls were answered again, 99 in 100 in every second; `None` if they were

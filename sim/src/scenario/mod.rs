@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use self::error::ScenarioError;
-pub use self::goals::{Goals, Outcome};
+pub use self::goals::Goals;
 use crate::{Load, Upstream};
 
 /// A load, an upstream in trouble, and when the trouble is over.
@@ -64,7 +64,16 @@ macro_rules! built_in {
     };
 }
 
-built_in!["storm", "total-outage", "brown-out", "slow-upstream", "one-bad-tenant", "idle-night", "metastable",];
+built_in![
+    "storm",
+    "total-outage",
+    "brown-out",
+    "slow-upstream",
+    "one-bad-tenant",
+    "idle-night",
+    "rolling-restart",
+    "metastable",
+];
 
 /// The names of the built-in scenarios.
 pub fn names() -> impl Iterator<Item = &'static str> {

@@ -4,7 +4,6 @@ use serde::Deserialize;
 
 use super::super::value::{Count, Number, Span};
 use super::{Invalid, Time};
-use crate::load::Kind;
 use crate::{Arrivals, Load};
 
 /// What a file may ask for at most, so that a run ends within minutes and fits into memory.
@@ -51,21 +50,20 @@ impl LoadFields {
             return invalid("duration", "must be at least 1 s");
         }
         let highest = self.changes.iter().map(|change| change.factor.0).fold(1.0, f64::max);
-        let (mut load, per_second) = match (self.calls_per_second, self.think) {
-            (Some(Number(rate)), None) => {
-                let load = Load::open(processes, rate);
-                (load, f64::from(processes) * rate * highest)
-            }
+        let (mut load, of_process) = match (self.calls_per_second, self.think) {
+            (Some(Number(rate)), None) => (Load::open(processes, rate), rate),
             (None, Some(Span(think))) if think.is_zero() => return invalid("think", "must not be zero"),
-            (None, Some(Span(think))) => (Load::closed(processes, think), f64::from(processes) / think.as_secs_f64()),
+            (None, Some(Span(think))) => (Load::closed(processes, think), 1.0 / think.as_secs_f64()),
             (Some(_), Some(_)) => return invalid("think", "cannot be given beside calls_per_second"),
             (None, None) => return invalid("calls_per_second", "missing; give it, or think"),
         };
-        if matches!(load.kind, Kind::Closed { .. }) && (self.arrivals.is_some() || !self.changes.is_empty()) {
+        let usual = f64::from(processes) * of_process;
+        if self.think.is_some() && (self.arrivals.is_some() || !self.changes.is_empty()) {
             return invalid("think", "cannot be given beside arrivals or changes");
         }
-        if per_second > MOST_CALLS_PER_SECOND {
-            let why = format!("{per_second:.0} calls a second in all, at most {MOST_CALLS_PER_SECOND} are allowed");
+        if usual * highest > MOST_CALLS_PER_SECOND {
+            let why =
+                format!("{:.0} calls a second in all, at most {MOST_CALLS_PER_SECOND} are allowed", usual * highest);
             return invalid("processes", &why);
         }
         if self.changes.windows(2).any(|pair| pair[1].at.0 < pair[0].at.0) {
@@ -87,7 +85,7 @@ impl LoadFields {
             let why = format!("{breakers} breakers in all processes, at most {MOST_BREAKERS} are allowed");
             return invalid("tenants", &why);
         }
-        match expected_calls(&load) {
+        match usual * usual_seconds(&load) {
             calls if calls > MOST_CALLS => {
                 invalid("duration", &format!("{calls:.0} calls in all, at most {MOST_CALLS} are allowed"))
             }
@@ -99,16 +97,12 @@ impl LoadFields {
     }
 }
 
-/// The calls of the whole run on average.
-fn expected_calls(load: &Load) -> f64 {
-    let per_second = match load.kind {
-        Kind::Open { per_second, .. } => per_second,
-        Kind::Closed { think } => 1.0 / think.as_secs_f64(),
-    };
+/// The length of the run, counted by how many calls a second has.
+fn usual_seconds(load: &Load) -> f64 {
     let starts = std::iter::once((Duration::ZERO, 1.0)).chain(load.changes.iter().copied());
     let ends = load.changes.iter().map(|change| change.0).chain([load.duration]);
-    let usual_seconds = starts
+    let parts = starts
         .zip(ends)
         .map(|((from, factor), until)| factor * until.min(load.duration).saturating_sub(from).as_secs_f64());
-    f64::from(load.processes) * per_second * usual_seconds.sum::<f64>()
+    parts.sum()
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{self, MapAccess, Visitor};
 
-use super::super::value::{Count, Number, Share, Span, duration};
+use super::super::value::{Count, Number, Share, Span};
 use super::{Invalid, Time, in_wrong_order};
+use crate::duration::parse;
 use crate::{Episode, Latency, Upstream};
 
 const HOUR: u64 = 3_600;
@@ -45,6 +46,8 @@ struct EpisodeFields {
     factor: Option<Factor>,
     share: Option<Share>,
     retry_after: Option<Time>,
+    replicas: Option<Count<1, 1_000>>,
+    each: Option<Time>,
     from: Option<Time>,
     until: Option<Time>,
     tenant: Option<Count<0, 99_999>>,
@@ -58,6 +61,7 @@ enum KindField {
     Errors,
     Throttled,
     Capacity,
+    Rolling,
 }
 
 impl UpstreamFields {
@@ -135,11 +139,18 @@ impl EpisodeFields {
                 (&["share", "retry_after"], Episode::throttled(share?.0, wait.0))
             }
             KindField::Capacity => (&["share"], Episode::capacity(share?.0)),
+            KindField::Rolling => {
+                let (replicas, each) =
+                    (self.replicas.ok_or_else(|| need("replicas"))?, self.each.ok_or_else(|| need("each"))?);
+                (&["replicas", "each"], Episode::rolling(replicas.0, each.0))
+            }
         };
         let given = [
             ("factor", self.factor.is_some()),
             ("share", self.share.is_some()),
             ("retry_after", self.retry_after.is_some()),
+            ("replicas", self.replicas.is_some()),
+            ("each", self.each.is_some()),
         ];
         match given.iter().find(|(name, given)| *given && !needs.contains(name)) {
             Some((name, _)) => Err((format!("{field}.{name}"), "has no meaning for this kind".to_owned())),
@@ -164,7 +175,7 @@ impl<'de> Visitor<'de> for WorkVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<WorkField, E> {
-        let fixed = duration(text).filter(|time| *time <= Duration::from_secs(HOUR));
+        let fixed = parse(text).filter(|time| *time <= Duration::from_secs(HOUR));
         let fixed = fixed.ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))?;
         Ok(WorkField(WorkFields { fixed: Some(fixed), ..WorkFields::default() }))
     }
