@@ -1,5 +1,7 @@
 //! The command: what it prints, what it draws, and how it ends.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests.
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
 

@@ -140,7 +140,7 @@ until = "5s""#,
         ),
         (
             "too many calls",
-            with("processes = 20", "processes = 50000").replace("20s", "1h"),
+            with("processes = 20", "processes = 20000").replace("20s", "1h"),
             "load.duration",
             "calls in all",
         ),
