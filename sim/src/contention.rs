@@ -79,7 +79,7 @@ async fn run(clients: u32, message: Duration, backoff: Backoff, seed: u64) -> Co
         Ok(Write::Conflict) => Verdict::transient(),
         Err(error) => Verdict::of_error(error),
     });
-    let retry = RetryLayer::new(classifier).max_attempts(u32::MAX).no_budget().backoff(backoff);
+    let retry = RetryLayer::new(classifier).max_attempts(u32::MAX).no_budget().backoff(backoff).seed(seed);
     let began = Instant::now();
     let tasks: Vec<_> = (0..clients)
         .map(|_| {
