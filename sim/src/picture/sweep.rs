@@ -1,0 +1,111 @@
+use std::ops::Range;
+use std::path::Path;
+
+use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
+use plotters::prelude::*;
+
+use super::{Area, BLUE, GREY, GRID, INK, ORANGE, PALE_INK, RED, Result, SMALL, Style};
+use crate::sweep::{Point, Setting};
+
+/// One panel: what is measured.
+struct Measure {
+    title: &'static str,
+    unit: &'static str,
+    of: fn(&Point) -> Option<f64>,
+    /// The axis ends here at least.
+    least: f64,
+}
+
+const MEASURES: [Measure; 3] = [
+    Measure { title: "Load at worst, per usual call", unit: "x", of: |point| Some(point.worst_load), least: 2.0 },
+    Measure {
+        title: "Seconds after the trouble until all is well (no point: never)",
+        unit: " s",
+        of: |point| point.well_after.map(|after| after.as_secs_f64()),
+        least: 10.0,
+    },
+    Measure {
+        title: "Calls that are answered in the whole run",
+        unit: "%",
+        of: |point| Some(100.0 * point.goodput),
+        least: 100.0,
+    },
+];
+
+/// The points of one scenario.
+pub(crate) type Curve = (String, Vec<Point>);
+
+/// Draws what other values of one setting would do: a panel a measure, a curve a scenario.
+pub(crate) fn draw(path: &Path, setting: &Setting, curves: &[Curve]) -> Result {
+    let subtitle = match setting.default {
+        Some(default) => {
+            format!("Everything else as by default. Upright line: the default, {default}{}.", setting.unit)
+        }
+        None => "Everything else as by default. By default it is not set.".to_owned(),
+    };
+    let styles = [RED, ORANGE, BLUE, GREY].into_iter().cycle();
+    let curves: Vec<(Style, &Curve)> = styles.zip(curves).collect();
+    let legend: Vec<(Style, String)> = curves.iter().map(|(style, (name, _))| (*style, name.clone())).collect();
+    super::write(path, 780, [setting.title, &subtitle], &legend, |area| {
+        let (first, last) = (setting.values[0], setting.values[setting.values.len() - 1]);
+        for (part, measure) in area.split_evenly((3, 1)).iter().zip(&MEASURES) {
+            if setting.is_log {
+                panel(part, setting, measure, &curves, (first..last).log_scale())?;
+            } else {
+                panel(part, setting, measure, &curves, first..last)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn panel<X>(area: &Area<'_>, setting: &Setting, measure: &Measure, curves: &[(Style, &Curve)], x: X) -> Result
+where
+    X: AsRangedCoord<Value = f64>,
+    X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    let font = ("sans-serif", SMALL, &INK);
+    let value = |point: &Point| Some((point.value, (measure.of)(point)?));
+    let all = curves.iter().flat_map(|(_, (_, points))| points).filter_map(value);
+    let highest = all.map(|(_, y)| y).fold(measure.least, f64::max);
+    let y: Range<f64> = 0.0..highest * 1.05;
+    let mut chart = ChartBuilder::on(area)
+        .margin_right(24)
+        .margin_top(34)
+        .x_label_area_size(44)
+        .y_label_area_size(62)
+        .build_cartesian_2d(x, y.clone())?;
+    let title = ("sans-serif", SMALL + 2, FontStyle::Bold, &INK).into_text_style(area);
+    area.draw(&Text::new(measure.title, (16, 10), title))?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(INK.mix(0.6))
+        .x_desc(format!(
+            "{}{}",
+            setting.title,
+            if setting.unit.is_empty() { "" } else { " (" }.to_owned()
+                + setting.unit.trim()
+                + if setting.unit.is_empty() { "" } else { ")" }
+        ))
+        .x_labels(10)
+        .y_labels(5)
+        .x_label_formatter(&|x| format!("{x}"))
+        .y_label_formatter(&|y| format!("{y:.0}{}", measure.unit))
+        .label_style(font)
+        .axis_desc_style(font)
+        .draw()?;
+    if let Some(default) = setting.default {
+        chart.draw_series([PathElement::new([(default, 0.0), (default, y.end)], PALE_INK.stroke_width(1))])?;
+    }
+    for (style, (_, points)) in curves {
+        for piece in points.split(|point| value(point).is_none()) {
+            let line = piece.iter().filter_map(value);
+            chart.draw_series(LineSeries::new(line.clone(), style.color.stroke_width(style.width)))?;
+            chart.draw_series(line.map(|at| Circle::new(at, 4, style.color.filled())))?;
+        }
+    }
+    Ok(())
+}
