@@ -177,6 +177,23 @@ fn usual_failures_open_breakers_with_a_small_minimum() {
 }
 
 #[test]
+fn a_short_row_of_failures_comes_by_chance() {
+    let usual = Facts { usual_failures: 0.05, typical_outage: 60 * SECOND, ..facts() };
+    let settings =
+        Settings { window: Some(30 * SECOND), minimum_calls: Some(20), consecutive_failures: Some(2), ..fitting() };
+    let settings = Settings { open_for: Waits::fixed(10 * SECOND), ..settings };
+    let finding = only(&settings, &usual);
+    assert_eq!(
+        finding.to_string(),
+        "consecutive_failures: while 5 % of the calls fail as usual, 2 in a row fail by chance once in 400 calls. Set 5, or \
+         an outage that has to last, instead."
+    );
+    let failing = storm(Episode::errors(0.05));
+    let (bad, mended) = (run(&settings, &failing).rejected, run(&finding.mended, &failing).rejected);
+    assert!(bad > 10 && mended == 0, "{bad}, {mended}");
+}
+
+#[test]
 fn an_upstream_that_hangs_is_noticed_by_a_timeout_alone() {
     let finding = only(&Settings { attempt_timeout: None, ..fitting() }, &facts());
     assert_eq!((finding.setting, finding.mended.attempt_timeout), ("attempt_timeout", Some(SECOND)));
@@ -215,11 +232,11 @@ fn what_is_set_instead_is_found_no_more() {
             }
         }
     }
-    assert_eq!(judged, 3 * 5 * 3 * 4 * 8);
+    assert_eq!(judged, 3 * 5 * 3 * 4 * 9);
 }
 
 /// Settings that are wrong in every way.
-fn settings() -> [Settings; 8] {
+fn settings() -> [Settings; 9] {
     let default = Settings::default();
     let long = Waits { first: 10 * SECOND, max: 600 * SECOND };
     [
@@ -228,6 +245,7 @@ fn settings() -> [Settings; 8] {
         Settings { window: Some(SECOND), minimum_calls: Some(1_000), failure_rate: 0.1, ..default },
         Settings { window: Some(3_600 * SECOND), failure_rate: 1.0, open_for: long, ..default },
         Settings { no_outage: true, minimum_calls: Some(500), ..default },
+        Settings { consecutive_failures: Some(1), ..default },
         Settings { outage: Some(Row { failures: 300, lasting: 100 * SECOND }), ..default },
         Settings { attempt_timeout: Some(30 * SECOND), deadline: Some(SECOND / 20), ..default },
         Settings {

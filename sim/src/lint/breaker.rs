@@ -136,6 +136,27 @@ pub(super) fn chance(settings: &Settings, facts: &Facts) -> Option<Finding> {
     })
 }
 
+pub(super) fn chance_in_a_row(settings: &Settings, facts: &Facts) -> Option<Finding> {
+    let failures = settings.consecutive_failures?;
+    let found = facts.usual_failures.powf(failures.into());
+    if !settings.breaker || !exceeds(found, ROW_BY_CHANCE) {
+        return None;
+    }
+    let enough = enough_in_a_row(facts);
+    Some(Finding {
+        setting: "consecutive_failures",
+        found,
+        limit: ROW_BY_CHANCE,
+        problem: format!(
+            "while {} % of the calls fail as usual, {failures} in a row fail by chance once in {:.0} calls",
+            number(facts.usual_failures * 100.0),
+            1.0 / found
+        ),
+        instead: format!("{enough}, or an outage that has to last,"),
+        mended: Settings { consecutive_failures: Some(enough), ..*settings },
+    })
+}
+
 /// The time after which a total outage opens the breaker, in seconds.
 fn opens_after(settings: &Settings, facts: &Facts) -> f64 {
     let (rate, window) = (facts.calls_per_second, settings.window().as_secs_f64());

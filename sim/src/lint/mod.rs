@@ -11,6 +11,7 @@
 //! | `attempt_timeout` | the time until an upstream that hangs is noticed, if neither it nor a deadline is set | a quarter of a typical outage |
 //! | `deadline` | the time that a call has | one attempt that is cut, its wait, and a usual answer |
 //! | `minimum_calls` | the share of breakers that open by chance at the minimum, with the usual failures | one in 10,000 |
+//! | `consecutive_failures` | the share of calls that end so many failures in a row by chance | one in a million |
 //! | `minimum_calls` | the calls in a window | the minimum |
 //! | `outage`, `consecutive_failures`, `window` | the time until an outage opens the breaker | a quarter of a typical outage, or calls enough to rule out chance |
 //! | `open_for` | the longest time for which the breaker stays open after a typical outage | a quarter of it |
@@ -51,13 +52,14 @@ pub struct Finding {
 type Rule = fn(&Settings, &Facts) -> Option<Finding>;
 
 /// From what keeps an upstream down to what only costs calls.
-const ALL: [Rule; 9] = [
+const ALL: [Rule; 10] = [
     retry::load,
     retry::burst,
     retry::tiers,
     retry::hanging,
     retry::deadline,
     breaker::chance,
+    breaker::chance_in_a_row,
     breaker::unreachable_minimum,
     breaker::detection,
     breaker::longest_opening,
