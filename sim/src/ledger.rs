@@ -65,7 +65,9 @@ impl Ledger {
         self.second(at).closed += 1;
     }
 
-    pub(crate) fn served(&mut self, queueing: Duration, work: Duration) {
+    pub(crate) fn served(&mut self, came: Duration, queueing: Duration, work: Duration) {
+        let longest = &mut self.second(came).longest_answer_ms;
+        *longest = (*longest).max(u32::try_from((queueing + work).as_millis()).unwrap_or(u32::MAX));
         self.served += 1;
         self.queueing += queueing;
         self.work += work;

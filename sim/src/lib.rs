@@ -41,7 +41,6 @@ struct Page;
 
 mod assert;
 mod contention;
-mod duration;
 mod fleet;
 mod ledger;
 pub mod lint;

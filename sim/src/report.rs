@@ -68,6 +68,8 @@ pub struct Second {
     pub opened: u32,
     /// Breakers that closed.
     pub closed: u32,
+    /// The longest time that the upstream took for a request which came in it, also if its caller did not wait so long.
+    pub longest_answer_ms: u32,
 }
 
 impl Report {
@@ -102,6 +104,14 @@ impl Report {
             Some(bad) if bad + 1 == called => None,
             bad => Some(Duration::from_secs(bad.map_or(0, |bad| bad as u64 + 1))),
         }
+    }
+
+    /// The time from which on the upstream answered every request within `limit`: requests that came before were sent in
+    /// vain, whatever protects the calls. An upstream that is well again may first have to work off a backlog.
+    #[must_use]
+    pub fn answering_from(&self, limit: Duration) -> Duration {
+        let is_late = |second: &Second| u128::from(second.longest_answer_ms) > limit.as_millis();
+        Duration::from_secs(self.seconds.iter().rposition(is_late).map_or(0, |late| late as u64 + 1))
     }
 
     /// The reports of all tiers: this one, and those of the upstreams below it, in the order of the calls.

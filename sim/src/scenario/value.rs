@@ -5,22 +5,33 @@ use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
-use crate::duration::parse;
-
 /// A whole number within limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Count<const MIN: u64, const MAX: u64>(pub(super) u32);
+pub(crate) struct Count<const MIN: u64, const MAX: u64>(pub(crate) u32);
 
 /// A number from 0 to a limit. `POSITIVE` excludes 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Number<const MAX: u32, const POSITIVE: bool>(pub(super) f64);
+pub(crate) struct Number<const MAX: u32, const POSITIVE: bool>(pub(crate) f64);
 
 /// A share of the whole.
-pub(super) type Share = Number<1, false>;
+pub(crate) type Share = Number<1, false>;
 
 /// A duration such as "250ms", up to a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span<const MAX_SECONDS: u64>(pub(super) Duration);
+pub(crate) struct Span<const MAX_SECONDS: u64>(pub(crate) Duration);
+
+/// From the longest suffix to the shortest, because "ms" ends as "s" does.
+const UNITS: [(&str, f64); 6] = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3_600.0), ("d", 86_400.0)];
+
+/// Reads a number with a unit, such as "1.5s".
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let (number, seconds) = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))?;
+    // Only digits and a point: `parse` alone takes "inf", "nan", "1e300" and "-1" too.
+    let plain = number.trim_end().bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let number: f64 = plain.then(|| number.trim_end().parse().ok())??;
+    Duration::try_from_secs_f64(number * seconds).ok()
+}
 
 struct CountVisitor<const MIN: u64, const MAX: u64>;
 struct NumberVisitor<const MAX: u32, const POSITIVE: bool>;
@@ -95,7 +106,25 @@ impl<const MAX_SECONDS: u64> Visitor<'_> for SpanVisitor<MAX_SECONDS> {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
         let limit = Duration::from_secs(MAX_SECONDS);
-        let fits = parse(text).filter(|duration| *duration <= limit);
+        let fits = duration(text).filter(|duration| *duration <= limit);
         fits.map(Span).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_numbers_with_a_unit() {
+        for (text, millis) in [("250ms", 250), ("1.5s", 1_500), (" 2 m ", 120_000), ("8h", 28_800_000), ("0s", 0)] {
+            assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        assert_eq!(duration("1d"), Some(Duration::from_secs(86_400)));
+        assert_eq!(duration("7us"), Some(Duration::from_micros(7)));
+        for text in ["", "s", "10", "-1s", "nans", "infs", "1e9s", "1 week", "1s 5ms", ".s", "1..2s"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+        assert_eq!(duration(&format!("{}d", "9".repeat(400))), None, "more than a duration can hold");
     }
 }

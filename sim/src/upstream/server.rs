@@ -125,13 +125,13 @@ impl Server {
             Fate::Rejected { status, retry_after } => at_once(Ok((status, retry_after))),
             Fate::Lost { begins, at } => {
                 let work = at - begins;
-                state.ledger.served(begins.saturating_sub(now), work);
+                state.ledger.served(now, begins.saturating_sub(now), work);
                 state.ledger.wasted(work);
                 let wait = Wait::Work(Box::pin(sleep_until(self.at(at))));
                 Answer { wait, outcome: Err(ErrorKind::ConnectionReset), work: None }
             }
             Fate::Served { status, begins, ends } => {
-                state.ledger.served(begins.saturating_sub(now), ends - begins);
+                state.ledger.served(now, begins.saturating_sub(now), ends - begins);
                 let wait = match &self.shared.next {
                     Some(_) if status.is_success() => {
                         let handler = handle(self.clone(), self.shared.running.clone(), ends, tenant);

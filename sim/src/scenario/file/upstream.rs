@@ -4,9 +4,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{self, MapAccess, Visitor};
 
-use super::super::value::{Count, Number, Share, Span};
+use super::super::value::{Count, Number, Share, Span, duration};
 use super::{Invalid, Time, in_wrong_order};
-use crate::duration::parse;
 use crate::{Episode, Latency, Upstream};
 
 const HOUR: u64 = 3_600;
@@ -175,7 +174,7 @@ impl<'de> Visitor<'de> for WorkVisitor {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<WorkField, E> {
-        let fixed = parse(text).filter(|time| *time <= Duration::from_secs(HOUR));
+        let fixed = duration(text).filter(|time| *time <= Duration::from_secs(HOUR));
         let fixed = fixed.ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))?;
         Ok(WorkField(WorkFields { fixed: Some(fixed), ..WorkFields::default() }))
     }
