@@ -30,8 +30,8 @@ struct Arguments {
     /// The seed of arrivals and service times.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Tries other values of one setting of the default layers, or of each setting, in the storm, the outage and the brown-out
-    /// if no scenario is named. May be repeated.
+    /// Tries other values of one setting of the default layers, or of each setting, in four scenarios
+    /// if none is named. May be repeated.
     #[arg(long, value_name = "SETTING|all")]
     sweep: Vec<String>,
     /// Writes one picture a scenario, or a sweep, into this folder.

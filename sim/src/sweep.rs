@@ -37,13 +37,14 @@ pub(crate) struct Point {
     /// `None` if it never was.
     pub(crate) well_after: Option<Duration>,
     pub(crate) goodput: f64,
+    pub(crate) goodput_in_trouble: f64,
 }
 
 /// What all values did in one scenario.
 pub(crate) type Curve<'a> = (&'a Scenario, Vec<Point>);
 
 /// The scenarios in which a setting is tried if none is named: in each of them another goal is at stake.
-pub(crate) const SCENARIOS: [&str; 3] = ["storm", "total-outage", "brown-out"];
+pub(crate) const SCENARIOS: [&str; 4] = ["storm", "total-outage", "brown-out", "rolling-restart"];
 
 /// Every setting that can be swept. If a default of a layer changes, its line here changes with it.
 pub(crate) const SETTINGS: [Setting; 10] = [
@@ -165,6 +166,7 @@ impl Setting {
             worst_load: report.worst_load(),
             well_after: scenario.recovered_after(&report),
             goodput: scenario.goodput(&report),
+            goodput_in_trouble: scenario.goodput_in_trouble(&report),
         }
     }
 }

@@ -72,26 +72,28 @@ pub(crate) fn print_json(out: &mut impl Write, scenario: &Scenario, runs: &[Run]
 pub(crate) fn print_sweep(out: &mut impl Write, setting: &Setting, curves: &[Curve<'_>], is_json: bool) -> Result<()> {
     if !is_json {
         writeln!(out, "\n{}: {}", setting.name, setting.title)?;
-        writeln!(out, "{:<18} {:>10} {:>10} {:>10} {:>9}", "", "value", "worst load", "well after", "answered")?;
+        writeln!(
+            out,
+            "{:<18} {:>10} {:>10} {:>10} {:>9} {:>11}",
+            "", "value", "worst load", "well after", "answered", "in trouble"
+        )?;
     }
-    for (scenario, Point { value, worst_load, well_after, goodput }) in
+    for (scenario, Point { value, worst_load, well_after, goodput, goodput_in_trouble }) in
         curves.iter().flat_map(|(scenario, points)| points.iter().map(move |point| (scenario, point)))
     {
         if is_json {
             let line = serde_json::json!({
                 "setting": setting.name, "scenario": scenario.name, "value": value, "worst_load": worst_load,
                 "well_after_seconds": well_after.map(|after| after.as_secs_f64()), "goodput": goodput,
+                "goodput_in_trouble": goodput_in_trouble,
             });
             writeln!(out, "{line}")?;
         } else {
             let after = well_after.map_or("never".to_owned(), |after| format!("{} s", after.as_secs()));
             let value = format!("{value}{}", setting.unit);
-            writeln!(
-                out,
-                "{:<18} {value:>10} {worst_load:>9.2}x {after:>10} {:>8.1}%",
-                scenario.name,
-                100.0 * goodput
-            )?;
+            let [all, in_trouble] = [goodput, goodput_in_trouble].map(|share| 100.0 * share);
+            let name = &scenario.name;
+            writeln!(out, "{name:<18} {value:>10} {worst_load:>9.2}x {after:>10} {all:>8.1}% {in_trouble:>10.1}%")?;
         }
     }
     Ok(())

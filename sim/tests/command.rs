@@ -70,6 +70,21 @@ fn goals_that_are_reached_end_in_a_table_and_exit_code_0() {
 }
 
 #[test]
+fn a_row_of_the_table_has_the_numbers_of_the_run() {
+    let (folder, file) = folder("table", "");
+    let output = command(&["--scenario", &file, "--stack", "no-retries"]);
+    let table = text(&output.stdout).to_owned();
+    let row = table.lines().find(|line| line.starts_with("no retries ")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().skip(2).collect();
+    // Ten of thirty seconds fail, each call once, and the next second is well; a refused connection is no work.
+    let [worst, after, "s", answered, "0.0%", "0", "0.0%"] = cells[..] else { panic!("{table}") };
+    let number = |cell: &str, unit: char| cell.trim_end_matches(unit).parse::<f64>().unwrap();
+    assert!((1.0..1.7).contains(&number(worst, 'x')) && after == "0", "{row}");
+    assert!((63.0..70.0).contains(&number(answered, '%')), "{row}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn a_report_is_one_line_of_json_and_a_picture_is_valid_xml() {
     let (folder, file) = folder("drawn", "");
     let pictures = folder.join("new");
