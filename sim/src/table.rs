@@ -25,12 +25,16 @@ fn row(scenario: &Scenario, Run { stack, report }: &Run) -> String {
         None if scenario.ends_well() => "never".to_owned(),
         None => "-".to_owned(),
     };
+    let in_trouble = match scenario.goodput_in_trouble(report) {
+        // No call began then.
+        share if share.is_nan() => "-".to_owned(),
+        share => format!("{:.1}%", 100.0 * share),
+    };
     format!(
-        "{:<42} {:>9.2}x {after:>10} {:>8.1}% {:>10.1}% {:>9} {:>11.1}%",
+        "{:<42} {:>9.2}x {after:>10} {:>8.1}% {in_trouble:>11} {:>9} {:>11.1}%",
         stack.title,
         report.worst_load(),
         100.0 * scenario.goodput(report),
-        100.0 * scenario.goodput_in_trouble(report),
         report.rejected_in_vain,
         100.0 * report.wasted_work / report.work.max(f64::MIN_POSITIVE),
     )
