@@ -19,6 +19,8 @@ mod readiness;
 mod seed;
 mod service;
 mod settings;
+#[path = "../support/steady.rs"]
+mod steady;
 mod support;
 mod telemetry;
 mod timeouts;
