@@ -17,6 +17,7 @@ mod resend;
 mod rules;
 mod seed;
 mod settings;
+mod spread;
 mod support;
 mod telemetry;
 mod time;
