@@ -109,16 +109,32 @@ async fn rule_1_every_window_watches_for_outages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_1_a_row_that_has_left_the_window_is_no_outage() {
+async fn rule_1_a_row_whose_last_failure_is_a_minute_old_is_no_outage() {
     let breaker = defaults().breaker();
     fail(&breaker, 9);
-    advance(11 * SECOND).await;
+    advance(61 * SECOND).await;
     fail(&breaker, 9);
     // The time begins anew too.
     advance(2 * SECOND - MS).await;
     fail(&breaker, 5);
     assert_eq!((breaker.state(), breaker.snapshot().consecutive_failures), (State::Closed, 14));
     advance(MS).await;
+    fail(&breaker, 1);
+    assert_eq!(breaker.state(), State::Open);
+
+    // A client that calls once in a while notices an outage, too.
+    let breaker = defaults().breaker();
+    for call in 1..=10 {
+        assert_eq!((breaker.state(), breaker.snapshot().consecutive_failures), (State::Closed, call - 1));
+        advance(59 * SECOND).await;
+        fail(&breaker, 1);
+    }
+    assert_eq!(breaker.state(), State::Open);
+
+    // A longer window remembers it for as long.
+    let breaker = defaults().window(Window::time(600 * SECOND)).breaker();
+    fail(&breaker, 9);
+    advance(599 * SECOND - MS).await;
     fail(&breaker, 1);
     assert_eq!(breaker.state(), State::Open);
 
