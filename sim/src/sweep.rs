@@ -82,7 +82,7 @@ pub(crate) const SETTINGS: [Setting; 10] = [
         title: "Time that the retries in a budget last",
         unit: " s",
         is_log: true,
-        default: Some(1.0),
+        default: Some(2.0),
         values: &[0.1, 0.3, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0],
         tune: Tune::Retry(|retry, seconds| retry.budget(Budget::ratio(0.2).ttl(Duration::from_secs_f64(seconds)))),
     },

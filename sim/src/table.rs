@@ -10,8 +10,8 @@ pub(crate) fn print(out: &mut impl Write, scenario: &Scenario, runs: &[Run]) -> 
     writeln!(out, "\n{}: {}", scenario.name, scenario.title)?;
     writeln!(
         out,
-        "{:<42} {:>10} {:>10} {:>9} {:>11} {:>9} {:>12}",
-        "", "worst load", "well after", "answered", "in trouble", "in vain", "wasted work"
+        "{:<42} {:>10} {:>10} {:>10} {:>9} {:>11} {:>9} {:>12}",
+        "", "worst load", "backlog", "well after", "answered", "in trouble", "in vain", "wasted work"
     )?;
     for run in runs {
         writeln!(out, "{}", row(scenario, run))?;
@@ -31,9 +31,10 @@ fn row(scenario: &Scenario, Run { stack, report }: &Run) -> String {
         share => format!("{:.1}%", 100.0 * share),
     };
     format!(
-        "{:<42} {:>9.2}x {after:>10} {:>8.1}% {in_trouble:>11} {:>9} {:>11.1}%",
+        "{:<42} {:>9.2}x {:>8} s {after:>10} {:>8.1}% {in_trouble:>11} {:>9} {:>11.1}%",
         stack.title,
         report.worst_load(),
+        scenario.answering_after(report).as_secs(),
         100.0 * scenario.goodput(report),
         report.rejected_in_vain,
         100.0 * report.wasted_work / report.work.max(f64::MIN_POSITIVE),
@@ -45,6 +46,10 @@ pub(crate) fn print_notes(out: &mut impl Write, stacks: &[Stack]) -> Result<()> 
     writeln!(
         out,
         "\nload: requests in the worst second per usual call; in trouble: answered of the calls that began then"
+    )?;
+    writeln!(
+        out,
+        "backlog: how long after the trouble a request first took less than a second again; well: 99% answered again"
     )?;
     writeln!(
         out,

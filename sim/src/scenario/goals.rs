@@ -14,8 +14,10 @@ pub struct Goals {
     worst_load: Option<Load>,
     /// Once the load has been back at the usual for the first time after the trouble began, it never exceeds this.
     later_load: Option<Load>,
-    /// Almost every call is answered again at most this long after the upstream is well.
+    /// Almost every call is answered again at most this long after the upstream answers in time.
     recovered_within: Option<Span<DAY>>,
+    /// The upstream answers within a second again at most this long after the trouble: its backlog is worked off.
+    answering_within: Option<Span<DAY>>,
     /// With `true`, the calls must not recover although the upstream is well.
     never_recovers: Option<bool>,
     /// At least this share of all calls is answered well.
@@ -57,8 +59,11 @@ impl Goals {
         let in_trouble = scenario.goodput_in_trouble(report);
         at_least("goodput_in_trouble", self.goodput_in_trouble.map(|limit| limit.0), in_trouble);
         at_least("goodput_of_others", self.goodput_of_others.map(|limit| limit.0), scenario.goodput_of_others(report));
-        let after = scenario.recovered_after(report);
-        match (self.recovered_within, after) {
+        let (answering, after) = (scenario.answering_after(report), scenario.recovered_after(report));
+        if let Some(Span(within)) = self.answering_within.filter(|within| answering > within.0) {
+            missed.push(format!("answering_within: {answering:?}, must be at most {within:?}"));
+        }
+        match (self.recovered_within, after.map(|after| after.saturating_sub(answering))) {
             (Some(Span(within)), Some(after)) if after > within => {
                 missed.push(format!("recovered_within: {after:?}, must be at most {within:?}"));
             }
@@ -113,6 +118,14 @@ impl Scenario {
         let well = seconds.iter().rposition(is_bad).map_or(0, |bad| bad + 1);
         let settled = seconds.len().saturating_sub(well) >= 3;
         (settled && self.ends_well()).then(|| Duration::from_secs(well as u64).saturating_sub(self.well_from))
+    }
+
+    /// How long after the end of the trouble the upstream answered every request within a second, the usual limit of an
+    /// attempt. An upstream that is well first has to work off the requests that wait for it, also those whose callers have
+    /// left.
+    #[must_use]
+    pub fn answering_after(&self, report: &Report) -> Duration {
+        report.answering_from(Duration::from_secs(1)).saturating_sub(self.well_from)
     }
 
     /// The highest load, in calls as usual, after it had been back at the usual for the first time since the trouble began.
