@@ -77,9 +77,9 @@ fn a_row_of_the_table_has_the_numbers_of_the_run() {
     let row = table.lines().find(|line| line.starts_with("no retries ")).unwrap();
     let cells: Vec<&str> = row.split_whitespace().skip(2).collect();
     // Ten of thirty seconds fail, each call once, and the next second is well; a refused connection is no work.
-    let [worst, after, "s", answered, "0.0%", "0", "0.0%"] = cells[..] else { panic!("{table}") };
+    let [worst, backlog, "s", after, "s", answered, "0.0%", "0", "0.0%"] = cells[..] else { panic!("{table}") };
     let number = |cell: &str, unit: char| cell.trim_end_matches(unit).parse::<f64>().unwrap();
-    assert!((1.0..1.7).contains(&number(worst, 'x')) && after == "0", "{row}");
+    assert!((1.0..1.7).contains(&number(worst, 'x')) && (backlog, after) == ("0", "0"), "{row}");
     assert!((63.0..70.0).contains(&number(answered, '%')), "{row}");
     std::fs::remove_dir_all(folder).unwrap();
 }
@@ -140,4 +140,32 @@ fn the_list_names_scenarios_stacks_and_settings() {
     for name in ["storm", "metastable", "naive", "defaults", "budget-ratio", "first-open-time"] {
         assert!(list.lines().any(|line| line.trim_start().starts_with(&format!("{name} "))), "{name}: {list}");
     }
+}
+
+#[test]
+fn lint_prints_what_it_finds_and_one_line_for_a_bad_file() {
+    let (folder, _) = folder("lint", "");
+    let path = folder.join("mine.toml");
+    let lint = |settings: &str, facts: &str| {
+        std::fs::write(&path, format!("[settings]\n{settings}\n[facts]\n{facts}")).unwrap();
+        command(&["--lint", path.to_str().unwrap()])
+    };
+    let facts = "processes = 2000\ncalls_per_second = 1\ncapacity = 2500";
+    let output = lint("no_budget = true", facts);
+    assert_eq!(output.status.code(), Some(1));
+    let first = text(&output.stdout).lines().next().unwrap();
+    assert!(first.starts_with("budget: while calls fail, every call makes 3.00 requests"), "{first}");
+
+    for (settings, facts, expected) in [
+        ("attempts = 3", facts, "mine.toml:2: settings.attempts: unknown field `attempts`"),
+        ("max_attempts = 0", facts, "mine.toml: settings: RetryLayer: max_attempts"),
+        ("", "processes = 2000", "mine.toml:3: facts: missing field `calls_per_second`"),
+        ("", "processes = -1", "mine.toml:4: facts.processes: invalid value"),
+    ] {
+        let output = lint(settings, facts);
+        let error = text(&output.stderr);
+        assert_eq!((output.status.code(), error.lines().count()), (Some(2), 1), "{settings}: {error}");
+        assert!(error.contains(expected), "{error}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -6,6 +6,7 @@
 mod error;
 mod file;
 mod goals;
+pub(crate) mod toml_file;
 pub(crate) mod value;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,6 @@ mod load;
 mod upstream;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,10 +13,9 @@ use self::load::LoadFields;
 use self::upstream::UpstreamFields;
 use super::goals::Goals;
 use super::value::Span;
-use super::{Scenario, ScenarioError};
+use super::{Scenario, ScenarioError, toml_file};
 
 const WEEK: u64 = 7 * 86_400;
-const MOST_BYTES: u64 = 1 << 20;
 
 type Time = Span<WEEK>;
 
@@ -51,19 +49,9 @@ impl Scenario {
     ///
     /// If there is no such file, or it is no valid scenario.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
-        let file = path.display().to_string();
-        let whole = |why: &dyn fmt::Display| ScenarioError::new(&file, "", why);
-        let metadata = path.metadata().map_err(|error| whole(&error))?;
-        if !metadata.is_file() {
-            return Err(whole(&"not a regular file"));
-        }
-        if metadata.len() > MOST_BYTES {
-            return Err(whole(&format_args!("longer than {MOST_BYTES} bytes")));
-        }
-        let bytes = std::fs::read(path).map_err(|error| whole(&error))?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| whole(&"not a text in UTF-8"))?;
+        let (file, text) = toml_file::read(path)?;
         let name = path.file_stem().map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned());
-        Self::parse(&name, &file, text)
+        Self::parse(&name, &file, &text)
     }
 
     /// Reads the text of a file. `file` is what errors call it.
@@ -72,15 +60,7 @@ impl Scenario {
     ///
     /// If the text is no valid scenario.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Self, ScenarioError> {
-        let fields = toml::Deserializer::parse(text).map_err(|error| {
-            ScenarioError::new(file, "", error.message()).at(text, error.span().map(|span| span.start))
-        })?;
-        let fields: FileFields = serde_path_to_error::deserialize(fields).map_err(|error| {
-            let field = error.path().to_string();
-            let inner = error.into_inner();
-            let field = if field == "." { String::new() } else { field };
-            ScenarioError::new(file, field, inner.message()).at(text, inner.span().map(|span| span.start))
-        })?;
+        let fields: FileFields = toml_file::parse(file, text)?;
         fields.scenario(name).map_err(|(field, why)| ScenarioError::new(file, field, why))
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use rampart_sim::lint::Case;
 use rampart_sim::scenario::{self, Scenario};
 
 use self::stacks::{Run, Stack};
@@ -18,7 +19,7 @@ use self::sweep::Setting;
 
 /// Runs storms through stacks of layers on paused time and prints what became of the calls.
 ///
-/// Exits with 1 if a goal of a scenario was missed, and with 2 if an argument or a file is wrong.
+/// Exits with 1 if a goal of a scenario was missed or `--lint` found something, and with 2 if an argument or a file is wrong.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// A built-in scenario, or a file that ends in `.toml`. May be repeated. Default: all built-in ones.
@@ -40,6 +41,9 @@ struct Arguments {
     /// Prints the reports as JSON, one a line, instead of tables.
     #[arg(long)]
     json: bool,
+    /// Judges the settings in a file by the facts in it, without a run: see `docs/STORMS.md`.
+    #[arg(long, value_name = "FILE.toml")]
+    lint: Option<PathBuf>,
     /// Lists the built-in scenarios, the stacks and the settings for a sweep.
     #[arg(long)]
     list: bool,
@@ -70,6 +74,11 @@ fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool> {
     if arguments.list {
         list(out)?;
         return Ok(true);
+    }
+    if let Some(path) = &arguments.lint {
+        let findings = Case::read(path)?.lint();
+        findings.iter().try_for_each(|finding| writeln!(out, "{finding}"))?;
+        return Ok(findings.is_empty());
     }
     if let Some(folder) = &arguments.svg {
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
