@@ -147,6 +147,17 @@ async fn rule_1_a_row_whose_last_failure_is_a_minute_old_is_no_outage() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_partition_is_not_evicted_while_it_remembers_a_row() {
+    let layer = defaults().partition_by(partition::by(|request: &(u64, Do)| request.0)).max_partitions(1);
+    let breakers = layer.handle();
+    fail(&breakers.get_or_insert(&7).unwrap(), 9);
+    advance(59 * SECOND).await;
+    assert!(breakers.get_or_insert(&8).is_none(), "the window is empty, but one more failure opens 7");
+    advance(2 * SECOND).await;
+    assert!(breakers.get_or_insert(&8).is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn rule_2_a_reset_ends_an_outage() {
     let breaker = defaults().breaker();
     fail(&breaker, 9);
