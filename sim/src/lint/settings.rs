@@ -120,7 +120,7 @@ impl Default for Settings {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { ratio: 0.2, reserve: 10, ttl: Duration::from_secs(1) }
+        Self { ratio: 0.2, reserve: 10, ttl: Duration::from_secs(2) }
     }
 }
 
