@@ -116,14 +116,14 @@ fn a_sweep_prints_a_row_a_value_and_draws_it() {
 
 #[test]
 fn what_cannot_be_run_ends_in_one_line_and_exit_code_2() {
-    let (folder, file) = folder("wrong", "[expect.nobody]\nworst_load = 1");
+    let (folder, file) = folder("wrong", "[expect.unknown]\nworst_load = 1");
     let missing = folder.join("missing.toml");
     for (arguments, line) in [
         (vec!["--scenario", "strom"], "strom: no such scenario; --list shows them"),
         (vec!["--stack", "nothing"], "nothing: no such stack; --list shows them"),
         (vec!["--sweep", "nothing"], "nothing: no such setting; --list shows them"),
         (vec!["--scenario", missing.to_str().unwrap()], "missing.toml: No such file or directory (os error 2)"),
-        (vec!["--scenario", &file], "outage: expect.nobody: there is no such stack"),
+        (vec!["--scenario", &file], "outage: expect.unknown: there is no such stack"),
     ] {
         let output = command(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

@@ -19,9 +19,9 @@
 //!
 //! # Rules
 //!
-//! 1. **Transitions.** A closed breaker opens on a failure rate, a rate of slow calls, consecutive failures or an outage. After the open
-//!    time it is half-open: enough successes close it, a failed probe opens it again. It reads as half-open once the open
-//!    time is over, also before a call has come: the next call is a probe. A [`Mode`] overrides all of this.
+//! 1. **Transitions.** A closed breaker opens on a failure rate, a rate of slow calls, consecutive failures or an outage.
+//!    After the open time it is half-open: enough successes close it, a failed probe opens it again. It reads as half-open
+//!    once the open time is over, also before a call has come: the next call is a probe. A [`Mode`] overrides all of this.
 //! 2. **One settlement.** Every admitted call settles exactly once, whether it returns, fails, panics or is dropped. A call
 //!    ends with the head of its response, or [with the body](CircuitBreakerLayer::judge_body) if configured. An outcome
 //!    counts only for the period of the state in which its call was admitted: a probe of an earlier outage closes nothing.

@@ -257,8 +257,8 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     }
 
     /// How far the wait after an attempt timeout is spread. An upstream that hangs is overloaded, and retries at once
-    /// would double the load within one timeout; waits of that length keep it below one and a half. No attempt is lost
-    /// to the deadline for it.
+    /// would double the load within one timeout; waits of that length keep it below one and a half. This wait
+    /// costs no attempt its deadline.
     fn spread(&self) -> Duration {
         let Some((limit, ends)) = self.shared.config.attempt_timeout.zip(self.attempt_ends()) else {
             return Duration::ZERO;

@@ -97,7 +97,8 @@ impl Budget {
         Self { bucket: None }
     }
 
-    /// Sets the tokens at the start, and raises the capacity to hold them if it is smaller.
+    /// Sets the tokens at the start, and raises the capacity to hold them if it is smaller. They expire as all others do,
+    /// from the first call on.
     ///
     /// Earlier clones keep their own tokens and do not share with the result.
     #[must_use]
@@ -153,6 +154,7 @@ impl Budget {
     }
 
     /// Returns the tokens that are left, or `None` if the budget is unlimited. For monitoring: it may change at any moment.
+    /// Tokens that have expired are in it until the next retry drops them.
     #[must_use]
     pub fn balance(&self) -> Option<f64> {
         self.bucket.as_ref().map(|bucket| bucket.balance.load(Ordering::Relaxed) as f64 / TOKEN as f64)

@@ -57,7 +57,7 @@ impl Policy {
         if wanted { Ok(()) } else { Err(GiveUp::NotRetryable) }
     }
 
-    /// Returns the wait before retry number `retry`, counted from 0. `last` is the wait before the retry before it.
+    /// Returns the wait before a retry.
     ///
     /// # Errors
     ///
