@@ -8,7 +8,7 @@ use super::error::{RetryError, TimedOut};
 use super::observe::{
     AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport, trace_retry,
 };
-use super::policy::{GiveUp, TimeLeft, was_given_back};
+use super::policy::{GiveUp, SHORTEST_ATTEMPT, TimeLeft, was_given_back};
 use super::replay::{AttemptPlan, Replay};
 use crate::BoxError;
 use crate::attempt::Attempt;
@@ -269,7 +269,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         }
         let Some(deadline) = self.deadline else { return limit };
         let more = (self.shared.config.max_attempts.get() - self.attempt.number()).max(1);
-        limit.min((deadline.remaining() / more).saturating_sub(limit))
+        limit.min((deadline.remaining() / more).saturating_sub(limit + SHORTEST_ATTEMPT))
     }
 
     /// Records the failed attempt and reports the next one.

@@ -19,6 +19,7 @@ mod resend;
 mod rules;
 mod seed;
 mod settings;
+mod spread;
 mod support;
 mod telemetry;
 mod time;

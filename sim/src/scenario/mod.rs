@@ -6,7 +6,7 @@
 mod error;
 mod file;
 mod goals;
-mod value;
+pub(crate) mod value;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

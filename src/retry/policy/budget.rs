@@ -304,6 +304,45 @@ mod tests {
         assert_eq!(brim.balance(), Some(1.0));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn tokens_of_a_bucket_that_starts_full_expire() {
+        for (ttl, left) in [(Duration::ZERO, 1), (Duration::from_secs(1), 1), (Duration::MAX, 100)] {
+            let budget = Budget::ratio(0.2).reserve(100).ttl(ttl);
+            for _ in 0..20 {
+                budget.deposit();
+                tokio::time::advance(Duration::from_millis(500)).await;
+            }
+            assert_eq!((0..1_000).filter(|_| budget.withdraw()).count(), left, "{ttl:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn steady_calls_keep_what_one_time_to_live_deposits() {
+        // 100 calls a second deposit 20 tokens. Retries once in 1.1 s, so that tokens expire with each, change little.
+        let budget = Budget::ratio(0.2);
+        for call in 1..=10_000 {
+            budget.deposit();
+            tokio::time::advance(Duration::from_millis(10)).await;
+            if call % 110 == 0 {
+                assert!(budget.withdraw());
+                let balance = budget.balance().unwrap();
+                assert!(call < 1_000 || (16.0..20.0).contains(&balance), "{balance} after {call} calls");
+            }
+        }
+    }
+
+    #[test]
+    fn old_tokens_decay_and_new_ones_came_evenly() {
+        let left = |balance: u64, survivors: u64, passed: f64, grown: f64| {
+            left_of(balance * TOKEN, survivors * TOKEN, passed, grown) / TOKEN
+        };
+        assert_eq!(left(100, 100, 1.0, 1.0), 36, "1/e of the old");
+        assert_eq!(left(100, 0, 1.0, 1.0), 63, "1 - 1/e of the new");
+        assert_eq!(left(100, 0, 10.0, 10.0), 9);
+        assert_eq!(left(100, 0, 1_000.0, 10.0), 10, "full after ten times to live, and no longer growing");
+        assert_eq!([left(100, 0, 1e9, 1e9), left(0, 0, 1e9, 1e9), left(3, 50, 1e9, 0.0)], [1, 0, 1]);
+    }
+
     #[test]
     fn a_ratio_of_zero_leaves_the_reserve() {
         let budget = Budget::ratio(0.0).reserve(2);

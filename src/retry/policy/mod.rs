@@ -38,7 +38,7 @@ pub(in crate::retry) struct TimeLeft {
 }
 
 /// A timer can fire a millisecond late, and an attempt that starts at the deadline is cut at once.
-const SHORTEST_ATTEMPT: Duration = Duration::from_millis(2);
+pub(in crate::retry) const SHORTEST_ATTEMPT: Duration = Duration::from_millis(2);
 
 impl Policy {
     /// Decides whether another attempt could help. What the server asks for overrides the class.

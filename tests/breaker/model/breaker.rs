@@ -132,6 +132,14 @@ impl Model {
         if row.last().is_some_and(|last| self.is_recent(*last)) { row.len() as u32 } else { 0 }
     }
 
+    /// Whether there are enough failures in a row, and the first is long enough ago.
+    fn is_outage(&self) -> bool {
+        let Phase::Closed { row, .. } = &self.phase else { return false };
+        self.config.outage.zip(row.first()).is_some_and(|((failures, lasting), first)| {
+            self.streak() >= failures && self.now - *first >= Duration::from_millis(lasting)
+        })
+    }
+
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.stretch += 1;
@@ -379,17 +387,19 @@ impl Model {
         let live = self.live();
         let (now, is_over) = (self.now, self.streak() == 0);
         let Phase::Closed { row, .. } = &mut self.phase else { unreachable!() };
-        match (self.config.consecutive, health) {
-            (None, _) | (_, Health::Throttled | Health::Neutral) => {}
-            (_, Health::Success) => row.clear(),
-            (_, Health::Failure) => {
+        match health {
+            _ if self.config.consecutive.is_none() && self.config.outage.is_none() => {}
+            Health::Throttled | Health::Neutral => {}
+            Health::Success => row.clear(),
+            Health::Failure => {
                 if is_over {
                     row.clear();
                 }
                 row.push(now);
             }
         }
-        let row = health == Health::Failure && self.config.consecutive.is_some_and(|limit| self.streak() >= limit);
+        let row = health == Health::Failure
+            && (self.config.consecutive.is_some_and(|limit| self.streak() >= limit) || self.is_outage());
         let share = |part: usize| part as f64 / live.len() as f64;
         let enough = live.len() >= self.config.minimum as usize;
         let failures = share(live.iter().filter(|outcome| outcome.failed).count());

@@ -200,7 +200,7 @@ mod tests {
         let (words, second) = (words(), Duration::from_secs(1));
         let consecutive_failures = ConsecutiveFailures::new(&words);
         let fail = |seconds| consecutive_failures.failure(at(0), Moment::at(second * seconds), || true).unwrap();
-        assert_eq!([fail(5), fail(5), fail(9)].map(|run| run.lasted), [second * 0, second * 0, second * 4]);
+        assert_eq!([fail(5), fail(5), fail(9)].map(|run| run.lasted), [Duration::ZERO, Duration::ZERO, second * 4]);
         consecutive_failures.success(|| true);
         assert_eq!(fail(20), Run { count: 1, lasted: Duration::ZERO });
         assert_eq!(fail(23), Run { count: 2, lasted: second * 3 });
