@@ -35,6 +35,9 @@ struct Arguments {
     /// Writes one picture a scenario, or a sweep, into this folder.
     #[arg(long, value_name = "FOLDER")]
     svg: Option<PathBuf>,
+    /// Runs nothing, and draws the formulas and the jitters of the backoff into this file.
+    #[arg(long, value_name = "FILE.svg")]
+    backoff: Option<PathBuf>,
     /// Prints the reports as JSON, one a line, instead of tables.
     #[arg(long)]
     json: bool,
@@ -61,6 +64,9 @@ fn main() -> ExitCode {
 
 /// Whether every goal was reached.
 fn run(arguments: &Arguments) -> Result<bool, String> {
+    if let Some(path) = &arguments.backoff {
+        return picture::draw_backoff(path).map(|()| true).map_err(|error| format!("{}: {error}", path.display()));
+    }
     if !arguments.sweep.is_empty() {
         return sweep_all(arguments).map(|()| true);
     }

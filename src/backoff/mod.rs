@@ -3,6 +3,10 @@
 //! [`Growth`] is the formula, [`Jitter`] what is random about its result, and [`Backoff`] both with a cap. Nothing here
 //! sleeps or reads a clock.
 
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/BACKOFF.md")]
+struct Page;
+
 mod growth;
 mod jitter;
 mod waits;
@@ -46,6 +50,8 @@ use crate::invalid_setting::{InvalidSetting, ensure, valid};
 /// let steady = Backoff::fixed(Duration::from_secs(1)).jitter(Jitter::Proportional(0.2));
 /// assert_eq!(steady.ceiling(0), Duration::from_millis(1_200));
 /// ```
+///
+#[doc = include_str!("../../docs/backoff.svg")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backoff {
     growth: Growth,
