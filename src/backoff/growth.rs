@@ -3,7 +3,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Retry;
+use super::retry::Retry;
 use crate::classify::Verdict;
 
 /// How waits grow with the number of the retry, before cap and jitter.

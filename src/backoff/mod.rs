@@ -9,6 +9,7 @@ struct Page;
 
 mod growth;
 mod jitter;
+mod retry;
 mod waits;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use rand::{Rng, RngExt};
 
 use self::growth::{Growth, WaitFn, scaled};
 pub use self::jitter::Jitter;
+pub(crate) use self::retry::Retry;
 pub use self::waits::Waits;
 use crate::classify::Verdict;
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
@@ -58,19 +60,6 @@ pub struct Backoff {
     /// The longest wait. `None` if the formula has none.
     max: Option<Duration>,
     jitter: Jitter,
-}
-
-/// What the wait before a retry depends on.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Retry {
-    /// Counted from 0.
-    pub(crate) number: u32,
-    /// What the attempt before it came to.
-    pub(crate) verdict: Option<Verdict>,
-    /// The wait before the retry before it.
-    pub(crate) last_wait: Option<Duration>,
-    /// A wait with jitter is drawn from at least as much, within the longest wait.
-    pub(crate) spread: Duration,
 }
 
 /// How much longer than the last wait a decorrelated one can be.
@@ -312,12 +301,6 @@ impl Backoff {
 
     fn capped(&self, wait: Duration) -> Duration {
         self.max.map_or(wait, |max| wait.min(max))
-    }
-}
-
-impl Retry {
-    pub(crate) fn new(number: u32) -> Self {
-        Self { number, ..Self::default() }
     }
 }
 
