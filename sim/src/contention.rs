@@ -11,7 +11,7 @@ use tower_rampart::RetryLayer;
 use tower_rampart::classify::{Verdict, classifier_fn};
 use tower_rampart::retry::Backoff;
 
-use crate::simulate::on_paused_time;
+use crate::run::simulate::on_paused_time;
 
 /// What clients needed until each of them had written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

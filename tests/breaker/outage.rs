@@ -109,10 +109,10 @@ async fn rule_1_every_window_watches_for_outages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_1_a_row_that_has_left_the_window_is_no_outage() {
+async fn rule_1_a_row_whose_last_failure_is_a_minute_old_is_no_outage() {
     let breaker = defaults().breaker();
     fail(&breaker, 9);
-    advance(11 * SECOND).await;
+    advance(61 * SECOND).await;
     fail(&breaker, 9);
     // The time begins anew too.
     advance(2 * SECOND - MS).await;
@@ -122,12 +122,39 @@ async fn rule_1_a_row_that_has_left_the_window_is_no_outage() {
     fail(&breaker, 1);
     assert_eq!(breaker.state(), State::Open);
 
+    // A client that calls once in a while notices an outage, too.
+    let breaker = defaults().breaker();
+    for call in 1..=10 {
+        assert_eq!((breaker.state(), breaker.snapshot().consecutive_failures), (State::Closed, call - 1));
+        advance(59 * SECOND).await;
+        fail(&breaker, 1);
+    }
+    assert_eq!(breaker.state(), State::Open);
+
+    // A longer window remembers it for as long.
+    let breaker = defaults().window(Window::time(600 * SECOND)).breaker();
+    fail(&breaker, 9);
+    advance(599 * SECOND - MS).await;
+    fail(&breaker, 1);
+    assert_eq!(breaker.state(), State::Open);
+
     // In a window of calls it has no age.
     let breaker = defaults().window(Window::count(100)).breaker();
     fail(&breaker, 9);
     advance(3_600 * SECOND).await;
     fail(&breaker, 1);
     assert_eq!(breaker.state(), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_is_not_evicted_while_it_remembers_a_row() {
+    let layer = defaults().partition_by(partition::by(|request: &(u64, Do)| request.0)).max_partitions(1);
+    let breakers = layer.handle();
+    fail(&breakers.get_or_insert(&7).unwrap(), 9);
+    advance(59 * SECOND).await;
+    assert!(breakers.get_or_insert(&8).is_none(), "the window is empty, but one more failure opens 7");
+    advance(2 * SECOND).await;
+    assert!(breakers.get_or_insert(&8).is_some());
 }
 
 #[tokio::test(start_paused = true)]

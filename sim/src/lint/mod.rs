@@ -18,6 +18,7 @@
 
 mod breaker;
 mod facts;
+mod file;
 mod numbers;
 mod retry;
 mod settings;
@@ -28,6 +29,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use self::facts::Facts;
+pub use self::file::Case;
 pub use self::settings::{Row, Settings, Tokens, Waits};
 
 /// A setting that does not fit the facts.

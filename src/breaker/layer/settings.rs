@@ -73,7 +73,7 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
 
     /// Opens after this many failures in a row if the last one comes at least `lasting` after the first: a total outage,
     /// which the failure rate shows only once most of the window has failed. A success ends the row, a throttled call
-    /// neither adds to it nor ends it, and a row whose last failure is a minute old, or older than the window, is forgotten.
+    /// neither adds to it nor ends it. A row is forgotten once its last failure is a minute old and has left the window.
     ///
     /// By default ten failures over two seconds, or as many as [`minimum_calls`](Self::minimum_calls) asks for; and no such
     /// rule if [`consecutive_failures`](Self::consecutive_failures) is set. If one call in five fails at random, ten in a

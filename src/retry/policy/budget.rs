@@ -11,7 +11,7 @@ const TOKEN: u64 = 1_000_000;
 /// The same limit as in Finagle. It catches mistakes such as a percentage of 2000.
 const MAX_RATIO: f64 = 1_000.0;
 
-const DEFAULT_TTL: Duration = Duration::from_secs(1);
+const DEFAULT_TTL: Duration = Duration::from_secs(2);
 
 /// Limits the share of retries among all calls, so that retries do not overload a failing upstream.
 ///
@@ -22,11 +22,11 @@ const DEFAULT_TTL: Duration = Duration::from_secs(1);
 /// | | default | |
 /// |---|---|---|
 /// | [`reserve`](Self::reserve) | 10 tokens | the tokens at the start, for clients that have made few calls yet |
-/// | [`ttl`](Self::ttl) | 1 second | how long tokens last, so that what a fleet saved in quiet hours does not feed a storm |
+/// | [`ttl`](Self::ttl) | 2 seconds | how long tokens last, so that what a fleet saved in quiet hours does not feed a storm |
 /// | [`capacity`](Self::capacity) | 100 tokens | the most tokens |
 ///
 /// Tokens expire because savings are what makes a storm: 2,000 processes that each saved ten tokens send 20,000 retries at
-/// once. With a time to live a client that makes 100 calls a second can retry 20 at once, and one that makes a single call
+/// once. With a time to live a client that makes 100 calls a second can retry 40 at once, and one that makes a single call
 /// a second can retry one.
 ///
 /// The design is that of Finagle's `RetryBudget` (a fifth of the calls, tokens that expire) and of gRPC proposal A6,
@@ -319,7 +319,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn steady_calls_keep_what_one_time_to_live_deposits() {
         // 100 calls a second deposit 20 tokens. Retries once in 1.1 s, so that tokens expire with each, change little.
-        let budget = Budget::ratio(0.2);
+        let budget = Budget::ratio(0.2).ttl(Duration::from_secs(1));
         for call in 1..=10_000 {
             budget.deposit();
             tokio::time::advance(Duration::from_millis(10)).await;

@@ -121,15 +121,22 @@ impl Model {
 
     /// Whether a window of time still holds what happened then. In a window of calls nothing is too long ago.
     fn is_recent(&self, at: Duration) -> bool {
-        let WindowConfig::Time { buckets, .. } = self.config.window else { return true };
-        let tick = |at: Duration| at.as_nanos() / self.config.window.bucket_nanos();
-        tick(at) + u128::from(buckets) > tick(self.now)
+        self.is_within(at, Duration::ZERO)
     }
 
-    /// Failures in a row, which are forgotten when the last of them has left the window.
+    /// The same, but for so long at least.
+    fn is_within(&self, at: Duration, least: Duration) -> bool {
+        let WindowConfig::Time { buckets, .. } = self.config.window else { return true };
+        let tick = |at: Duration| at.as_nanos() / self.config.window.bucket_nanos();
+        tick(at) + tick(least).max(buckets.into()) > tick(self.now)
+    }
+
+    /// Failures in a row, which are forgotten when the last of them has left the window, and is a minute old if the breaker
+    /// watches for an outage.
     pub(super) fn streak(&self) -> u32 {
         let Phase::Closed { row, .. } = &self.phase else { return 0 };
-        if row.last().is_some_and(|last| self.is_recent(*last)) { row.len() as u32 } else { 0 }
+        let least = Duration::from_secs(if self.config.outage.is_some() { 60 } else { 0 });
+        if row.last().is_some_and(|last| self.is_within(*last, least)) { row.len() as u32 } else { 0 }
     }
 
     /// Whether there are enough failures in a row, and the first is long enough ago.

@@ -31,6 +31,13 @@ pub(crate) struct Age {
     pub(crate) gone_after: u64,
 }
 
+impl Age {
+    /// Whether time ends a row.
+    pub(crate) fn ends(self) -> bool {
+        self.gone_after != u64::MAX
+    }
+}
+
 /// Epoch 12, tick of the last failure 38, failures 14. Ticks saturate after 8 years with the shortest buckets, of a
 /// millisecond, and after 52,000 years with the default ones: from then on time ends no row.
 ///

@@ -11,11 +11,11 @@ use tokio::task::{LocalSet, yield_now};
 use tokio::time::{sleep, sleep_until};
 use tower::Service;
 
-use crate::fleet::Fleet;
-use crate::load::Load;
-use crate::process::Process;
 use crate::report::Report;
-use crate::schedule::Tenants;
+use crate::run::fleet::Fleet;
+use crate::run::load::Load;
+use crate::run::process::Process;
+use crate::run::schedule::Tenants;
 use crate::upstream::{Server, Upstream};
 
 /// How far a run is.
