@@ -98,6 +98,7 @@
 //! | all settings and their defaults | [`RetryLayer`], [`CircuitBreakerLayer`], [`classify::HttpClassifier`] |
 //! | how to take settings from a configuration file | [`InvalidSetting`] |
 //! | what to do with the error of a call | [`breaker::CircuitOpen`], [`retry::RetryError`], [`retry::GiveUp`] |
+//! | how long to wait before a retry | [docs/BACKOFF.md][backoff], [`retry::Backoff`] |
 //! | how to use reqwest, tonic, or something that is not HTTP | [docs/CLIENTS.md][clients] |
 //! | where timeouts, limits and other layers go | [docs/ORDER.md][order] |
 //! | why the defaults are what they are | [docs/DEFAULTS.md][defaults] |
@@ -118,6 +119,7 @@
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
 //!
 //! [`tower`]: https://docs.rs/tower
+//! [backoff]: https://docs.rs/crate/tower-rampart/latest/source/docs/BACKOFF.md
 //! [clients]: https://docs.rs/crate/tower-rampart/latest/source/docs/CLIENTS.md
 //! [cost]: https://docs.rs/crate/tower-rampart/latest/source/docs/COST.md
 //! [observing]: https://docs.rs/crate/tower-rampart/latest/source/docs/OBSERVING.md

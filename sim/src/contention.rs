@@ -56,7 +56,7 @@ enum Write {
 ///
 /// let message = Duration::from_secs(10);
 /// let backoff = Backoff::exponential(Duration::from_secs(10), Duration::from_secs(2_000));
-/// let spread = contend(50, message, backoff, 1);
+/// let spread = contend(50, message, backoff.clone(), 1);
 /// let together = contend(50, message, backoff.jitter(Jitter::None), 1);
 /// assert!(spread.calls < together.calls && spread.took < together.took);
 /// ```

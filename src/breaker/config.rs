@@ -309,7 +309,7 @@ impl Config {
                         slow_rate: self.slow_calls.map(|slow| slow.rate),
                     },
                 },
-                open_for: self.open_for,
+                open_for: self.open_for.clone(),
                 max_retry_after: self.max_retry_after,
                 mode: self.mode,
             },

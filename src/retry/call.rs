@@ -249,10 +249,11 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         });
         let retry = Retry {
             number: self.attempt.number() - 1,
+            verdict: Some(*verdict),
             last_wait: self.failures.as_ref().and_then(|failures| failures.history.last_wait()),
             spread: self.spread(),
         };
-        let wait = config.draw(|mut rng| config.policy.wait(verdict, &retry, left, &mut rng))?;
+        let wait = config.draw(|mut rng| config.policy.wait(&retry, left, &mut rng))?;
         if config.budget.withdraw() { Ok(NextSend::After(wait)) } else { Err(GiveUp::Budget) }
     }
 

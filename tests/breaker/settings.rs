@@ -41,6 +41,7 @@ panics! {
         => "outage: the failures must lie between 1 and 16383, but are 16384";
     an_open_time_of_zero_panics: layer().open_for(Duration::ZERO) => "open_for: must not be zero";
     a_backoff_of_nothing_panics: layer().open_for(Backoff::none()) => "open_for: must not be zero";
+    a_custom_time_of_nothing_panics: layer().open_for(Backoff::custom(|_, _, _| Duration::ZERO)) => "open_for: must not be zero";
     no_half_open_calls_panic: layer().half_open_max_calls(0)
         => "half_open_max_calls: must be at least 1, but is 0";
     a_success_threshold_of_zero_panics: layer().success_threshold(0)

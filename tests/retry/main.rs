@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod backoff;
 mod bodies;
 mod budgets;
 mod cancel;
@@ -9,6 +10,7 @@ mod cut;
 mod differential;
 mod grpc;
 mod hostile;
+mod jitter;
 mod model;
 mod observers;
 mod readiness;

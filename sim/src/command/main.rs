@@ -38,6 +38,9 @@ struct Arguments {
     /// Writes one picture a scenario, or a sweep, into this folder.
     #[arg(long, value_name = "FOLDER")]
     svg: Option<PathBuf>,
+    /// Runs nothing, and draws the formulas and the jitters of the backoff into this file.
+    #[arg(long, value_name = "FILE.svg")]
+    backoff: Option<PathBuf>,
     /// Prints the reports as JSON, one a line, instead of tables.
     #[arg(long)]
     json: bool,
@@ -73,6 +76,10 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool> {
     if arguments.list {
         list(out)?;
+        return Ok(true);
+    }
+    if let Some(path) = &arguments.backoff {
+        picture::draw_backoff(path).map_err(|error| format!("{}: {error}", path.display()))?;
         return Ok(true);
     }
     if let Some(path) = &arguments.lint {

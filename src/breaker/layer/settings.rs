@@ -98,8 +98,9 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
     }
 
     /// Sets how long the breaker stays open before it is probed: a time, or a [`Backoff`] that grows each time the probes
-    /// fail and starts again when the breaker closes. In whole milliseconds, rounded up. Jitter never removes more than
-    /// half.
+    /// fail and starts again when the breaker closes. In whole milliseconds, rounded up. The jitter never makes it shorter
+    /// than half of the longest time that it can draw. A [custom](Backoff::custom) function is given the number of openings,
+    /// no verdict and the last open time.
     ///
     /// # Panics
     ///
