@@ -13,6 +13,9 @@ const MAX_RATIO: f64 = 1_000.0;
 
 const DEFAULT_TTL: Duration = Duration::from_secs(2);
 
+/// A deposit into a full budget reads the clock at most once in so many calls.
+const CALLS_BETWEEN_CLOCKS: u64 = 256;
+
 /// Limits the share of retries among all calls, so that retries do not overload a failing upstream.
 ///
 /// A token bucket: every call deposits a fraction of a token, and every retry withdraws a whole one; with less than one left
@@ -29,8 +32,8 @@ const DEFAULT_TTL: Duration = Duration::from_secs(2);
 /// once. With a time to live a client that makes 100 calls a second can retry 40 at once, and one that makes a single call
 /// a second can retry one.
 ///
-/// A success reads no clock, so a full budget is taken to be filling still, as fast as it once filled: if a client with many
-/// calls falls silent or calls rarely, the tokens of its full budget stay until its next retries. They expire from then on.
+/// Expired tokens are dropped at the next retry. How fast the rest came is known only as an average since the last one, or
+/// since the last few hundred calls: so a client that called often and then falls silent loses its savings a little late.
 ///
 /// The design is that of Finagle's `RetryBudget` (a fifth of the calls, tokens that expire) and of gRPC proposal A6,
 /// "throttling retry attempts" (starts with 10). Unlike theirs it reads no clock on a call that succeeds. `docs/DEFAULTS.md`
@@ -58,14 +61,13 @@ struct Bucket {
     deposit: u64,
     capacity: u64,
     ttl: Duration,
+    /// Can exceed the capacity: what is above it cannot be withdrawn, and only shows how many calls there were.
     balance: AtomicU64,
     clock: Clock,
     /// When tokens expired last, in nanoseconds. 0 before the first call.
     expired_at: AtomicU64,
     /// The balance after that.
     survivors: AtomicU64,
-    /// How long it took from then until the bucket was full, in nanoseconds.
-    filled_in: AtomicU64,
 }
 
 impl Budget {
@@ -127,7 +129,7 @@ impl Budget {
         ensure!(tokens > 0, "Budget: the capacity must be at least 1 token, but is {tokens}");
         Ok(self.changed(|bucket| {
             let capacity = u64::from(tokens) * TOKEN;
-            let balance = bucket.balance.load(Ordering::Relaxed).min(capacity);
+            let balance = bucket.balance().min(capacity);
             Bucket::new(bucket.deposit, capacity, balance, bucket.ttl)
         }))
     }
@@ -148,7 +150,7 @@ impl Budget {
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> Self {
         self.changed(|bucket| {
-            let balance = bucket.balance.load(Ordering::Relaxed);
+            let balance = bucket.balance();
             Bucket::new(bucket.deposit, bucket.capacity, balance, ttl)
         })
     }
@@ -157,7 +159,7 @@ impl Budget {
     /// Tokens that have expired are in it until the next retry drops them.
     #[must_use]
     pub fn balance(&self) -> Option<f64> {
-        self.bucket.as_ref().map(|bucket| bucket.balance.load(Ordering::Relaxed) as f64 / TOKEN as f64)
+        self.bucket.as_ref().map(|bucket| bucket.balance() as f64 / TOKEN as f64)
     }
 
     /// Called once at the start of each call.
@@ -202,7 +204,6 @@ impl Bucket {
             clock: Clock::start(),
             expired_at: AtomicU64::new(0),
             survivors: AtomicU64::new(balance),
-            filled_in: AtomicU64::new(0),
         }
     }
 
@@ -211,36 +212,39 @@ impl Bucket {
         if self.expired_at.load(Ordering::Relaxed) == 0 {
             self.expired_at.store(self.now(), Ordering::Relaxed);
         }
-        // A full bucket is the usual case. It costs two loads and does not take the cache line from other cores.
-        let before = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| {
-            (balance < self.capacity && self.deposit > 0).then(|| (balance + self.deposit).min(self.capacity))
-        });
-        if before.is_ok_and(|before| before + self.deposit >= self.capacity) {
-            let took = self.now().saturating_sub(self.expired_at.load(Ordering::Relaxed));
-            self.filled_in.store(took, Ordering::Relaxed);
+        if self.deposit > 0 && self.balance.fetch_add(self.deposit, Ordering::Relaxed) >= self.highest() {
+            self.expire();
         }
     }
 
     fn withdraw(&self) -> bool {
-        self.expire();
-        self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| balance.checked_sub(TOKEN)).is_ok()
+        let passed = self.now().saturating_sub(self.expired_at.load(Ordering::Relaxed));
+        if passed > nanos(self.ttl) {
+            self.expire();
+        }
+        let take = |balance: u64| balance.min(self.capacity).checked_sub(TOKEN);
+        self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
-    /// Drops the tokens that have outlived their time. Done before a withdrawal, so that a deposit reads no clock.
+    fn balance(&self) -> u64 {
+        self.balance.load(Ordering::Relaxed).min(self.capacity)
+    }
+
+    /// The balance at which a deposit expires old tokens: so far above the capacity that few deposits read the clock.
+    fn highest(&self) -> u64 {
+        self.capacity + self.capacity.max(CALLS_BETWEEN_CLOCKS * self.deposit)
+    }
+
+    /// Drops the tokens that have outlived their time.
     fn expire(&self) {
         let (now, last) = (self.now(), self.expired_at.load(Ordering::Relaxed));
-        let passed = now.saturating_sub(last);
-        let is_due = passed > nanos(self.ttl);
-        if !is_due || self.expired_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        if self.expired_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            // Another thread does it.
             return;
         }
         let survivors = self.survivors.load(Ordering::Relaxed);
-        let (filled_in, ttl) = (self.filled_in.load(Ordering::Relaxed), self.ttl.as_nanos() as f64);
-        let left = |balance: u64| {
-            // A full bucket has grown only until it was full.
-            let grown = if balance == self.capacity { filled_in.min(passed) } else { passed };
-            left_of(balance, survivors, passed as f64 / ttl, grown as f64 / ttl)
-        };
+        let passed = now.saturating_sub(last) as f64 / self.ttl.as_nanos() as f64;
+        let left = |balance: u64| left_of(balance, survivors, passed).min(self.capacity);
         let before = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| Some(left(balance)));
         self.survivors.store(before.map_or(0, left), Ordering::Relaxed);
     }
@@ -251,15 +255,16 @@ impl Bucket {
     }
 }
 
-/// Returns what is left of a balance. `survivors` were left the last time; the rest was deposited since then, evenly over
-/// the time `grown`, while `passed` went by, both in times to live. Tokens expire at random after one time to live on
-/// average, so that those of a fleet do not expire together. The last token stays.
+/// Returns what is left of a balance. `survivors` were left the last time; the rest was deposited evenly since then, while
+/// `passed` times to live went by. Tokens expire at random after one time to live on average, so that those of a fleet do
+/// not expire together. The last token stays.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Positive, and at most the balance.
-fn left_of(balance: u64, survivors: u64, passed: f64, grown: f64) -> u64 {
+fn left_of(balance: u64, survivors: u64, passed: f64) -> u64 {
     let old = survivors.min(balance) as f64;
     let new = balance as f64 - old;
-    let decay = (-passed).exp();
-    let left = old * decay + (new * (1.0 - decay) / grown).min(new);
+    let expired = -(-passed).exp_m1();
+    // After no time the quotient is NaN, of which `min` keeps all. With no time to live all is NaN, which ends as one token.
+    let left = old * (1.0 - expired) + (new * expired / passed).min(new);
     (left as u64).max(TOKEN).min(balance)
 }
 
@@ -338,14 +343,48 @@ mod tests {
 
     #[test]
     fn old_tokens_decay_and_new_ones_came_evenly() {
-        let left = |balance: u64, survivors: u64, passed: f64, grown: f64| {
-            left_of(balance * TOKEN, survivors * TOKEN, passed, grown) / TOKEN
-        };
-        assert_eq!(left(100, 100, 1.0, 1.0), 36, "1/e of the old");
-        assert_eq!(left(100, 0, 1.0, 1.0), 63, "1 - 1/e of the new");
-        assert_eq!(left(100, 0, 10.0, 10.0), 9);
-        assert_eq!(left(100, 0, 1_000.0, 10.0), 10, "full after ten times to live, and no longer growing");
-        assert_eq!([left(100, 0, 1e9, 1e9), left(0, 0, 1e9, 1e9), left(3, 50, 1e9, 0.0)], [1, 0, 1]);
+        let left =
+            |balance: u64, survivors: u64, passed: f64| left_of(balance * TOKEN, survivors * TOKEN, passed) / TOKEN;
+        assert_eq!(left(100, 100, 1.0), 36, "1/e of the old");
+        assert_eq!(left(100, 0, 1.0), 63, "1 - 1/e of the new");
+        assert_eq!(left(100, 0, 10.0), 9);
+        assert_eq!([left(100, 0, 1e9), left(0, 0, 1e9), left(3, 50, 1e9)], [1, 0, 1]);
+        assert_eq!([left(100, 0, 0.0), left(100, 50, 1e-20)], [100, 100], "no time has passed");
+        assert_eq!([left(100, 0, f64::INFINITY), left(100, 50, f64::NAN)], [1, 1], "no time to live");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_budget_expires_when_its_traffic_stops() {
+        // Calls in a second, then calls a second for an hour, then silence.
+        for (burst, then, silence, left) in
+            [(500, 1, 0, 1), (500, 0, 36_000, 1), (100_000, 1, 0, 1), (100_000, 0, 36_000, 1), (100, 100, 0, 39)]
+        {
+            let budget = Budget::ratio(0.2);
+            for calls in [burst].into_iter().chain([then; 3_600]) {
+                for _ in 0..calls {
+                    budget.deposit();
+                    tokio::time::advance(Duration::from_secs(1) / calls).await;
+                }
+                if calls == 0 {
+                    tokio::time::advance(Duration::from_secs(1)).await;
+                }
+            }
+            tokio::time::advance(Duration::from_secs(silence)).await;
+            let granted = (0..1_000).filter(|_| budget.withdraw()).count();
+            assert!(granted.abs_diff(left) <= left / 4, "{burst}, {then} a second, {silence} s: {granted}");
+        }
+    }
+
+    #[test]
+    fn a_full_budget_of_any_size_never_overflows() {
+        for budget in [Budget::ratio(1_000.0).capacity(1), Budget::ratio(1_000.0).reserve(u32::MAX), Budget::ratio(0.0)]
+        {
+            let before = budget.balance();
+            (0..100_000).for_each(|_| budget.deposit());
+            let bucket = budget.bucket.as_ref().unwrap();
+            assert!(bucket.balance.load(Ordering::Relaxed) <= bucket.highest() + bucket.deposit);
+            assert_eq!(budget.balance(), before.map(|before| before.max(f64::from(bucket.deposit > 0))));
+        }
     }
 
     #[test]
