@@ -90,7 +90,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     #[inline]
     pub(super) fn begin_attempt(&mut self) -> AttemptPlan {
         match &mut self.failures {
-            None => self.shared.config.budget.deposit(),
+            None => self.shared.policy.config.budget.deposit(),
             Some(failures) if failures.is_resending => failures.is_resending = false,
             Some(_) => self.attempt = self.attempt.next(),
         }
@@ -101,17 +101,17 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
 
     /// Whether a time limit may cut an attempt.
     pub(super) fn is_timed(&self) -> bool {
-        self.deadline.is_some() || self.shared.config.attempt_timeout.is_some()
+        self.deadline.is_some() || self.shared.policy.config.attempt_timeout.is_some()
     }
 
     /// When the attempt timeout cuts the current attempt.
     pub(super) fn attempt_ends(&self) -> Option<Instant> {
-        Some(after(self.began?, self.shared.config.attempt_timeout?))
+        Some(after(self.began?, self.shared.policy.config.attempt_timeout?))
     }
 
     /// Whether attempts are left after the current one.
     pub(super) fn has_more(&self) -> bool {
-        self.attempt.number() < self.shared.config.max_attempts.get()
+        self.attempt.number() < self.shared.policy.config.max_attempts.get()
     }
 
     pub(super) fn is_past_deadline(&self) -> bool {
@@ -128,7 +128,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     where
         ClassifierT: Classifier<Res>,
     {
-        self.shared.classifier.classify(Ok(response))
+        self.shared.policy.classifier.classify(Ok(response))
     }
 
     /// Returns true for a success that the server does not ask to retry.
@@ -159,7 +159,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         let (outcome, mut verdict) = match outcome {
             AttemptOutcome::Answered(response, verdict) => (Ok(response), verdict),
             AttemptOutcome::Failed(error) | AttemptOutcome::Cut(error) => {
-                let verdict = self.shared.classifier.classify(Err(&*error));
+                let verdict = self.shared.policy.classifier.classify(Err(&*error));
                 (Err(error), verdict)
             }
         };
@@ -221,7 +221,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         OnRetryT: OnRetry,
     {
         // Whatever the error proves about a call, this attempt was not sent.
-        let verdict = self.shared.classifier.classify(Err(&*error)).with_processed(Processed::No);
+        let verdict = self.shared.policy.classifier.classify(Err(&*error)).with_processed(Processed::No);
         self.fail(GiveUp::NotReady, verdict, error, &self.origin(kept), false)
     }
 
@@ -231,8 +231,8 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     where
         ReplayT: Replay<Req>,
     {
-        let config = &self.shared.config;
-        config.policy.wants(verdict)?;
+        let config = &self.shared.policy.config;
+        config.decider.wants(verdict)?;
         // The last attempt takes the request with it.
         let Some(kept) = kept.filter(|_| self.has_more()) else { return Err(GiveUp::Exhausted) };
         if !verdict.is_unprocessed() && !self.shared.replay.is_idempotent(kept) {
@@ -253,7 +253,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
             last_wait: self.failures.as_ref().and_then(|failures| failures.history.last_wait()),
             spread: self.spread(),
         };
-        let wait = config.draw(|mut rng| config.policy.wait(&retry, left, &mut rng))?;
+        let wait = config.draw(|mut rng| config.decider.wait(&retry, left, &mut rng))?;
         if config.budget.withdraw() { Ok(NextSend::After(wait)) } else { Err(GiveUp::Budget) }
     }
 
@@ -261,14 +261,14 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     /// would double the load within one timeout; waits of that length keep it below one and a half. This wait
     /// costs no attempt its deadline.
     fn spread(&self) -> Duration {
-        let Some((limit, ends)) = self.shared.config.attempt_timeout.zip(self.attempt_ends()) else {
+        let Some((limit, ends)) = self.shared.policy.config.attempt_timeout.zip(self.attempt_ends()) else {
             return Duration::ZERO;
         };
         if Instant::now() < ends {
             return Duration::ZERO;
         }
         let Some(deadline) = self.deadline else { return limit };
-        let more = (self.shared.config.max_attempts.get() - self.attempt.number()).max(1);
+        let more = (self.shared.policy.config.max_attempts.get() - self.attempt.number()).max(1);
         limit.min((deadline.remaining() / more).saturating_sub(limit + SHORTEST_ATTEMPT))
     }
 
@@ -289,8 +289,8 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         failures.was_resent |= is_resend;
         failures.is_resending = is_resend;
         let event = RetryEvent { attempt, wait, is_resend, verdict, origin };
-        trace_retry(&self.shared.config.name, &event);
-        self.shared.on_retry.on_retry(&event);
+        trace_retry(&self.shared.policy.config.name, &event);
+        self.shared.policy.on_retry.on_retry(&event);
     }
 
     /// The error of a call that ends with this one, in an attempt or while none was in flight.
@@ -348,12 +348,12 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         // With a single attempt no retry was wanted.
         if self.retries() && kind.forbids_a_wanted_retry() {
             let event = GiveUpEvent { kind, attempts, verdict: *verdict, origin };
-            self.shared.give_ups.log(&self.shared.config.name, &event);
-            self.shared.on_retry.on_give_up(&event);
+            self.shared.policy.give_ups.log(&self.shared.policy.config.name, &event);
+            self.shared.policy.on_retry.on_give_up(&event);
         }
     }
 
     fn retries(&self) -> bool {
-        self.shared.config.max_attempts.get() > 1
+        self.shared.policy.config.max_attempts.get() > 1
     }
 }

@@ -86,8 +86,8 @@ where
     /// The service must be ready. It is called on the first poll, so that a future that is dropped before was never sent.
     #[inline]
     pub(super) fn new(service: S, shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT>>, request: Req) -> Self {
-        let deadline = shared.replay.deadline(&request, shared.config.deadline);
-        let outer_ends = shared.config.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
+        let deadline = shared.replay.deadline(&request, shared.policy.config.deadline);
+        let outer_ends = shared.policy.config.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
         let call = Call::new(shared, deadline, outer_ends);
         let kept = call.shared.replay.keep(request, call.has_more(), deadline);
         Self {
@@ -248,7 +248,7 @@ fn poll_limits<ClassifierT, ReplayT, OnRetryT>(
     let attempt_ends = call.attempt_ends();
     let deadline = call.deadline.map(Deadline::instant);
     let moment = || attempt_ends.into_iter().chain(deadline).min();
-    timer.poll_until(moment, cx).map(|moment| match call.shared.config.attempt_timeout {
+    timer.poll_until(moment, cx).map(|moment| match call.shared.policy.config.attempt_timeout {
         Some(limit) if deadline.is_none_or(|deadline| moment < deadline) => Limit::Attempt(limit),
         _ => Limit::Deadline,
     })
