@@ -98,8 +98,11 @@
 //! | all settings and their defaults | [`RetryLayer`], [`CircuitBreakerLayer`], [`classify::HttpClassifier`] |
 //! | how to take settings from a configuration file | [`InvalidSetting`] |
 //! | what to do with the error of a call | [`breaker::CircuitOpen`], [`retry::RetryError`], [`retry::GiveUp`] |
+//! | how long to wait before a retry | [docs/BACKOFF.md][backoff], [`retry::Backoff`] |
 //! | how to use reqwest, tonic, or something that is not HTTP | [docs/CLIENTS.md][clients] |
 //! | where timeouts, limits and other layers go | [docs/ORDER.md][order] |
+//! | why the defaults are what they are | [docs/DEFAULTS.md][defaults] |
+//! | how to test that a stack survives a storm | [docs/STORMS.md][storms] |
 //! | how to log, count and watch | [docs/OBSERVING.md][observing] |
 //! | how to read a compiler error | [docs/TROUBLESHOOTING.md][troubleshooting] |
 //! | what a call costs | [docs/COST.md][cost] |
@@ -116,10 +119,13 @@
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
 //!
 //! [`tower`]: https://docs.rs/tower
+//! [backoff]: https://docs.rs/crate/tower-rampart/latest/source/docs/BACKOFF.md
 //! [clients]: https://docs.rs/crate/tower-rampart/latest/source/docs/CLIENTS.md
 //! [cost]: https://docs.rs/crate/tower-rampart/latest/source/docs/COST.md
 //! [observing]: https://docs.rs/crate/tower-rampart/latest/source/docs/OBSERVING.md
 //! [order]: https://docs.rs/crate/tower-rampart/latest/source/docs/ORDER.md
+//! [defaults]: https://docs.rs/crate/tower-rampart/latest/source/docs/DEFAULTS.md
+//! [storms]: https://docs.rs/crate/tower-rampart/latest/source/docs/STORMS.md
 //! [troubleshooting]: https://docs.rs/crate/tower-rampart/latest/source/docs/TROUBLESHOOTING.md
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

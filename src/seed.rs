@@ -31,6 +31,10 @@ impl Seed {
         Self(self.0.map(|seed| HashState::Seeded(seed).hash_one(purpose)))
     }
 
+    pub(crate) fn rng(self) -> SmallRng {
+        SmallRng::seed_from_u64(self.hash_state().hash_one(()))
+    }
+
     pub(crate) fn hash_state(self) -> HashState {
         self.0.map_or_else(|| HashState::Random(RandomState::new()), HashState::Seeded)
     }
@@ -53,7 +57,7 @@ impl BuildHasher for HashState {
 
 impl SharedRng {
     pub(crate) fn new(seed: Seed) -> Self {
-        Self(SmallRng::seed_from_u64(seed.hash_state().hash_one(())).into())
+        Self(seed.rng().into())
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, SmallRng> {

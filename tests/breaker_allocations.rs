@@ -140,7 +140,8 @@ fn a_judged_body_allocates_nothing() {
 
 #[test]
 fn rule_6_a_rejection_allocates_no_more_than_its_error() {
-    let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::header("x-tenant-id"));
+    let layer = CircuitBreakerLayer::new_for_http().minimum_calls(10);
+    let layer = layer.partition_by(partition::header("x-tenant-id"));
     let tenant = HeaderValue::from_static("tenant-7");
     let mut service = layer.layer(service_fn(inner));
     for _ in 0..10 {
@@ -152,8 +153,9 @@ fn rule_6_a_rejection_allocates_no_more_than_its_error() {
     }
 }
 
+/// Two of its words are the failures in a row, and when the first of them ended.
 #[test]
-fn a_partition_of_the_default_window_takes_at_most_280_bytes() {
+fn a_partition_of_the_default_window_takes_at_most_296_bytes() {
     const KEYS: u64 = 65_536;
     let layer =
         CircuitBreakerLayer::new_for_http().partition_by(partition::by(|request: &Request<u64>| *request.body()));
@@ -166,7 +168,7 @@ fn a_partition_of_the_default_window_takes_at_most_280_bytes() {
     assert_eq!(layer.handle().len(), KEYS as usize);
     let each = (COUNT.get().live - before) as f64 / KEYS as f64;
     println!("{each:.1} bytes a partition");
-    assert!(each <= 280.0, "{each:.1} bytes");
+    assert!(each <= 296.0, "{each:.1} bytes");
 }
 
 #[test]

@@ -66,7 +66,8 @@ where
             .attempt_timeout(ATTEMPT_TIMEOUT)
             // `Retry-After: 1` does not fit: the last good value now is better than fresh metrics in a second.
             .deadline(Duration::from_secs(1))
-            .budget(Budget::ratio(0.2));
+            // A single process pulls: there is no fleet whose savings add up to a storm.
+            .budget(Budget::ratio(0.2).ttl(Duration::from_secs(60)));
         ServiceBuilder::new().layer(retry).service(upstream.clone())
     };
     (plan.tenants().iter().map(client).collect(), breakers)

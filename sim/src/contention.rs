@@ -5,13 +5,13 @@ use std::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand_distr::{Distribution, StandardNormal};
-use tokio::runtime::Builder;
-use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_rampart::RetryLayer;
 use tower_rampart::classify::{Verdict, classifier_fn};
 use tower_rampart::retry::Backoff;
+
+use crate::run::simulate::on_paused_time;
 
 /// What clients needed until each of them had written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ enum Write {
 ///
 /// let message = Duration::from_secs(10);
 /// let backoff = Backoff::exponential(Duration::from_secs(10), Duration::from_secs(2_000));
-/// let spread = contend(50, message, backoff, 1);
+/// let spread = contend(50, message, backoff.clone(), 1);
 /// let together = contend(50, message, backoff.jitter(Jitter::None), 1);
 /// assert!(spread.calls < together.calls && spread.took < together.took);
 /// ```
@@ -66,9 +66,7 @@ enum Write {
 /// If it is called within a tokio runtime.
 #[must_use]
 pub fn contend(clients: u32, message: Duration, backoff: Backoff, seed: u64) -> Contended {
-    #[allow(clippy::expect_used)] // A runtime without drivers fails only where no thread can be had.
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-    LocalSet::new().block_on(&runtime, run(clients, message, backoff, seed))
+    on_paused_time(run(clients, message, backoff, seed))
 }
 
 async fn run(clients: u32, message: Duration, backoff: Backoff, seed: u64) -> Contended {
@@ -79,7 +77,7 @@ async fn run(clients: u32, message: Duration, backoff: Backoff, seed: u64) -> Co
         Ok(Write::Conflict) => Verdict::transient(),
         Err(error) => Verdict::of_error(error),
     });
-    let retry = RetryLayer::new(classifier).max_attempts(u32::MAX).no_budget().backoff(backoff);
+    let retry = RetryLayer::new(classifier).max_attempts(u32::MAX).no_budget().backoff(backoff).seed(seed);
     let began = Instant::now();
     let tasks: Vec<_> = (0..clients)
         .map(|_| {

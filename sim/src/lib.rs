@@ -41,22 +41,16 @@ struct Page;
 
 mod assert;
 mod contention;
-mod fleet;
-mod ledger;
 pub mod lint;
-mod load;
-mod process;
 mod report;
+mod run;
 pub mod scenario;
-mod schedule;
-mod simulate;
-mod tier;
 mod upstream;
 
 pub use self::assert::assert_recovers;
 pub use self::contention::{Contended, contend};
-pub use self::load::{Arrivals, Load};
-pub use self::process::Process;
 pub use self::report::{Latencies, Report, Second, TenantCalls};
-pub use self::simulate::{Progress, simulate, simulate_with};
+pub use self::run::load::{Arrivals, Load};
+pub use self::run::process::Process;
+pub use self::run::simulate::{Progress, simulate, simulate_with};
 pub use self::upstream::{Answer, Episode, Latency, Server, Upstream, UpstreamError};

@@ -41,7 +41,7 @@ fn a_stack_that_keeps_the_upstream_down_fails_with_numbers() {
     let message =
         message(|| drop(assert_recovers(|process| retry().layer(process.upstream), &slow, Duration::from_secs(2))));
     for part in [
-        "must recover within 2s from storm (20 times slower for ten seconds)",
+        "storm: An upstream is 20 times slower for ten seconds. The stack must recover within 2s.",
         "was well from 20s on, and the stack had not recovered when the scenario ended",
         "times the usual load",
         "\n     20 ",

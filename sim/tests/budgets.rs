@@ -37,12 +37,19 @@ fn outcome(limit: Limit, failure_rate: f64) -> Outcome {
     let retry = RetryLayer::new_for_http().max_attempts(4).backoff(Backoff::fixed(10 * MS)).no_budget();
     let breaker = || {
         let window = Window::time(Duration::from_secs(5));
-        CircuitBreakerLayer::new_for_http().window(window).minimum_calls(100).failure_rate(LIMIT).reject_retries_only()
+        CircuitBreakerLayer::new_for_http()
+            .window(window)
+            .minimum_calls(100)
+            .failure_rate(LIMIT)
+            .success_threshold(20)
+            .reject_retries_only()
     };
     let stack = |process: Process| match limit {
         Limit::NoRetries => retry.clone().max_attempts(1).layer(process.upstream).boxed_clone(),
         Limit::Attempts => retry.layer(process.upstream).boxed_clone(),
-        Limit::Budget => retry.clone().budget(Budget::ratio(LIMIT)).layer(process.upstream).boxed_clone(),
+        Limit::Budget => {
+            retry.clone().budget(Budget::ratio(LIMIT).ttl(Duration::MAX)).layer(process.upstream).boxed_clone()
+        }
         Limit::Breaker => retry.layer(breaker().layer(process.upstream)).boxed_clone(),
     };
     settled(&simulate(stack, &load, &upstream, 5))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rampart_sim::lint::{Facts, Finding, Settings, Tokens, Waits, lint};
+use rampart_sim::lint::{Facts, Finding, Row, Settings, Tokens, Waits, lint};
 use rampart_sim::scenario::{self, Scenario};
 use rampart_sim::{Episode, Latency, Load, Process, Report, Upstream, simulate};
 use tower::{Layer, ServiceExt};
@@ -32,9 +32,11 @@ fn fitting() -> Settings {
     let settings = Settings {
         max_attempts: 4,
         attempt_timeout: Some(SECOND),
-        budget: Tokens { ratio: 0.1, reserve: 0 },
-        window: 8 * SECOND,
+        budget: Tokens { ratio: 0.1, ..Tokens::default() },
+        window: Some(8 * SECOND),
         minimum_calls: Some(5),
+        failure_rate: 0.5,
+        no_outage: true,
         open_for: Waits { first: SECOND / 2, max: 2 * SECOND },
         ..Settings::default()
     };
@@ -45,9 +47,9 @@ fn fitting() -> Settings {
 #[allow(clippy::unwrap_used)] // A test that fails.
 fn run(settings: &Settings, scenario: &Scenario) -> Report {
     let stack = |process: Process| {
-        let retry = settings.retry_layer().unwrap();
+        let retry = settings.retry_layer().unwrap().seed(process.seed);
         match settings.breaker_layer().unwrap() {
-            Some(breaker) => retry.layer(breaker.layer(process.upstream)).boxed_clone(),
+            Some(breaker) => retry.layer(breaker.seed(process.seed).layer(process.upstream)).boxed_clone(),
             None => retry.layer(process.upstream).boxed_clone(),
         }
     };
@@ -81,23 +83,23 @@ fn retries_beyond_the_capacity_keep_the_upstream_down() {
 }
 
 #[test]
-fn reserves_of_all_processes_come_at_once() {
-    let budget = Tokens { ratio: 0.1, reserve: 10 };
+fn what_all_processes_saved_comes_at_once() {
+    let budget = Tokens { ratio: 0.1, ttl: 3_600 * SECOND, ..Tokens::default() };
     let settings = Settings { budget, breaker: false, ..fitting() };
     let finding = only(&settings, &facts());
     assert_eq!(
         finding.to_string(),
-        "budget: 200 processes can send 2000 retries from their reserves at once, which the upstream works off in 40 s with \
-         the 50 requests a second that it has to spare; the limit is 2.5 s. Set Budget::reserve(0) instead."
+        "budget: 200 processes that have saved 100 retries each can send them all at once, which the upstream works off in \
+         400 s with the 50 requests a second that it has to spare; the limit is 4 s. Set a ttl of 10 s instead."
     );
     let storm = storm(Episode::slow(20.0));
     let (bad, mended) = (run(&settings, &storm), run(&finding.mended, &storm));
-    assert!(bad.worst_load() > 4.0 && mended.worst_load() < 2.0, "{}, {}", bad.worst_load(), mended.worst_load());
+    assert!(bad.worst_load() > 3.0 && mended.worst_load() < 2.0, "{}, {}", bad.worst_load(), mended.worst_load());
 }
 
 #[test]
 fn an_outage_is_over_before_a_long_window_notices_it() {
-    let settings = Settings { window: 60 * SECOND, minimum_calls: Some(10), ..fitting() };
+    let settings = Settings { window: Some(60 * SECOND), minimum_calls: Some(10), ..fitting() };
     let finding = only(&settings, &facts());
     assert_eq!((finding.setting, finding.found), ("window", 30.0));
     let outage = storm(Episode::down());
@@ -107,8 +109,20 @@ fn an_outage_is_over_before_a_long_window_notices_it() {
 }
 
 #[test]
+fn a_long_row_of_failures_is_shortened_to_the_outage() {
+    let outage = Some(Row { failures: 40, lasting: 8 * SECOND });
+    let settings = Settings { window: Some(60 * SECOND), no_outage: false, outage, ..fitting() };
+    let finding = only(&settings, &facts());
+    assert_eq!((finding.setting, finding.found, finding.limit), ("outage", 30.0, 5.0));
+    assert_eq!(finding.mended.outage, Some(Row { failures: 5, lasting: 5 * SECOND / 2 }));
+    let outage = storm(Episode::down());
+    let (bad, mended) = (run(&settings, &outage).rejected, run(&finding.mended, &outage).rejected);
+    assert!(bad < 100 && mended > 400, "{bad}, {mended}");
+}
+
+#[test]
 fn a_minimum_above_the_calls_in_a_window_never_opens() {
-    let settings = Settings { window: 4 * SECOND, minimum_calls: Some(20), ..fitting() };
+    let settings = Settings { window: Some(4 * SECOND), minimum_calls: Some(20), ..fitting() };
     let finding = only(&settings, &facts());
     assert_eq!((finding.setting, finding.found, finding.limit), ("minimum_calls", 4.0, 20.0));
     let outage = storm(Episode::down());
@@ -149,7 +163,7 @@ fn a_deadline_of_one_attempt_forbids_retries() {
 #[test]
 fn usual_failures_open_breakers_with_a_small_minimum() {
     let usual = Facts { usual_failures: 0.15, typical_outage: 60 * SECOND, ..Facts::new(2_000, 1.0, 2_500.0) };
-    let settings = Settings { max_attempts: 1, window: 30 * SECOND, minimum_calls: Some(10), ..fitting() };
+    let settings = Settings { max_attempts: 1, window: Some(30 * SECOND), minimum_calls: Some(10), ..fitting() };
     let settings = Settings { open_for: Waits::fixed(10 * SECOND), ..settings };
     let finding = only(&settings, &usual);
     assert_eq!((finding.setting, (finding.found * 2_000.0).round()), ("minimum_calls", 20.0));
@@ -159,8 +173,24 @@ fn usual_failures_open_breakers_with_a_small_minimum() {
         ..scenario::storm()
     };
     let (bad, mended) = (run(&settings, &failing).rejected, run(&finding.mended, &failing).rejected);
-    println!("{finding} {bad} {mended}");
     assert!(bad > 100 && mended == 0, "{bad}, {mended}");
+}
+
+#[test]
+fn a_short_row_of_failures_comes_by_chance() {
+    let usual = Facts { usual_failures: 0.05, typical_outage: 60 * SECOND, ..facts() };
+    let settings =
+        Settings { window: Some(30 * SECOND), minimum_calls: Some(20), consecutive_failures: Some(2), ..fitting() };
+    let settings = Settings { open_for: Waits::fixed(10 * SECOND), ..settings };
+    let finding = only(&settings, &usual);
+    assert_eq!(
+        finding.to_string(),
+        "consecutive_failures: while 5 % of the calls fail as usual, 2 in a row fail by chance once in 400 calls. Set 5, or \
+         an outage that has to last, instead."
+    );
+    let failing = storm(Episode::errors(0.05));
+    let (bad, mended) = (run(&settings, &failing).rejected, run(&finding.mended, &failing).rejected);
+    assert!(bad > 10 && mended == 0, "{bad}, {mended}");
 }
 
 #[test]
@@ -202,20 +232,27 @@ fn what_is_set_instead_is_found_no_more() {
             }
         }
     }
-    assert_eq!(judged, 3 * 5 * 3 * 4 * 6);
+    assert_eq!(judged, 3 * 5 * 3 * 4 * 9);
 }
 
 /// Settings that are wrong in every way.
-fn settings() -> [Settings; 6] {
+fn settings() -> [Settings; 9] {
     let default = Settings::default();
     let long = Waits { first: 10 * SECOND, max: 600 * SECOND };
     [
         default,
         Settings { no_budget: true, max_attempts: 10, ..default },
-        Settings { window: SECOND, minimum_calls: Some(1_000), failure_rate: 0.1, ..default },
-        Settings { window: 3_600 * SECOND, failure_rate: 1.0, open_for: long, ..default },
+        Settings { window: Some(SECOND), minimum_calls: Some(1_000), failure_rate: 0.1, ..default },
+        Settings { window: Some(3_600 * SECOND), failure_rate: 1.0, open_for: long, ..default },
+        Settings { no_outage: true, minimum_calls: Some(500), ..default },
+        Settings { consecutive_failures: Some(1), ..default },
+        Settings { outage: Some(Row { failures: 300, lasting: 100 * SECOND }), ..default },
         Settings { attempt_timeout: Some(30 * SECOND), deadline: Some(SECOND / 20), ..default },
-        Settings { budget: Tokens { ratio: 5.0, reserve: u32::MAX }, consecutive_failures: Some(16_383), ..default },
+        Settings {
+            budget: Tokens { ratio: 5.0, reserve: u32::MAX, ttl: Duration::MAX },
+            consecutive_failures: Some(16_383),
+            ..default
+        },
     ]
 }
 
@@ -233,19 +270,21 @@ fn defaults_are_those_of_the_builders() {
 fn files_are_read_with_durations_and_unknown_fields_are_refused() {
     let read = |text: &str| serde_json::from_str::<Settings>(text).map_err(|error| error.to_string());
     let settings = read(
-        r#"{ "open_for": { "first": "1s", "max": "1.5m" }, "backoff": "250ms", "deadline": "10s", "budget": { "ratio": 0.5 } }"#,
+        r#"{ "open_for": { "first": "1s", "max": "1.5m" }, "backoff": "250ms", "deadline": "10s", "budget": { "ratio": 0.5 },
+             "outage": { "failures": 5, "lasting": "1s" } }"#,
     );
     let expected = Settings {
         open_for: Waits { first: SECOND, max: 90 * SECOND },
         backoff: Waits::fixed(SECOND / 4),
         deadline: Some(10 * SECOND),
         budget: Tokens { ratio: 0.5, ..Tokens::default() },
+        outage: Some(Row { failures: 5, lasting: SECOND }),
         ..Settings::default()
     };
     assert_eq!(settings, Ok(expected));
     for (text, error) in [
         (r#"{ "windw": "1s" }"#, "unknown field `windw`"),
-        (r#"{ "window": "1 week" }"#, "\"1 week\" is no duration such as"),
+        (r#"{ "window": "1 week" }"#, "string \"1 week\", expected a duration in quotes"),
         (r#"{ "open_for": 30 }"#, "a duration such as \"30s\""),
         (r#"{ "budget": { "ration": 1 } }"#, "unknown field `ration`"),
     ] {
@@ -253,5 +292,5 @@ fn files_are_read_with_durations_and_unknown_fields_are_refused() {
         assert!(message.contains(error), "{message}");
     }
     let facts = serde_json::from_str::<Facts>(r#"{ "processes": 1, "calls_per_second": 0, "capacity": 1 }"#);
-    assert!(facts.unwrap_err().to_string().contains("must be over 0, but is 0"));
+    assert!(facts.unwrap_err().to_string().contains("expected a number above 0"));
 }

@@ -309,7 +309,7 @@ impl Config {
                         slow_rate: self.slow_calls.map(|slow| slow.rate),
                     },
                 },
-                open_for: self.open_for,
+                open_for: self.open_for.clone(),
                 max_retry_after: self.max_retry_after,
                 mode: self.mode,
             },
@@ -372,6 +372,6 @@ mod tests {
     #[test]
     fn rule_5_the_default_minimum_is_no_larger_than_the_window() {
         let minimum = |calls| policy(|config| config.set_window(Window::count(calls))).minimum_calls;
-        assert_eq!([minimum(1), minimum(9), minimum(10), minimum(1_000)], [1, 9, 10, 10]);
+        assert_eq!([minimum(1), minimum(9), minimum(10), minimum(1_000)], [1, 9, 10, 20]);
     }
 }

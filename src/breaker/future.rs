@@ -406,12 +406,13 @@ mod tests {
         (snapshot.calls, snapshot.failures)
     }
 
-    #[test]
-    fn rule_3_a_default_breaker_opens_on_calls_that_are_cut() {
+    #[tokio::test(start_paused = true)]
+    async fn rule_3_a_default_breaker_opens_on_calls_that_are_cut() {
         for (in_readiness, sent) in [(false, Sent::Maybe), (true, Sent::No)] {
             let layer = CircuitBreakerLayer::new_for_http();
             for call in 0..10 {
                 assert_eq!((layer.breaker().state(), counts(&layer)), (State::Closed, (call, call)));
+                tokio::time::advance(Duration::from_millis(250)).await;
                 assert_eq!(cut_after(2, &layer, in_readiness), sent);
             }
             assert_eq!(layer.breaker().state(), State::Open, "in readiness: {in_readiness}");

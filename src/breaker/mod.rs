@@ -1,7 +1,7 @@
 //! Shall we try at all: one circuit breaker for each upstream, tenant or other key of a request.
 //!
 //! ```text
-//!             a rate or a row of failures reaches its limit
+//!      a rate or a row of failures reaches its limit, or an outage
 //!   ┌────────┐ ─────────────────────────────────────────► ┌──────┐
 //!   │ Closed │                                            │ Open │ ◄──────┐
 //!   └────────┘                                            └──────┘        │
@@ -19,9 +19,9 @@
 //!
 //! # Rules
 //!
-//! 1. **Transitions.** A closed breaker opens on a failure rate, a rate of slow calls, consecutive failures or an outage. After the open
-//!    time it is half-open: enough successes close it, a failed probe opens it again. It reads as half-open once the open
-//!    time is over, also before a call has come: the next call is a probe. A [`Mode`] overrides all of this.
+//! 1. **Transitions.** A closed breaker opens on a failure rate, a rate of slow calls, consecutive failures or an outage.
+//!    After the open time it is half-open: enough successes close it, a failed probe opens it again. It reads as half-open
+//!    once the open time is over, also before a call has come: the next call is a probe. A [`Mode`] overrides all of this.
 //! 2. **One settlement.** Every admitted call settles exactly once, whether it returns, fails, panics or is dropped. A call
 //!    ends with the head of its response, or [with the body](CircuitBreakerLayer::judge_body) if configured. An outcome
 //!    counts only for the period of the state in which its call was admitted: a probe of an earlier outage closes nothing.
@@ -49,7 +49,8 @@
 //!    A breaker that opens wakes the calls that wait for the inner service, and rejects them. What rejects no call wakes none.
 //! 7. **State lives in the layer.** Its clones, services and handles share it.
 //! 8. **The closed path** takes no lock and allocates nothing, and reads the clock only if a setting needs it: a window of
-//!    time, slow calls, a limit for abandoned calls, a deadline in the request or nested partitions.
+//!    time, slow calls, a limit for abandoned calls, a deadline in the request or nested partitions. A failure also reads
+//!    it to tell an outage.
 //! 9. **Time** is tokio's: it stands still in a test that pauses the clock.
 //! 10. **Every change is reported once**, to the watchers of its breaker, to `tracing` and to the subscribers, by the thread
 //!     that made it and outside all locks. A waker or a `tracing` subscriber that panics is caught: neither the others nor

@@ -8,7 +8,7 @@ use super::error::{RetryError, TimedOut};
 use super::observe::{
     AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport, trace_retry,
 };
-use super::policy::{Account, GiveUp, TimeLeft, was_given_back};
+use super::policy::{Account, GiveUp, SHORTEST_ATTEMPT, TimeLeft, was_given_back};
 use super::replay::{AttemptPlan, Replay};
 use crate::BoxError;
 use crate::attempt::Attempt;
@@ -282,15 +282,16 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         });
         let retry = Retry {
             number: self.attempt.number() - 1,
+            verdict: Some(*verdict),
             last_wait: self.failures.as_ref().and_then(|failures| failures.history.last_wait()),
             spread: self.spread(),
         };
-        config.draw(|mut rng| config.policy.wait(verdict, &retry, left, &mut rng)).map(NextSend::After)
+        config.draw(|mut rng| config.policy.wait(&retry, left, &mut rng)).map(NextSend::After)
     }
 
     /// How far the wait after an attempt timeout is spread. An upstream that hangs is overloaded, and retries at once
-    /// would double the load within one timeout; waits of that length keep it below one and a half. No attempt is lost
-    /// to the deadline for it.
+    /// would double the load within one timeout; waits of that length keep it below one and a half. This wait
+    /// costs no attempt its deadline.
     fn spread(&self) -> Duration {
         let Some((limit, ends)) = self.shared.config.attempt_timeout.zip(self.attempt_ends()) else {
             return Duration::ZERO;
@@ -300,7 +301,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         }
         let Some(deadline) = self.deadline else { return limit };
         let more = (self.shared.config.max_attempts.get() - self.attempt.number()).max(1);
-        limit.min((deadline.remaining() / more).saturating_sub(limit))
+        limit.min((deadline.remaining() / more).saturating_sub(limit + SHORTEST_ATTEMPT))
     }
 
     /// Records the failed attempt and reports the next one.

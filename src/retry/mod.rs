@@ -29,9 +29,10 @@
 //!    is a retry like any other. A server that recycles a connection gives back all of its streams at once, and without
 //!    this rule each of them would cost a token.
 //! 2. **The wait** is the server's hint plus jitter, or else the [`Backoff`]. A hint above
-//!    [`max_retry_after`](crate::RetryLayer::max_retry_after) or past the deadline ends the retrying at once. The wait
-//!    leaves the next attempt at least as much time as the last answer took, so that an answer is never dropped for an
-//!    attempt that the deadline would cut.
+//!    [`max_retry_after`](crate::RetryLayer::max_retry_after), unless it is
+//!    [clamped](crate::RetryLayer::clamp_retry_after), or past the deadline ends the retrying at once. The wait leaves
+//!    the next attempt at least as much time as the last answer took, so that an answer is never dropped for an attempt
+//!    that the deadline would cut.
 //! 3. **The failed response is dropped** before the wait. The last attempt moves the request instead of copying it, and
 //!    with a single attempt nothing is copied.
 //! 4. **The inner service is polled ready** before every attempt, and the instance that was ready is the one that is
@@ -106,5 +107,5 @@ pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpId
 pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody};
 pub use self::service::Retry;
 pub use crate::attempt::Attempt;
-pub use crate::backoff::{Backoff, Jitter};
+pub use crate::backoff::{Backoff, Jitter, Waits};
 pub use crate::deadline::{AttemptDeadline, Deadline};

@@ -1,6 +1,9 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use tower_rampart::breaker::{Mode, State, Window};
+use tower_rampart::breaker::{CircuitBreaker, Mode, State, Window};
 use tower_rampart::classify::Class;
 use tower_rampart::retry::{Backoff, Jitter};
 
@@ -88,6 +91,84 @@ async fn rule_1_jitter_keeps_at_least_half_of_the_open_time() {
         seen.insert(breaker.snapshot().retry_after);
     }
     assert!(seen.len() > 10, "nor at equal times after each outage: {seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_1_a_custom_open_time_is_given_the_openings_and_the_last_open_time() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let breaker = Arc::new(OnceLock::<CircuitBreaker>::new());
+    let open_for = Backoff::custom({
+        let (seen, breaker) = (seen.clone(), breaker.clone());
+        move |openings, verdict, last| {
+            // No lock is held: it may look at the very breaker.
+            let state = breaker.get().map(CircuitBreaker::state);
+            seen.lock().unwrap().push((openings, verdict.is_none(), last, state));
+            (openings + 1) * SECOND
+        }
+    });
+    let layer = quick().open_for(open_for).half_open_max_calls(1).success_threshold(1);
+    breaker.set(layer.breaker()).unwrap();
+    // The setting and the layer look at the first time.
+    seen.lock().unwrap().clear();
+    let (service, _) = over(&layer);
+    for expected in [1, 2, 3] {
+        call(&service, Do::Fail).await;
+        assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, expected * SECOND));
+        advance(expected * SECOND).await;
+    }
+    let expected = [
+        (0, true, None, Some(State::Closed)),
+        (1, true, Some(SECOND), Some(State::HalfOpen)),
+        (2, true, Some(2 * SECOND), Some(State::HalfOpen)),
+    ];
+    assert_eq!(*seen.lock().unwrap(), expected);
+    assert_eq!(call(&service, Do::Succeed).await, OK);
+    call(&service, Do::Fail).await;
+    assert_eq!(call(&service, Do::Succeed).await, rejected(State::Open, SECOND), "begins anew after closing");
+}
+
+#[test]
+fn rule_1_jitter_of_a_custom_open_time_keeps_at_least_half_of_it() {
+    let open_for = |jitter| Backoff::custom(|_, _, _| 2 * SECOND).jitter(jitter);
+    for (jitter, from, to) in [
+        (Jitter::None, 2_000, 2_000),
+        (Jitter::Full, 1_000, 2_000),
+        (Jitter::Equal, 1_000, 2_000),
+        (Jitter::Proportional(0.2), 1_600, 2_400),
+        (Jitter::Proportional(1.0), 2_000, 4_000),
+        (Jitter::OnTop(0.5), 2_000, 3_000),
+        (Jitter::Decorrelated, 1_000, 2_000),
+    ] {
+        let breaker = quick().open_for(open_for(jitter)).breaker();
+        let mut times = Vec::new();
+        for _ in 0..200 {
+            breaker.reset();
+            breaker.try_acquire().unwrap().settle(Class::Transient);
+            times.extend(breaker.snapshot().retry_after.map(|time| time.as_millis()));
+        }
+        let (least, most) = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
+        let slack = (to - from) / 10;
+        // Time goes on meanwhile, for less than a tenth of a second.
+        assert!((from - 100.min(from)..=from + slack).contains(&least), "{jitter:?}: {least}");
+        assert!((to - slack - 100..=to).contains(&most), "{jitter:?}: {most}");
+    }
+}
+
+#[test]
+fn rule_1_a_custom_open_time_that_panics_opens_nothing() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let open_for = Backoff::custom({
+        let fails = fails.clone();
+        move |_, _, _| if fails.load(Ordering::Relaxed) { panic!("no time") } else { SECOND }
+    });
+    let breaker = quick().open_for(open_for).breaker();
+    fails.store(true, Ordering::Relaxed);
+    let permit = breaker.try_acquire().unwrap();
+    assert!(catch_unwind(AssertUnwindSafe(|| permit.settle(Class::Transient))).is_err());
+    assert_eq!(breaker.state(), State::Closed);
+    fails.store(false, Ordering::Relaxed);
+    breaker.try_acquire().unwrap().settle(Class::Transient);
+    assert_eq!(breaker.state(), State::Open, "works as before");
 }
 
 #[tokio::test(start_paused = true)]

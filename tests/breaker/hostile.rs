@@ -64,7 +64,7 @@ async fn retries_are_recognised_in_any_order_of_nesting() {
             (seen, handle.state(&host))
         }};
     }
-    let http = || CircuitBreakerLayer::new_for_http().window(Window::count(1));
+    let http = || steady(CircuitBreakerLayer::new_for_http()).window(Window::count(1));
     let by = || partition::header("x-tenant-id");
     // The first call of each of three tenants opens its breaker, so its retry is rejected, and the third one the host.
     let expected = (vec![1; 8], State::Open);

@@ -4,6 +4,7 @@
 
 mod cancellation;
 mod circuit_open;
+mod defaults;
 mod eviction;
 mod half_open;
 mod hierarchy;
@@ -12,6 +13,7 @@ mod hostile;
 mod minorities;
 mod model;
 mod news;
+mod outage;
 mod partitions;
 mod probes;
 mod ramp;
@@ -19,6 +21,8 @@ mod readiness;
 mod seed;
 mod service;
 mod settings;
+#[path = "../support/steady.rs"]
+mod steady;
 mod support;
 mod telemetry;
 mod timeouts;

@@ -35,8 +35,13 @@ panics! {
     no_consecutive_failures_panic: layer().consecutive_failures(0) => "consecutive_failures: must be at least 1, but is 0";
     a_row_too_long_to_be_counted_panics: layer().consecutive_failures(1 << 14)
         => "consecutive_failures: must be at most 16383, but is 16384";
+    an_outage_of_no_failures_panics: layer().outage(0, SECOND)
+        => "outage: the failures must lie between 1 and 16383, but are 0";
+    an_outage_too_long_to_be_counted_panics: layer().outage(1 << 14, SECOND)
+        => "outage: the failures must lie between 1 and 16383, but are 16384";
     an_open_time_of_zero_panics: layer().open_for(Duration::ZERO) => "open_for: must not be zero";
     a_backoff_of_nothing_panics: layer().open_for(Backoff::none()) => "open_for: must not be zero";
+    a_custom_time_of_nothing_panics: layer().open_for(Backoff::custom(|_, _, _| Duration::ZERO)) => "open_for: must not be zero";
     no_half_open_calls_panic: layer().half_open_max_calls(0)
         => "half_open_max_calls: must be at least 1, but is 0";
     a_success_threshold_of_zero_panics: layer().success_threshold(0)
@@ -61,7 +66,8 @@ fn the_longest_times_do_not_overflow() {
         .window(Window::time(Duration::MAX))
         .open_for(Duration::MAX)
         .probe_lease(Duration::MAX)
-        .slow_calls(Duration::MAX, 1.0);
+        .slow_calls(Duration::MAX, 1.0)
+        .outage(1, Duration::MAX);
     layer.breaker().force_open();
     assert_eq!(layer.breaker().snapshot().retry_after, None);
 }
@@ -112,6 +118,7 @@ fn a_setting_that_makes_no_sense_fails_at_the_line_of_the_user() {
         small().minimum_calls(6), small().try_minimum_calls(6);
         layer().minimum_calls(6).window(Window::count(5)), layer().minimum_calls(6).try_window(Window::count(5));
         layer().consecutive_failures(0), layer().try_consecutive_failures(0);
+        layer().outage(0, SECOND), layer().try_outage(0, SECOND);
         layer().open_for(Duration::ZERO), layer().try_open_for(Duration::ZERO);
         layer().honor_retry_after(Duration::ZERO), layer().try_honor_retry_after(Duration::ZERO);
         layer().half_open_max_calls(0), layer().try_half_open_max_calls(0);

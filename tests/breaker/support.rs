@@ -14,6 +14,8 @@ use tower_rampart::breaker::{AnyRequests, CircuitOpen, State};
 use tower_rampart::classify::{Classifier, HeadOnly, Health, Verdict};
 use tower_rampart::{BoxError, CircuitBreakerLayer};
 
+pub(crate) use crate::steady::steady;
+
 pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -52,7 +54,7 @@ impl Classifier<Answer> for Judge {
 pub(crate) type Breakers<P = Unpartitioned, C = Judge> = CircuitBreakerLayer<C, P, HeadOnly, AnyRequests>;
 
 pub(crate) fn layer() -> Breakers {
-    CircuitBreakerLayer::new(Judge).name("test")
+    steady(CircuitBreakerLayer::new(Judge).name("test"))
 }
 
 #[derive(Clone, Debug, Default)]

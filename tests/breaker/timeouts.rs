@@ -17,7 +17,7 @@ use tower_rampart::breaker::{Abandoned, Handle, State, Window};
 use tower_rampart::classify::HttpClassifier;
 use tower_rampart::retry::{Deadline, RetryLayer};
 
-use crate::support::{MS, SECOND, advance, begin, poll_once};
+use crate::support::{MS, SECOND, advance, begin, poll_once, steady};
 
 /// Never answers, and is never ready if so configured.
 #[derive(Clone, Default)]
@@ -85,7 +85,7 @@ async fn rule_3_a_drop_before_the_deadline_is_neutral() {
 #[tokio::test(start_paused = true)]
 async fn rule_3_a_probe_at_its_deadline_opens_again() {
     for in_readiness in [false, true] {
-        let layer = CircuitBreakerLayer::new_for_http().window(Window::count(1));
+        let layer = steady(CircuitBreakerLayer::new_for_http()).window(Window::count(1));
         let service = layer.layer(hangs(in_readiness));
         for generation in [1, 3, 5] {
             dropped_after(service.clone(), request(SECOND), SECOND).await;
@@ -98,7 +98,7 @@ async fn rule_3_a_probe_at_its_deadline_opens_again() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_3_calls_cut_in_readiness_after_the_opening_were_not_rejected() {
-    let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::header("x-tenant-id"));
+    let layer = steady(CircuitBreakerLayer::new_for_http()).partition_by(partition::header("x-tenant-id"));
     let layer = layer.minimum_calls(1).nested_in(partition::host(), 0.5);
     let service = layer.layer(hangs(true));
     // A share of votes counts from then on.
@@ -153,7 +153,7 @@ async fn rule_4_a_probe_that_is_cut_dropped_or_leaked_keeps_no_place() {
     ];
     for (hand, act) in by_hand.into_iter().enumerate() {
         for end in ["cut", "dropped", "leaked"] {
-            let layer = CircuitBreakerLayer::new_for_http()
+            let layer = steady(CircuitBreakerLayer::new_for_http())
                 .window(Window::count(1))
                 .half_open_max_calls(1)
                 .success_threshold(1);
@@ -185,7 +185,8 @@ async fn rule_4_a_probe_that_is_cut_dropped_or_leaked_keeps_no_place() {
 #[tokio::test(start_paused = true)]
 async fn rule_3_attempt_timeouts_open_the_host_of_three_tenants_and_fail_its_probe() {
     for in_readiness in [false, true] {
-        let layer = CircuitBreakerLayer::new_for_http().minimum_calls(1).half_open_max_calls(1).success_threshold(1);
+        let layer = steady(CircuitBreakerLayer::new_for_http());
+        let layer = layer.minimum_calls(1).half_open_max_calls(1).success_threshold(1);
         let layer = layer.partition_by(partition::header("x-tenant-id")).nested_in(partition::host(), 0.5);
         let stack = RetryLayer::new_for_http().max_attempts(1).attempt_timeout(SECOND).clone_bodies();
         let stack = stack.layer(layer.layer(hangs(in_readiness)));

@@ -1,4 +1,4 @@
-//! When the tenants of a host open it by their votes. The settings are the defaults.
+//! When the tenants of a host open it by their votes.
 
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ fn layer_of(key: fn(&(Key, Do)) -> u64) -> By {
 }
 
 pub(crate) fn hosts() -> crate::support::Breakers<NestedIn<By, By>> {
-    layer().partition_by(layer_of(|request| request.0.1)).nested_in(layer_of(|request| request.0.0), 0.5)
+    let tenants = layer().minimum_calls(10).partition_by(layer_of(|request| request.0.1));
+    tenants.nested_in(layer_of(|request| request.0.0), 0.5)
 }
 
 /// Calls for a tenant. Returns whether the call is admitted.

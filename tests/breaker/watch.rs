@@ -189,7 +189,8 @@ async fn reject_retries_only_rejects_no_first_attempt() {
     use tower_rampart::classify::HttpClassifier;
     use tower_rampart::{CircuitBreakerLayer, RetryLayer};
 
-    let breaker = CircuitBreakerLayer::<HttpClassifier>::new_for_http().window(Window::count(2)).reject_retries_only();
+    let breaker = steady(CircuitBreakerLayer::<HttpClassifier>::new_for_http());
+    let breaker = breaker.window(Window::count(2)).reject_retries_only();
     let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counted = calls.clone();
     let inner = breaker.layer(service_fn(move |_: http::Request<_>| {
@@ -211,7 +212,7 @@ async fn reject_retries_only_rejects_no_first_attempt() {
 #[tokio::test(start_paused = true)]
 async fn it_stays_open_for_as_long_as_the_server_asks_up_to_a_cap() {
     for (asked, expected) in [(Some(7), 7), (Some(3_600), 60), (None, 30), (Some(0), 30)] {
-        let breaker = CircuitBreaker::builder().window(Window::count(1)).honor_retry_after(60 * SECOND).build();
+        let breaker = steady(CircuitBreaker::builder()).window(Window::count(1)).honor_retry_after(60 * SECOND).build();
         let mut verdict = Verdict::transient();
         if let Some(asked) = asked {
             verdict = verdict.with_retry_after(asked * SECOND);

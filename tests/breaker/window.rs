@@ -96,7 +96,7 @@ async fn rule_5_after_100_000_successes_an_outage_opens_within_the_window() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_5_after_100_000_successes_an_outage_opens_within_the_time() {
-    let layer = layer().window(Window::time(10 * SECOND));
+    let layer = layer().window(Window::time(10 * SECOND)).minimum_calls(10);
     let (service, upstream) = over(&layer);
     calls(&service, 100_000, Do::Succeed).await;
     advance(10 * SECOND).await;

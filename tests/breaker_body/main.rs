@@ -10,6 +10,8 @@ mod script;
 #[path = "../wire/kit/server.rs"]
 #[allow(dead_code)]
 mod server;
+#[path = "../support/steady.rs"]
+mod steady;
 mod time;
 mod traits;
 mod wire;
@@ -26,6 +28,7 @@ use tower_rampart::classify::{HttpClassifier, HttpEos, WholeBody};
 use tower_rampart::{BoxError, CircuitBreakerLayer};
 
 use self::script::Script;
+use self::steady::steady;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,7 +37,7 @@ type Layered = CircuitBreakerLayer<HttpClassifier, Unpartitioned, WholeBody>;
 type Judged = JudgedBody<Script, HttpEos, Ticket>;
 
 fn layer() -> Layered {
-    CircuitBreakerLayer::new_for_http().judge_body()
+    steady(CircuitBreakerLayer::new_for_http()).judge_body()
 }
 
 /// What the upstream shall do with a request, whose body it sends back.

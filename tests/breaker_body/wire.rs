@@ -41,7 +41,7 @@ fn get(uri: Uri) -> Request<Empty<Bytes>> {
 async fn truncated_bodies_open_a_breaker_that_judges_bodies() {
     for words in [HALF, CHUNK] {
         let server = saying(words).await;
-        let layer = layer();
+        let layer = layer().minimum_calls(10);
         let service = layer.layer(client());
         for call in 0..10 {
             let response = service.clone().oneshot(get(server.uri())).await.unwrap();

@@ -8,6 +8,7 @@ use tower_rampart::classify::{Class, GrpcClassifier};
 
 use crate::frames::{self, FIRST};
 use crate::server::{Server, stall};
+use crate::steady::steady;
 use crate::upstream::{Answer, Metadata, Upstream, call, client};
 
 const PULL: &str = "/billing.Metrics/Pull";
@@ -36,7 +37,7 @@ async fn judged_by(
 #[tokio::test]
 async fn a_stream_that_ends_unavailable_is_a_failure_for_who_judges_bodies() {
     let upstream = Upstream::start(|_| Answer::Stream(Some(&[("grpc-status", "14")]))).await;
-    let layer = CircuitBreakerLayer::new_for_grpc().judge_body();
+    let layer = steady(CircuitBreakerLayer::new_for_grpc()).minimum_calls(10).judge_body();
     let (service, breaker) = (layer.layer(client()), layer.breaker());
     for call in 0..10 {
         assert_eq!((breaker.state(), counts(&breaker)), (State::Closed, (call, call)));

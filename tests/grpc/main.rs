@@ -10,4 +10,6 @@ mod retry;
 #[path = "../wire/kit/server.rs"]
 #[allow(dead_code)]
 mod server;
+#[path = "../support/steady.rs"]
+mod steady;
 mod upstream;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod backoff;
 mod bodies;
 mod budgets;
 mod cancel;
@@ -9,6 +10,7 @@ mod cut;
 mod differential;
 mod grpc;
 mod hostile;
+mod jitter;
 mod model;
 mod observers;
 mod readiness;
@@ -17,6 +19,7 @@ mod resend;
 mod rules;
 mod seed;
 mod settings;
+mod spread;
 mod support;
 mod telemetry;
 mod time;

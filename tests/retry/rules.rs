@@ -138,7 +138,7 @@ async fn rule_1_what_the_server_asks_overrides_the_class_but_never_idempotency()
 
 #[tokio::test(start_paused = true)]
 async fn rule_1_the_budget_comes_last_so_that_no_token_is_wasted() {
-    let budget = Budget::ratio(0.0).reserve(5);
+    let budget = Budget::ratio(0.0).reserve(5).ttl(3_600 * SECOND);
     let layer = |budget: &Budget| layer().budget(budget.clone()).max_retry_after(10 * SECOND).deadline(60 * SECOND);
     let refusals = [
         (answer(404), get()),

@@ -4,8 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{panic, thread};
 
-use tower_rampart::retry::{Backoff, Budget};
+use tower_rampart::retry::{Backoff, Budget, Jitter};
 use tower_rampart::{InvalidSetting, RetryLayer};
+
+use crate::support::MS;
 
 #[test]
 #[should_panic(expected = "max_attempts includes the first try and must be at least 1, but is 0")]
@@ -37,6 +39,19 @@ fn the_try_forms_return_the_error() {
     assert!(invalid(layer().try_max_attempts(0).unwrap_err()).contains("must be at least 1, but is 0"));
     assert!(invalid(Backoff::try_exponential(zero, zero).unwrap_err()).contains("must not be zero"));
     assert!(invalid(Backoff::none().try_factor(0.5).unwrap_err()).contains("at least 1, but is 0.5"));
+    assert!(invalid(Backoff::try_fibonacci(zero, zero).unwrap_err()).contains("the first wait must not be zero"));
+    assert!(
+        invalid(Backoff::try_decorrelated(2 * MS, MS).unwrap_err()).contains("2ms, is longer than the longest, 1ms")
+    );
+    assert!(invalid(Backoff::try_linear(zero, MS, MS).unwrap_err()).contains("the first wait must not be zero"));
+    assert!(invalid(Backoff::try_linear(MS, zero, MS).unwrap_err()).contains("the step must not be zero"));
+    assert!(invalid(Backoff::none().try_factor(2.0).unwrap_err()).contains("only an exponential one has a factor"));
+    for share in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+        for jitter in [Jitter::Proportional(share), Jitter::OnTop(share)] {
+            let message = format!("Backoff: the share of jitter must be from 0 to 1, but is {share}");
+            assert_eq!(invalid(Backoff::none().try_jitter(jitter).unwrap_err()), message);
+        }
+    }
     assert!(invalid(Budget::try_ratio(-1.0).unwrap_err()).contains("from 0 to 1000, but is -1"));
     assert!(invalid(Budget::unlimited().try_capacity(0).unwrap_err()).contains("at least 1 token, but is 0"));
     let layer = layer().try_deadline(Duration::from_secs(1)).and_then(|layer| layer.try_max_attempts(2));
@@ -55,18 +70,22 @@ fn a_panic_points_at_the_line_of_the_setting() {
             }
         }
     }));
-    let settings: [fn(); 4] = [
+    let settings: [fn(); 8] = [
         || drop(RetryLayer::new_for_http().max_attempts(0)),
         || drop(RetryLayer::new_for_http().deadline(Duration::ZERO)),
         || drop(Budget::ratio(2_000.0)),
         || {
             let _ = Backoff::exponential(Duration::from_secs(2), Duration::from_secs(1));
         },
+        || drop(Backoff::linear(MS, Duration::ZERO, MS)),
+        || drop(Backoff::fibonacci(2 * MS, MS)),
+        || drop(Backoff::decorrelated(2 * MS, MS)),
+        || drop(Backoff::none().jitter(Jitter::OnTop(2.0))),
     ];
     let files = settings.map(|setting| {
         assert!(panic::catch_unwind(setting).is_err());
         location.lock().unwrap().take()
     });
     panic::set_hook(before);
-    assert_eq!(files, [(); 4].map(|()| Some(file!().to_owned())));
+    assert_eq!(files, [(); 8].map(|()| Some(file!().to_owned())));
 }

@@ -5,6 +5,8 @@
 #[path = "../wire/kit/server.rs"]
 #[allow(dead_code)]
 mod server;
+#[path = "../support/steady.rs"]
+mod steady;
 mod upstream;
 
 use std::time::Duration;
@@ -22,6 +24,7 @@ use tower_rampart::classify::{Class, Processed, Verdict};
 use tower_rampart::retry::{Backoff, Budget, GiveUp, RetryError, RetryReport};
 use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
+use self::steady::steady;
 use self::upstream::{Answer, Upstream};
 
 type Pulls = BoxCloneService<Request<Full<Bytes>>, Response<Incoming>, BoxError>;
@@ -38,7 +41,8 @@ impl Stack {
     }
 
     fn with(adjust: impl FnOnce(Retrying) -> Retrying) -> Self {
-        let breaker = CircuitBreakerLayer::new_for_http()
+        let breaker = steady(CircuitBreakerLayer::new_for_http())
+            .minimum_calls(10)
             .partition_by(partition::header("x-tenant-id"))
             .slow_calls(Duration::from_secs(1), 1.0);
         let breakers = breaker.handle();

@@ -1,9 +1,11 @@
 use super::numbers::{exceeds, round_down, round_up, time};
 use super::text::{number, seconds};
-use super::{Facts, Finding, Settings, Waits};
+use super::{Facts, Finding, Row, Settings, Waits};
 
 /// The share of breakers that may open by chance when a window has just calls enough.
 const BY_CHANCE: f64 = 1e-4;
+/// The share of calls that may end a row of failures that came by chance.
+const ROW_BY_CHANCE: f64 = 1e-6;
 /// Fewer calls than these say nothing about an upstream.
 const FEWEST_CALLS: u32 = 5;
 /// More calls make no rate that chance reaches safe.
@@ -13,22 +15,22 @@ const SPARE: f64 = 1.5;
 
 pub(super) fn unreachable_minimum(settings: &Settings, facts: &Facts) -> Option<Finding> {
     let minimum = f64::from(settings.minimum());
-    let found = facts.calls_per_second * settings.window.as_secs_f64();
+    let found = facts.calls_per_second * settings.window().as_secs_f64();
     if !settings.breaker || !exceeds(minimum, found) {
         return None;
     }
-    let longest = soonest_opening(settings, facts) / settings.failure_rate;
+    let longest = soonest_by_rate(settings, facts) / settings.failure_rate;
     let fitting = (facts.calls_per_second * longest / SPARE).floor();
     let minimum = minimum.min(fitting.max(fewest_calls(settings, facts)));
-    let window = settings.window.as_secs_f64().max(round_up(minimum * SPARE / facts.calls_per_second));
-    let mended = Settings { minimum_calls: Some(minimum as u32), window: time(window), ..*settings };
+    let window = settings.window().as_secs_f64().max(round_up(minimum * SPARE / facts.calls_per_second));
+    let mended = Settings { minimum_calls: Some(minimum as u32), window: Some(time(window)), ..*settings };
     Some(Finding {
         setting: "minimum_calls",
         found,
         limit: settings.minimum().into(),
         problem: format!(
             "a window of {} holds about {} calls, and below {} calls the failure rate is never judged",
-            seconds(settings.window.as_secs_f64()),
+            seconds(settings.window().as_secs_f64()),
             number(found),
             settings.minimum()
         ),
@@ -43,12 +45,9 @@ pub(super) fn detection(settings: &Settings, facts: &Facts) -> Option<Finding> {
     if !settings.breaker || !exceeds(found, limit) || found.is_infinite() {
         return None;
     }
-    let window = round_down(limit / settings.failure_rate);
-    let calls = facts.calls_per_second * limit.min(window / SPARE);
-    let minimum = settings.minimum().min(calls.max(fewest_calls(settings, facts)) as u32);
-    let mended = Settings { minimum_calls: Some(minimum), window: time(window), ..*settings };
+    let (setting, instead, mended) = sooner(settings, facts, limit);
     Some(Finding {
-        setting: "window",
+        setting,
         found,
         limit,
         problem: format!(
@@ -57,9 +56,29 @@ pub(super) fn detection(settings: &Settings, facts: &Facts) -> Option<Finding> {
             seconds(found),
             seconds(limit)
         ),
-        instead: format!("a window of {} and a minimum of {minimum} calls", seconds(window)),
+        instead,
         mended,
     })
+}
+
+/// What opens a breaker within this time.
+fn sooner(settings: &Settings, facts: &Facts, limit: f64) -> (&'static str, String, Settings) {
+    let calls = facts.calls_per_second * limit;
+    let in_a_row = calls.max(enough_in_a_row(facts).into()) as u32;
+    if settings.consecutive_failures.is_some() {
+        let mended = Settings { consecutive_failures: Some(in_a_row), ..*settings };
+        return ("consecutive_failures", in_a_row.to_string(), mended);
+    }
+    if let Some(Row { failures, lasting }) = settings.outage() {
+        let row = Row { failures: failures.min(in_a_row), lasting: lasting.min(time(round_down(limit / 2.0))) };
+        let instead = format!("{} failures over {}", row.failures, seconds(row.lasting.as_secs_f64()));
+        return ("outage", instead, Settings { outage: Some(row), ..*settings });
+    }
+    let window = round_down(limit / settings.failure_rate);
+    let calls = calls.min(facts.calls_per_second * window / SPARE);
+    let minimum = settings.minimum().min(calls.max(fewest_calls(settings, facts)) as u32);
+    let instead = format!("a window of {} and a minimum of {minimum} calls", seconds(window));
+    ("window", instead, Settings { minimum_calls: Some(minimum), window: Some(time(window)), ..*settings })
 }
 
 pub(super) fn longest_opening(settings: &Settings, facts: &Facts) -> Option<Finding> {
@@ -117,18 +136,49 @@ pub(super) fn chance(settings: &Settings, facts: &Facts) -> Option<Finding> {
     })
 }
 
+pub(super) fn chance_in_a_row(settings: &Settings, facts: &Facts) -> Option<Finding> {
+    let failures = settings.consecutive_failures?;
+    let found = facts.usual_failures.powf(failures.into());
+    if !settings.breaker || !exceeds(found, ROW_BY_CHANCE) {
+        return None;
+    }
+    let enough = enough_in_a_row(facts);
+    Some(Finding {
+        setting: "consecutive_failures",
+        found,
+        limit: ROW_BY_CHANCE,
+        problem: format!(
+            "while {} % of the calls fail as usual, {failures} in a row fail by chance once in {:.0} calls",
+            number(facts.usual_failures * 100.0),
+            1.0 / found
+        ),
+        instead: format!("{enough}, or an outage that has to last,"),
+        mended: Settings { consecutive_failures: Some(enough), ..*settings },
+    })
+}
+
 /// The time after which a total outage opens the breaker, in seconds.
 fn opens_after(settings: &Settings, facts: &Facts) -> f64 {
-    let (rate, window) = (facts.calls_per_second, settings.window.as_secs_f64());
+    let (rate, window) = (facts.calls_per_second, settings.window().as_secs_f64());
     let minimum = f64::from(settings.minimum());
     let by_rate =
         if rate * window < minimum { f64::INFINITY } else { (settings.failure_rate * window).max(minimum / rate) };
     let in_a_row = settings.consecutive_failures.map_or(f64::INFINITY, |failures| f64::from(failures) / rate);
-    by_rate.min(in_a_row)
+    let outage = settings
+        .outage()
+        .map_or(f64::INFINITY, |Row { failures, lasting }| (f64::from(failures) / rate).max(lasting.as_secs_f64()));
+    by_rate.min(in_a_row).min(outage)
 }
 
 /// The time after which it should: no sooner than there are calls enough.
 fn soonest_opening(settings: &Settings, facts: &Facts) -> f64 {
+    if settings.consecutive_failures.is_none() && settings.outage().is_none() {
+        return soonest_by_rate(settings, facts);
+    }
+    facts.soon().max(f64::from(enough_in_a_row(facts)) / facts.calls_per_second)
+}
+
+fn soonest_by_rate(settings: &Settings, facts: &Facts) -> f64 {
     facts.soon().max(fewest_calls(settings, facts) * (settings.failure_rate * SPARE).max(1.0) / facts.calls_per_second)
 }
 
@@ -141,6 +191,13 @@ fn last_opening(open_for: Waits, outage: f64) -> f64 {
         open += wait;
     }
     wait
+}
+
+/// Failures in a row that come by chance once in a million calls at most.
+fn enough_in_a_row(facts: &Facts) -> u32 {
+    let calls = ROW_BY_CHANCE.ln() / facts.usual_failures.ln();
+    // Of 0 and 1 the logarithms lead to 0 and to infinity.
+    (calls.ceil() as u32).clamp(FEWEST_CALLS, MOST_CALLS)
 }
 
 /// The minimum of calls at and above which no breaker opens by chance.

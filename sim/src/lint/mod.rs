@@ -6,17 +6,19 @@
 //! | finding | the number | the limit |
 //! |---|---|---|
 //! | `budget` | (1 + retries for every call) to the power of the tiers, times the utilisation | 1: above it the upstream cannot recover |
-//! | `budget` | the time to work off the reserves of all processes | a quarter of a typical outage |
+//! | `budget` | the time to work off the retries that all processes have saved | a quarter of a typical outage |
 //! | `max_attempts` | attempts to the power of the tiers | 10 requests for one call |
 //! | `attempt_timeout` | the time until an upstream that hangs is noticed, if neither it nor a deadline is set | a quarter of a typical outage |
 //! | `deadline` | the time that a call has | one attempt that is cut, its wait, and a usual answer |
 //! | `minimum_calls` | the share of breakers that open by chance at the minimum, with the usual failures | one in 10,000 |
+//! | `consecutive_failures` | the share of calls that end so many failures in a row by chance | one in a million |
 //! | `minimum_calls` | the calls in a window | the minimum |
-//! | `window` | the time until an outage opens the breaker | a quarter of a typical outage, or calls enough to rule out chance |
+//! | `outage`, `consecutive_failures`, `window` | the time until an outage opens the breaker | a quarter of a typical outage, or calls enough to rule out chance |
 //! | `open_for` | the longest time for which the breaker stays open after a typical outage | a quarter of it |
 
 mod breaker;
 mod facts;
+mod file;
 mod numbers;
 mod retry;
 mod settings;
@@ -27,7 +29,8 @@ use std::fmt;
 use serde::Serialize;
 
 pub use self::facts::Facts;
-pub use self::settings::{Settings, Tokens, Waits};
+pub use self::file::Case;
+pub use self::settings::{Row, Settings, Tokens, Waits};
 
 /// A setting that does not fit the facts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -51,13 +54,14 @@ pub struct Finding {
 type Rule = fn(&Settings, &Facts) -> Option<Finding>;
 
 /// From what keeps an upstream down to what only costs calls.
-const ALL: [Rule; 9] = [
+const ALL: [Rule; 10] = [
     retry::load,
     retry::burst,
     retry::tiers,
     retry::hanging,
     retry::deadline,
     breaker::chance,
+    breaker::chance_in_a_row,
     breaker::unreachable_minimum,
     breaker::detection,
     breaker::longest_opening,

@@ -1,6 +1,6 @@
 use super::numbers::{exceeds, round_down, round_up, time};
 use super::text::{number, seconds};
-use super::{Facts, Finding, Settings};
+use super::{Facts, Finding, Settings, Tokens};
 
 /// Requests that one call may cause.
 const PER_CALL: f64 = 10.0;
@@ -32,32 +32,33 @@ pub(super) fn load(settings: &Settings, facts: &Facts) -> Option<Finding> {
 }
 
 pub(super) fn burst(settings: &Settings, facts: &Facts) -> Option<Finding> {
-    if settings.no_budget || settings.max_attempts <= 1 {
+    if settings.no_budget || settings.max_attempts <= 1 || settings.budget.ratio <= 0.0 {
         return None;
     }
-    let retries = f64::from(settings.budget.reserve) * f64::from(facts.processes);
+    let (rate, processes) = (facts.calls_per_second, f64::from(facts.processes));
+    let saved = settings.budget.saved(rate);
     let spare = (facts.capacity - facts.calls()).max(0.0);
-    let (found, limit) = (retries / spare, facts.soon());
+    // A budget keeps one token whatever is set.
+    let (found, limit) = (saved * processes / spare, facts.soon().max(processes / spare));
     if !exceeds(found, limit) || spare <= 0.0 {
         return None;
     }
-    let mut mended = *settings;
-    // Rounds towards zero and saturates.
-    mended.budget.reserve = (limit * spare / f64::from(facts.processes)) as u32;
+    let ttl = round_down(limit * spare / processes / (settings.budget.ratio * rate));
+    let budget = Tokens { ttl: time(ttl), ..settings.budget };
     Some(Finding {
         setting: "budget",
         found,
         limit,
         problem: format!(
-            "{} processes can send {retries:.0} retries from their reserves at once, which the upstream works off in {} with the {} requests \
-             a second that it has to spare; the limit is {}",
-            facts.processes,
+            "{processes} processes that have saved {} retries each can send them all at once, which the upstream works off \
+             in {} with the {} requests a second that it has to spare; the limit is {}",
+            number(saved),
             seconds(found),
             number(spare),
             seconds(limit)
         ),
-        instead: format!("Budget::reserve({})", mended.budget.reserve),
-        mended,
+        instead: format!("a ttl of {}", seconds(ttl)),
+        mended: Settings { budget, ..*settings },
     })
 }
 

@@ -38,15 +38,20 @@ pub struct Settings {
     pub no_budget: bool,
     /// Whether there is a breaker, inside of the retries.
     pub breaker: bool,
-    /// The time over which the breaker counts calls.
-    #[serde(deserialize_with = "text::duration")]
-    pub window: Duration,
-    /// With fewer calls in the window the rate is not judged. `None` is the default of the builder, 10.
+    /// The time over which the breaker counts calls. `None` is the default of the builder, 10 s.
+    #[serde(deserialize_with = "text::optional_duration")]
+    pub window: Option<Duration>,
+    /// With fewer calls in the window the rate is not judged. `None` is the default of the builder, 20.
     pub minimum_calls: Option<u32>,
     /// The share of failures that opens the breaker.
     pub failure_rate: f64,
     /// So many failures in a row open it, too.
     pub consecutive_failures: Option<u32>,
+    /// A row of failures that lasts opens it, too. `None` is the default of the builder: ten, or as many as the minimum,
+    /// over 2 s, or none with `consecutive_failures`.
+    pub outage: Option<Row>,
+    /// Whether no row does.
+    pub no_outage: bool,
     /// How long it stays open.
     pub open_for: Waits,
 }
@@ -69,9 +74,28 @@ pub struct Tokens {
     pub ratio: f64,
     /// Retries that can be made before any call has paid for them.
     pub reserve: u32,
+    /// How long tokens last.
+    #[serde(deserialize_with = "text::duration")]
+    pub ttl: Duration,
 }
 
-const DEFAULT_MINIMUM: u32 = 10;
+/// Failures in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// How many.
+    pub failures: u32,
+    /// The least time from the first to the last.
+    #[serde(deserialize_with = "text::duration")]
+    pub lasting: Duration,
+}
+
+// What the builders take if nothing is set; the other defaults are below.
+const DEFAULT_WINDOW: Duration = Duration::from_secs(10);
+const DEFAULT_MINIMUM: u32 = 20;
+const DEFAULT_OUTAGE: Row = Row { failures: 10, lasting: Duration::from_secs(2) };
+/// The most tokens of a budget.
+const CAPACITY: f64 = 100.0;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -83,18 +107,20 @@ impl Default for Settings {
             budget: Tokens::default(),
             no_budget: false,
             breaker: true,
-            window: Duration::from_secs(60),
+            window: None,
             minimum_calls: None,
-            failure_rate: 0.5,
+            failure_rate: 0.9,
             consecutive_failures: None,
-            open_for: Waits { first: Duration::from_secs(30), max: Duration::from_secs(30) },
+            outage: None,
+            no_outage: false,
+            open_for: Waits { first: Duration::from_secs(1), max: Duration::from_secs(2) },
         }
     }
 }
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { ratio: 0.2, reserve: 10 }
+        Self { ratio: 0.2, reserve: 10, ttl: Duration::from_secs(2) }
     }
 }
 
@@ -113,7 +139,7 @@ impl Settings {
         if let Some(deadline) = self.deadline {
             layer = layer.try_deadline(deadline)?;
         }
-        let budget = Budget::try_ratio(self.budget.ratio)?.reserve(self.budget.reserve);
+        let budget = Budget::try_ratio(self.budget.ratio)?.reserve(self.budget.reserve).ttl(self.budget.ttl);
         Ok(layer.budget(if self.no_budget { Budget::unlimited() } else { budget }))
     }
 
@@ -127,16 +153,37 @@ impl Settings {
             return Ok(None);
         }
         let mut layer = CircuitBreakerLayer::new_for_http()
-            .try_window(Window::try_time(self.window)?)?
             .try_failure_rate(self.failure_rate)?
             .try_open_for(self.open_for.backoff()?)?;
+        if let Some(window) = self.window {
+            layer = layer.try_window(Window::try_time(window)?)?;
+        }
         if let Some(calls) = self.minimum_calls {
             layer = layer.try_minimum_calls(calls)?;
         }
         if let Some(failures) = self.consecutive_failures {
             layer = layer.try_consecutive_failures(failures)?;
         }
+        if let Some(Row { failures, lasting }) = self.outage {
+            layer = layer.try_outage(failures, lasting)?;
+        }
+        if self.no_outage {
+            layer = layer.no_outage();
+        }
         Ok(Some(layer))
+    }
+
+    pub(super) fn window(&self) -> Duration {
+        self.window.unwrap_or(DEFAULT_WINDOW)
+    }
+
+    /// The row of failures that the breaker takes for an outage.
+    pub(super) fn outage(&self) -> Option<Row> {
+        let default = || {
+            let failures = DEFAULT_OUTAGE.failures.max(self.minimum_calls.unwrap_or(0));
+            self.consecutive_failures.is_none().then_some(Row { failures, ..DEFAULT_OUTAGE })
+        };
+        if self.no_outage { None } else { self.outage.or_else(default) }
     }
 
     pub(super) fn minimum(&self) -> u32 {
@@ -147,6 +194,13 @@ impl Settings {
     pub(super) fn retries(&self) -> f64 {
         let attempts = f64::from(self.max_attempts) - 1.0;
         if self.no_budget { attempts } else { self.budget.ratio.min(attempts) }
+    }
+}
+
+impl Tokens {
+    /// The tokens that a process has saved after a time without retries, with so many calls a second.
+    pub(super) fn saved(&self, calls_per_second: f64) -> f64 {
+        (self.ratio * calls_per_second * self.ttl.as_secs_f64()).clamp(1.0, CAPACITY)
     }
 }
 

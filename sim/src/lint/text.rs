@@ -1,16 +1,14 @@
-//! Durations as people write them.
+//! Numbers and durations, as people write and read them.
 
 use std::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::de::{Deserialize, Deserializer};
 
 use super::settings::Waits;
-
-/// From the longest suffix to the shortest, because "ms" ends as "s" does.
-const UNITS: [(&str, f64); 4] = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3_600.0)];
+use crate::scenario::value::{self, Number, Share};
 
 /// A duration in a file.
-pub(super) struct Span(Duration);
+type Span = value::Span<{ 365 * 86_400 }>;
 
 /// Waits in a file.
 #[derive(serde::Deserialize)]
@@ -30,19 +28,11 @@ pub(super) struct Growing {
     max: Span,
 }
 
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let unknown = || D::Error::custom(format!("{text:?} is no duration such as \"250ms\", \"1.5s\" or \"2m\""));
-        parse(&text).map(Self).ok_or_else(unknown)
-    }
-}
-
 impl From<WaitsText> for Waits {
     fn from(text: WaitsText) -> Self {
         match text {
-            WaitsText::Fixed(Span(wait)) => Self::fixed(wait),
-            WaitsText::Growing(Growing { first: Span(first), max: Span(max) }) => Self { first, max },
+            WaitsText::Fixed(value::Span(wait)) => Self::fixed(wait),
+            WaitsText::Growing(Growing { first, max }) => Self { first: first.0, max: max.0 },
         }
     }
 }
@@ -56,23 +46,11 @@ pub(super) fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> R
 }
 
 pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    let number = f64::deserialize(deserializer)?;
-    let is_positive = number > 0.0 && number.is_finite();
-    if is_positive { Ok(number) } else { Err(D::Error::custom(format!("must be over 0, but is {number}"))) }
+    Number::<{ u32::MAX }, true>::deserialize(deserializer).map(|number| number.0)
 }
 
 pub(super) fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    let number = f64::deserialize(deserializer)?;
-    let is_share = (0.0..=1.0).contains(&number);
-    if is_share { Ok(number) } else { Err(D::Error::custom(format!("must lie between 0 and 1, but is {number}"))) }
-}
-
-fn parse(text: &str) -> Option<Duration> {
-    let (number, unit) = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))?;
-    // Only digits and a point: `parse` alone accepts "inf", "nan" and "1e300", too.
-    let is_plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let number: f64 = if is_plain { number.parse().ok()? } else { return None };
-    Duration::try_from_secs_f64(number * unit).ok()
+    Share::deserialize(deserializer).map(|share| share.0)
 }
 
 /// Writes a number with as many digits as a person needs.

@@ -11,7 +11,7 @@ pub struct ScenarioError {
 }
 
 impl ScenarioError {
-    pub(super) fn new(file: &str, field: impl Into<String>, why: impl fmt::Display) -> Self {
+    pub(crate) fn new(file: &str, field: impl Into<String>, why: impl fmt::Display) -> Self {
         Self { file: file.to_owned(), line: None, field: field.into(), why: one_line(&why.to_string()) }
     }
 

@@ -14,29 +14,20 @@ pub struct Goals {
     worst_load: Option<Load>,
     /// Once the load has been back at the usual for the first time after the trouble began, it never exceeds this.
     later_load: Option<Load>,
-    /// Almost every call is answered again at most this long after the upstream is well.
+    /// Almost every call is answered again at most this long after the upstream answers in time.
     recovered_within: Option<Span<DAY>>,
+    /// The upstream answers within a second again at most this long after the trouble: its backlog is worked off.
+    answering_within: Option<Span<DAY>>,
     /// With `true`, the calls must not recover although the upstream is well.
     never_recovers: Option<bool>,
     /// At least this share of all calls is answered well.
     goodput: Option<Share>,
     /// At least this share of the calls that begin during the trouble is answered well.
     goodput_in_trouble: Option<Share>,
-    /// At least so many times the calls are answered well that are without retries and breaker.
-    goodput_vs_no_retries: Option<Load>,
-    /// With `true`, no breaker may open.
+    /// At least this share of the calls of every tenant without an episode of its own is answered well.
+    goodput_of_others: Option<Share>,
+    /// With `true`, no breaker may open. Counted for the layers of this crate.
     no_opening: Option<bool>,
-}
-
-/// What a run has shown.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcome<'a> {
-    /// The run.
-    pub report: &'a Report,
-    /// How often a breaker opened, if the stack has one that can be counted.
-    pub openings: Option<u64>,
-    /// The same load without retries and breaker.
-    pub no_retries: Option<&'a Report>,
 }
 
 type Load = Number<1_000, false>;
@@ -46,36 +37,33 @@ const DAY: u64 = 86_400;
 const USUAL: f64 = 1.15;
 
 impl Goals {
-    /// Whether they compare with a run without retries and breaker.
-    #[must_use]
-    pub fn need_no_retries(&self) -> bool {
-        self.goodput_vs_no_retries.is_some()
-    }
-
     /// Returns one line for each goal that was missed.
     #[must_use]
-    pub fn missed(&self, scenario: &Scenario, outcome: Outcome<'_>) -> Vec<String> {
-        let Outcome { report, openings, no_retries } = outcome;
+    pub fn missed(&self, scenario: &Scenario, report: &Report) -> Vec<String> {
         let mut missed = Vec::new();
+        // A number that is none reaches no goal.
+        let is_at_most = |value: f64, limit: f64| value <= limit;
         let mut at_most = |goal: &str, limit: Option<Load>, value: f64| {
-            if let Some(limit) = limit.filter(|limit| !(value <= limit.0)) {
+            if let Some(limit) = limit.filter(|limit| !is_at_most(value, limit.0)) {
                 missed.push(format!("{goal}: {value:.2}, must be at most {}", limit.0));
             }
         };
         at_most("worst_load", self.worst_load, report.worst_load());
         at_most("later_load", self.later_load, scenario.later_load(report));
         let mut at_least = |goal: &str, limit: Option<f64>, value: f64| {
-            if let Some(limit) = limit.filter(|limit| !(value >= *limit)) {
+            if let Some(limit) = limit.filter(|limit| !is_at_most(*limit, value)) {
                 missed.push(format!("{goal}: {value:.4}, must be at least {limit}"));
             }
         };
         at_least("goodput", self.goodput.map(|limit| limit.0), scenario.goodput(report));
         let in_trouble = scenario.goodput_in_trouble(report);
         at_least("goodput_in_trouble", self.goodput_in_trouble.map(|limit| limit.0), in_trouble);
-        let compared = no_retries.map_or(f64::NAN, |bare| report.good as f64 / bare.good as f64);
-        at_least("goodput_vs_no_retries", self.goodput_vs_no_retries.map(|limit| limit.0), compared);
-        let after = scenario.recovered_after(report);
-        match (self.recovered_within, after) {
+        at_least("goodput_of_others", self.goodput_of_others.map(|limit| limit.0), scenario.goodput_of_others(report));
+        let (answering, after) = (scenario.answering_after(report), scenario.recovered_after(report));
+        if let Some(Span(within)) = self.answering_within.filter(|within| answering > within.0) {
+            missed.push(format!("answering_within: {answering:?}, must be at most {within:?}"));
+        }
+        match (self.recovered_within, after.map(|after| after.saturating_sub(answering))) {
             (Some(Span(within)), Some(after)) if after > within => {
                 missed.push(format!("recovered_within: {after:?}, must be at most {within:?}"));
             }
@@ -87,10 +75,8 @@ impl Goals {
         if let (Some(true), Some(after)) = (self.never_recovers, after) {
             missed.push(format!("never_recovers: recovered after {after:?}"));
         }
-        if self.no_opening == Some(true) && openings != Some(0) {
-            let opened =
-                openings.map_or("not counted in this stack".to_owned(), |openings| format!("{openings} openings"));
-            missed.push(format!("no_opening: {opened}"));
+        if let (Some(true), Some(at)) = (self.no_opening, report.opened_at()) {
+            missed.push(format!("no_opening: a breaker opened at {at:?}"));
         }
         missed
     }
@@ -111,6 +97,18 @@ impl Scenario {
         sum(|second| second.good) / sum(|second| second.calls)
     }
 
+    /// The lowest share of a tenant without an episode of its own.
+    fn goodput_of_others(&self, report: &Report) -> f64 {
+        let is_other = |tenant: usize| {
+            self.upstream
+                .episodes
+                .iter()
+                .all(|episode| episode.tenant.is_none_or(|troubled| troubled as usize != tenant))
+        };
+        let others = report.tenants.iter().enumerate().filter(|(tenant, _)| is_other(*tenant));
+        others.map(|(_, tenant)| tenant.answered()).fold(1.0, f64::min)
+    }
+
     /// How long after the end of the trouble the calls were answered again, 99 in 100 in every second; `None` if they were
     /// not for the last three seconds of the run.
     #[must_use]
@@ -120,6 +118,14 @@ impl Scenario {
         let well = seconds.iter().rposition(is_bad).map_or(0, |bad| bad + 1);
         let settled = seconds.len().saturating_sub(well) >= 3;
         (settled && self.ends_well()).then(|| Duration::from_secs(well as u64).saturating_sub(self.well_from))
+    }
+
+    /// How long after the end of the trouble the upstream answered every request within a second, the usual limit of an
+    /// attempt. An upstream that is well first has to work off the requests that wait for it, also those whose callers have
+    /// left.
+    #[must_use]
+    pub fn answering_after(&self, report: &Report) -> Duration {
+        report.answering_from(Duration::from_secs(1)).saturating_sub(self.well_from)
     }
 
     /// The highest load, in calls as usual, after it had been back at the usual for the first time since the trouble began.

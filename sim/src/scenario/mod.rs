@@ -6,13 +6,14 @@
 mod error;
 mod file;
 mod goals;
-mod value;
+pub(crate) mod toml_file;
+pub(crate) mod value;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use self::error::ScenarioError;
-pub use self::goals::{Goals, Outcome};
+pub use self::goals::Goals;
 use crate::{Load, Upstream};
 
 /// A load, an upstream in trouble, and when the trouble is over.
@@ -26,6 +27,8 @@ pub struct Scenario {
     pub load: Load,
     /// What is called.
     pub upstream: Upstream,
+    /// What is wrong, in two or three words.
+    pub trouble_label: String,
     /// From when on something is wrong.
     pub trouble_from: Duration,
     /// From when on the upstream is well again; not before the end of the load if it never is.
@@ -62,7 +65,16 @@ macro_rules! built_in {
     };
 }
 
-built_in!["storm", "total-outage", "brown-out", "slow-upstream", "one-bad-tenant", "idle-night", "metastable",];
+built_in![
+    "storm",
+    "total-outage",
+    "brown-out",
+    "slow-upstream",
+    "one-bad-tenant",
+    "idle-night",
+    "rolling-restart",
+    "metastable",
+];
 
 /// The names of the built-in scenarios.
 pub fn names() -> impl Iterator<Item = &'static str> {

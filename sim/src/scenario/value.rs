@@ -7,24 +7,24 @@ use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 
 /// A whole number within limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Count<const MIN: u64, const MAX: u64>(pub(super) u32);
+pub(crate) struct Count<const MIN: u64, const MAX: u64>(pub(crate) u32);
 
 /// A number from 0 to a limit. `POSITIVE` excludes 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Number<const MAX: u32, const POSITIVE: bool>(pub(super) f64);
+pub(crate) struct Number<const MAX: u32, const POSITIVE: bool>(pub(crate) f64);
 
 /// A share of the whole.
-pub(super) type Share = Number<1, false>;
+pub(crate) type Share = Number<1, false>;
 
 /// A duration such as "250ms", up to a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span<const MAX_SECONDS: u64>(pub(super) Duration);
+pub(crate) struct Span<const MAX_SECONDS: u64>(pub(crate) Duration);
 
 /// From the longest suffix to the shortest, because "ms" ends as "s" does.
 const UNITS: [(&str, f64); 6] = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3_600.0), ("d", 86_400.0)];
 
 /// Reads a number with a unit, such as "1.5s".
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     let (number, seconds) = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))?;
     // Only digits and a point: `parse` alone takes "inf", "nan", "1e300" and "-1" too.

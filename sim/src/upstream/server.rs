@@ -20,8 +20,8 @@ use tower::Service;
 use super::next::Running;
 use super::queue::{Fate, Queue};
 use super::{Upstream, UpstreamError};
-use crate::ledger::Ledger;
 use crate::report::Report;
+use crate::run::ledger::Ledger;
 
 /// The upstream as a service, shared by all processes of a run.
 #[derive(Clone, Debug)]

@@ -113,6 +113,8 @@ pub(crate) struct Opening {
     pub(crate) now: u64,
     /// The server's retry hint.
     pub(crate) hint: Option<Duration>,
+    /// The open time that the user's function returned, if there is one.
+    pub(crate) custom: Option<Duration>,
 }
 
 /// A change to publish and report.
@@ -181,6 +183,14 @@ impl Engine {
             Stage::HalfOpen(_) => self.changed_at,
         };
         Some(Due { since, open_for: tripped.open_for })
+    }
+
+    /// How often it has opened since it was last closed, and for how long the last time.
+    pub(crate) fn openings(&self) -> (u32, Option<Duration>) {
+        match &self.phase {
+            Phase::Closed => (0, None),
+            Phase::Tripped(tripped) => (tripped.openings, Some(Duration::from_millis(tripped.open_for))),
+        }
     }
 
     /// When an open breaker is due to be probed.
@@ -330,16 +340,13 @@ impl Engine {
     }
 
     fn open(&mut self, config: &EngineConfig, cause: Cause, opening: Opening, rng: &mut impl Rng) -> Change {
-        let Opening { now, hint } = opening;
+        let Opening { now, hint, custom } = opening;
         let from = (self.state(), self.mode);
-        let openings = match &self.phase {
-            Phase::Closed => 0,
-            Phase::Tripped(tripped) => tripped.openings,
-        };
+        let (openings, _) = self.openings();
         let asked = hint.zip(config.max_retry_after).map(|(hint, longest)| hint.min(longest));
         let wait = match asked {
             Some(asked) if !asked.is_zero() => asked,
-            _ => config.open_for.wait_at_least_half(openings, rng),
+            _ => config.open_for.wait_at_least_half(openings, custom, rng),
         };
         let wait = millis_up(wait).max(1);
         let stage = Stage::Open { until: now.saturating_add(wait) };
@@ -371,7 +378,7 @@ mod tests {
     use crate::breaker::config::Config;
     use crate::invalid_setting::valid;
 
-    const AT_ONCE: Opening = Opening { now: 0, hint: None };
+    const AT_ONCE: Opening = Opening { now: 0, hint: None, custom: None };
 
     fn config() -> EngineConfig {
         let mut config = Config::default();

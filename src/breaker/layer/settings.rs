@@ -60,7 +60,8 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
     }
 
     /// Also opens after this many failures in a row, whatever the minimum. A throttled call neither adds to the row nor
-    /// ends it. With a window of time, a row whose last failure has left the window is forgotten with it.
+    /// ends it. With a window of time, a row whose last failure has left the window is forgotten with it; if an
+    /// [`outage`](Self::outage) is set as well, only once that failure is a minute old, too.
     ///
     /// # Panics
     ///
@@ -73,7 +74,8 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
 
     /// Opens after this many failures in a row if the last one comes at least `lasting` after the first: a total outage,
     /// which the failure rate shows only once most of the window has failed. A success ends the row, a throttled call
-    /// neither adds to it nor ends it, and a row whose last failure is a minute old, or older than the window, is forgotten.
+    /// neither adds to it nor ends it. A row is forgotten once its last failure is a minute old and has left the window; in a
+    /// window of calls no row is too old.
     ///
     /// By default ten failures over two seconds, or as many as [`minimum_calls`](Self::minimum_calls) asks for; and no such
     /// rule if [`consecutive_failures`](Self::consecutive_failures) is set. If one call in five fails at random, ten in a
@@ -96,8 +98,9 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
     }
 
     /// Sets how long the breaker stays open before it is probed: a time, or a [`Backoff`] that grows each time the probes
-    /// fail and starts again when the breaker closes. In whole milliseconds, rounded up. Jitter never removes more than
-    /// half.
+    /// fail and starts again when the breaker closes. In whole milliseconds, rounded up. The jitter never makes it shorter
+    /// than half of the longest time that it can draw. A [custom](Backoff::custom) function is given the number of openings,
+    /// no verdict and the last open time.
     ///
     /// # Panics
     ///

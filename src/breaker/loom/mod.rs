@@ -387,7 +387,7 @@ fn loom_a_jump_over_the_whole_window_keeps_nothing_old() {
 fn loom_counters_and_slots_agree_when_recorders_lap_each_other() {
     model(|| {
         let window_config = WindowConfig::new(Kind::Count(1), true, 1);
-        let window = Arc::new(SlidingWindow::new(window_config, true, false));
+        let window = Arc::new(SlidingWindow::new(window_config, true, 0));
         let record = |window: Arc<SlidingWindow>, outcome| {
             move || {
                 window.record(window_config, None, outcome, || true);
@@ -470,7 +470,7 @@ fn loom_an_evicted_node_loses_no_call() {
 /// In one lane or in two.
 fn two_buckets(is_one_of_many: bool) -> (Arc<SlidingWindow>, WindowConfig) {
     let window_config = WindowConfig::new(Kind::Time { length: 2 * SECOND, buckets: 2 }, true, 3);
-    (Arc::new(SlidingWindow::new(window_config, is_one_of_many, false)), window_config)
+    (Arc::new(SlidingWindow::new(window_config, is_one_of_many, 0)), window_config)
 }
 
 fn at(second: u32) -> Option<Moment> {

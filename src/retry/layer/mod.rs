@@ -29,6 +29,7 @@ use crate::classify::{GrpcClassifier, HttpClassifier};
 /// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
 /// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](Budget::ratio) | one retry for five calls, 10 tokens to start with |
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest hint that is honored |
+/// | [`clamp_retry_after`](Self::clamp_retry_after) | no | whether a longer hint is cut to that instead of ending the retrying |
 /// | [`max_replay_bytes`](Self::max_replay_bytes) | 65,536 | HTTP: the bytes of a body that are kept for a replay |
 /// | [`idempotent`](Self::idempotent) | see below | which requests may be sent again although they may have been processed |
 /// | [`distrust_refusals`](Self::distrust_refusals) | no | whether a refused stream may have been processed |
@@ -140,6 +141,7 @@ impl<Classifier, Replay> RetryLayer<Classifier, Replay> {
             policy: Policy {
                 backoff: Backoff::default(),
                 max_retry_after: Duration::from_secs(60),
+                clamp_retry_after: false,
                 retry_circuit_open: false,
             },
             rng: None,

@@ -59,8 +59,8 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     /// Sets the wait before a retry if the server sends no hint. A plain `Duration` is a fixed wait without jitter.
     ///
     /// A hint is honored in full, plus jitter so that clients do not return together. The jitter is at most this backoff's
-    /// [ceiling](Backoff::ceiling); with a fixed backoff without jitter it is at most a tenth of the hint or of the ceiling,
-    /// whichever is less.
+    /// [ceiling](Backoff::ceiling); with a fixed or custom backoff without jitter it is at most a tenth of the hint or of the
+    /// ceiling, whichever is less.
     #[must_use]
     pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
         self.shared.config.policy.backoff = backoff.into();
@@ -126,10 +126,28 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     }
 
     /// Sets the longest hint that is honored. A longer one ends the retrying, and the answer is returned at once: a retry
-    /// before the time that the server asked for would be wasted.
+    /// before the time that the server asked for would be wasted. [`clamp_retry_after`](Self::clamp_retry_after) retries
+    /// nevertheless.
     #[must_use]
     pub fn max_retry_after(mut self, wait: Duration) -> Self {
         self.shared.config.policy.max_retry_after = wait;
+        self
+    }
+
+    /// Sets whether a hint longer than [`max_retry_after`](Self::max_retry_after) is cut to it, plus the jitter of every hint,
+    /// instead of ending the retrying. By default it is not. Set it for servers that ask for far more time than they need.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// // `Retry-After: 3600` waits ten seconds.
+    /// let layer = RetryLayer::new_for_http().max_retry_after(Duration::from_secs(10)).clamp_retry_after(true);
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn clamp_retry_after(mut self, clamp: bool) -> Self {
+        self.shared.config.policy.clamp_retry_after = clamp;
         self
     }
 

@@ -18,7 +18,8 @@ pub enum GiveUp {
     BodyNotReplayable,
     /// The caller's own request body failed.
     BodyFailed,
-    /// The server asked for a wait longer than [`max_retry_after`](crate::RetryLayer::max_retry_after).
+    /// The server asked for a wait longer than [`max_retry_after`](crate::RetryLayer::max_retry_after), and
+    /// [`clamp_retry_after`](crate::RetryLayer::clamp_retry_after) is not set.
     RetryAfterTooLong,
     /// The inner service failed to become ready for another attempt.
     NotReady,

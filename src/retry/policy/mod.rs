@@ -20,10 +20,12 @@ pub use self::give_up::GiveUp;
 pub use self::idempotency::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency, Idempotency};
 
 /// The settings that decide on a retry.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::retry) struct Policy {
     pub(in crate::retry) backoff: Backoff,
     pub(in crate::retry) max_retry_after: Duration,
+    /// Whether a longer hint is cut to `max_retry_after`.
+    pub(in crate::retry) clamp_retry_after: bool,
     pub(in crate::retry) retry_circuit_open: bool,
 }
 
@@ -37,7 +39,7 @@ pub(in crate::retry) struct TimeLeft {
 }
 
 /// A timer can fire a millisecond late, and an attempt that starts at the deadline is cut at once.
-const SHORTEST_ATTEMPT: Duration = Duration::from_millis(2);
+pub(in crate::retry) const SHORTEST_ATTEMPT: Duration = Duration::from_millis(2);
 
 impl Policy {
     /// Decides whether another attempt could help. What the server asks for overrides the class.
@@ -58,14 +60,13 @@ impl Policy {
         if wanted { Ok(()) } else { Err(GiveUp::NotRetryable) }
     }
 
-    /// Returns the wait before retry number `retry`, counted from 0. `last` is the wait before the retry before it.
+    /// Returns the wait before a retry.
     ///
     /// # Errors
     ///
     /// Returns an error if the hint is too long or the wait does not fit the deadline.
     pub(in crate::retry) fn wait(
         &self,
-        verdict: &Verdict,
         retry: &Retry,
         left: Option<TimeLeft>,
         rng: &mut impl Rng,
@@ -75,27 +76,28 @@ impl Policy {
             None => None,
         };
         let fits = |wait| spare.is_none_or(|spare| wait <= spare);
-        let Some(hint) = verdict.retry_after() else {
+        let Some(hint) = retry.verdict.and_then(|verdict| verdict.retry_after()) else {
             let wait = self.backoff.wait(retry, rng);
             return if fits(wait) { Ok(wait) } else { Err(GiveUp::Deadline) };
         };
-        if hint > self.max_retry_after {
+        if hint > self.max_retry_after && !self.clamp_retry_after {
             return Err(GiveUp::RetryAfterTooLong);
         }
+        let hint = hint.min(self.max_retry_after);
         if !fits(hint) {
             return Err(GiveUp::Deadline);
         }
         // Without jitter all clients that received the same hint would return at once. It takes at most half of the time
         // that the hint leaves.
-        let spread = self.spread(hint, retry.number);
+        let spread = self.spread(hint, retry);
         let spread = spare.map_or(spread, |spare| spread.min((spare - hint) / 2));
         Ok(hint.saturating_add(rng.random_range(Duration::ZERO..=spread)))
     }
 
-    /// The most jitter that is added to a hint. A fixed backoff without jitter asks for steady waits, so it gets only
-    /// enough to spread clients.
-    fn spread(&self, hint: Duration, retry: u32) -> Duration {
-        let ceiling = self.backoff.ceiling(retry);
+    /// The most jitter that is added to a hint. A fixed or custom backoff without jitter asks for steady waits, so it gets
+    /// only enough to spread clients.
+    fn spread(&self, hint: Duration, retry: &Retry) -> Duration {
+        let ceiling = self.backoff.longest(retry);
         if self.backoff.is_steady() { ceiling.min(hint) / 10 } else { ceiling }
     }
 }
@@ -124,7 +126,16 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn policy() -> Policy {
-        Policy { backoff: Backoff::default(), max_retry_after: 60_000 * MS, retry_circuit_open: false }
+        Policy {
+            backoff: Backoff::default(),
+            max_retry_after: 60_000 * MS,
+            clamp_retry_after: false,
+            retry_circuit_open: false,
+        }
+    }
+
+    fn after(verdict: Verdict, retry: u32) -> Retry {
+        Retry { verdict: Some(verdict), ..Retry::new(retry) }
     }
 
     fn waits(
@@ -135,7 +146,7 @@ mod tests {
     ) -> Vec<Result<Duration, GiveUp>> {
         let mut rng = SmallRng::seed_from_u64(7);
         let left = remaining.map(|remaining| TimeLeft { remaining, needed: Duration::ZERO });
-        (0..1_000).map(|_| policy.wait(&verdict, &Retry::new(retry), left, &mut rng)).collect()
+        (0..1_000).map(|_| policy.wait(&after(verdict, retry), left, &mut rng)).collect()
     }
 
     #[test]
@@ -196,7 +207,7 @@ mod tests {
         let steady = Policy { backoff: Backoff::fixed(500 * MS), ..policy() };
         let wait = |remaining, needed| {
             let left = TimeLeft { remaining: remaining * MS, needed: needed * MS };
-            steady.wait(&Verdict::transient(), &Retry::new(0), Some(left), &mut SmallRng::seed_from_u64(7))
+            steady.wait(&after(Verdict::transient(), 0), Some(left), &mut SmallRng::seed_from_u64(7))
         };
         assert_eq!(wait(800, 300), Ok(500 * MS));
         assert_eq!(wait(799, 300), Err(GiveUp::Deadline));

@@ -121,15 +121,30 @@ impl Model {
 
     /// Whether a window of time still holds what happened then. In a window of calls nothing is too long ago.
     fn is_recent(&self, at: Duration) -> bool {
-        let WindowConfig::Time { buckets, .. } = self.config.window else { return true };
-        let tick = |at: Duration| at.as_nanos() / self.config.window.bucket_nanos();
-        tick(at) + u128::from(buckets) > tick(self.now)
+        self.is_within(at, Duration::ZERO)
     }
 
-    /// Failures in a row, which are forgotten when the last of them has left the window.
+    /// The same, but for so long at least.
+    fn is_within(&self, at: Duration, least: Duration) -> bool {
+        let WindowConfig::Time { buckets, .. } = self.config.window else { return true };
+        let tick = |at: Duration| at.as_nanos() / self.config.window.bucket_nanos();
+        tick(at) + tick(least).max(buckets.into()) > tick(self.now)
+    }
+
+    /// Failures in a row, which are forgotten when the last of them has left the window, and is a minute old if the breaker
+    /// watches for an outage.
     pub(super) fn streak(&self) -> u32 {
         let Phase::Closed { row, .. } = &self.phase else { return 0 };
-        if row.last().is_some_and(|last| self.is_recent(*last)) { row.len() as u32 } else { 0 }
+        let least = Duration::from_secs(if self.config.outage.is_some() { 60 } else { 0 });
+        if row.last().is_some_and(|last| self.is_within(*last, least)) { row.len() as u32 } else { 0 }
+    }
+
+    /// Whether there are enough failures in a row, and the first is long enough ago.
+    fn is_outage(&self) -> bool {
+        let Phase::Closed { row, .. } = &self.phase else { return false };
+        self.config.outage.zip(row.first()).is_some_and(|((failures, lasting), first)| {
+            self.streak() >= failures && self.now - *first >= Duration::from_millis(lasting)
+        })
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -379,17 +394,19 @@ impl Model {
         let live = self.live();
         let (now, is_over) = (self.now, self.streak() == 0);
         let Phase::Closed { row, .. } = &mut self.phase else { unreachable!() };
-        match (self.config.consecutive, health) {
-            (None, _) | (_, Health::Throttled | Health::Neutral) => {}
-            (_, Health::Success) => row.clear(),
-            (_, Health::Failure) => {
+        match health {
+            _ if self.config.consecutive.is_none() && self.config.outage.is_none() => {}
+            Health::Throttled | Health::Neutral => {}
+            Health::Success => row.clear(),
+            Health::Failure => {
                 if is_over {
                     row.clear();
                 }
                 row.push(now);
             }
         }
-        let row = health == Health::Failure && self.config.consecutive.is_some_and(|limit| self.streak() >= limit);
+        let row = health == Health::Failure
+            && (self.config.consecutive.is_some_and(|limit| self.streak() >= limit) || self.is_outage());
         let share = |part: usize| part as f64 / live.len() as f64;
         let enough = live.len() >= self.config.minimum as usize;
         let failures = share(live.iter().filter(|outcome| outcome.failed).count());

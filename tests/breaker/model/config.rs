@@ -16,6 +16,8 @@ pub(super) struct Config {
     pub(super) rate: f64,
     pub(super) slow: Option<(u64, f64)>,
     pub(super) consecutive: Option<u32>,
+    /// Failures in a row, and how many milliseconds the first and the last of them are apart.
+    pub(super) outage: Option<(u32, u64)>,
     pub(super) open_for: (u64, u64),
     pub(super) longest_hint: Option<u64>,
     pub(super) half_open: (u32, u32),
@@ -85,6 +87,10 @@ impl Config {
         if let Some(failures) = self.consecutive {
             builder = builder.consecutive_failures(failures);
         }
+        builder = match self.outage {
+            Some((failures, lasting)) => builder.outage(failures, millis(lasting)),
+            None => builder.no_outage(),
+        };
         if let Some(longest) = self.longest_hint {
             builder = builder.honor_retry_after(millis(longest));
         }
@@ -117,11 +123,14 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
     let rate = || prop_oneof![Just(0.1), Just(0.3), Just(0.5), Just(0.6), Just(1.0), 0.01..1.0_f64];
     let modes =
         prop_oneof![6 => Just(Mode::Automatic), 1 => Just(Mode::ObserveOnly), 1 => Just(Mode::RejectRetriesOnly)];
+    // Within a bucket, within a window of time, and longer than any gap that it bridges.
+    let lasting = prop_oneof![Just(0), 1..60_u64, 0..3_000_u64];
+    let outage = prop::option::of((1..6_u32, lasting));
     let ramp = (prop::collection::vec(prop_oneof![Just(0.5), Just(1.0), 0.05..1.0_f64], 1..4), 1..6_u32);
     (
         (window, 1..8_u32, rate(), prop::option::of((1..30_u64, rate())), prop::option::of(1..5_u32)),
         ((1..50_u64, 0..200_u64), prop::option::of(1..100_u64), (1..4_u32, 0..5_u32), 1..60_u64),
-        (prop::option::of(prop::option::of(0..30_u64)), modes, prop::option::of(ramp)),
+        (prop::option::of(prop::option::of(0..30_u64)), modes, prop::option::of(ramp), outage),
     )
         .prop_map(|((window, minimum, rate, slow, consecutive), (open, longest_hint, half_open, lease), rest)| {
             Config {
@@ -133,6 +142,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 rate,
                 slow,
                 consecutive,
+                outage: rest.3,
                 open_for: (open.0, open.0 + open.1),
                 longest_hint,
                 half_open: (half_open.0, 1 + half_open.1),

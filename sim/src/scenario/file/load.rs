@@ -4,12 +4,15 @@ use serde::Deserialize;
 
 use super::super::value::{Count, Number, Span};
 use super::{Invalid, Time};
-use crate::load::Kind;
 use crate::{Arrivals, Load};
 
 /// What a file may ask for at most, so that a run ends within minutes and fits into memory.
 const MOST_CALLS: f64 = 20e6;
-const MOST_CALLS_PER_SECOND: f64 = 200e3;
+const MOST_CALLS_PER_SECOND: f64 = 50e3;
+/// Each process may have a breaker for each tenant.
+const MOST_BREAKERS: u64 = 1_000_000;
+/// With fewer, a share of them says nothing, and there may be none.
+const FEWEST_CALLS: f64 = 10.0;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,21 +50,20 @@ impl LoadFields {
             return invalid("duration", "must be at least 1 s");
         }
         let highest = self.changes.iter().map(|change| change.factor.0).fold(1.0, f64::max);
-        let (mut load, per_second) = match (self.calls_per_second, self.think) {
-            (Some(Number(rate)), None) => {
-                let load = Load::open(processes, rate);
-                (load, f64::from(processes) * rate * highest)
-            }
+        let (mut load, of_process) = match (self.calls_per_second, self.think) {
+            (Some(Number(rate)), None) => (Load::open(processes, rate), rate),
             (None, Some(Span(think))) if think.is_zero() => return invalid("think", "must not be zero"),
-            (None, Some(Span(think))) => (Load::closed(processes, think), f64::from(processes) / think.as_secs_f64()),
+            (None, Some(Span(think))) => (Load::closed(processes, think), 1.0 / think.as_secs_f64()),
             (Some(_), Some(_)) => return invalid("think", "cannot be given beside calls_per_second"),
             (None, None) => return invalid("calls_per_second", "missing; give it, or think"),
         };
-        if matches!(load.kind, Kind::Closed { .. }) && (self.arrivals.is_some() || !self.changes.is_empty()) {
+        let usual = f64::from(processes) * of_process;
+        if self.think.is_some() && (self.arrivals.is_some() || !self.changes.is_empty()) {
             return invalid("think", "cannot be given beside arrivals or changes");
         }
-        if per_second > MOST_CALLS_PER_SECOND {
-            let why = format!("{per_second:.0} calls a second in all, at most {MOST_CALLS_PER_SECOND} are allowed");
+        if usual * highest > MOST_CALLS_PER_SECOND {
+            let why =
+                format!("{:.0} calls a second in all, at most {MOST_CALLS_PER_SECOND} are allowed", usual * highest);
             return invalid("processes", &why);
         }
         if self.changes.windows(2).any(|pair| pair[1].at.0 < pair[0].at.0) {
@@ -78,25 +80,29 @@ impl LoadFields {
             load = load.tenants(tenants, self.zipf.map_or(0.0, |zipf| zipf.0));
         }
         load = self.changes.iter().fold(load, |load, change| load.change_rate(change.at.0, change.factor.0));
-        let calls = expected_calls(&load);
-        if calls > MOST_CALLS {
-            return invalid("duration", &format!("{calls:.0} calls in all, at most {MOST_CALLS} are allowed"));
+        let breakers = u64::from(processes) * u64::from(load.tenants);
+        if breakers > MOST_BREAKERS {
+            let why = format!("{breakers} breakers in all processes, at most {MOST_BREAKERS} are allowed");
+            return invalid("tenants", &why);
         }
-        Ok(load)
+        match usual * usual_seconds(&load) {
+            calls if calls > MOST_CALLS => {
+                invalid("duration", &format!("{calls:.0} calls in all, at most {MOST_CALLS} are allowed"))
+            }
+            calls if calls < FEWEST_CALLS => {
+                invalid("duration", &format!("{calls:.1} calls in all, at least {FEWEST_CALLS} are needed"))
+            }
+            _ => Ok(load),
+        }
     }
 }
 
-/// The calls of the whole run on average.
-fn expected_calls(load: &Load) -> f64 {
-    let per_second = match &load.kind {
-        Kind::Open { per_second, .. } => *per_second,
-        Kind::Closed { think } => 1.0 / think.as_secs_f64(),
-        Kind::Trace(calls) => return calls.len() as f64,
-    };
+/// The length of the run, counted by how many calls a second has.
+fn usual_seconds(load: &Load) -> f64 {
     let starts = std::iter::once((Duration::ZERO, 1.0)).chain(load.changes.iter().copied());
     let ends = load.changes.iter().map(|change| change.0).chain([load.duration]);
-    let usual_seconds = starts
+    let parts = starts
         .zip(ends)
         .map(|((from, factor), until)| factor * until.min(load.duration).saturating_sub(from).as_secs_f64());
-    f64::from(load.processes) * per_second * usual_seconds.sum::<f64>()
+    parts.sum()
 }

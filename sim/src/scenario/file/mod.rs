@@ -4,7 +4,6 @@ mod load;
 mod upstream;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,10 +13,9 @@ use self::load::LoadFields;
 use self::upstream::UpstreamFields;
 use super::goals::Goals;
 use super::value::Span;
-use super::{Scenario, ScenarioError};
+use super::{Scenario, ScenarioError, toml_file};
 
 const WEEK: u64 = 7 * 86_400;
-const MOST_BYTES: u64 = 1 << 20;
 
 type Time = Span<WEEK>;
 
@@ -25,18 +23,20 @@ type Time = Span<WEEK>;
 #[serde(deny_unknown_fields)]
 struct FileFields {
     title: Option<String>,
-    trouble: Option<TroubleFields>,
+    #[serde(default)]
+    trouble: TroubleFields,
     load: LoadFields,
     upstream: UpstreamFields,
     #[serde(default)]
     expect: BTreeMap<String, Goals>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TroubleFields {
-    from: Time,
-    until: Time,
+    label: Option<String>,
+    from: Option<Time>,
+    until: Option<Time>,
 }
 
 /// A field, and what is wrong with it.
@@ -49,19 +49,9 @@ impl Scenario {
     ///
     /// If there is no such file, or it is no valid scenario.
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
-        let file = path.display().to_string();
-        let whole = |why: &dyn fmt::Display| ScenarioError::new(&file, "", why);
-        let metadata = path.metadata().map_err(|error| whole(&error))?;
-        if !metadata.is_file() {
-            return Err(whole(&"not a regular file"));
-        }
-        if metadata.len() > MOST_BYTES {
-            return Err(whole(&format_args!("longer than {MOST_BYTES} bytes")));
-        }
-        let bytes = std::fs::read(path).map_err(|error| whole(&error))?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| whole(&"not a text in UTF-8"))?;
+        let (file, text) = toml_file::read(path)?;
         let name = path.file_stem().map_or_else(|| file.clone(), |stem| stem.to_string_lossy().into_owned());
-        Self::parse(&name, &file, text)
+        Self::parse(&name, &file, &text)
     }
 
     /// Reads the text of a file. `file` is what errors call it.
@@ -70,15 +60,7 @@ impl Scenario {
     ///
     /// If the text is no valid scenario.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Self, ScenarioError> {
-        let fields = toml::Deserializer::parse(text).map_err(|error| {
-            ScenarioError::new(file, "", error.message()).at(text, error.span().map(|span| span.start))
-        })?;
-        let fields: FileFields = serde_path_to_error::deserialize(fields).map_err(|error| {
-            let field = error.path().to_string();
-            let inner = error.into_inner();
-            let field = if field == "." { String::new() } else { field };
-            ScenarioError::new(file, field, inner.message()).at(text, inner.span().map(|span| span.start))
-        })?;
+        let fields: FileFields = toml_file::parse(file, text)?;
         fields.scenario(name).map_err(|(field, why)| ScenarioError::new(file, field, why))
     }
 }
@@ -88,21 +70,40 @@ impl FileFields {
         let load = self.load.load()?;
         let tenants = load.tenants;
         let (upstream, episodes) = self.upstream.upstream(load.duration, tenants)?;
-        let (trouble_from, well_from) = match self.trouble {
-            Some(trouble) => {
-                in_order("trouble", trouble.from.0, trouble.until.0)?;
-                (trouble.from.0, trouble.until.0)
-            }
-            None => episodes.unwrap_or_default(),
-        };
-        let title = self.title.unwrap_or_else(|| name.to_owned());
-        Ok(Scenario { name: name.to_owned(), title, load, upstream, trouble_from, well_from, expect: self.expect })
+        let (first, last) = episodes.unwrap_or_default();
+        let trouble = self.trouble;
+        let trouble_from = trouble.from.map_or(first, |from| from.0);
+        let well_from = trouble.until.map_or(last, |until| until.0);
+        if trouble_from >= load.duration {
+            let why = format!("{trouble_from:?} is not before the end of the load at {:?}", load.duration);
+            return Err(("trouble.from".to_owned(), why));
+        }
+        if well_from < trouble_from {
+            return Err(in_wrong_order("trouble", trouble_from, well_from));
+        }
+        let trouble_label = one_line("trouble.label", trouble.label.unwrap_or_else(|| "trouble".to_owned()))?;
+        let title = one_line("title", self.title.unwrap_or_else(|| name.to_owned()))?;
+        Ok(Scenario {
+            name: name.to_owned(),
+            title,
+            load,
+            upstream,
+            trouble_label,
+            trouble_from,
+            well_from,
+            expect: self.expect,
+        })
     }
 }
 
-fn in_order(field: &str, from: Duration, until: Duration) -> Result<(), Invalid> {
-    if from < until {
-        return Ok(());
+fn in_wrong_order(field: &str, from: Duration, until: Duration) -> Invalid {
+    (format!("{field}.until"), format!("{until:?} is not after the beginning at {from:?}"))
+}
+
+/// Text that fits above a table or a picture.
+fn one_line(field: &str, text: String) -> Result<String, Invalid> {
+    if text.chars().any(char::is_control) || text.chars().count() > 100 {
+        return Err((field.to_owned(), "must be one line of at most 100 characters".to_owned()));
     }
-    Err((format!("{field}.until"), format!("{until:?} is not after the beginning at {from:?}")))
+    Ok(text)
 }

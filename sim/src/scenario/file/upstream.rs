@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::{self, MapAccess, Visitor};
 
 use super::super::value::{Count, Number, Share, Span, duration};
-use super::{Invalid, Time, in_order};
+use super::{Invalid, Time, in_wrong_order};
 use crate::{Episode, Latency, Upstream};
 
 const HOUR: u64 = 3_600;
@@ -45,6 +45,8 @@ struct EpisodeFields {
     factor: Option<Factor>,
     share: Option<Share>,
     retry_after: Option<Time>,
+    replicas: Option<Count<1, 1_000>>,
+    each: Option<Time>,
     from: Option<Time>,
     until: Option<Time>,
     tenant: Option<Count<0, 99_999>>,
@@ -58,6 +60,7 @@ enum KindField {
     Errors,
     Throttled,
     Capacity,
+    Rolling,
 }
 
 impl UpstreamFields {
@@ -81,7 +84,9 @@ impl UpstreamFields {
             let from = fields.from.map_or(Duration::ZERO, |from| from.0);
             // Without an end it also holds for the requests that end after the last call has begun.
             let until = fields.until.map_or(Duration::MAX, |until| until.0);
-            in_order(&field, from, until)?;
+            if until <= from {
+                return Err(in_wrong_order(&field, from, until));
+            }
             if from >= end {
                 return Err((
                     format!("{field}.from"),
@@ -133,11 +138,18 @@ impl EpisodeFields {
                 (&["share", "retry_after"], Episode::throttled(share?.0, wait.0))
             }
             KindField::Capacity => (&["share"], Episode::capacity(share?.0)),
+            KindField::Rolling => {
+                let (replicas, each) =
+                    (self.replicas.ok_or_else(|| need("replicas"))?, self.each.ok_or_else(|| need("each"))?);
+                (&["replicas", "each"], Episode::rolling(replicas.0, each.0))
+            }
         };
         let given = [
             ("factor", self.factor.is_some()),
             ("share", self.share.is_some()),
             ("retry_after", self.retry_after.is_some()),
+            ("replicas", self.replicas.is_some()),
+            ("each", self.each.is_some()),
         ];
         match given.iter().find(|(name, given)| *given && !needs.contains(name)) {
             Some((name, _)) => Err((format!("{field}.{name}"), "has no meaning for this kind".to_owned())),

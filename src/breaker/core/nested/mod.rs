@@ -17,7 +17,7 @@ use self::nesting::{ParentLink, Probed};
 use self::votes::{ROW, VoteConfig};
 use super::node::{Admission, Completion, NEUTRAL, Node};
 use super::packed_state::{PackedState, Phase};
-use super::state_machine::{Attempt, Due, Opening, PermitKind, Rejection};
+use super::state_machine::{Attempt, Due, PermitKind, Rejection};
 use super::window::Counts;
 use crate::breaker::{Cause, Mode, State};
 use crate::classify::Health;
@@ -133,7 +133,7 @@ impl Node {
     #[cold]
     fn open_by_votes(self: &Arc<Self>, generation: u32, counts: Counts) {
         let now = self.now().millis();
-        let opening = Opening { now, hint: None };
+        let opening = self.opening(now, None);
         self.change_by(Some(counts), |engine, config| {
             ((), engine.trip(config, generation, Cause::PartitionsOpen, opening, &mut *self.shared.rng.lock()))
         });

@@ -315,8 +315,16 @@ impl Node {
     /// Whether nothing is lost with this node if no call holds it.
     pub(crate) fn is_unused(&self, now: Moment) -> bool {
         let (engine, policy) = (self.lock(), &self.shared.policy);
-        (engine.is_as_new(&policy.engine) && self.window.is_idle(policy.window, now, IDLE))
+        (engine.is_as_new(&policy.engine)
+            && self.window.is_idle(policy.window, now, IDLE)
+            && !self.remembers_a_row(now))
             || engine.is_long_due(&policy.engine, now.millis())
+    }
+
+    /// Whether a row of failures outlives a window of time.
+    fn remembers_a_row(&self, now: Moment) -> bool {
+        let age = self.shared.policy.age(Some(now));
+        age.ends() && self.consecutive_failures().is_some_and(|failures| failures.get(age) > 0)
     }
 
     /// Runs one step of the engine and publishes the change it makes.

@@ -131,7 +131,7 @@ impl Node {
 
     #[cold]
     fn settle_probe(self: &Arc<Self>, probe: (u32, u32), outcome: ProbeOutcome, hint: Option<Duration>) {
-        let opening = Opening { now: self.now().millis(), hint };
+        let opening = self.opening(self.now().millis(), hint);
         self.change(|engine, config| {
             ((), engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng.lock()))
         });
@@ -175,9 +175,17 @@ impl Node {
         }
     }
 
+    /// What an opening depends on. Calls the user's function, so the engine must not be locked. What it is asked is still
+    /// true when the engine is locked again and opens: every opening begins a new generation, and then the permit no longer
+    /// counts.
+    pub(in crate::breaker::core) fn opening(&self, now: u64, hint: Option<Duration>) -> Opening {
+        let custom = self.shared.policy.engine.open_for.custom_wait(|| self.lock().openings());
+        Opening { now, hint, custom }
+    }
+
     #[cold]
     fn trip(self: &Arc<Self>, generation: u32, cause: Cause, hint: Option<Duration>) {
-        let opening = Opening { now: self.now().millis(), hint };
+        let opening = self.opening(self.now().millis(), hint);
         self.change(|engine, config| {
             ((), engine.trip(config, generation, cause, opening, &mut *self.shared.rng.lock()))
         });

@@ -31,6 +31,13 @@ pub(crate) struct Age {
     pub(crate) gone_after: u64,
 }
 
+impl Age {
+    /// Whether time ends a row.
+    pub(crate) fn ends(self) -> bool {
+        self.gone_after != u64::MAX
+    }
+}
+
 /// Epoch 12, tick of the last failure 38, failures 14. Ticks saturate after 8 years with the shortest buckets, of a
 /// millisecond, and after 52,000 years with the default ones: from then on time ends no row.
 ///
@@ -200,7 +207,7 @@ mod tests {
         let (words, second) = (words(), Duration::from_secs(1));
         let consecutive_failures = ConsecutiveFailures::new(&words);
         let fail = |seconds| consecutive_failures.failure(at(0), Moment::at(second * seconds), || true).unwrap();
-        assert_eq!([fail(5), fail(5), fail(9)].map(|run| run.lasted), [second * 0, second * 0, second * 4]);
+        assert_eq!([fail(5), fail(5), fail(9)].map(|run| run.lasted), [Duration::ZERO, Duration::ZERO, second * 4]);
         consecutive_failures.success(|| true);
         assert_eq!(fail(20), Run { count: 1, lasted: Duration::ZERO });
         assert_eq!(fail(23), Run { count: 2, lasted: second * 3 });

@@ -86,13 +86,17 @@ impl Budget {
     /// | | default | |
     /// |---|---|---|
     /// | [`reserve`](Self::reserve) | 10 tokens | the tokens at the start, for clients that have made few calls yet |
-    /// | [`ttl`](Self::ttl) | 1 second | how long tokens last, so that what a fleet saved in quiet hours does not feed a storm |
+    /// | [`ttl`](Self::ttl) | 2 seconds | how long tokens last, so that what a fleet saved in quiet hours does not feed a storm |
     /// | [`capacity`](Self::capacity) | 100 tokens | the most tokens |
     /// | [`min_per_second`](Self::min_per_second) | none | the retries a second of a client that makes few calls |
     ///
     /// Tokens expire because savings are what makes a storm: 2,000 processes that each saved ten tokens send 20,000 retries
-    /// at once. With a time to live a client that makes 100 calls a second can retry 20 at once, and one that makes a single
+    /// at once. With a time to live a client that makes 100 calls a second can retry 40 at once, and one that makes a single
     /// call a second can retry one.
+    ///
+    /// A success reads no clock, so a full budget is taken to be filling still, as fast as it once filled: if a client with
+    /// many calls falls silent or calls rarely, the tokens of its full budget stay until its next retries. They expire from
+    /// then on.
     ///
     /// The design is that of Finagle's `RetryBudget` (a fifth of the calls, tokens that expire) and of gRPC proposal A6,
     /// "throttling retry attempts" (starts with 10). Unlike theirs it reads no clock on a call that succeeds.
@@ -186,7 +190,8 @@ impl Budget {
         Self { kind: None }
     }
 
-    /// Sets the tokens at the start, and raises the capacity to hold them if it is smaller.
+    /// Sets the tokens at the start, and raises the capacity to hold them if it is smaller. They expire as all others do,
+    /// from the first call on.
     ///
     /// Earlier clones keep their own tokens and do not share with the result.
     #[must_use]
@@ -257,7 +262,8 @@ impl Budget {
     }
 
     /// Returns the tokens that are left, or for [`concurrent`](Self::concurrent) the retries that could begin now; `None` if
-    /// the budget is unlimited. For monitoring: it may change at any moment.
+    /// the budget is unlimited. For monitoring: it may change at any moment. Tokens that have expired are in it until the next
+    /// retry drops them.
     #[must_use]
     pub fn balance(&self) -> Option<f64> {
         Some(match self.kind.as_deref()? {

@@ -41,7 +41,8 @@ const NANOS_PER_MILLIONTH: u64 = 1_000;
 /// The same limit as in Finagle. It catches mistakes such as a percentage of 2000.
 const MAX_RATIO: f64 = 1_000.0;
 
-const DEFAULT_TTL: Duration = Duration::from_secs(1);
+const DEFAULT_TTL: Duration = Duration::from_secs(2);
+const SECOND: Duration = Duration::from_secs(1);
 
 // Relaxed, because the balance is one word and guards no other memory. The other words only say how many tokens expire and
 // are paid.
@@ -171,7 +172,7 @@ impl Ratio {
     /// The tokens that the minimum a second fills up to.
     fn floor(&self) -> u64 {
         let Settings { min_per_second, ttl, capacity, .. } = self.settings;
-        let floor = nanos(ttl.max(DEFAULT_TTL)).saturating_mul(min_per_second.into()) / NANOS_PER_MILLIONTH;
+        let floor = nanos(ttl.max(SECOND)).saturating_mul(min_per_second.into()) / NANOS_PER_MILLIONTH;
         floor.min(capacity)
     }
 
@@ -247,6 +248,45 @@ mod tests {
         let brim = drained(0.7).capacity(1);
         (0..2).for_each(|_| deposit(&brim));
         assert_eq!(brim.balance(), Some(1.0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tokens_of_a_bucket_that_starts_full_expire() {
+        for (ttl, left) in [(Duration::ZERO, 1), (Duration::from_secs(1), 1), (Duration::MAX, 100)] {
+            let budget = Budget::ratio(0.2).reserve(100).ttl(ttl);
+            for _ in 0..20 {
+                deposit(&budget);
+                tokio::time::advance(Duration::from_millis(500)).await;
+            }
+            assert_eq!((0..1_000).filter(|_| withdraw(&budget)).count(), left, "{ttl:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn steady_calls_keep_what_one_time_to_live_deposits() {
+        // 100 calls a second deposit 20 tokens. Retries once in 1.1 s, so that tokens expire with each, change little.
+        let budget = Budget::ratio(0.2).ttl(Duration::from_secs(1));
+        for call in 1..=10_000 {
+            deposit(&budget);
+            tokio::time::advance(Duration::from_millis(10)).await;
+            if call % 110 == 0 {
+                assert!(withdraw(&budget));
+                let balance = budget.balance().unwrap();
+                assert!(call < 1_000 || (16.0..20.0).contains(&balance), "{balance} after {call} calls");
+            }
+        }
+    }
+
+    #[test]
+    fn old_tokens_decay_and_new_ones_came_evenly() {
+        let left = |balance: u64, survivors: u64, passed: f64, grown: f64| {
+            left_of(balance * TOKEN, survivors * TOKEN, passed, grown) / TOKEN
+        };
+        assert_eq!(left(100, 100, 1.0, 1.0), 36, "1/e of the old");
+        assert_eq!(left(100, 0, 1.0, 1.0), 63, "1 - 1/e of the new");
+        assert_eq!(left(100, 0, 10.0, 10.0), 9);
+        assert_eq!(left(100, 0, 1_000.0, 10.0), 10, "full after ten times to live, and no longer growing");
+        assert_eq!([left(100, 0, 1e9, 1e9), left(0, 0, 1e9, 1e9), left(3, 50, 1e9, 0.0)], [0, 0, 0]);
     }
 
     #[test]

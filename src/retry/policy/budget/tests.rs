@@ -259,7 +259,7 @@ async fn deposits_and_withdrawals_add_up_as_finagle_tests_them() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_expires_below_the_minimum() {
-    let budget = Budget::ratio(0.2).min_per_second(5);
+    let budget = Budget::ratio(0.2).ttl(Duration::from_secs(1)).min_per_second(5);
     let Some(Kind::Ratio(ratio)) = budget.kind() else { panic!() };
     ratio.deposit();
     tokio::time::advance(Duration::from_secs(60)).await;

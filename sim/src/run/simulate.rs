@@ -11,11 +11,11 @@ use tokio::task::{LocalSet, yield_now};
 use tokio::time::{sleep, sleep_until};
 use tower::Service;
 
-use crate::fleet::Fleet;
-use crate::load::Load;
-use crate::process::Process;
 use crate::report::Report;
-use crate::schedule::Tenants;
+use crate::run::fleet::Fleet;
+use crate::run::load::Load;
+use crate::run::process::Process;
+use crate::run::schedule::Tenants;
 use crate::upstream::{Server, Upstream};
 
 /// How far a run is.
@@ -73,10 +73,14 @@ where
     M: Fn(Process) -> S,
     S: Service<Request<Empty<Bytes>>, Response = Response<B>> + Clone + 'static,
 {
+    on_paused_time(run(stack, load, upstream, seed, progress))
+}
+
+/// Runs a future, and the local tasks that it spawns, under a clock that jumps to the next timer.
+pub(crate) fn on_paused_time<T>(future: impl Future<Output = T>) -> T {
     #[allow(clippy::expect_used)] // A runtime without drivers fails only where no thread can be had.
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-    let tasks = LocalSet::new();
-    tasks.block_on(&runtime, run(stack, load, upstream, seed, progress))
+    LocalSet::new().block_on(&runtime, future)
 }
 
 async fn run<M, S, B>(

@@ -5,18 +5,21 @@ mod stacks;
 mod sweep;
 mod table;
 
-use std::io::IsTerminal;
+use std::error::Error;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use rampart_sim::scenario::{self, Outcome, Scenario};
+use rampart_sim::lint::Case;
+use rampart_sim::scenario::{self, Scenario};
 
-use self::stacks::{NO_RETRIES, Run, Stack};
+use self::stacks::{Run, Stack};
+use self::sweep::Setting;
 
 /// Runs storms through stacks of layers on paused time and prints what became of the calls.
 ///
-/// Exits with 1 if a goal of a scenario was missed, and with 2 if an argument or a file is wrong.
+/// Exits with 1 if a goal of a scenario was missed or `--lint` found something, and with 2 if an argument or a file is wrong.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// A built-in scenario, or a file that ends in `.toml`. May be repeated. Default: all built-in ones.
@@ -28,16 +31,22 @@ struct Arguments {
     /// The seed of arrivals and service times.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Tries other values of one setting of the default layers, in the storm, the outage and the brown-out if no scenario is
-    /// named. May be repeated.
-    #[arg(long, value_name = "SETTING")]
+    /// Tries other values of one setting of the default layers, or of each setting, in four scenarios
+    /// if none is named. May be repeated.
+    #[arg(long, value_name = "SETTING|all")]
     sweep: Vec<String>,
     /// Writes one picture a scenario, or a sweep, into this folder.
     #[arg(long, value_name = "FOLDER")]
     svg: Option<PathBuf>,
+    /// Runs nothing, and draws the formulas and the jitters of the backoff into this file.
+    #[arg(long, value_name = "FILE.svg")]
+    backoff: Option<PathBuf>,
     /// Prints the reports as JSON, one a line, instead of tables.
     #[arg(long)]
     json: bool,
+    /// Judges the settings in a file by the facts in it, without a run: see `docs/STORMS.md`.
+    #[arg(long, value_name = "FILE.toml")]
+    lint: Option<PathBuf>,
     /// Lists the built-in scenarios, the stacks and the settings for a sweep.
     #[arg(long)]
     list: bool,
@@ -45,13 +54,15 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.list {
-        list();
-        return ExitCode::SUCCESS;
-    }
-    match run(&arguments) {
+    match run(&arguments, &mut io::stdout().lock()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        // The reader of a pipe has seen enough.
+        Err(error)
+            if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("{error}");
             ExitCode::from(2)
@@ -59,10 +70,28 @@ fn main() -> ExitCode {
     }
 }
 
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
+
 /// Whether every goal was reached.
-fn run(arguments: &Arguments) -> Result<bool, String> {
+fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool> {
+    if arguments.list {
+        list(out)?;
+        return Ok(true);
+    }
+    if let Some(path) = &arguments.backoff {
+        picture::draw_backoff(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        return Ok(true);
+    }
+    if let Some(path) = &arguments.lint {
+        let findings = Case::read(path)?.lint();
+        findings.iter().try_for_each(|finding| writeln!(out, "{finding}"))?;
+        return Ok(findings.is_empty());
+    }
+    if let Some(folder) = &arguments.svg {
+        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
     if !arguments.sweep.is_empty() {
-        return sweep_all(arguments).map(|()| true);
+        return sweep_all(arguments, out).map(|()| true);
     }
     let all = scenario::names().map(str::to_owned);
     let scenarios = chosen_scenarios(&arguments.scenario, all)?;
@@ -71,15 +100,16 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     for scenario in &scenarios {
         if let Some(unknown) = scenario.expect.keys().find(|name| stacks::all().all(|stack| stack.name != **name)) {
             let named = if cfg!(feature = "peers") { "" } else { ", unless with --features peers" };
-            return Err(format!("{}: expect.{unknown}: there is no such stack{named}", scenario.name));
+            let unknown = unknown.escape_debug();
+            return Err(format!("{}: expect.{unknown}: there is no such stack{named}", scenario.name).into());
         }
-        let runs: Vec<Run> = stacks.iter().map(|stack| run_one(*stack, scenario, arguments.seed)).collect();
+        let runs: Vec<Run> = stacks.iter().map(|stack| stack.run(scenario, arguments.seed)).collect();
         if arguments.json {
-            table::print_json(scenario, &runs);
+            table::print_json(out, scenario, &runs)?;
         } else {
-            table::print(scenario, &runs);
+            table::print(out, scenario, &runs)?;
         }
-        for line in missed(scenario, &runs, arguments.seed) {
+        for line in runs.iter().flat_map(|run| missed(scenario, run)) {
             reached = false;
             eprintln!("missed: {line}");
         }
@@ -89,61 +119,37 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         }
     }
     if !arguments.json {
-        table::print_notes(&stacks);
+        table::print_notes(out, &stacks)?;
     }
     Ok(reached)
 }
 
-fn run_one(stack: Stack, scenario: &Scenario, seed: u64) -> Run {
-    report_progress(&format!("{}: {}", scenario.name, stack.name));
-    stack.run(scenario, seed)
-}
-
 /// One line for each goal that was missed.
-fn missed(scenario: &Scenario, runs: &[Run], seed: u64) -> Vec<String> {
-    let goals = |run: &Run| scenario.expect.get(run.stack.name);
-    let is_needed = runs.iter().filter_map(goals).any(|goals| goals.need_no_retries());
-    let done = runs.iter().find(|run| run.stack.name == NO_RETRIES);
-    let extra = stacks::all()
-        .find(|stack| is_needed && done.is_none() && stack.name == NO_RETRIES)
-        .map(|stack| run_one(stack, scenario, seed));
-    let no_retries = done.or(extra.as_ref()).map(|run| &run.report);
-    let of_run = |run: &Run| {
-        let outcome = Outcome { report: &run.report, openings: run.openings, no_retries };
-        let missed = goals(run).map(|goals| goals.missed(scenario, outcome)).unwrap_or_default();
-        let prefix = format!("{}, {}", scenario.name, run.stack.name);
-        missed.into_iter().map(move |line| format!("{prefix}: {line}"))
-    };
-    runs.iter().flat_map(of_run).collect()
+fn missed(scenario: &Scenario, Run { stack, report }: &Run) -> Vec<String> {
+    let missed = scenario.expect.get(stack.name).map(|goals| goals.missed(scenario, report)).unwrap_or_default();
+    missed.into_iter().map(|line| format!("{}, {}: {line}", scenario.name, stack.name)).collect()
 }
 
-fn sweep_all(arguments: &Arguments) -> Result<(), String> {
-    let unknown = |name: &str| format!("{name}: no such setting; --list shows them");
-    let find = |name: &String| sweep::find(name).ok_or_else(|| unknown(name));
-    let settings = arguments.sweep.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+fn sweep_all(arguments: &Arguments, out: &mut impl Write) -> Result<()> {
+    let names = &arguments.sweep;
+    if let Some(unknown) = names.iter().find(|name| *name != "all" && sweep::find(name).is_none()) {
+        return Err(format!("{unknown}: no such setting; --list shows them").into());
+    }
+    let is_chosen = |setting: &&Setting| names.iter().any(|name| name == "all" || name == setting.name);
     let scenarios = chosen_scenarios(&arguments.scenario, sweep::SCENARIOS.map(str::to_owned))?;
-    for setting in settings {
-        let curve = |scenario: &Scenario| {
-            let run = |value: &f64| {
-                report_progress(&format!("{}: {} {value}{}", scenario.name, setting.name, setting.unit));
-                setting.try_value(*value, scenario, arguments.seed)
-            };
-            (scenario.name.clone(), setting.values.iter().map(run).collect())
+    for setting in sweep::SETTINGS.iter().filter(is_chosen) {
+        let points = |scenario: &Scenario| {
+            let run = |value: &f64| setting.try_value(*value, scenario, arguments.seed);
+            setting.values.iter().map(run).collect()
         };
-        let curves: Vec<_> = scenarios.iter().map(curve).collect();
-        table::print_sweep(setting, &curves, arguments.json);
+        let curves: Vec<sweep::Curve<'_>> = scenarios.iter().map(|scenario| (scenario, points(scenario))).collect();
+        table::print_sweep(out, setting, &curves, arguments.json)?;
         if let Some(folder) = &arguments.svg {
             let path = folder.join(format!("sweep-{}.svg", setting.name));
             picture::draw_sweep(&path, setting, &curves).map_err(|error| format!("{}: {error}", path.display()))?;
         }
     }
     Ok(())
-}
-
-fn report_progress(line: &str) {
-    if std::io::stderr().is_terminal() {
-        eprintln!("{line} ...");
-    }
 }
 
 fn chosen_scenarios(names: &[String], default: impl IntoIterator<Item = String>) -> Result<Vec<Scenario>, String> {
@@ -165,17 +171,18 @@ fn chosen_stacks(names: &[String]) -> Result<Vec<Stack>, String> {
     Ok(stacks::all().filter(|stack| names.is_empty() || names.iter().any(|name| name == stack.name)).collect())
 }
 
-fn list() {
-    println!("scenarios:");
+fn list(out: &mut impl Write) -> Result<()> {
+    writeln!(out, "scenarios:")?;
     for scenario in scenario::names().filter_map(scenario::built_in) {
-        println!("  {:<22} {}", scenario.name, scenario.title);
+        writeln!(out, "  {:<22} {}", scenario.name, scenario.title)?;
     }
-    println!("stacks:");
+    writeln!(out, "stacks:")?;
     for stack in stacks::all() {
-        println!("  {:<22} {}", stack.name, stack.title);
+        writeln!(out, "  {:<22} {}", stack.name, stack.title)?;
     }
-    println!("settings:");
+    writeln!(out, "settings:")?;
     for setting in &sweep::SETTINGS {
-        println!("  {:<22} {}", setting.name, setting.title);
+        writeln!(out, "  {:<22} {}", setting.name, setting.title)?;
     }
+    Ok(())
 }

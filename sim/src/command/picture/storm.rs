@@ -2,10 +2,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use rampart_sim::Second;
 use rampart_sim::scenario::Scenario;
 
-use super::{Area, BLUE, GREY, GRID, INK, ORANGE, RED, Result, SHADE, SMALL, Style};
+use super::{Area, BLUE, GREY, GRID, INK, LEFT, ORANGE, PALE_INK, RED, Result, SHADE, SMALL, Style};
 use crate::stacks::Run;
 
 /// Seconds before the trouble that are shown.
@@ -32,7 +33,7 @@ pub(crate) fn draw(path: &Path, scenario: &Scenario, runs: &[Run]) -> Result {
     super::write(path, 640, [&scenario.title, subtitle], &legend, |area| {
         let first = scenario.trouble_from.as_secs().saturating_sub(BEFORE);
         let x = first as f64..scenario.seconds() as f64;
-        let (above, below) = area.split_vertically(235);
+        let (above, below) = area.split_vertically(238);
         let curves = |of: fn(&Second, f64) -> Option<f64>| -> Vec<(Style, Curve)> {
             curves.iter().map(|(style, run)| (*style, curve(run, &x, of))).collect()
         };
@@ -89,19 +90,19 @@ fn panel(
     curves: &[(Style, Curve)],
 ) -> Result {
     let font = ("sans-serif", SMALL, &INK);
+    let bold = ("sans-serif", SMALL + 2, FontStyle::Bold, &INK).into_text_style(area);
+    area.draw(&Text::new(title, (LEFT, 8), bold))?;
     let mut chart = ChartBuilder::on(area)
         .margin_right(24)
-        .margin_top(34)
-        .x_label_area_size(44)
+        .margin_top(50)
+        .x_label_area_size(40)
         .y_label_area_size(62)
         .build_cartesian_2d(x.clone(), y.clone())?;
-    area.draw(&Text::new(
-        title.to_owned(),
-        (16, 10),
-        ("sans-serif", SMALL + 2, FontStyle::Bold, &INK).into_text_style(area),
-    ))?;
-    let (from, until) = (scenario.trouble_from.as_secs_f64(), scenario.well_from.as_secs_f64().min(x.end));
-    chart.draw_series([Rectangle::new([(from.max(x.start), y.start), (until, y.end)], SHADE.filled())])?;
+    let (from, until) = (scenario.trouble_from.as_secs_f64().max(x.start), scenario.well_from.as_secs_f64().min(x.end));
+    chart.draw_series([Rectangle::new([(from, y.start), (until, y.end)], SHADE.filled())])?;
+    let centred = ("sans-serif", SMALL, &PALE_INK).into_text_style(area).pos(Pos::new(HPos::Center, VPos::Bottom));
+    let label = Text::new(scenario.trouble_label.clone(), ((from + until) / 2.0, y.end), centred);
+    chart.draw_series([label])?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -112,7 +113,7 @@ fn panel(
         .x_labels(12)
         .y_labels(6)
         .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| format!("{y:.0}{unit}"))
+        .y_label_formatter(&|tick| format!("{tick:.*}{unit}", usize::from(y.end < 4.0)))
         .label_style(font)
         .axis_desc_style(font)
         .draw()?;

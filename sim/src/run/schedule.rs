@@ -4,7 +4,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand_distr::{Distribution, Exp1, Zipf};
 
-use crate::load::{Arrival, Arrivals, Kind, Load};
+use crate::run::load::{Arrival, Arrivals, Kind, Load};
 
 /// The calls of an open loop in the order of their times.
 struct Schedule<'a> {

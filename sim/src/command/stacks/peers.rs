@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Empty;
 use rampart_sim::scenario::Scenario;
-use rampart_sim::{Process, Report, simulate};
+use rampart_sim::{Process, Report};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng};
 use seatbelt::breaker::{Breaker, BreakerId};
@@ -23,26 +23,26 @@ use tower::util::rng::Rng;
 use tower::{BoxError, ServiceBuilder};
 use tower_resilience_retry::{RetryBudgetBuilder, RetryLayer as ResilienceRetryLayer};
 
-use super::{ATTEMPT_TIMEOUT, ATTEMPTS, Stack};
+use super::{ATTEMPT_TIMEOUT, ATTEMPTS, Stack, run};
 
 pub(super) const STACKS: [Stack; 3] = [
     Stack {
         name: "tower",
         title: "tower::retry with TpsBudget",
         note: Some("a policy of ours that judges by status; it has no breaker"),
-        run: |scenario, seed| (tower_retry(scenario, seed), None),
+        run: tower_retry,
     },
     Stack {
         name: "tower-resilience",
         title: "tower-resilience: retry, AIMD budget",
         note: Some("without its breaker, which reads the real clock and so cannot run on a paused one"),
-        run: |scenario, seed| (resilience(scenario, seed), None),
+        run: resilience,
     },
     Stack {
         name: "seatbelt",
         title: "seatbelt: retry and breaker",
         note: Some("on its own controlled clock, with a breaker a tenant; its jitter has no seed; it has no budget"),
-        run: |scenario, seed| (seatbelt(scenario, seed), None),
+        run: seatbelt,
     },
 ];
 
@@ -102,7 +102,7 @@ fn tower_retry(scenario: &Scenario, seed: u64) -> Report {
         let retry = RetryLayer::new(ByStatus::new(process.seed));
         ServiceBuilder::new().layer(retry).layer(TimeoutLayer::new(ATTEMPT_TIMEOUT)).service(process.upstream)
     };
-    simulate(stack, &scenario.load, &scenario.upstream, seed)
+    run(scenario, seed, stack)
 }
 
 fn resilience(scenario: &Scenario, seed: u64) -> Report {
@@ -116,7 +116,7 @@ fn resilience(scenario: &Scenario, seed: u64) -> Report {
             .build();
         ServiceBuilder::new().layer(retry).layer(TimeoutLayer::new(ATTEMPT_TIMEOUT)).service(process.upstream)
     };
-    simulate(stack, &scenario.load, &scenario.upstream, seed)
+    run(scenario, seed, stack)
 }
 
 fn seatbelt(scenario: &Scenario, seed: u64) -> Report {
@@ -140,7 +140,7 @@ fn seatbelt(scenario: &Scenario, seed: u64) -> Report {
             .layer(TimeoutLayer::new(ATTEMPT_TIMEOUT))
             .service(process.upstream)
     };
-    simulate(stack, &scenario.load, &scenario.upstream, seed)
+    run(scenario, seed, stack)
 }
 
 /// Advances the clock of a peer with that of tokio, which ends with the run.

@@ -9,9 +9,9 @@ use http_body_util::Empty;
 use rand::rngs::SmallRng;
 use tower::Service;
 
-use crate::fleet::Fleet;
-use crate::process::Process;
 use crate::report::Report;
+use crate::run::fleet::Fleet;
+use crate::run::process::Process;
 use crate::upstream::{Next, Running, Server, Upstream};
 
 /// The processes of handlers that call a further upstream.

@@ -8,8 +8,8 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use tower::{Service, ServiceExt};
 
-use crate::ledger::Ending;
-use crate::process::Process;
+use crate::run::ledger::Ending;
+use crate::run::process::Process;
 use crate::upstream::{CallTag, Server};
 
 /// Processes that call one server, each through its own stack.

@@ -1,5 +1,6 @@
 //! Pictures as SVG: what every one of them has, and one file a kind.
 
+mod backoff;
 mod storm;
 mod sweep;
 
@@ -10,6 +11,7 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
+pub(crate) use self::backoff::draw as draw_backoff;
 pub(crate) use self::storm::draw as draw_storm;
 pub(crate) use self::sweep::draw as draw_sweep;
 

@@ -4,10 +4,15 @@
 mod peers;
 mod rampart;
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
-use rampart_sim::Report;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
 use rampart_sim::scenario::Scenario;
+use rampart_sim::{Process, Progress, Report, simulate_with};
+use tower::Service;
 
 pub(crate) use self::rampart::tuned;
 
@@ -19,7 +24,7 @@ pub(crate) struct Stack {
     pub(crate) title: &'static str,
     /// What a reader must know to judge the row.
     pub(crate) note: Option<&'static str>,
-    run: fn(&Scenario, u64) -> (Report, Option<u64>),
+    run: fn(&Scenario, u64) -> Report,
 }
 
 /// What became of one stack in a scenario.
@@ -27,15 +32,10 @@ pub(crate) struct Stack {
 pub(crate) struct Run {
     pub(crate) stack: Stack,
     pub(crate) report: Report,
-    /// How often a breaker opened, where that is known.
-    pub(crate) openings: Option<u64>,
 }
 
 pub(crate) const ATTEMPTS: u32 = 4;
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The stack that others are compared with.
-pub(crate) const NO_RETRIES: &str = "no-retries";
 
 #[cfg(feature = "peers")]
 const PEERS: &[Stack] = &peers::STACKS;
@@ -47,14 +47,31 @@ pub(crate) fn all() -> impl Iterator<Item = Stack> {
     rampart::STACKS.iter().chain(PEERS).copied()
 }
 
+/// Runs one stack through a scenario, and shows on a terminal how far it is.
+fn run<S, B>(scenario: &Scenario, seed: u64, stack: impl Fn(Process) -> S) -> Report
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>> + Clone + 'static,
+{
+    let is_watched = std::io::stderr().is_terminal();
+    let report = simulate_with(stack, &scenario.load, &scenario.upstream, seed, |Progress { at, of, .. }| {
+        if is_watched {
+            eprint!("\r{}: second {} of {} ", scenario.name, at.as_secs(), of.as_secs());
+        }
+    });
+    if is_watched {
+        // Clears the line.
+        eprint!("\r\x1b[K");
+    }
+    report
+}
+
 impl Stack {
     pub(crate) fn is_peer(self) -> bool {
         PEERS.iter().any(|peer| peer.name == self.name)
     }
 
     pub(crate) fn run(self, scenario: &Scenario, seed: u64) -> Run {
-        let (report, openings) = (self.run)(scenario, seed);
-        Run { stack: self, report, openings }
+        Run { stack: self, report: (self.run)(scenario, seed) }
     }
 }
 
@@ -70,7 +87,6 @@ mod tests {
     fn every_stack_has_a_name_of_its_own_and_every_goal_names_a_stack() {
         let names: HashSet<&str> = all().map(|stack| stack.name).collect();
         assert_eq!(names.len(), all().count());
-        assert!(names.contains(NO_RETRIES));
         for scenario in scenario::names().filter_map(scenario::built_in) {
             for name in scenario.expect.keys() {
                 assert!(names.contains(name.as_str()), "{}: no stack {name}", scenario.name);
@@ -84,10 +100,10 @@ mod tests {
             "[load]\nprocesses = 20\ncalls_per_second = 1\nduration = '10s'\n[upstream]\nservers = 10\nwork = '50ms'";
         let calm = Scenario::parse("calm", "calm.toml", text).unwrap();
         for stack in all() {
-            let Run { report, openings, .. } = stack.run(&calm, 1);
+            let Run { report, .. } = stack.run(&calm, 1);
             assert!(report.calls > 100 && report.good == report.calls, "{}: {report:?}", stack.name);
             assert_eq!(report.attempts, report.calls, "{}", stack.name);
-            assert_eq!(openings.unwrap_or(0), 0, "{}", stack.name);
+            assert_eq!(report.opened_at(), None, "{}", stack.name);
         }
     }
 }

@@ -37,13 +37,17 @@ pub(crate) struct Point {
     /// `None` if it never was.
     pub(crate) well_after: Option<Duration>,
     pub(crate) goodput: f64,
+    pub(crate) goodput_in_trouble: f64,
 }
 
+/// What all values did in one scenario.
+pub(crate) type Curve<'a> = (&'a Scenario, Vec<Point>);
+
 /// The scenarios in which a setting is tried if none is named: in each of them another goal is at stake.
-pub(crate) const SCENARIOS: [&str; 3] = ["storm", "total-outage", "brown-out"];
+pub(crate) const SCENARIOS: [&str; 4] = ["storm", "total-outage", "brown-out", "rolling-restart"];
 
 /// Every setting that can be swept. If a default of a layer changes, its line here changes with it.
-pub(crate) const SETTINGS: [Setting; 8] = [
+pub(crate) const SETTINGS: [Setting; 10] = [
     Setting {
         name: "budget-ratio",
         title: "Retries that each call adds to the budget",
@@ -74,6 +78,15 @@ pub(crate) const SETTINGS: [Setting; 8] = [
         }),
     },
     Setting {
+        name: "budget-ttl",
+        title: "Time that the retries in a budget last",
+        unit: " s",
+        is_log: true,
+        default: Some(2.0),
+        values: &[0.1, 0.3, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0],
+        tune: Tune::Retry(|retry, seconds| retry.budget(Budget::ratio(0.2).ttl(Duration::from_secs_f64(seconds)))),
+    },
+    Setting {
         name: "first-wait",
         title: "First wait of the backoff",
         unit: " ms",
@@ -86,20 +99,29 @@ pub(crate) const SETTINGS: [Setting; 8] = [
         }),
     },
     Setting {
-        name: "consecutive-failures",
-        title: "Failures in a row that open a breaker",
+        name: "outage-failures",
+        title: "Failures in a row that open a breaker, if they last 2 s",
         unit: "",
         is_log: false,
-        default: None,
+        default: Some(10.0),
         values: &[1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0],
-        tune: Tune::Breaker(|breaker, failures| breaker.consecutive_failures(failures as u32)),
+        tune: Tune::Breaker(|breaker, failures| breaker.outage(failures as u32, Duration::from_secs(2))),
+    },
+    Setting {
+        name: "outage-time",
+        title: "Time that ten failures in a row must last to open a breaker",
+        unit: " s",
+        is_log: false,
+        default: Some(2.0),
+        values: &[0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0],
+        tune: Tune::Breaker(|breaker, seconds| breaker.outage(10, Duration::from_secs_f64(seconds))),
     },
     Setting {
         name: "failure-rate",
         title: "Failure rate that opens a breaker",
         unit: "%",
         is_log: false,
-        default: Some(50.0),
+        default: Some(90.0),
         values: &[10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 75.0, 90.0, 100.0],
         tune: Tune::Breaker(|breaker, percent| breaker.failure_rate(percent / 100.0)),
     },
@@ -108,11 +130,11 @@ pub(crate) const SETTINGS: [Setting; 8] = [
         title: "Time that a breaker is open at first",
         unit: " s",
         is_log: true,
-        default: Some(30.0),
+        default: Some(1.0),
         values: &[0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0],
         tune: Tune::Breaker(|breaker, seconds| {
             let first = Duration::from_secs_f64(seconds);
-            breaker.open_for(Backoff::exponential(first, first.max(Duration::from_secs(30))))
+            breaker.open_for(Backoff::exponential(first, first.max(Duration::from_secs(2))))
         }),
     },
     Setting {
@@ -120,7 +142,7 @@ pub(crate) const SETTINGS: [Setting; 8] = [
         title: "Time that a breaker is open at most, from 1 s on",
         unit: " s",
         is_log: true,
-        default: Some(30.0),
+        default: Some(2.0),
         values: &[1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0],
         tune: Tune::Breaker(|breaker, seconds| {
             breaker.open_for(Backoff::exponential(Duration::from_secs(1), Duration::from_secs_f64(seconds)))
@@ -135,7 +157,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Setting> {
 impl Setting {
     /// Runs the default layers with one value of this setting.
     pub(crate) fn try_value(&self, value: f64, scenario: &Scenario, seed: u64) -> Point {
-        let (report, _) = match self.tune {
+        let report = match self.tune {
             Tune::Retry(tune) => stacks::tuned(scenario, seed, |retry| tune(retry, value), |breaker| breaker),
             Tune::Breaker(tune) => stacks::tuned(scenario, seed, |retry| retry, |breaker| tune(breaker, value)),
         };
@@ -144,6 +166,7 @@ impl Setting {
             worst_load: report.worst_load(),
             well_after: scenario.recovered_after(&report),
             goodput: scenario.goodput(&report),
+            goodput_in_trouble: scenario.goodput_in_trouble(&report),
         }
     }
 }
@@ -157,7 +180,7 @@ mod tests {
     #[test]
     fn every_setting_takes_all_of_its_values() {
         let text =
-            "[load]\nprocesses = 2\ncalls_per_second = 1\nduration = '3s'\n[upstream]\nservers = 1\nwork = '10ms'";
+            "[load]\nprocesses = 5\ncalls_per_second = 1\nduration = '4s'\n[upstream]\nservers = 1\nwork = '10ms'";
         let calm = Scenario::parse("calm", "calm.toml", text).unwrap();
         let names: HashSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
         assert_eq!(names.len(), SETTINGS.len());

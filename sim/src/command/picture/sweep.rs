@@ -5,7 +5,7 @@ use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
 use super::{Area, BLUE, GREY, GRID, INK, ORANGE, PALE_INK, RED, Result, SMALL, Style};
-use crate::sweep::{Point, Setting};
+use crate::sweep::{Curve, Point, Setting};
 
 /// One panel: what is measured.
 struct Measure {
@@ -16,7 +16,7 @@ struct Measure {
     least: f64,
 }
 
-const MEASURES: [Measure; 3] = [
+const MEASURES: [Measure; 4] = [
     Measure { title: "Load at worst, per usual call", unit: "x", of: |point| Some(point.worst_load), least: 2.0 },
     Measure {
         title: "Seconds after the trouble until all is well (no point: never)",
@@ -30,13 +30,16 @@ const MEASURES: [Measure; 3] = [
         of: |point| Some(100.0 * point.goodput),
         least: 100.0,
     },
+    Measure {
+        title: "Calls that are answered of those that begin in the trouble",
+        unit: "%",
+        of: |point| Some(100.0 * point.goodput_in_trouble),
+        least: 100.0,
+    },
 ];
 
-/// The points of one scenario.
-pub(crate) type Curve = (String, Vec<Point>);
-
 /// Draws what other values of one setting would do: a panel a measure, a curve a scenario.
-pub(crate) fn draw(path: &Path, setting: &Setting, curves: &[Curve]) -> Result {
+pub(crate) fn draw(path: &Path, setting: &Setting, curves: &[Curve<'_>]) -> Result {
     let subtitle = match setting.default {
         Some(default) => {
             format!("Everything else as by default. Upright line: the default, {default}{}.", setting.unit)
@@ -44,13 +47,17 @@ pub(crate) fn draw(path: &Path, setting: &Setting, curves: &[Curve]) -> Result {
         None => "Everything else as by default. By default it is not set.".to_owned(),
     };
     let styles = [RED, ORANGE, BLUE, GREY].into_iter().cycle();
-    let curves: Vec<(Style, &Curve)> = styles.zip(curves).collect();
-    let legend: Vec<(Style, String)> = curves.iter().map(|(style, (name, _))| (*style, name.clone())).collect();
-    super::write(path, 780, [setting.title, &subtitle], &legend, |area| {
+    let curves: Vec<(Style, &Curve<'_>)> = styles.zip(curves).collect();
+    let legend: Vec<(Style, String)> = curves
+        .iter()
+        .map(|(style, (scenario, _))| (*style, format!("{}: {}", scenario.name, scenario.title)))
+        .collect();
+    super::write(path, 960, [setting.title, &subtitle], &legend, |area| {
         let (first, last) = (setting.values[0], setting.values[setting.values.len() - 1]);
-        for (part, measure) in area.split_evenly((3, 1)).iter().zip(&MEASURES) {
+        for (part, measure) in area.split_evenly((4, 1)).iter().zip(&MEASURES) {
+            let ticks = setting.values.to_vec();
             if setting.is_log {
-                panel(part, setting, measure, &curves, (first..last).log_scale())?;
+                panel(part, setting, measure, &curves, (first..last).log_scale().with_key_points(ticks))?;
             } else {
                 panel(part, setting, measure, &curves, first..last)?;
             }
@@ -59,16 +66,18 @@ pub(crate) fn draw(path: &Path, setting: &Setting, curves: &[Curve]) -> Result {
     })
 }
 
-fn panel<X>(area: &Area<'_>, setting: &Setting, measure: &Measure, curves: &[(Style, &Curve)], x: X) -> Result
+fn panel<X>(area: &Area<'_>, setting: &Setting, measure: &Measure, curves: &[(Style, &Curve<'_>)], x: X) -> Result
 where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
     let font = ("sans-serif", SMALL, &INK);
     let value = |point: &Point| Some((point.value, (measure.of)(point)?));
-    let all = curves.iter().flat_map(|(_, (_, points))| points).filter_map(value);
-    let highest = all.map(|(_, y)| y).fold(measure.least, f64::max);
-    let y: Range<f64> = 0.0..highest * 1.05;
+    let values = || curves.iter().flat_map(|(_, (_, points))| points).filter_map(measure.of);
+    let highest = values().fold(measure.least, f64::max);
+    // Shares begin at the tens below the lowest one, so that small differences show.
+    let lowest = if measure.unit == "%" { (values().fold(90.0, f64::min) / 10.0).floor() * 10.0 } else { 0.0 };
+    let y: Range<f64> = lowest..highest + 0.05 * (highest - lowest);
     let mut chart = ChartBuilder::on(area)
         .margin_right(24)
         .margin_top(34)
@@ -83,14 +92,8 @@ where
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID)
         .axis_style(INK.mix(0.6))
-        .x_desc(format!(
-            "{}{}",
-            setting.title,
-            if setting.unit.is_empty() { "" } else { " (" }.to_owned()
-                + setting.unit.trim()
-                + if setting.unit.is_empty() { "" } else { ")" }
-        ))
-        .x_labels(10)
+        .x_desc(if measure.title == MEASURES[3].title { x_title(setting) } else { String::new() })
+        .x_labels(setting.values.len())
         .y_labels(5)
         .x_label_formatter(&|x| format!("{x}"))
         .y_label_formatter(&|y| format!("{y:.0}{}", measure.unit))
@@ -98,7 +101,7 @@ where
         .axis_desc_style(font)
         .draw()?;
     if let Some(default) = setting.default {
-        chart.draw_series([PathElement::new([(default, 0.0), (default, y.end)], PALE_INK.stroke_width(1))])?;
+        chart.draw_series([PathElement::new([(default, y.start), (default, y.end)], PALE_INK.stroke_width(1))])?;
     }
     for (style, (_, points)) in curves {
         for piece in points.split(|point| value(point).is_none()) {
@@ -108,4 +111,11 @@ where
         }
     }
     Ok(())
+}
+
+fn x_title(setting: &Setting) -> String {
+    match setting.unit.trim() {
+        "" => setting.title.to_owned(),
+        unit => format!("{} ({unit})", setting.title),
+    }
 }

@@ -1,0 +1,171 @@
+//! The command: what it prints, what it draws, and how it ends.
+
+#![allow(clippy::unwrap_used)] // Helpers of tests.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+const OUTAGE: &str = r#"
+title = "Ten <seconds> & no answer"
+
+[load]
+processes = 20
+calls_per_second = 2
+duration = "30s"
+
+[upstream]
+servers = 20
+work = "50ms"
+
+[[upstream.episodes]]
+kind = "down"
+from = "10s"
+until = "20s"
+"#;
+
+fn command(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rampart-sim")).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// A folder of this test with one scenario file, which ends with these goals.
+fn folder(test: &str, goals: &str) -> (PathBuf, String) {
+    let folder = std::env::temp_dir().join(format!("rampart-sim-{test}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("outage.toml");
+    std::fs::write(&file, format!("{OUTAGE}\n{goals}")).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    (folder, file)
+}
+
+#[test]
+fn a_goal_that_is_missed_is_one_line_and_exit_code_1() {
+    let goals = "[expect.no-retries]\nworst_load = 0.1\nlater_load = 2\ngoodput = 0.9\ngoodput_in_trouble = 0.5\nnever_recovers = true\nno_opening = true";
+    let (folder, file) = folder("missed", goals);
+    let output = command(&["--scenario", &file, "--stack", "no-retries"]);
+    assert_eq!(output.status.code(), Some(1));
+    let missed: Vec<&str> = text(&output.stderr).lines().collect();
+    let goal =
+        |line: &str| line.strip_prefix("missed: outage, no-retries: ").unwrap().split(':').next().unwrap().to_owned();
+    let goals: Vec<String> = missed.iter().map(|line| goal(line)).collect();
+    assert_eq!(goals, ["worst_load", "goodput", "goodput_in_trouble", "never_recovers"], "{missed:?}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn goals_that_are_reached_end_in_a_table_and_exit_code_0() {
+    let goals = "[expect.defaults]\nworst_load = 5\nrecovered_within = '20s'\ngoodput_of_others = 1";
+    let (folder, file) = folder("reached", goals);
+    let output = command(&["--scenario", &file, "--stack", "defaults"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let table = text(&output.stdout);
+    assert!(
+        table.contains("outage: Ten <seconds> & no answer") && table.contains("\ndefaults of the layers  "),
+        "{table}"
+    );
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_row_of_the_table_has_the_numbers_of_the_run() {
+    let (folder, file) = folder("table", "");
+    let output = command(&["--scenario", &file, "--stack", "no-retries"]);
+    let table = text(&output.stdout).to_owned();
+    let row = table.lines().find(|line| line.starts_with("no retries ")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().skip(2).collect();
+    // Ten of thirty seconds fail, each call once, and the next second is well; a refused connection is no work.
+    let [worst, backlog, "s", after, "s", answered, "0.0%", "0", "0.0%"] = cells[..] else { panic!("{table}") };
+    let number = |cell: &str, unit: char| cell.trim_end_matches(unit).parse::<f64>().unwrap();
+    assert!((1.0..1.7).contains(&number(worst, 'x')) && (backlog, after) == ("0", "0"), "{row}");
+    assert!((63.0..70.0).contains(&number(answered, '%')), "{row}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_report_is_one_line_of_json_and_a_picture_is_valid_xml() {
+    let (folder, file) = folder("drawn", "");
+    let pictures = folder.join("new");
+    let arguments = ["--scenario", &file, "--stack", "naive", "--stack", "defaults", "--json", "--svg"];
+    let output = command(&[&arguments[..], &[pictures.to_str().unwrap()]].concat());
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let lines: Vec<serde_json::Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let stacks: Vec<&str> = lines.iter().map(|line| line["stack"].as_str().unwrap()).collect();
+    assert_eq!(stacks, ["naive", "defaults"]);
+    assert!(lines[0]["report"]["calls"].as_u64().unwrap() > 1_000);
+    let svg = std::fs::read_to_string(pictures.join("outage.svg")).unwrap();
+    assert!(svg.contains("Ten &lt;seconds&gt; &amp; no answer"), "{}", &svg[..600]);
+    assert!(svg.contains("Calls that are answered") && svg.ends_with("</svg>\n"));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_sweep_prints_a_row_a_value_and_draws_it() {
+    let (folder, file) = folder("sweep", "");
+    let svg = folder.to_str().unwrap();
+    let output = command(&["--sweep", "outage-failures", "--scenario", &file, "--svg", svg]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    assert_eq!(text(&output.stdout).lines().filter(|line| line.starts_with("outage ")).count(), 8);
+    let svg = std::fs::read_to_string(folder.join("sweep-outage-failures.svg")).unwrap();
+    assert!(svg.contains("Failures in a row that open a breaker, if they last 2 s"));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn what_cannot_be_run_ends_in_one_line_and_exit_code_2() {
+    let (folder, file) = folder("wrong", "[expect.unknown]\nworst_load = 1");
+    let missing = folder.join("missing.toml");
+    for (arguments, line) in [
+        (vec!["--scenario", "strom"], "strom: no such scenario; --list shows them"),
+        (vec!["--stack", "nothing"], "nothing: no such stack; --list shows them"),
+        (vec!["--sweep", "nothing"], "nothing: no such setting; --list shows them"),
+        (vec!["--scenario", missing.to_str().unwrap()], "missing.toml: No such file or directory (os error 2)"),
+        (vec!["--scenario", &file], "outage: expect.unknown: there is no such stack"),
+    ] {
+        let output = command(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let error = text(&output.stderr);
+        assert!(error.lines().count() == 1 && error.contains(line), "{arguments:?}: {error}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn the_list_names_scenarios_stacks_and_settings() {
+    let output = command(&["--list"]);
+    let list = text(&output.stdout);
+    for name in ["storm", "metastable", "naive", "defaults", "budget-ratio", "first-open-time"] {
+        assert!(list.lines().any(|line| line.trim_start().starts_with(&format!("{name} "))), "{name}: {list}");
+    }
+}
+
+#[test]
+fn lint_prints_what_it_finds_and_one_line_for_a_bad_file() {
+    let (folder, _) = folder("lint", "");
+    let path = folder.join("mine.toml");
+    let lint = |settings: &str, facts: &str| {
+        std::fs::write(&path, format!("[settings]\n{settings}\n[facts]\n{facts}")).unwrap();
+        command(&["--lint", path.to_str().unwrap()])
+    };
+    let facts = "processes = 2000\ncalls_per_second = 1\ncapacity = 2500";
+    let output = lint("no_budget = true", facts);
+    assert_eq!(output.status.code(), Some(1));
+    let first = text(&output.stdout).lines().next().unwrap();
+    assert!(first.starts_with("budget: while calls fail, every call makes 3.00 requests"), "{first}");
+
+    for (settings, facts, expected) in [
+        ("attempts = 3", facts, "mine.toml:2: settings.attempts: unknown field `attempts`"),
+        ("max_attempts = 0", facts, "mine.toml: settings: RetryLayer: max_attempts"),
+        ("", "processes = 2000", "mine.toml:3: facts: missing field `calls_per_second`"),
+        ("", "processes = -1", "mine.toml:4: facts.processes: invalid value"),
+    ] {
+        let output = lint(settings, facts);
+        let error = text(&output.stderr);
+        assert_eq!((output.status.code(), error.lines().count()), (Some(2), 1), "{settings}: {error}");
+        assert!(error.contains(expected), "{error}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
