@@ -207,13 +207,17 @@ mod tests {
         Budget::ratio(ratio).reserve(0)
     }
 
+    fn bucket(budget: &Budget) -> &Ratio {
+        let Some(Kind::Ratio(ratio)) = budget.kind() else { panic!("{budget:?} is no ratio") };
+        ratio
+    }
+
     fn deposit(budget: &Budget) {
-        budget.kind().unwrap().open();
+        bucket(budget).deposit();
     }
 
     fn withdraw(budget: &Budget) -> bool {
-        let Some(Kind::Ratio(ratio)) = budget.kind() else { panic!("{budget:?} has no tokens") };
-        ratio.withdraw().is_some()
+        bucket(budget).withdraw().is_some()
     }
 
     #[test]
