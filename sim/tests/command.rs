@@ -123,10 +123,12 @@ fn what_cannot_be_run_ends_in_one_line_and_exit_code_2() {
         (vec!["--stack", "nothing"], "nothing: no such stack; --list shows them"),
         (vec!["--sweep", "nothing"], "nothing: no such setting; --list shows them"),
         (vec!["--scenario", missing.to_str().unwrap()], "missing.toml: No such file or directory (os error 2)"),
-        (vec!["--scenario", &file], "outage: expect.unknown: there is no such stack"),
+        (vec!["--scenario", "storm", "--scenario", &file], "outage: expect.unknown: there is no such stack"),
+        (vec!["--sweep", "all", "--stack", "defaults"], "--sweep changes the default layers and takes no --stack"),
     ] {
         let output = command(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(text(&output.stdout), "", "{arguments:?}: nothing has run");
         let error = text(&output.stderr);
         assert!(error.lines().count() == 1 && error.contains(line), "{arguments:?}: {error}");
     }

@@ -1,20 +1,24 @@
 //! What the simulator shows of the real layers in a small storm.
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
 use rampart_sim::{Episode, Latency, Load, Process, Report, Upstream, simulate};
-use tower::ServiceBuilder;
-use tower_rampart::RetryLayer;
+use tower::{Service, ServiceBuilder, service_fn};
 use tower_rampart::retry::Budget;
+use tower_rampart::{BoxError, CircuitBreakerLayer, RetryLayer};
 
 const WELL_FROM: Duration = Duration::from_secs(30);
 
 /// 200 processes, one call a second each; an upstream of 1.25 times that capacity, 20 times slower for ten seconds.
 fn storm<S, B>(stack: impl Fn(Process) -> S) -> Report
 where
-    S: tower::Service<http::Request<http_body_util::Empty<bytes::Bytes>>, Response = http::Response<B>>
-        + Clone
-        + 'static,
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>> + Clone + 'static,
 {
     let load = Load::open(200, 1.0).lasting(Duration::from_secs(90));
     let slow = Episode::slow(20.0).between(Duration::from_secs(20), WELL_FROM);
@@ -59,4 +63,25 @@ fn without_anything_random_in_the_stack_the_same_seed_gives_the_same_report() {
         serde_json::to_string(&bare).unwrap()
     };
     assert_eq!(report(), report());
+}
+
+#[test]
+fn what_a_busy_start_saved_does_not_feed_a_later_storm() {
+    let worst_load = |calls_at_start: u32| {
+        let report = storm(|process| {
+            let layers = ServiceBuilder::new()
+                .layer(retry().seed(process.seed))
+                .layer(CircuitBreakerLayer::new_for_http().seed(process.seed));
+            let at_once = service_fn(|_| async { Ok::<_, BoxError>(Response::new(())) });
+            let mut start = layers.clone().service(at_once);
+            for _ in 0..calls_at_start {
+                let call = pin!(start.call(Request::new(Empty::<Bytes>::new())));
+                assert!(call.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+            }
+            layers.service(process.upstream)
+        });
+        report.worst_load()
+    };
+    let (idle, busy) = (worst_load(0), worst_load(10_000));
+    assert!(busy < 1.6 && (busy - idle).abs() < 0.1, "{idle} after an idle start, {busy} after a busy one");
 }

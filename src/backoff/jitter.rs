@@ -49,7 +49,7 @@ pub enum Jitter {
     /// Between the first wait and three times the last one, whatever the formula, and at most the longest:
     /// [`Backoff::decorrelated`](super::Backoff::decorrelated).
     ///
-    /// A wait that a server asked for counts as the last one. An open circuit has no last wait and takes
+    /// A wait that a server asked for counts as the last one, and so does one that was spread over an attempt timeout. An open circuit has no last wait and takes
     /// [`Equal`](Self::Equal) instead. A [fixed](super::Backoff::fixed) or [custom](super::Backoff::custom) backoff has no
     /// longest wait to grow to, and gets no jitter from this.
     Decorrelated,

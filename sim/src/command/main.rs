@@ -91,18 +91,17 @@ fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool> {
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     }
     if !arguments.sweep.is_empty() {
+        if !arguments.stack.is_empty() {
+            return Err("--sweep changes the default layers and takes no --stack".into());
+        }
         return sweep_all(arguments, out).map(|()| true);
     }
     let all = scenario::names().map(str::to_owned);
     let scenarios = chosen_scenarios(&arguments.scenario, all)?;
     let stacks = chosen_stacks(&arguments.stack)?;
+    scenarios.iter().try_for_each(check_goals)?;
     let mut reached = true;
     for scenario in &scenarios {
-        if let Some(unknown) = scenario.expect.keys().find(|name| stacks::all().all(|stack| stack.name != **name)) {
-            let named = if cfg!(feature = "peers") { "" } else { ", unless with --features peers" };
-            let unknown = unknown.escape_debug();
-            return Err(format!("{}: expect.{unknown}: there is no such stack{named}", scenario.name).into());
-        }
         let runs: Vec<Run> = stacks.iter().map(|stack| stack.run(scenario, arguments.seed)).collect();
         if arguments.json {
             table::print_json(out, scenario, &runs)?;
@@ -122,6 +121,15 @@ fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool> {
         table::print_notes(out, &stacks)?;
     }
     Ok(reached)
+}
+
+/// Finds goals of unknown stacks before anything runs.
+fn check_goals(scenario: &Scenario) -> Result<(), String> {
+    let Some(unknown) = scenario.expect.keys().find(|name| stacks::all().all(|stack| stack.name != **name)) else {
+        return Ok(());
+    };
+    let named = if cfg!(feature = "peers") { "" } else { ", unless with --features peers" };
+    Err(format!("{}: expect.{}: there is no such stack{named}", scenario.name, unknown.escape_debug()))
 }
 
 /// One line for each goal that was missed.

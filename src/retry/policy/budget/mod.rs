@@ -93,9 +93,8 @@ impl Budget {
     /// at once. With a time to live a client that makes 100 calls a second can retry 40 at once, and one that makes a single
     /// call a second can retry one.
     ///
-    /// A success reads no clock, so a full budget is taken to be filling still, as fast as it once filled: if a client with
-    /// many calls falls silent or calls rarely, the tokens of its full budget stay until its next retries. They expire from
-    /// then on.
+    /// Expired tokens are dropped at the next retry. How fast the rest came is known only as an average since the last one, or
+    /// since the last few hundred calls: so a client that called often and then falls silent loses its savings a little late.
     ///
     /// The design is that of Finagle's `RetryBudget` (a fifth of the calls, tokens that expire) and of gRPC proposal A6,
     /// "throttling retry attempts" (starts with 10). Unlike theirs it reads no clock on a call that succeeds.

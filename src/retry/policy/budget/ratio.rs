@@ -9,14 +9,13 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub(in crate::retry) struct Ratio {
     settings: Settings,
+    /// Can exceed the capacity: what is above it cannot be withdrawn, and only shows how many calls there were.
     balance: AtomicU64,
     clock: Clock,
     /// When tokens expired last, in nanoseconds. 0 before the first call.
     expired_at: AtomicU64,
     /// The balance after that.
     survivors: AtomicU64,
-    /// How long it took from then until the bucket was full, in nanoseconds.
-    filled_in: AtomicU64,
     /// Until when the minimum a second has been paid, in nanoseconds.
     paid_until: AtomicU64,
 }
@@ -40,6 +39,9 @@ const NANOS_PER_MILLIONTH: u64 = 1_000;
 
 /// The same limit as in Finagle. It catches mistakes such as a percentage of 2000.
 const MAX_RATIO: f64 = 1_000.0;
+
+/// A deposit into a full bucket reads the clock at most once in so many calls.
+const CALLS_BETWEEN_CLOCKS: u64 = 256;
 
 const DEFAULT_TTL: Duration = Duration::from_secs(2);
 const SECOND: Duration = Duration::from_secs(1);
@@ -86,33 +88,30 @@ impl Ratio {
             clock: Clock::start(),
             expired_at: AtomicU64::new(0),
             survivors: AtomicU64::new(settings.reserve),
-            filled_in: AtomicU64::new(0),
             paid_until: AtomicU64::new(0),
         }
     }
 
     #[inline]
     pub(super) fn deposit(&self) {
-        let Settings { deposit, capacity, .. } = self.settings;
         // The reserve does not age before there are calls.
         if self.expired_at.load(Ordering::Relaxed) == 0 {
             self.expired_at.store(self.now(), Ordering::Relaxed);
         }
-        // A full bucket is the usual case. It costs two loads and does not take the cache line from other cores.
-        let before = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| {
-            (balance < capacity && deposit > 0).then(|| (balance + deposit).min(capacity))
-        });
-        if before.is_ok_and(|before| before + deposit >= capacity) {
-            let took = self.now().saturating_sub(self.expired_at.load(Ordering::Relaxed));
-            self.filled_in.store(took, Ordering::Relaxed);
+        let deposit = self.settings.deposit;
+        if deposit > 0 && self.balance.fetch_add(deposit, Ordering::Relaxed) >= self.highest() {
+            self.expire(self.now());
         }
     }
 
     pub(super) fn withdraw(&self) -> Option<Cost> {
+        let Settings { capacity, ttl, .. } = self.settings;
         let now = self.now();
-        self.expire(now);
+        if now.saturating_sub(self.expired_at.load(Ordering::Relaxed)) > nanos(ttl) {
+            self.expire(now);
+        }
         self.pay(now);
-        let take = |balance: u64| balance.checked_sub(TOKEN);
+        let take = |balance: u64| balance.min(capacity).checked_sub(TOKEN);
         self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok().map(|_| Cost(TOKEN))
     }
 
@@ -121,7 +120,7 @@ impl Ratio {
     }
 
     pub(super) fn balance(&self) -> f64 {
-        self.balance.load(Ordering::Relaxed) as f64 / TOKEN as f64
+        self.balance.load(Ordering::Relaxed).min(self.settings.capacity) as f64 / TOKEN as f64
     }
 
     /// Adds tokens, but none beyond the limit.
@@ -130,24 +129,25 @@ impl Ratio {
         let _ = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, give);
     }
 
-    /// Drops the tokens that have outlived their time. Done before a withdrawal, so that a deposit reads no clock.
+    /// The balance at which a deposit expires old tokens: so far above the capacity that few deposits read the clock.
+    fn highest(&self) -> u64 {
+        let Settings { deposit, capacity, .. } = self.settings;
+        capacity + capacity.max(CALLS_BETWEEN_CLOCKS * deposit)
+    }
+
+    /// Drops the tokens that have outlived their time.
     fn expire(&self, now: u64) {
         let Settings { capacity, ttl, .. } = self.settings;
         let last = self.expired_at.load(Ordering::Relaxed);
-        let passed = now.saturating_sub(last);
-        let is_due = passed > nanos(ttl);
-        if !is_due || self.expired_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        if self.expired_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            // Another thread does it.
             return;
         }
         let survivors = self.survivors.load(Ordering::Relaxed);
-        let (filled_in, ttl) = (self.filled_in.load(Ordering::Relaxed), ttl.as_nanos() as f64);
+        let passed = now.saturating_sub(last) as f64 / ttl.as_nanos() as f64;
         // The last token stays.
         let floor = self.floor().max(TOKEN);
-        let left = |balance: u64| {
-            // A full bucket has grown only until it was full.
-            let grown = if balance == capacity { filled_in.min(passed) } else { passed };
-            left_of(balance, survivors, passed as f64 / ttl, grown as f64 / ttl).max(floor).min(balance)
-        };
+        let left = |balance: u64| left_of(balance, survivors, passed).max(floor).min(balance).min(capacity);
         let before = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| Some(left(balance)));
         self.survivors.store(before.map_or(0, left), Ordering::Relaxed);
     }
@@ -182,15 +182,16 @@ impl Ratio {
     }
 }
 
-/// Returns what is left of a balance. `survivors` were left the last time; the rest was deposited since then, evenly over
-/// the time `grown`, while `passed` went by, both in times to live. Tokens expire at random after one time to live on
-/// average, so that those of a fleet do not expire together.
+/// Returns what is left of a balance. `survivors` were left the last time; the rest was deposited evenly since then, while
+/// `passed` times to live went by. Tokens expire at random after one time to live on average, so that those of a fleet do
+/// not expire together.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Positive, and at most the balance.
-fn left_of(balance: u64, survivors: u64, passed: f64, grown: f64) -> u64 {
+fn left_of(balance: u64, survivors: u64, passed: f64) -> u64 {
     let old = survivors.min(balance) as f64;
     let new = balance as f64 - old;
-    let decay = (-passed).exp();
-    (old * decay + (new * (1.0 - decay) / grown).min(new)) as u64
+    let expired = -(-passed).exp_m1();
+    // After no time the quotient is NaN, of which `min` keeps all. With no time to live all is NaN, which ends as 0.
+    (old * (1.0 - expired) + (new * expired / passed).min(new)) as u64
 }
 
 #[cfg(all(test, not(rampart_loom)))]
@@ -283,14 +284,48 @@ mod tests {
 
     #[test]
     fn old_tokens_decay_and_new_ones_came_evenly() {
-        let left = |balance: u64, survivors: u64, passed: f64, grown: f64| {
-            left_of(balance * TOKEN, survivors * TOKEN, passed, grown) / TOKEN
-        };
-        assert_eq!(left(100, 100, 1.0, 1.0), 36, "1/e of the old");
-        assert_eq!(left(100, 0, 1.0, 1.0), 63, "1 - 1/e of the new");
-        assert_eq!(left(100, 0, 10.0, 10.0), 9);
-        assert_eq!(left(100, 0, 1_000.0, 10.0), 10, "full after ten times to live, and no longer growing");
-        assert_eq!([left(100, 0, 1e9, 1e9), left(0, 0, 1e9, 1e9), left(3, 50, 1e9, 0.0)], [0, 0, 0]);
+        let left =
+            |balance: u64, survivors: u64, passed: f64| left_of(balance * TOKEN, survivors * TOKEN, passed) / TOKEN;
+        assert_eq!(left(100, 100, 1.0), 36, "1/e of the old");
+        assert_eq!(left(100, 0, 1.0), 63, "1 - 1/e of the new");
+        assert_eq!(left(100, 0, 10.0), 9);
+        assert_eq!([left(100, 0, 1e9), left(0, 0, 1e9), left(3, 50, 1e9)], [0, 0, 0]);
+        assert_eq!([left(100, 0, 0.0), left(100, 50, 1e-20)], [100, 100], "no time has passed");
+        assert_eq!([left(100, 0, f64::INFINITY), left(100, 50, f64::NAN)], [0, 0], "no time to live");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_budget_expires_when_its_traffic_stops() {
+        // Calls in a second, then calls a second for an hour, then silence.
+        for (burst, then, silence, left) in
+            [(500, 1, 0, 1), (500, 0, 36_000, 1), (100_000, 1, 0, 1), (100_000, 0, 36_000, 1), (100, 100, 0, 39)]
+        {
+            let budget = Budget::ratio(0.2);
+            for calls in [burst].into_iter().chain([then; 3_600]) {
+                for _ in 0..calls {
+                    deposit(&budget);
+                    tokio::time::advance(Duration::from_secs(1) / calls).await;
+                }
+                if calls == 0 {
+                    tokio::time::advance(Duration::from_secs(1)).await;
+                }
+            }
+            tokio::time::advance(Duration::from_secs(silence)).await;
+            let granted = (0..1_000).filter(|_| withdraw(&budget)).count();
+            assert!(granted.abs_diff(left) <= left / 4, "{burst}, {then} a second, {silence} s: {granted}");
+        }
+    }
+
+    #[test]
+    fn a_full_budget_of_any_size_never_overflows() {
+        for budget in [Budget::ratio(1_000.0).capacity(1), Budget::ratio(1_000.0).reserve(u32::MAX), Budget::ratio(0.0)]
+        {
+            let before = budget.balance();
+            (0..100_000).for_each(|_| deposit(&budget));
+            let bucket = bucket(&budget);
+            assert!(bucket.balance.load(Ordering::Relaxed) <= bucket.highest() + bucket.settings.deposit);
+            assert_eq!(budget.balance(), before.map(|before| before.max(f64::from(bucket.settings.deposit > 0))));
+        }
     }
 
     #[test]
