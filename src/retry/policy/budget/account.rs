@@ -1,4 +1,5 @@
-use super::{Cost, Kind};
+use super::cost::Cost;
+use super::kind::Kind;
 use crate::classify::Verdict;
 
 /// What one call holds of its budget. The module draws its states.

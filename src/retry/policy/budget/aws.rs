@@ -1,4 +1,4 @@
-use super::Cost;
+use super::cost::Cost;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The retry quota of the AWS SDKs' "standard" mode.

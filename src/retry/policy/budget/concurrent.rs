@@ -1,4 +1,4 @@
-use super::Cost;
+use super::cost::Cost;
 use crate::invalid_setting::{InvalidSetting, ensure};
 use crate::sync::{AtomicU64, Ordering};
 

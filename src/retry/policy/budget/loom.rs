@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::{Account, Budget, Kind};
+use super::kind::Kind;
+use super::{Account, Budget};
 use crate::classify::Verdict;
 
 fn model(run: impl Fn() + Sync + Send + 'static) {

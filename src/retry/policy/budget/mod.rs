@@ -15,7 +15,9 @@
 mod account;
 mod aws;
 mod concurrent;
+mod cost;
 mod grpc;
+mod kind;
 #[cfg(all(test, rampart_loom))]
 mod loom;
 mod ratio;
@@ -29,8 +31,8 @@ pub(in crate::retry) use self::account::Account;
 use self::aws::Aws;
 use self::concurrent::Concurrent;
 use self::grpc::Grpc;
+use self::kind::Kind;
 use self::ratio::Ratio;
-use crate::classify::{Reason, Verdict};
 use crate::invalid_setting::{InvalidSetting, valid};
 
 /// Limits the share of retries among all calls, so that retries do not overload a failing upstream.
@@ -62,19 +64,6 @@ pub struct Budget {
     // None for an unlimited budget.
     kind: Option<Arc<Kind>>,
 }
-
-/// A budget that has a limit.
-#[derive(Debug)]
-pub(in crate::retry) enum Kind {
-    Ratio(Ratio),
-    Grpc(Grpc),
-    Aws(Aws),
-    Concurrent(Concurrent),
-}
-
-/// What a granted retry took from its budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::retry) struct Cost(u64);
 
 impl Budget {
     /// Allows this many retries for every call, over time: 0.2 is one retry for every five calls.
@@ -294,69 +283,5 @@ impl Default for Budget {
     /// One retry for every five calls.
     fn default() -> Self {
         Self::ratio(0.2)
-    }
-}
-
-impl Kind {
-    /// A call begins.
-    #[inline]
-    fn open(&self) {
-        match self {
-            Self::Ratio(ratio) => ratio.deposit(),
-            Self::Concurrent(concurrent) => concurrent.enter(),
-            Self::Grpc(_) | Self::Aws(_) => {}
-        }
-    }
-
-    /// Asks for a retry after an attempt with this verdict.
-    fn withdraw(&self, verdict: &Verdict) -> Option<Cost> {
-        match self {
-            Self::Ratio(ratio) => ratio.withdraw(),
-            Self::Grpc(grpc) => grpc.fail().then_some(Cost(0)),
-            Self::Aws(aws) => aws.withdraw(verdict.reason() == Reason::TIMEOUT),
-            Self::Concurrent(concurrent) => concurrent.withdraw(),
-        }
-    }
-
-    /// An attempt failed and is not retried for a reason other than the budget.
-    fn fail(&self) {
-        if let Self::Grpc(grpc) = self {
-            grpc.fail();
-        }
-    }
-
-    /// A retry that was granted will not be sent.
-    fn give_back(&self, cost: Cost) {
-        match self {
-            Self::Ratio(ratio) => ratio.give_back(cost),
-            Self::Aws(aws) => aws.give_back(cost),
-            Self::Concurrent(concurrent) => concurrent.end_retry(),
-            Self::Grpc(_) => {}
-        }
-    }
-
-    /// The attempt of a retry has ended.
-    fn end_retry(&self) {
-        if let Self::Concurrent(concurrent) = self {
-            concurrent.end_retry();
-        }
-    }
-
-    /// A call succeeded, after a retry of this cost if it made one.
-    #[inline]
-    fn succeed(&self, retry: Option<Cost>) {
-        match self {
-            Self::Grpc(grpc) => grpc.succeed(),
-            Self::Aws(aws) => aws.succeed(retry),
-            Self::Ratio(_) | Self::Concurrent(_) => {}
-        }
-    }
-
-    /// A call has ended.
-    #[inline]
-    fn close(&self) {
-        if let Self::Concurrent(concurrent) = self {
-            concurrent.leave();
-        }
     }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::Cost;
+use super::cost::Cost;
 use crate::clock::{Clock, nanos};
 use crate::invalid_setting::{InvalidSetting, ensure};
 use crate::sync::{AtomicU64, Ordering};
@@ -202,7 +202,7 @@ mod tests {
 
     use super::*;
     use crate::retry::Budget;
-    use crate::retry::policy::budget::Kind;
+    use crate::retry::policy::budget::kind::Kind;
 
     fn drained(ratio: f64) -> Budget {
         Budget::ratio(ratio).reserve(0)

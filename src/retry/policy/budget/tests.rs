@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::*;
+use crate::classify::{Reason, Verdict};
 
 /// What calls do, one after the other.
 #[derive(Clone, Debug)]
