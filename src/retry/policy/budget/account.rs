@@ -5,7 +5,7 @@ use crate::classify::Verdict;
 /// What one call holds of its budget. The module draws its states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::retry) enum Account {
-    /// The call has not begun, or has ended.
+    /// Nothing is to be reported: the call has not begun or has ended, or its budget asks for no more.
     #[default]
     Closed,
     /// No retry is granted.
@@ -20,8 +20,7 @@ impl Account {
     /// The first attempt begins.
     #[inline]
     pub(in crate::retry) fn open(&mut self, budget: Option<&Kind>) {
-        if let Some(budget) = budget {
-            budget.open();
+        if budget.is_some_and(Kind::open) {
             *self = Self::Active;
         }
     }
@@ -54,20 +53,28 @@ impl Account {
     /// The call succeeded.
     #[inline]
     pub(in crate::retry) fn succeed(&mut self, budget: Option<&Kind>) {
-        let Some(budget) = budget else { return };
-        match *self {
-            Self::Retrying(cost) => budget.succeed(Some(cost)),
-            _ => budget.succeed(None),
+        if *self != Self::Closed {
+            self.end(budget, true);
         }
-        self.close(Some(budget));
     }
 
-    /// The call ended or was dropped.
+    /// The call ended otherwise, or was dropped.
     #[inline]
     pub(in crate::retry) fn close(&mut self, budget: Option<&Kind>) {
-        let (Some(budget), true) = (budget, *self != Self::Closed) else { return };
-        if let Self::Waiting(cost) = *self {
-            budget.give_back(cost);
+        if *self != Self::Closed {
+            self.end(budget, false);
+        }
+    }
+
+    // Not inlined, because most calls come with nothing to report.
+    #[inline(never)]
+    fn end(&mut self, budget: Option<&Kind>, succeeded: bool) {
+        let Some(budget) = budget else { return };
+        match *self {
+            Self::Waiting(cost) => budget.give_back(cost),
+            Self::Retrying(cost) if succeeded => budget.succeed(Some(cost)),
+            _ if succeeded => budget.succeed(None),
+            _ => {}
         }
         self.end_attempt(budget);
         budget.close();

@@ -15,13 +15,26 @@ pub(in crate::retry) enum Kind {
 }
 
 impl Kind {
-    /// A call begins.
+    /// A call begins. Returns true if its end is to be reported, also if it makes no retry.
     #[inline]
-    pub(super) fn open(&self) {
+    pub(super) fn open(&self) -> bool {
         match self {
-            Self::Ratio(ratio) => ratio.deposit(),
-            Self::Concurrent(concurrent) => concurrent.enter(),
-            Self::Grpc(_) | Self::Aws(_) => {}
+            Self::Ratio(ratio) => {
+                ratio.deposit();
+                false
+            }
+            other => {
+                other.enter();
+                true
+            }
+        }
+    }
+
+    // Not inlined: the usual kind pays nothing for the others.
+    #[inline(never)]
+    fn enter(&self) {
+        if let Self::Concurrent(concurrent) = self {
+            concurrent.enter();
         }
     }
 
@@ -60,7 +73,6 @@ impl Kind {
     }
 
     /// A call succeeded, after a retry of this cost if it made one.
-    #[inline]
     pub(super) fn succeed(&self, retry: Option<Cost>) {
         match self {
             Self::Grpc(grpc) => grpc.succeed(),
@@ -70,7 +82,6 @@ impl Kind {
     }
 
     /// A call has ended.
-    #[inline]
     pub(super) fn close(&self) {
         if let Self::Concurrent(concurrent) = self {
             concurrent.leave();

@@ -9,6 +9,8 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub(in crate::retry) struct Ratio {
     settings: Settings,
+    /// The balance at which a deposit expires old tokens: so far above the capacity that few deposits read the clock.
+    highest: u64,
     /// Can exceed the capacity: what is above it cannot be withdrawn, and only shows how many calls there were.
     balance: AtomicU64,
     clock: Clock,
@@ -82,12 +84,14 @@ impl Ratio {
     }
 
     fn new(settings: Settings) -> Self {
+        let Settings { deposit, capacity, reserve, .. } = settings;
         Self {
             settings,
-            balance: AtomicU64::new(settings.reserve),
+            highest: capacity + capacity.max(CALLS_BETWEEN_CLOCKS * deposit),
+            balance: AtomicU64::new(reserve),
             clock: Clock::start(),
             expired_at: AtomicU64::new(0),
-            survivors: AtomicU64::new(settings.reserve),
+            survivors: AtomicU64::new(reserve),
             paid_until: AtomicU64::new(0),
         }
     }
@@ -99,7 +103,7 @@ impl Ratio {
             self.expired_at.store(self.now(), Ordering::Relaxed);
         }
         let deposit = self.settings.deposit;
-        if deposit > 0 && self.balance.fetch_add(deposit, Ordering::Relaxed) >= self.highest() {
+        if deposit > 0 && self.balance.fetch_add(deposit, Ordering::Relaxed) >= self.highest {
             self.expire(self.now());
         }
     }
@@ -127,12 +131,6 @@ impl Ratio {
     fn add(&self, tokens: u64, limit: u64) {
         let give = |balance: u64| (balance < limit).then(|| balance.saturating_add(tokens).min(limit));
         let _ = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, give);
-    }
-
-    /// The balance at which a deposit expires old tokens: so far above the capacity that few deposits read the clock.
-    fn highest(&self) -> u64 {
-        let Settings { deposit, capacity, .. } = self.settings;
-        capacity + capacity.max(CALLS_BETWEEN_CLOCKS * deposit)
     }
 
     /// Drops the tokens that have outlived their time.
@@ -323,7 +321,7 @@ mod tests {
             let before = budget.balance();
             (0..100_000).for_each(|_| deposit(&budget));
             let bucket = bucket(&budget);
-            assert!(bucket.balance.load(Ordering::Relaxed) <= bucket.highest() + bucket.settings.deposit);
+            assert!(bucket.balance.load(Ordering::Relaxed) <= bucket.highest + bucket.settings.deposit);
             assert_eq!(budget.balance(), before.map(|before| before.max(f64::from(bucket.settings.deposit > 0))));
         }
     }
