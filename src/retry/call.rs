@@ -8,7 +8,7 @@ use super::error::{RetryError, TimedOut};
 use super::observe::{
     AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport, trace_retry,
 };
-use super::policy::{GiveUp, SHORTEST_ATTEMPT, TimeLeft, was_given_back};
+use super::policy::{Account, GiveUp, SHORTEST_ATTEMPT, TimeLeft, was_given_back};
 use super::replay::{AttemptPlan, Replay};
 use crate::BoxError;
 use crate::attempt::Attempt;
@@ -27,6 +27,8 @@ pub(super) struct Call<Classifier, Replay, OnRetry> {
     outer_ends: Option<Instant>,
     /// Boxed because most calls succeed at once.
     failures: Option<Box<Failures>>,
+    /// What this call holds of its budget.
+    account: Account,
 }
 
 /// How an attempt ended.
@@ -75,7 +77,15 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         deadline: Option<Deadline>,
         outer_ends: Option<Instant>,
     ) -> Self {
-        Self { shared, deadline, attempt: Attempt::FIRST, began: None, outer_ends, failures: None }
+        Self {
+            shared,
+            deadline,
+            attempt: Attempt::FIRST,
+            began: None,
+            outer_ends,
+            failures: None,
+            account: Account::Closed,
+        }
     }
 
     /// Panics if this call may need a timer and there is none. Without this check it would panic after the first attempt.
@@ -86,13 +96,15 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         }
     }
 
-    /// The first attempt deposits its share of a token. A retry has withdrawn its token already.
     #[inline]
     pub(super) fn begin_attempt(&mut self) -> AttemptPlan {
         match &mut self.failures {
-            None => self.shared.policy.config.budget.deposit(),
+            None => self.account.open(self.shared.policy.config.budget.kind()),
             Some(failures) if failures.is_resending => failures.is_resending = false,
-            Some(_) => self.attempt = self.attempt.next(),
+            Some(_) => {
+                self.attempt = self.attempt.next();
+                self.account.begin_retry();
+            }
         }
         self.began = self.is_timed().then(Instant::now);
         let ends = self.attempt_ends().map(|ends| self.outer_ends.map_or(ends, |outer| ends.min(outer)));
@@ -142,10 +154,17 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     where
         ReplayT: Report<Res>,
     {
+        self.account.succeed(self.shared.policy.config.budget.kind());
         if self.failures.is_some() {
             let report = self.report(verdict, None, true);
             self.shared.replay.leave(report, response);
         }
+    }
+
+    /// Gives back what the call holds of its budget. Called when it ends or is dropped.
+    #[inline]
+    pub(super) fn close(&mut self) {
+        self.account.close(self.shared.policy.config.budget.kind());
     }
 
     /// Decides what follows an attempt that was not a success.
@@ -173,6 +192,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         } else {
             self.decide(&verdict, kept, outcome.is_ok())
         };
+        let decision = self.charge(decision, &verdict);
         let origin = self.origin(kept);
         let kind = match decision {
             Ok(next) => {
@@ -225,8 +245,21 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         self.fail(GiveUp::NotReady, verdict, error, &self.origin(kept), false)
     }
 
-    /// Decides whether, how and after what wait the request is sent again. The budget comes last, so that no token is
-    /// spent on a retry that another condition forbids.
+    /// Asks the budget. It comes last, so that no token is spent on a retry that another condition forbids.
+    fn charge(&mut self, decision: Result<NextSend, GiveUp>, verdict: &Verdict) -> Result<NextSend, GiveUp> {
+        let budget = self.shared.policy.config.budget.kind();
+        match decision {
+            Ok(NextSend::After(_)) if !self.account.withdraw(budget, verdict) => return Err(GiveUp::Budget),
+            // What speaks against the server also counts if it is not retried.
+            Err(kind) if kind.forbids_a_wanted_retry() || verdict.should_retry() == Some(false) => {
+                self.account.fail(budget);
+            }
+            _ => {}
+        }
+        decision
+    }
+
+    /// Decides whether, how and after what wait the request is sent again, except for the budget.
     fn decide<Req>(&self, verdict: &Verdict, kept: Option<&ReplayT::Kept>, answered: bool) -> Result<NextSend, GiveUp>
     where
         ReplayT: Replay<Req>,
@@ -253,8 +286,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
             last_wait: self.failures.as_ref().and_then(|failures| failures.history.last_wait()),
             spread: self.spread(),
         };
-        let wait = config.draw(|mut rng| config.decider.wait(&retry, left, &mut rng))?;
-        if config.budget.withdraw() { Ok(NextSend::After(wait)) } else { Err(GiveUp::Budget) }
+        config.draw(|mut rng| config.decider.wait(&retry, left, &mut rng)).map(NextSend::After)
     }
 
     /// How far the wait after an attempt timeout is spread. An upstream that hangs is overloaded, and retries at once

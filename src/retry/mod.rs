@@ -49,7 +49,8 @@
 //! 7. **An open circuit** is not retried unless [`retry_circuit_open`](crate::RetryLayer::retry_circuit_open) is set.
 //! 8. **A body** streams at once, and a copy is kept as it passes: see [`ReplayBody`]. There is no retry if the body
 //!    failed, or was still being sent when the answer came.
-//! 9. **Budgets** are shared by clones, exact, and never overdrawn.
+//! 9. **Budgets** are shared by clones, exact, and never overdrawn. A retry that is cancelled before it is sent gives back what
+//!    it cost.
 //!
 //! A server that states whether to retry overrides the class of the outcome, but never makes a request idempotent.
 //!

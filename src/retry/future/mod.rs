@@ -56,8 +56,10 @@ pin_project! {
         ReplayT: Replay<Req>,
     {
         fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            this.call.close();
             if cut::is_cutting() {
-                this.project().report_to_outer_cut();
+                this.report_to_outer_cut();
             }
         }
     }
@@ -202,6 +204,7 @@ where
                 StateProj::Done => panic!("ResponseFuture was polled after its end"),
             };
             this.state.set(State::Done);
+            this.call.close();
             *this.kept = None;
             *this.service = None;
             return Poll::Ready(output);

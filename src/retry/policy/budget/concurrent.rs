@@ -1,0 +1,60 @@
+use super::cost::Cost;
+use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::sync::{AtomicU64, Ordering};
+
+/// Envoy's retry budget: retries in progress against calls in progress.
+#[derive(Debug)]
+pub(in crate::retry) struct Concurrent {
+    /// The share of calls that may be retrying.
+    share: f64,
+    minimum: u32,
+    /// Calls in the upper half, retries in the lower half.
+    in_progress: AtomicU64,
+}
+
+const CALL: u64 = 1 << u32::BITS;
+const RETRY: u64 = 1;
+
+// Relaxed, because the counts are one word and guard no other memory.
+impl Concurrent {
+    pub(super) fn try_new(percent: f64, minimum: u32) -> Result<Self, InvalidSetting> {
+        ensure!((0.0..=100.0).contains(&percent), "Budget: percent must be from 0 to 100, but is {percent}");
+        Ok(Self::idle(percent / 100.0, minimum))
+    }
+
+    fn idle(share: f64, minimum: u32) -> Self {
+        Self { share, minimum, in_progress: AtomicU64::new(0) }
+    }
+
+    #[inline]
+    pub(super) fn enter(&self) {
+        self.in_progress.fetch_add(CALL, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(super) fn leave(&self) {
+        self.in_progress.fetch_sub(CALL, Ordering::Relaxed);
+    }
+
+    pub(super) fn withdraw(&self) -> Option<Cost> {
+        let begin = |counts: u64| (self.free(counts) > 0).then_some(counts + RETRY);
+        self.in_progress.fetch_update(Ordering::Relaxed, Ordering::Relaxed, begin).ok().map(|_| Cost(RETRY))
+    }
+
+    pub(super) fn end_retry(&self) {
+        self.in_progress.fetch_sub(RETRY, Ordering::Relaxed);
+    }
+
+    pub(super) fn balance(&self) -> f64 {
+        f64::from(self.free(self.in_progress.load(Ordering::Relaxed)))
+    }
+
+    /// Returns how many more retries could begin.
+    fn free(&self, counts: u64) -> u32 {
+        let (calls, retries) = (counts / CALL, counts % CALL);
+        // Below 2^32, as both counts are. The product of a percentage may lie a trifle below a whole number.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let allowed = (calls as f64 * self.share + 1e-6) as u32;
+        allowed.max(self.minimum).saturating_sub(retries as u32)
+    }
+}

@@ -1,0 +1,3 @@
+/// What a granted retry took from its budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::retry) struct Cost(pub(super) u64);

@@ -1,0 +1,90 @@
+use super::aws::Aws;
+use super::concurrent::Concurrent;
+use super::cost::Cost;
+use super::grpc::Grpc;
+use super::ratio::Ratio;
+use crate::classify::{Reason, Verdict};
+
+/// A budget that has a limit.
+#[derive(Debug)]
+pub(in crate::retry) enum Kind {
+    Ratio(Ratio),
+    Grpc(Grpc),
+    Aws(Aws),
+    Concurrent(Concurrent),
+}
+
+impl Kind {
+    /// A call begins. Returns true if its end is to be reported, also if it makes no retry.
+    #[inline]
+    pub(super) fn open(&self) -> bool {
+        match self {
+            Self::Ratio(ratio) => {
+                ratio.deposit();
+                false
+            }
+            other => {
+                other.enter();
+                true
+            }
+        }
+    }
+
+    // Not inlined: the usual kind pays nothing for the others.
+    #[inline(never)]
+    fn enter(&self) {
+        if let Self::Concurrent(concurrent) = self {
+            concurrent.enter();
+        }
+    }
+
+    /// Asks for a retry after an attempt with this verdict.
+    pub(super) fn withdraw(&self, verdict: &Verdict) -> Option<Cost> {
+        match self {
+            Self::Ratio(ratio) => ratio.withdraw(),
+            Self::Grpc(grpc) => grpc.fail().then_some(Cost(0)),
+            Self::Aws(aws) => aws.withdraw(verdict.reason() == Reason::TIMEOUT),
+            Self::Concurrent(concurrent) => concurrent.withdraw(),
+        }
+    }
+
+    /// An attempt failed and is not retried for a reason other than the budget.
+    pub(super) fn fail(&self) {
+        if let Self::Grpc(grpc) = self {
+            grpc.fail();
+        }
+    }
+
+    /// A retry that was granted will not be sent.
+    pub(super) fn give_back(&self, cost: Cost) {
+        match self {
+            Self::Ratio(ratio) => ratio.give_back(cost),
+            Self::Aws(aws) => aws.give_back(cost),
+            Self::Concurrent(concurrent) => concurrent.end_retry(),
+            Self::Grpc(_) => {}
+        }
+    }
+
+    /// The attempt of a retry has ended.
+    pub(super) fn end_retry(&self) {
+        if let Self::Concurrent(concurrent) = self {
+            concurrent.end_retry();
+        }
+    }
+
+    /// A call succeeded, after a retry of this cost if it made one.
+    pub(super) fn succeed(&self, retry: Option<Cost>) {
+        match self {
+            Self::Grpc(grpc) => grpc.succeed(),
+            Self::Aws(aws) => aws.succeed(retry),
+            Self::Ratio(_) | Self::Concurrent(_) => {}
+        }
+    }
+
+    /// A call has ended.
+    pub(super) fn close(&self) {
+        if let Self::Concurrent(concurrent) = self {
+            concurrent.leave();
+        }
+    }
+}

@@ -1,0 +1,392 @@
+use std::time::Duration;
+
+use super::cost::Cost;
+use crate::clock::{Clock, nanos};
+use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::sync::{AtomicU64, Ordering};
+
+/// A bucket of tokens that calls fill and retries empty.
+#[derive(Debug)]
+pub(in crate::retry) struct Ratio {
+    settings: Settings,
+    /// The balance at which a deposit expires old tokens: so far above the capacity that few deposits read the clock.
+    highest: u64,
+    /// Can exceed the capacity: what is above it cannot be withdrawn, and only shows how many calls there were.
+    balance: AtomicU64,
+    clock: Clock,
+    /// When tokens expired last, in nanoseconds. 0 before the first call.
+    expired_at: AtomicU64,
+    /// The balance after that.
+    survivors: AtomicU64,
+    /// Until when the minimum a second has been paid, in nanoseconds.
+    paid_until: AtomicU64,
+}
+
+/// Numbers of tokens are in millionths.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    /// Of every call.
+    deposit: u64,
+    capacity: u64,
+    reserve: u64,
+    ttl: Duration,
+    /// Whole tokens.
+    min_per_second: u32,
+}
+
+/// One token in millionths. Integers keep 0.6 exact and lose nothing to rounding.
+const TOKEN: u64 = 1_000_000;
+/// A token a second is a millionth of one in this many nanoseconds.
+const NANOS_PER_MILLIONTH: u64 = 1_000;
+
+/// The same limit as in Finagle. It catches mistakes such as a percentage of 2000.
+const MAX_RATIO: f64 = 1_000.0;
+
+/// A deposit into a full bucket reads the clock at most once in so many calls.
+const CALLS_BETWEEN_CLOCKS: u64 = 256;
+
+const DEFAULT_TTL: Duration = Duration::from_secs(2);
+const SECOND: Duration = Duration::from_secs(1);
+
+// Relaxed, because the balance is one word and guards no other memory. The other words only say how many tokens expire and
+// are paid.
+impl Ratio {
+    pub(super) fn try_new(ratio: f64) -> Result<Self, InvalidSetting> {
+        ensure!((0.0..=MAX_RATIO).contains(&ratio), "Budget: the ratio must be from 0 to {MAX_RATIO}, but is {ratio}");
+        // Checked to be in range above. Rounded because 0.6 has no exact binary form.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let deposit = (ratio * TOKEN as f64).round() as u64;
+        let (capacity, reserve) = (100 * TOKEN, 10 * TOKEN);
+        Ok(Self::new(Settings { deposit, capacity, reserve, ttl: DEFAULT_TTL, min_per_second: 0 }))
+    }
+
+    pub(super) fn check_capacity(tokens: u32) -> Result<(), InvalidSetting> {
+        ensure!(tokens > 0, "Budget: the capacity must be at least 1 token, but is {tokens}");
+        Ok(())
+    }
+
+    pub(super) fn reserve(&self, tokens: u32) -> Self {
+        let reserve = u64::from(tokens) * TOKEN;
+        Self::new(Settings { reserve, capacity: self.settings.capacity.max(reserve), ..self.settings })
+    }
+
+    pub(super) fn capacity(&self, tokens: u32) -> Self {
+        let capacity = u64::from(tokens) * TOKEN;
+        Self::new(Settings { capacity, reserve: self.settings.reserve.min(capacity), ..self.settings })
+    }
+
+    pub(super) fn ttl(&self, ttl: Duration) -> Self {
+        Self::new(Settings { ttl, ..self.settings })
+    }
+
+    pub(super) fn min_per_second(&self, min_per_second: u32) -> Self {
+        Self::new(Settings { min_per_second, ..self.settings })
+    }
+
+    fn new(settings: Settings) -> Self {
+        let Settings { deposit, capacity, reserve, .. } = settings;
+        Self {
+            settings,
+            highest: capacity + capacity.max(CALLS_BETWEEN_CLOCKS * deposit),
+            balance: AtomicU64::new(reserve),
+            clock: Clock::start(),
+            expired_at: AtomicU64::new(0),
+            survivors: AtomicU64::new(reserve),
+            paid_until: AtomicU64::new(0),
+        }
+    }
+
+    #[inline]
+    pub(super) fn deposit(&self) {
+        // The reserve does not age before there are calls.
+        if self.expired_at.load(Ordering::Relaxed) == 0 {
+            self.expired_at.store(self.now(), Ordering::Relaxed);
+        }
+        let deposit = self.settings.deposit;
+        if deposit > 0 && self.balance.fetch_add(deposit, Ordering::Relaxed) >= self.highest {
+            self.expire(self.now());
+        }
+    }
+
+    pub(super) fn withdraw(&self) -> Option<Cost> {
+        let Settings { capacity, ttl, .. } = self.settings;
+        let now = self.now();
+        if now.saturating_sub(self.expired_at.load(Ordering::Relaxed)) > nanos(ttl) {
+            self.expire(now);
+        }
+        self.pay(now);
+        let take = |balance: u64| balance.min(capacity).checked_sub(TOKEN);
+        self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok().map(|_| Cost(TOKEN))
+    }
+
+    pub(super) fn give_back(&self, Cost(cost): Cost) {
+        self.add(cost, self.settings.capacity);
+    }
+
+    pub(super) fn balance(&self) -> f64 {
+        self.balance.load(Ordering::Relaxed).min(self.settings.capacity) as f64 / TOKEN as f64
+    }
+
+    /// Adds tokens, but none beyond the limit.
+    fn add(&self, tokens: u64, limit: u64) {
+        let give = |balance: u64| (balance < limit).then(|| balance.saturating_add(tokens).min(limit));
+        let _ = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, give);
+    }
+
+    /// Drops the tokens that have outlived their time.
+    fn expire(&self, now: u64) {
+        let Settings { capacity, ttl, .. } = self.settings;
+        let last = self.expired_at.load(Ordering::Relaxed);
+        if self.expired_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            // Another thread does it.
+            return;
+        }
+        let survivors = self.survivors.load(Ordering::Relaxed);
+        let passed = now.saturating_sub(last) as f64 / ttl.as_nanos() as f64;
+        // The last token stays.
+        let floor = self.floor().max(TOKEN);
+        let left = |balance: u64| left_of(balance, survivors, passed).max(floor).min(balance).min(capacity);
+        let before = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| Some(left(balance)));
+        self.survivors.store(before.map_or(0, left), Ordering::Relaxed);
+    }
+
+    /// Adds what the minimum a second has earned since the last time. Each stretch of time is paid once.
+    fn pay(&self, now: u64) {
+        let rate = u64::from(self.settings.min_per_second);
+        if rate == 0 {
+            return;
+        }
+        let last = self.paid_until.load(Ordering::Relaxed);
+        let earned = now.saturating_sub(last).saturating_mul(rate) / NANOS_PER_MILLIONTH;
+        // Time that has earned less than a millionth stays unpaid, so that frequent withdrawals lose nothing.
+        let paid_until = last + (earned * NANOS_PER_MILLIONTH).div_ceil(rate);
+        if earned > 0
+            && self.paid_until.compare_exchange(last, paid_until, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            self.add(earned, self.floor());
+        }
+    }
+
+    /// The tokens that the minimum a second fills up to.
+    fn floor(&self) -> u64 {
+        let Settings { min_per_second, ttl, capacity, .. } = self.settings;
+        let floor = nanos(ttl.max(SECOND)).saturating_mul(min_per_second.into()) / NANOS_PER_MILLIONTH;
+        floor.min(capacity)
+    }
+
+    /// Never 0.
+    fn now(&self) -> u64 {
+        self.clock.now().nanos().max(1)
+    }
+}
+
+/// Returns what is left of a balance. `survivors` were left the last time; the rest was deposited evenly since then, while
+/// `passed` times to live went by. Tokens expire at random after one time to live on average, so that those of a fleet do
+/// not expire together.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Positive, and at most the balance.
+fn left_of(balance: u64, survivors: u64, passed: f64) -> u64 {
+    let old = survivors.min(balance) as f64;
+    let new = balance as f64 - old;
+    let expired = -(-passed).exp_m1();
+    // After no time the quotient is NaN, of which `min` keeps all. With no time to live all is NaN, which ends as 0.
+    (old * (1.0 - expired) + (new * expired / passed).min(new)) as u64
+}
+
+#[cfg(all(test, not(rampart_loom)))]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicU32;
+    use std::thread;
+
+    use super::*;
+    use crate::retry::Budget;
+    use crate::retry::policy::budget::kind::Kind;
+
+    fn drained(ratio: f64) -> Budget {
+        Budget::ratio(ratio).reserve(0)
+    }
+
+    fn bucket(budget: &Budget) -> &Ratio {
+        let Some(Kind::Ratio(ratio)) = budget.kind() else { panic!("{budget:?} is no ratio") };
+        ratio
+    }
+
+    fn deposit(budget: &Budget) {
+        bucket(budget).deposit();
+    }
+
+    fn withdraw(budget: &Budget) -> bool {
+        bucket(budget).withdraw().is_some()
+    }
+
+    #[test]
+    fn six_tenths_are_exactly_three_retries_for_five_calls() {
+        for (ratio, calls, retries) in [(0.6, 5, 3), (0.1, 10, 1), (0.2, 5, 1), (0.3, 10, 3), (0.7, 10, 7), (2.5, 2, 5)]
+        {
+            let budget = drained(ratio);
+            for round in 0..10_000 {
+                (0..calls).for_each(|_| deposit(&budget));
+                let granted = (0..calls * 3).filter(|_| withdraw(&budget)).count();
+                assert_eq!(granted, retries, "ratio {ratio}, round {round}");
+            }
+            assert_eq!(budget.balance(), Some(0.0));
+        }
+    }
+
+    #[test]
+    fn starts_with_the_reserve_and_holds_no_more_than_the_capacity() {
+        let budget = Budget::ratio(0.5);
+        assert_eq!(budget.balance(), Some(10.0));
+        (0..10_000).for_each(|_| deposit(&budget));
+        assert_eq!(budget.balance(), Some(100.0));
+        assert_eq!((0..1_000).filter(|_| withdraw(&budget)).count(), 100);
+
+        assert_eq!(Budget::ratio(0.5).reserve(300).balance(), Some(300.0));
+        let small = Budget::ratio(0.5).reserve(300).capacity(2);
+        assert_eq!(small.balance(), Some(2.0));
+        deposit(&small);
+        assert_eq!(small.balance(), Some(2.0));
+
+        // A deposit that would overflow the capacity is capped.
+        let brim = drained(0.7).capacity(1);
+        (0..2).for_each(|_| deposit(&brim));
+        assert_eq!(brim.balance(), Some(1.0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tokens_of_a_bucket_that_starts_full_expire() {
+        for (ttl, left) in [(Duration::ZERO, 1), (Duration::from_secs(1), 1), (Duration::MAX, 100)] {
+            let budget = Budget::ratio(0.2).reserve(100).ttl(ttl);
+            for _ in 0..20 {
+                deposit(&budget);
+                tokio::time::advance(Duration::from_millis(500)).await;
+            }
+            assert_eq!((0..1_000).filter(|_| withdraw(&budget)).count(), left, "{ttl:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn steady_calls_keep_what_one_time_to_live_deposits() {
+        // 100 calls a second deposit 20 tokens. Retries once in 1.1 s, so that tokens expire with each, change little.
+        let budget = Budget::ratio(0.2).ttl(Duration::from_secs(1));
+        for call in 1..=10_000 {
+            deposit(&budget);
+            tokio::time::advance(Duration::from_millis(10)).await;
+            if call % 110 == 0 {
+                assert!(withdraw(&budget));
+                let balance = budget.balance().unwrap();
+                assert!(call < 1_000 || (16.0..20.0).contains(&balance), "{balance} after {call} calls");
+            }
+        }
+    }
+
+    #[test]
+    fn old_tokens_decay_and_new_ones_came_evenly() {
+        let left =
+            |balance: u64, survivors: u64, passed: f64| left_of(balance * TOKEN, survivors * TOKEN, passed) / TOKEN;
+        assert_eq!(left(100, 100, 1.0), 36, "1/e of the old");
+        assert_eq!(left(100, 0, 1.0), 63, "1 - 1/e of the new");
+        assert_eq!(left(100, 0, 10.0), 9);
+        assert_eq!([left(100, 0, 1e9), left(0, 0, 1e9), left(3, 50, 1e9)], [0, 0, 0]);
+        assert_eq!([left(100, 0, 0.0), left(100, 50, 1e-20)], [100, 100], "no time has passed");
+        assert_eq!([left(100, 0, f64::INFINITY), left(100, 50, f64::NAN)], [0, 0], "no time to live");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_budget_expires_when_its_traffic_stops() {
+        // Calls in a second, then calls a second for an hour, then silence.
+        for (burst, then, silence, left) in
+            [(500, 1, 0, 1), (500, 0, 36_000, 1), (100_000, 1, 0, 1), (100_000, 0, 36_000, 1), (100, 100, 0, 39)]
+        {
+            let budget = Budget::ratio(0.2);
+            for calls in [burst].into_iter().chain([then; 3_600]) {
+                for _ in 0..calls {
+                    deposit(&budget);
+                    tokio::time::advance(Duration::from_secs(1) / calls).await;
+                }
+                if calls == 0 {
+                    tokio::time::advance(Duration::from_secs(1)).await;
+                }
+            }
+            tokio::time::advance(Duration::from_secs(silence)).await;
+            let granted = (0..1_000).filter(|_| withdraw(&budget)).count();
+            assert!(granted.abs_diff(left) <= left / 4, "{burst}, {then} a second, {silence} s: {granted}");
+        }
+    }
+
+    #[test]
+    fn a_full_budget_of_any_size_never_overflows() {
+        for budget in [Budget::ratio(1_000.0).capacity(1), Budget::ratio(1_000.0).reserve(u32::MAX), Budget::ratio(0.0)]
+        {
+            let before = budget.balance();
+            (0..100_000).for_each(|_| deposit(&budget));
+            let bucket = bucket(&budget);
+            assert!(bucket.balance.load(Ordering::Relaxed) <= bucket.highest + bucket.settings.deposit);
+            assert_eq!(budget.balance(), before.map(|before| before.max(f64::from(bucket.settings.deposit > 0))));
+        }
+    }
+
+    #[test]
+    fn a_ratio_of_zero_leaves_the_reserve() {
+        let budget = Budget::ratio(0.0).reserve(2);
+        (0..100).for_each(|_| deposit(&budget));
+        assert_eq!((0..100).filter(|_| withdraw(&budget)).count(), 2);
+    }
+
+    #[test]
+    fn clones_share_and_unlimited_is_unlimited() {
+        let budget = drained(1.0);
+        let clone = budget.clone();
+        deposit(&clone);
+        assert!(withdraw(&budget));
+        assert!(!withdraw(&clone));
+
+        let unlimited = Budget::unlimited().reserve(1).capacity(1);
+        assert!(unlimited.kind().is_none());
+        assert_eq!(unlimited.balance(), None);
+    }
+
+    #[test]
+    fn sixty_four_racing_threads_never_overdraw_it() {
+        const THREADS: u32 = 64;
+        const CALLS: u32 = 500;
+        let budget = Budget::ratio(0.6).reserve(7).capacity(u32::MAX);
+        let granted = AtomicU32::new(0);
+        let start = Barrier::new(THREADS as usize);
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    start.wait();
+                    for _ in 0..CALLS {
+                        deposit(&budget);
+                        // More than is ever deposited, so that threads race for an empty bucket.
+                        let wins = (0..2).filter(|_| withdraw(&budget)).count();
+                        granted.fetch_add(u32::try_from(wins).unwrap(), Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        // Every deposit was withdrawn or is still in the bucket.
+        let put_in = u64::from(THREADS * CALLS) * 600_000 + 7 * TOKEN;
+        let left = put_in - u64::from(granted.load(Ordering::Relaxed)) * TOKEN;
+        assert_eq!(budget.balance(), Some(left as f64 / TOKEN as f64));
+    }
+
+    #[test]
+    #[should_panic(expected = "the ratio must be from 0 to 1000, but is NaN")]
+    fn a_ratio_that_is_no_number_panics() {
+        let _ = Budget::ratio(f64::NAN);
+    }
+
+    #[test]
+    #[should_panic(expected = "the ratio must be from 0 to 1000, but is -0.1")]
+    fn a_negative_ratio_panics() {
+        let _ = Budget::ratio(-0.1);
+    }
+
+    #[test]
+    #[should_panic(expected = "the capacity must be at least 1 token, but is 0")]
+    fn no_capacity_panics() {
+        let _ = Budget::ratio(0.1).capacity(0);
+    }
+}
