@@ -139,6 +139,7 @@ mod clock;
 mod cut;
 mod deadline;
 mod invalid_setting;
+mod registry;
 pub mod retry;
 mod seed;
 mod sync;
