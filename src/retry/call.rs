@@ -8,17 +8,18 @@ use super::error::{RetryError, TimedOut};
 use super::observe::{
     AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport, trace_retry,
 };
-use super::policy::{Account, GiveUp, SHORTEST_ATTEMPT, TimeLeft, was_given_back};
+use super::policy::{Account, Bucket, GiveUp, Kind, SHORTEST_ATTEMPT, TimeLeft, was_given_back};
 use super::replay::{AttemptPlan, Replay};
 use crate::BoxError;
 use crate::attempt::Attempt;
 use crate::backoff::Retry;
 use crate::classify::{Classifier, Health, Processed, Reason, Verdict};
 use crate::deadline::{Deadline, after};
+use crate::registry::partition::Keyed;
 
 /// The state of one call, and the decisions between its attempts.
-pub(super) struct Call<Classifier, Replay, OnRetry> {
-    pub(super) shared: Arc<SharedConfig<Classifier, Replay, OnRetry>>,
+pub(super) struct Call<Classifier, Replay, OnRetry, Partition: Keyed> {
+    pub(super) shared: Arc<SharedConfig<Classifier, Replay, OnRetry, Partition>>,
     pub(super) deadline: Option<Deadline>,
     pub(super) attempt: Attempt,
     /// When the current attempt began. `None` without a time limit, so that no clock is read.
@@ -27,6 +28,8 @@ pub(super) struct Call<Classifier, Replay, OnRetry> {
     outer_ends: Option<Instant>,
     /// Boxed because most calls succeed at once.
     failures: Option<Box<Failures>>,
+    /// The budget of its partition. `None` if it shares that of the settings.
+    bucket: Option<Arc<Bucket>>,
     /// What this call holds of its budget.
     account: Account,
 }
@@ -71,11 +74,12 @@ struct Failures {
 const OWN_BODY: Verdict =
     Verdict::terminal().with_processed(Processed::Maybe).with_health(Health::Neutral).with_reason(Reason::USER);
 
-impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
+impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, ReplayT, OnRetryT, PartitionT> {
     pub(super) fn new(
-        shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT>>,
+        shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT, PartitionT>>,
         deadline: Option<Deadline>,
         outer_ends: Option<Instant>,
+        bucket: Option<Arc<Bucket>>,
     ) -> Self {
         Self {
             shared,
@@ -84,6 +88,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
             began: None,
             outer_ends,
             failures: None,
+            bucket,
             account: Account::Closed,
         }
     }
@@ -99,7 +104,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     #[inline]
     pub(super) fn begin_attempt(&mut self) -> AttemptPlan {
         match &mut self.failures {
-            None => self.account.open(self.shared.config.budget.kind()),
+            None => self.account.open(budget(&self.shared, &self.bucket)),
             Some(failures) if failures.is_resending => failures.is_resending = false,
             Some(_) => {
                 self.attempt = self.attempt.next();
@@ -154,7 +159,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     where
         ReplayT: Report<Res>,
     {
-        self.account.succeed(self.shared.config.budget.kind());
+        self.account.succeed(budget(&self.shared, &self.bucket));
         if self.failures.is_some() {
             let report = self.report(verdict, None, true);
             self.shared.replay.leave(report, response);
@@ -164,7 +169,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     /// Gives back what the call holds of its budget. Called when it ends or is dropped.
     #[inline]
     pub(super) fn close(&mut self) {
-        self.account.close(self.shared.config.budget.kind());
+        self.account.close(budget(&self.shared, &self.bucket));
     }
 
     /// Decides what follows an attempt that was not a success.
@@ -247,7 +252,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
 
     /// Asks the budget. It comes last, so that no token is spent on a retry that another condition forbids.
     fn charge(&mut self, decision: Result<NextSend, GiveUp>, verdict: &Verdict) -> Result<NextSend, GiveUp> {
-        let budget = self.shared.config.budget.kind();
+        let budget = budget(&self.shared, &self.bucket);
         match decision {
             Ok(NextSend::After(_)) if !self.account.withdraw(budget, verdict) => return Err(GiveUp::Budget),
             // What speaks against the server also counts if it is not retried.
@@ -387,5 +392,17 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
 
     fn retries(&self) -> bool {
         self.shared.config.max_attempts.get() > 1
+    }
+}
+
+/// Returns the budget of a call. `None` if it is unlimited.
+#[inline]
+fn budget<'a, ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed>(
+    shared: &'a SharedConfig<ClassifierT, ReplayT, OnRetryT, PartitionT>,
+    bucket: &'a Option<Arc<Bucket>>,
+) -> Option<&'a Kind> {
+    match bucket {
+        Some(bucket) if PartitionT::is_partitioned() => Some(bucket.kind()),
+        _ => shared.config.budget.kind(),
     }
 }

@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use rand::Rng;
 
+use super::budgets::Budgets;
 use super::observe::GiveUpLog;
 use super::policy::{Budget, Policy};
+use crate::registry::partition::Keyed;
 use crate::seed::SharedRng;
 
 /// The configuration and state that clones of a service share with their futures.
 #[derive(Clone, Debug)]
-pub(super) struct SharedConfig<Classifier, Replay, OnRetry> {
+pub(super) struct SharedConfig<Classifier, Replay, OnRetry, Partition: Keyed> {
     pub(super) config: Config,
     pub(super) classifier: Classifier,
     pub(super) replay: Replay,
     pub(super) on_retry: OnRetry,
+    pub(super) budgets: Budgets<Partition>,
     /// Shared by all clones of the layer, so that together they log one line a second.
     pub(super) give_ups: Arc<GiveUpLog>,
     pub(super) timer_check: TimerCheck,

@@ -89,6 +89,7 @@
 //! Waits and limits need tokio's time driver (`enable_time`). Without it a call panics before anything is sent, with
 //! tokio's message that explains the setting. A layer with a single attempt and no limit needs no timer.
 
+mod budgets;
 mod call;
 mod config;
 mod error;
@@ -109,3 +110,4 @@ pub use self::service::Retry;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter, Waits};
 pub use crate::deadline::{AttemptDeadline, Deadline};
+pub use crate::registry::partition;

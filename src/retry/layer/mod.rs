@@ -1,3 +1,4 @@
+mod budget_by;
 mod replay;
 mod settings;
 
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+use super::budgets::Budgets;
 use super::config::{Config, SharedConfig, TimerCheck};
 use super::observe::GiveUpLog;
 use super::policy::{AlwaysIdempotent, Budget, GrpcIdempotency, HttpIdempotency, Policy};
@@ -14,6 +16,7 @@ use super::replay::{CloneRequests, Http, ReplayBodies};
 use super::service::Retry;
 use crate::backoff::Backoff;
 use crate::classify::{GrpcClassifier, HttpClassifier};
+use crate::registry::partition::{Keyed, Unpartitioned};
 
 /// Retries failed calls where another attempt can help and cannot do harm.
 ///
@@ -28,6 +31,8 @@ use crate::classify::{GrpcClassifier, HttpClassifier};
 /// | [`attempt_timeout`](Self::attempt_timeout) | none | limits one attempt, from its first poll to its response |
 /// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
 /// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](Budget::ratio) | one retry for five calls, 10 tokens to start with |
+/// | [`budget_by`](RetryLayer::budget_by) | no | one budget for each tenant, host or other key |
+/// | [`max_partitions`](Self::max_partitions) | 65,536 | how many keys can have a budget of their own |
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest hint that is honored |
 /// | [`clamp_retry_after`](Self::clamp_retry_after) | no | whether a longer hint is cut to that instead of ending the retrying |
 /// | [`max_replay_bytes`](Self::max_replay_bytes) | 65,536 | HTTP: the bytes of a body that are kept for a replay |
@@ -63,8 +68,13 @@ use crate::classify::{GrpcClassifier, HttpClassifier};
 /// # let _ = service;
 /// ```
 #[derive(Clone, Debug)]
-pub struct RetryLayer<Classifier = HttpClassifier, Replay = ReplayBodies, OnRetry = ()> {
-    shared: SharedConfig<Classifier, Replay, OnRetry>,
+pub struct RetryLayer<
+    Classifier = HttpClassifier,
+    Replay = ReplayBodies,
+    OnRetry = (),
+    Partition: Keyed = Unpartitioned,
+> {
+    shared: SharedConfig<Classifier, Replay, OnRetry, Partition>,
 }
 
 impl RetryLayer {
@@ -151,6 +161,7 @@ impl<Classifier, Replay> RetryLayer<Classifier, Replay> {
             classifier,
             replay,
             on_retry: (),
+            budgets: Budgets::one(),
             give_ups: Arc::new(GiveUpLog::new()),
             timer_check: TimerCheck::default(),
         };
@@ -158,13 +169,14 @@ impl<Classifier, Replay> RetryLayer<Classifier, Replay> {
     }
 }
 
-impl<S, Classifier, Replay, OnRetry> Layer<S> for RetryLayer<Classifier, Replay, OnRetry>
+impl<S, Classifier, Replay, OnRetry, Partition> Layer<S> for RetryLayer<Classifier, Replay, OnRetry, Partition>
 where
     Classifier: Clone,
     Replay: Clone,
     OnRetry: Clone,
+    Partition: Keyed + Clone,
 {
-    type Service = Retry<S, Classifier, Replay, OnRetry>;
+    type Service = Retry<S, Classifier, Replay, OnRetry, Partition>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Retry::new(inner, Arc::new(self.shared.clone()))

@@ -8,12 +8,13 @@ use super::RetryLayer;
 use crate::backoff::Backoff;
 use crate::classify::DistrustRefusals;
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
+use crate::registry::partition::Keyed;
 use crate::retry::config::SharedConfig;
 use crate::retry::observe::{GiveUpEvent, GiveUpLog, OnGiveUp, RetryEvent};
 use crate::retry::policy::Budget;
 use crate::seed::{Seed, SharedRng};
 
-impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
+impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
     /// Sets the name reported in telemetry; `"default"` if not set.
     ///
     /// # Panics
@@ -112,10 +113,13 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
         Ok(self)
     }
 
-    /// Sets the budget, which limits the share of retries. All clones of the layer and of the budget share it.
+    /// Sets the budget, which limits the share of retries. All clones of the layer and of the budget share it. After
+    /// [`budget_by`](RetryLayer::budget_by), each key gets one like it.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.shared.config.budget = budget;
+        // Existing budgets keep their settings.
+        self.shared.budgets = self.shared.budgets.renewed();
         self
     }
 
@@ -179,9 +183,12 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
 
     /// Replaces the classifier.
     #[must_use]
-    pub fn classifier<NewClassifier>(self, classifier: NewClassifier) -> RetryLayer<NewClassifier, Replay, OnRetry> {
-        let SharedConfig { config, classifier: _, replay, on_retry, give_ups, timer_check } = self.shared;
-        RetryLayer { shared: SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } }
+    pub fn classifier<NewClassifier>(
+        self,
+        classifier: NewClassifier,
+    ) -> RetryLayer<NewClassifier, Replay, OnRetry, Partition> {
+        let SharedConfig { config, classifier: _, replay, on_retry, budgets, give_ups, timer_check } = self.shared;
+        RetryLayer { shared: SharedConfig { config, classifier, replay, on_retry, budgets, give_ups, timer_check } }
     }
 
     /// Treats a request whose stream was refused as maybe processed, so that only idempotent ones are sent again. Some
@@ -214,7 +221,7 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn on_retry<F>(self, on_retry: F) -> RetryLayer<Classifier, Replay, (OnRetry, F)>
+    pub fn on_retry<F>(self, on_retry: F) -> RetryLayer<Classifier, Replay, (OnRetry, F), Partition>
     where
         F: Fn(&RetryEvent<'_>),
     {
@@ -233,16 +240,19 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn on_give_up<F>(self, on_give_up: F) -> RetryLayer<Classifier, Replay, (OnRetry, OnGiveUp<F>)>
+    pub fn on_give_up<F>(self, on_give_up: F) -> RetryLayer<Classifier, Replay, (OnRetry, OnGiveUp<F>), Partition>
     where
         F: Fn(&GiveUpEvent<'_>),
     {
         self.observed_by(OnGiveUp(on_give_up))
     }
 
-    fn observed_by<Observer>(self, observer: Observer) -> RetryLayer<Classifier, Replay, (OnRetry, Observer)> {
-        let SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
+    fn observed_by<Observer>(
+        self,
+        observer: Observer,
+    ) -> RetryLayer<Classifier, Replay, (OnRetry, Observer), Partition> {
+        let SharedConfig { config, classifier, replay, on_retry, budgets, give_ups, timer_check } = self.shared;
         let on_retry = (on_retry, observer);
-        RetryLayer { shared: SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } }
+        RetryLayer { shared: SharedConfig { config, classifier, replay, on_retry, budgets, give_ups, timer_check } }
     }
 }

@@ -14,6 +14,7 @@
 
 mod account;
 mod aws;
+mod bucket;
 mod concurrent;
 mod cost;
 mod grpc;
@@ -29,9 +30,10 @@ use std::time::Duration;
 
 pub(in crate::retry) use self::account::Account;
 use self::aws::Aws;
+pub(in crate::retry) use self::bucket::Bucket;
 use self::concurrent::Concurrent;
 use self::grpc::Grpc;
-use self::kind::Kind;
+pub(in crate::retry) use self::kind::Kind;
 use self::ratio::Ratio;
 use crate::invalid_setting::{InvalidSetting, valid};
 

@@ -83,6 +83,19 @@ impl Ratio {
         Self::new(Settings { min_per_second, ..self.settings })
     }
 
+    pub(super) fn renewed(&self) -> Self {
+        Self::new(self.settings)
+    }
+
+    /// Whether it holds what it began with. What differs in the ages of the tokens is not worth the memory.
+    pub(super) fn is_as_new(&self) -> bool {
+        self.balance.load(Ordering::Relaxed) == self.settings.reserve
+    }
+
+    pub(super) fn time_to_live(&self) -> Duration {
+        self.settings.ttl
+    }
+
     fn new(settings: Settings) -> Self {
         let Settings { deposit, capacity, reserve, .. } = settings;
         Self {
