@@ -1,6 +1,8 @@
-use std::fmt;
 use std::hash::Hash;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
+use std::{fmt, mem};
 
 use papaya::Equivalent;
 
@@ -30,6 +32,13 @@ struct ForCall<'a, P: Keyed> {
     name: &'a str,
 }
 
+/// The bucket of one call, if it does not share the budget of the settings. Calls of a layer without partitions have none, so
+/// they neither write nor drop anything.
+pub(super) struct CallBucket<Partition: Keyed> {
+    bucket: ManuallyDrop<Option<Arc<Bucket>>>,
+    partition: PhantomData<fn() -> Partition>,
+}
+
 impl Budgets<Unpartitioned> {
     pub(super) fn one() -> Self {
         Self { partition: Unpartitioned, max_partitions: MAX_PARTITIONS, by_key: None }
@@ -52,21 +61,46 @@ impl<PartitionT: Keyed> Budgets<PartitionT> {
         Self { by_key: PartitionT::is_partitioned().then(new), ..self }
     }
 
-    /// Returns the bucket of a call, unless it shares the budget of the settings.
+    /// Finds the bucket of a call.
     #[inline]
-    pub(super) fn find<Req>(&self, request: &Req, budget: &Budget, name: &str) -> Option<Arc<Bucket>>
+    pub(super) fn of_call<Req>(&self, request: &Req, budget: &Budget, name: &str) -> CallBucket<PartitionT>
     where
         PartitionT: Partition<Req>,
     {
-        if !PartitionT::is_partitioned() {
-            return None;
-        }
+        let bucket = if PartitionT::is_partitioned() { self.find(request, budget, name) } else { None };
+        CallBucket { bucket: ManuallyDrop::new(bucket), partition: PhantomData }
+    }
+
+    fn find<Req>(&self, request: &Req, budget: &Budget, name: &str) -> Option<Arc<Bucket>>
+    where
+        PartitionT: Partition<Req>,
+    {
         let Self { partition, max_partitions: _, by_key } = self;
         // What is unlimited for one is unlimited for each.
         let (registry, kind) = (by_key.as_deref()?, budget.kind()?);
         let bucket = partition.find(request, &ForCall { partition, registry, kind, name })?;
         bucket.touch();
         Some(bucket)
+    }
+}
+
+impl<PartitionT: Keyed> CallBucket<PartitionT> {
+    /// Returns the budget of the call, which may be the shared one. `None` if it is unlimited.
+    #[inline]
+    pub(super) fn or<'a>(&'a self, shared: &'a Budget) -> Option<&'a Kind> {
+        match self.bucket.as_deref() {
+            Some(bucket) if PartitionT::is_partitioned() => Some(bucket.kind()),
+            _ => shared.kind(),
+        }
+    }
+}
+
+impl<Partition: Keyed> Drop for CallBucket<Partition> {
+    #[inline]
+    fn drop(&mut self) {
+        if Partition::is_partitioned() {
+            drop(ManuallyDrop::into_inner(mem::take(&mut self.bucket)));
+        }
     }
 }
 

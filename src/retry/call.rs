@@ -3,12 +3,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::budgets::CallBucket;
 use super::config::SharedConfig;
 use super::error::{RetryError, TimedOut};
 use super::observe::{
     AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport, trace_retry,
 };
-use super::policy::{Account, Bucket, GiveUp, Kind, SHORTEST_ATTEMPT, TimeLeft, was_given_back};
+use super::policy::{Account, GiveUp, SHORTEST_ATTEMPT, TimeLeft, was_given_back};
 use super::replay::{AttemptPlan, Replay};
 use crate::BoxError;
 use crate::attempt::Attempt;
@@ -28,8 +29,7 @@ pub(super) struct Call<Classifier, Replay, OnRetry, Partition: Keyed> {
     outer_ends: Option<Instant>,
     /// Boxed because most calls succeed at once.
     failures: Option<Box<Failures>>,
-    /// The budget of its partition. `None` if it shares that of the settings.
-    bucket: Option<Arc<Bucket>>,
+    bucket: CallBucket<Partition>,
     /// What this call holds of its budget.
     account: Account,
 }
@@ -79,7 +79,7 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
         shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT, PartitionT>>,
         deadline: Option<Deadline>,
         outer_ends: Option<Instant>,
-        bucket: Option<Arc<Bucket>>,
+        bucket: CallBucket<PartitionT>,
     ) -> Self {
         Self {
             shared,
@@ -104,7 +104,7 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
     #[inline]
     pub(super) fn begin_attempt(&mut self) -> AttemptPlan {
         match &mut self.failures {
-            None => self.account.open(budget(&self.shared, &self.bucket)),
+            None => self.account.open(self.bucket.or(&self.shared.config.budget)),
             Some(failures) if failures.is_resending => failures.is_resending = false,
             Some(_) => {
                 self.attempt = self.attempt.next();
@@ -159,7 +159,7 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
     where
         ReplayT: Report<Res>,
     {
-        self.account.succeed(budget(&self.shared, &self.bucket));
+        self.account.succeed(self.bucket.or(&self.shared.config.budget));
         if self.failures.is_some() {
             let report = self.report(verdict, None, true);
             self.shared.replay.leave(report, response);
@@ -169,7 +169,7 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
     /// Gives back what the call holds of its budget. Called when it ends or is dropped.
     #[inline]
     pub(super) fn close(&mut self) {
-        self.account.close(budget(&self.shared, &self.bucket));
+        self.account.close(self.bucket.or(&self.shared.config.budget));
     }
 
     /// Decides what follows an attempt that was not a success.
@@ -252,7 +252,7 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
 
     /// Asks the budget. It comes last, so that no token is spent on a retry that another condition forbids.
     fn charge(&mut self, decision: Result<NextSend, GiveUp>, verdict: &Verdict) -> Result<NextSend, GiveUp> {
-        let budget = budget(&self.shared, &self.bucket);
+        let budget = self.bucket.or(&self.shared.config.budget);
         match decision {
             Ok(NextSend::After(_)) if !self.account.withdraw(budget, verdict) => return Err(GiveUp::Budget),
             // What speaks against the server also counts if it is not retried.
@@ -392,17 +392,5 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
 
     fn retries(&self) -> bool {
         self.shared.config.max_attempts.get() > 1
-    }
-}
-
-/// Returns the budget of a call. `None` if it is unlimited.
-#[inline]
-fn budget<'a, ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed>(
-    shared: &'a SharedConfig<ClassifierT, ReplayT, OnRetryT, PartitionT>,
-    bucket: &'a Option<Arc<Bucket>>,
-) -> Option<&'a Kind> {
-    match bucket {
-        Some(bucket) if PartitionT::is_partitioned() => Some(bucket.kind()),
-        _ => shared.config.budget.kind(),
     }
 }

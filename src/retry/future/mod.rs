@@ -102,7 +102,7 @@ where
     {
         let deadline = shared.replay.deadline(&request, shared.config.deadline);
         let outer_ends = shared.config.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
-        let bucket = shared.budgets.find(&request, &shared.config.budget, &shared.config.name);
+        let bucket = shared.budgets.of_call(&request, &shared.config.budget, &shared.config.name);
         let call = Call::new(shared, deadline, outer_ends, bucket);
         let kept = call.shared.replay.keep(request, call.has_more(), deadline);
         Self {
