@@ -51,7 +51,7 @@ impl<PartitionT: Keyed> Budgets<PartitionT> {
     }
 
     pub(super) fn try_max_partitions(self, max_partitions: usize) -> Result<Self, InvalidSetting> {
-        ensure!(max_partitions >= 1, "RetryLayer: max_partitions must be at least 1, but is {max_partitions}");
+        ensure!(max_partitions >= 1, "retry: max_partitions must be at least 1, but is {max_partitions}");
         Ok(Self { max_partitions, ..self }.renewed())
     }
 

@@ -104,7 +104,7 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
     #[inline]
     pub(super) fn begin_attempt(&mut self) -> AttemptPlan {
         match &mut self.failures {
-            None => self.account.open(self.bucket.or(&self.shared.config.budget)),
+            None => self.account.open(self.bucket.or(&self.shared.policy.config.budget)),
             Some(failures) if failures.is_resending => failures.is_resending = false,
             Some(_) => {
                 self.attempt = self.attempt.next();
@@ -118,17 +118,17 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
 
     /// Whether a time limit may cut an attempt.
     pub(super) fn is_timed(&self) -> bool {
-        self.deadline.is_some() || self.shared.config.attempt_timeout.is_some()
+        self.deadline.is_some() || self.shared.policy.config.attempt_timeout.is_some()
     }
 
     /// When the attempt timeout cuts the current attempt.
     pub(super) fn attempt_ends(&self) -> Option<Instant> {
-        Some(after(self.began?, self.shared.config.attempt_timeout?))
+        Some(after(self.began?, self.shared.policy.config.attempt_timeout?))
     }
 
     /// Whether attempts are left after the current one.
     pub(super) fn has_more(&self) -> bool {
-        self.attempt.number() < self.shared.config.max_attempts.get()
+        self.attempt.number() < self.shared.policy.config.max_attempts.get()
     }
 
     pub(super) fn is_past_deadline(&self) -> bool {
@@ -145,7 +145,7 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
     where
         ClassifierT: Classifier<Res>,
     {
-        self.shared.classifier.classify(Ok(response))
+        self.shared.policy.classifier.classify(Ok(response))
     }
 
     /// Returns true for a success that the server does not ask to retry.
@@ -159,7 +159,7 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
     where
         ReplayT: Report<Res>,
     {
-        self.account.succeed(self.bucket.or(&self.shared.config.budget));
+        self.account.succeed(self.bucket.or(&self.shared.policy.config.budget));
         if self.failures.is_some() {
             let report = self.report(verdict, None, true);
             self.shared.replay.leave(report, response);
@@ -169,7 +169,7 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
     /// Gives back what the call holds of its budget. Called when it ends or is dropped.
     #[inline]
     pub(super) fn close(&mut self) {
-        self.account.close(self.bucket.or(&self.shared.config.budget));
+        self.account.close(self.bucket.or(&self.shared.policy.config.budget));
     }
 
     /// Decides what follows an attempt that was not a success.
@@ -183,7 +183,7 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
         let (outcome, mut verdict) = match outcome {
             AttemptOutcome::Answered(response, verdict) => (Ok(response), verdict),
             AttemptOutcome::Failed(error) | AttemptOutcome::Cut(error) => {
-                let verdict = self.shared.classifier.classify(Err(&*error));
+                let verdict = self.shared.policy.classifier.classify(Err(&*error));
                 (Err(error), verdict)
             }
         };
@@ -246,13 +246,13 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
         OnRetryT: OnRetry,
     {
         // Whatever the error proves about a call, this attempt was not sent.
-        let verdict = self.shared.classifier.classify(Err(&*error)).with_processed(Processed::No);
+        let verdict = self.shared.policy.classifier.classify(Err(&*error)).with_processed(Processed::No);
         self.fail(GiveUp::NotReady, verdict, error, &self.origin(kept), false)
     }
 
     /// Asks the budget. It comes last, so that no token is spent on a retry that another condition forbids.
     fn charge(&mut self, decision: Result<NextSend, GiveUp>, verdict: &Verdict) -> Result<NextSend, GiveUp> {
-        let budget = self.bucket.or(&self.shared.config.budget);
+        let budget = self.bucket.or(&self.shared.policy.config.budget);
         match decision {
             Ok(NextSend::After(_)) if !self.account.withdraw(budget, verdict) => return Err(GiveUp::Budget),
             // What speaks against the server also counts if it is not retried.
@@ -269,8 +269,8 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
     where
         ReplayT: Replay<Req>,
     {
-        let config = &self.shared.config;
-        config.policy.wants(verdict)?;
+        let config = &self.shared.policy.config;
+        config.decider.wants(verdict)?;
         // The last attempt takes the request with it.
         let Some(kept) = kept.filter(|_| self.has_more()) else { return Err(GiveUp::Exhausted) };
         if !verdict.is_unprocessed() && !self.shared.replay.is_idempotent(kept) {
@@ -291,21 +291,21 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
             last_wait: self.failures.as_ref().and_then(|failures| failures.history.last_wait()),
             spread: self.spread(),
         };
-        config.draw(|mut rng| config.policy.wait(&retry, left, &mut rng)).map(NextSend::After)
+        config.draw(|mut rng| config.decider.wait(&retry, left, &mut rng)).map(NextSend::After)
     }
 
     /// How far the wait after an attempt timeout is spread. An upstream that hangs is overloaded, and retries at once
     /// would double the load within one timeout; waits of that length keep it below one and a half. This wait
     /// costs no attempt its deadline.
     fn spread(&self) -> Duration {
-        let Some((limit, ends)) = self.shared.config.attempt_timeout.zip(self.attempt_ends()) else {
+        let Some((limit, ends)) = self.shared.policy.config.attempt_timeout.zip(self.attempt_ends()) else {
             return Duration::ZERO;
         };
         if Instant::now() < ends {
             return Duration::ZERO;
         }
         let Some(deadline) = self.deadline else { return limit };
-        let more = (self.shared.config.max_attempts.get() - self.attempt.number()).max(1);
+        let more = (self.shared.policy.config.max_attempts.get() - self.attempt.number()).max(1);
         limit.min((deadline.remaining() / more).saturating_sub(limit + SHORTEST_ATTEMPT))
     }
 
@@ -326,8 +326,8 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
         failures.was_resent |= is_resend;
         failures.is_resending = is_resend;
         let event = RetryEvent { attempt, wait, is_resend, verdict, origin };
-        trace_retry(&self.shared.config.name, &event);
-        self.shared.on_retry.on_retry(&event);
+        trace_retry(&self.shared.policy.config.name, &event);
+        self.shared.policy.on_retry.on_retry(&event);
     }
 
     /// The error of a call that ends with this one, in an attempt or while none was in flight.
@@ -385,12 +385,12 @@ impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, Replay
         // With a single attempt no retry was wanted.
         if self.retries() && kind.forbids_a_wanted_retry() {
             let event = GiveUpEvent { kind, attempts, verdict: *verdict, origin };
-            self.shared.give_ups.log(&self.shared.config.name, &event);
-            self.shared.on_retry.on_give_up(&event);
+            self.shared.policy.give_ups.log(&self.shared.policy.config.name, &event);
+            self.shared.policy.on_retry.on_give_up(&event);
         }
     }
 
     fn retries(&self) -> bool {
-        self.shared.config.max_attempts.get() > 1
+        self.shared.policy.config.max_attempts.get() > 1
     }
 }

@@ -98,6 +98,7 @@ mod layer;
 mod observe;
 mod policy;
 mod replay;
+mod retry_policy;
 mod service;
 
 pub use self::error::{RetryError, TimedOut};
@@ -106,6 +107,7 @@ pub use self::layer::RetryLayer;
 pub use self::observe::{AttemptReport, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
 pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpIdempotency, Idempotency};
 pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody};
+pub use self::retry_policy::RetryPolicy;
 pub use self::service::Retry;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter, Waits};

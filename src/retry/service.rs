@@ -67,6 +67,6 @@ impl<S: fmt::Debug, Classifier, Replay, OnRetry, Partition: Keyed> fmt::Debug
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { inner, shared } = self;
-        f.debug_struct("Retry").field("inner", inner).field("config", &shared.config).finish_non_exhaustive()
+        f.debug_struct("Retry").field("inner", inner).field("config", &shared.policy.config).finish_non_exhaustive()
     }
 }

@@ -100,9 +100,9 @@ where
     where
         PartitionT: Partition<Req>,
     {
-        let deadline = shared.replay.deadline(&request, shared.config.deadline);
-        let outer_ends = shared.config.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
-        let bucket = shared.budgets.of_call(&request, &shared.config.budget, &shared.config.name);
+        let deadline = shared.replay.deadline(&request, shared.policy.config.deadline);
+        let outer_ends = shared.policy.config.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
+        let bucket = shared.budgets.of_call(&request, &shared.policy.config.budget, &shared.policy.config.name);
         let call = Call::new(shared, deadline, outer_ends, bucket);
         let kept = call.shared.replay.keep(request, call.has_more(), deadline);
         Self {
@@ -268,7 +268,7 @@ fn poll_limits<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed>(
     let attempt_ends = call.attempt_ends();
     let deadline = call.deadline.map(Deadline::instant);
     let moment = || attempt_ends.into_iter().chain(deadline).min();
-    timer.poll_until(moment, cx).map(|moment| match call.shared.config.attempt_timeout {
+    timer.poll_until(moment, cx).map(|moment| match call.shared.policy.config.attempt_timeout {
         Some(limit) if deadline.is_none_or(|deadline| moment < deadline) => Limit::Attempt(limit),
         _ => Limit::Deadline,
     })

@@ -28,10 +28,9 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry, Unpart
         partition: Partition,
         budget: Budget,
     ) -> RetryLayer<Classifier, Replay, OnRetry, Partition> {
-        let SharedConfig { config, classifier, replay, on_retry, budgets, give_ups, timer_check } =
-            self.budget(budget).shared;
+        let SharedConfig { policy, replay, budgets, timer_check } = self.budget(budget).shared;
         let budgets = budgets.partition_by(partition);
-        RetryLayer { shared: SharedConfig { config, classifier, replay, on_retry, budgets, give_ups, timer_check } }
+        RetryLayer { shared: SharedConfig { policy, replay, budgets, timer_check } }
     }
 }
 

@@ -2,19 +2,16 @@ mod budget_by;
 mod replay;
 mod settings;
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tower_layer::Layer;
 
 use super::budgets::Budgets;
-use super::config::{Config, SharedConfig, TimerCheck};
-use super::observe::GiveUpLog;
-use super::policy::{AlwaysIdempotent, Budget, GrpcIdempotency, HttpIdempotency, Policy};
+use super::config::{SharedConfig, TimerCheck};
+use super::policy::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency};
 use super::replay::{CloneRequests, Http, ReplayBodies};
+use super::retry_policy::RetryPolicy;
 use super::service::Retry;
-use crate::backoff::Backoff;
 use crate::classify::{GrpcClassifier, HttpClassifier};
 use crate::registry::partition::{Keyed, Unpartitioned};
 
@@ -30,7 +27,7 @@ use crate::registry::partition::{Keyed, Unpartitioned};
 /// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait if the server sends no hint |
 /// | [`attempt_timeout`](Self::attempt_timeout) | none | limits one attempt, from its first poll to its response |
 /// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
-/// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](Budget::ratio) | one retry for five calls, 10 tokens to start with |
+/// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](crate::retry::Budget::ratio) | one retry for five calls, 10 tokens to start with |
 /// | [`budget_by`](RetryLayer::budget_by) | no | one budget for each tenant, host or other key |
 /// | [`max_partitions`](Self::max_partitions) | 65,536 | how many keys can have a budget of their own |
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest hint that is honored |
@@ -142,30 +139,8 @@ impl<Classifier> RetryLayer<Classifier, CloneRequests> {
 
 impl<Classifier, Replay> RetryLayer<Classifier, Replay> {
     fn with(classifier: Classifier, replay: Replay) -> Self {
-        let config = Config {
-            name: "default".into(),
-            max_attempts: NonZeroU32::MIN.saturating_add(2),
-            attempt_timeout: None,
-            deadline: None,
-            budget: Budget::default(),
-            policy: Policy {
-                backoff: Backoff::default(),
-                max_retry_after: Duration::from_secs(60),
-                clamp_retry_after: false,
-                retry_circuit_open: false,
-            },
-            rng: None,
-        };
-        let shared = SharedConfig {
-            config,
-            classifier,
-            replay,
-            on_retry: (),
-            budgets: Budgets::one(),
-            give_ups: Arc::new(GiveUpLog::new()),
-            timer_check: TimerCheck::default(),
-        };
-        Self { shared }
+        let policy = RetryPolicy::with(classifier);
+        Self { shared: SharedConfig { policy, replay, budgets: Budgets::one(), timer_check: TimerCheck::default() } }
     }
 }
 

@@ -115,9 +115,7 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
         self,
         map: impl FnOnce(Replay) -> NewReplay,
     ) -> RetryLayer<Classifier, NewReplay, OnRetry, Partition> {
-        let SharedConfig { config, classifier, replay, on_retry, budgets, give_ups, timer_check } = self.shared;
-        RetryLayer {
-            shared: SharedConfig { config, classifier, replay: map(replay), on_retry, budgets, give_ups, timer_check },
-        }
+        let SharedConfig { policy, replay, budgets, timer_check } = self.shared;
+        RetryLayer { shared: SharedConfig { policy, replay: map(replay), budgets, timer_check } }
     }
 }
