@@ -47,8 +47,9 @@ use crate::invalid_setting::{InvalidSetting, valid};
 /// | [`concurrent`](Self::concurrent) | retries are a small part of the calls in progress | Envoy |
 /// | [`unlimited`](Self::unlimited) | always | |
 ///
-/// Clones share the tokens: give clones of one budget to all the layers that call the same upstream. A retry that is
-/// cancelled before it is sent gives back what it cost. A first attempt is never rejected.
+/// Clones share the tokens: give clones of one budget to all the layers that call the same upstream. To give each tenant or
+/// host its own, see [`budget_by`](crate::RetryLayer::budget_by). A retry that is cancelled before it is sent gives back
+/// what it cost. A first attempt is never rejected.
 ///
 /// The settings [`reserve`](Self::reserve), [`capacity`](Self::capacity), [`ttl`](Self::ttl) and
 /// [`min_per_second`](Self::min_per_second) belong to `ratio`; budgets of other kinds ignore them.
