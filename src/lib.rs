@@ -93,7 +93,7 @@
 //! |---|---|
 //! | what is retried, and why nothing else is | [`retry`] |
 //! | when a circuit opens, and how it closes | [`breaker`] |
-//! | how to give every tenant or host its own breaker | [`breaker::partition`] |
+//! | how to give every tenant or host its own breaker or retry budget | [`breaker::partition`] |
 //! | what each status and each error means | [`classify`], for gRPC [`classify::GrpcClassifier`] |
 //! | all settings and their defaults | [`RetryLayer`], [`CircuitBreakerLayer`], [`classify::HttpClassifier`] |
 //! | how to take settings from a configuration file | [`InvalidSetting`] |
@@ -139,6 +139,7 @@ mod clock;
 mod cut;
 mod deadline;
 mod invalid_setting;
+mod registry;
 pub mod retry;
 mod seed;
 mod sync;

@@ -16,6 +16,7 @@ use http_body_util::{Empty, Full};
 use tower::{Layer, Service, service_fn};
 use tower_rampart::BoxError;
 use tower_rampart::classify::{Verdict, classifier_fn};
+use tower_rampart::retry::partition::{self, Partition};
 use tower_rampart::retry::{Budget, ReplayBody, RetryLayer};
 
 use self::counting::{COUNT, Count};
@@ -86,6 +87,29 @@ fn a_first_try_that_succeeds_with_an_empty_body_allocates_nothing() {
     }
     // And it would be noticed.
     assert_eq!(counted(|| drop(Box::new(1))).0, 1);
+}
+
+#[test]
+fn a_key_that_has_a_budget_allocates_nothing() {
+    fn check<P, Req>(partition: P, request: impl Fn() -> Req)
+    where
+        P: Partition<Req>,
+        P: Clone,
+        Req: Clone,
+    {
+        let classifier = classifier_fn(|_: Result<&(), _>| Verdict::success());
+        let layer = RetryLayer::new(classifier).max_attempts(1).budget_by(partition, Budget::ratio(0.2));
+        let mut service = layer.layer(service_fn(|_: Req| ready(Ok::<_, BoxError>(()))));
+        now(service.call(request())).unwrap();
+        for _ in 0..3 {
+            let request = request();
+            assert_eq!(counted(|| now(service.call(request)).unwrap()).0, 0);
+        }
+    }
+    let with_host = || Request::get("http://api.example.com/").header("x-tenant-id", "7").body(()).unwrap();
+    check(partition::header("x-tenant-id"), with_host);
+    check(partition::host(), with_host);
+    check(partition::by(|id: &u64| *id), || 7);
 }
 
 #[test]

@@ -91,9 +91,10 @@
 //! # Where to look
 //!
 //! `core` is one breaker: a pure state machine, a lock-free window and the packed state that a closed breaker reads. It
-//! knows neither the layer nor the registry, and reports changes to an observer. `registry` finds the breaker of a key.
+//! knows neither the layer nor the other breakers, and reports changes to an observer. `breakers` finds the breaker of a key.
 //! `control` is what a user holds. `layer`, `service` and `future` are the tower side.
 
+mod breakers;
 mod config;
 mod control;
 mod core;
@@ -101,7 +102,6 @@ mod future;
 mod layer;
 #[cfg(all(test, rampart_loom))]
 mod loom;
-mod registry;
 mod requests;
 mod service;
 mod state;
@@ -111,8 +111,8 @@ pub use self::control::{CircuitBreaker, CircuitOpen, Event, Events, Handle, Perm
 pub use self::core::Window;
 pub use self::future::ResponseFuture;
 pub use self::layer::CircuitBreakerLayer;
-pub use self::registry::partition;
 pub use self::requests::{AnyRequests, HttpRequests, Requests};
 pub use self::service::CircuitBreakerService;
 pub use self::state::{Cause, Mode, State};
 pub use crate::invalid_setting::InvalidSetting;
+pub use crate::registry::partition;

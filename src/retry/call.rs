@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::budgets::CallBucket;
 use super::config::SharedConfig;
 use super::error::{RetryError, TimedOut};
 use super::observe::{
@@ -15,10 +16,11 @@ use crate::attempt::Attempt;
 use crate::backoff::Retry;
 use crate::classify::{Classifier, Health, Processed, Reason, Verdict};
 use crate::deadline::{Deadline, after};
+use crate::registry::partition::Keyed;
 
 /// The state of one call, and the decisions between its attempts.
-pub(super) struct Call<Classifier, Replay, OnRetry> {
-    pub(super) shared: Arc<SharedConfig<Classifier, Replay, OnRetry>>,
+pub(super) struct Call<Classifier, Replay, OnRetry, Partition: Keyed> {
+    pub(super) shared: Arc<SharedConfig<Classifier, Replay, OnRetry, Partition>>,
     pub(super) deadline: Option<Deadline>,
     pub(super) attempt: Attempt,
     /// When the current attempt began. `None` without a time limit, so that no clock is read.
@@ -27,6 +29,7 @@ pub(super) struct Call<Classifier, Replay, OnRetry> {
     outer_ends: Option<Instant>,
     /// Boxed because most calls succeed at once.
     failures: Option<Box<Failures>>,
+    bucket: CallBucket<Partition>,
     /// What this call holds of its budget.
     account: Account,
 }
@@ -71,11 +74,12 @@ struct Failures {
 const OWN_BODY: Verdict =
     Verdict::terminal().with_processed(Processed::Maybe).with_health(Health::Neutral).with_reason(Reason::USER);
 
-impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
+impl<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed> Call<ClassifierT, ReplayT, OnRetryT, PartitionT> {
     pub(super) fn new(
-        shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT>>,
+        shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT, PartitionT>>,
         deadline: Option<Deadline>,
         outer_ends: Option<Instant>,
+        bucket: CallBucket<PartitionT>,
     ) -> Self {
         Self {
             shared,
@@ -84,6 +88,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
             began: None,
             outer_ends,
             failures: None,
+            bucket,
             account: Account::Closed,
         }
     }
@@ -99,7 +104,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     #[inline]
     pub(super) fn begin_attempt(&mut self) -> AttemptPlan {
         match &mut self.failures {
-            None => self.account.open(self.shared.policy.config.budget.kind()),
+            None => self.account.open(self.bucket.or(&self.shared.policy.config.budget)),
             Some(failures) if failures.is_resending => failures.is_resending = false,
             Some(_) => {
                 self.attempt = self.attempt.next();
@@ -154,7 +159,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     where
         ReplayT: Report<Res>,
     {
-        self.account.succeed(self.shared.policy.config.budget.kind());
+        self.account.succeed(self.bucket.or(&self.shared.policy.config.budget));
         if self.failures.is_some() {
             let report = self.report(verdict, None, true);
             self.shared.replay.leave(report, response);
@@ -164,7 +169,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     /// Gives back what the call holds of its budget. Called when it ends or is dropped.
     #[inline]
     pub(super) fn close(&mut self) {
-        self.account.close(self.shared.policy.config.budget.kind());
+        self.account.close(self.bucket.or(&self.shared.policy.config.budget));
     }
 
     /// Decides what follows an attempt that was not a success.
@@ -247,7 +252,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
 
     /// Asks the budget. It comes last, so that no token is spent on a retry that another condition forbids.
     fn charge(&mut self, decision: Result<NextSend, GiveUp>, verdict: &Verdict) -> Result<NextSend, GiveUp> {
-        let budget = self.shared.policy.config.budget.kind();
+        let budget = self.bucket.or(&self.shared.policy.config.budget);
         match decision {
             Ok(NextSend::After(_)) if !self.account.withdraw(budget, verdict) => return Err(GiveUp::Budget),
             // What speaks against the server also counts if it is not retried.

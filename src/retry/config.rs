@@ -2,13 +2,16 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::budgets::Budgets;
 use super::retry_policy::RetryPolicy;
+use crate::registry::partition::Keyed;
 
 /// The configuration and state that clones of a service share with their futures.
 #[derive(Clone, Debug)]
-pub(super) struct SharedConfig<Classifier, Replay, OnRetry> {
+pub(super) struct SharedConfig<Classifier, Replay, OnRetry, Partition: Keyed> {
     pub(super) policy: RetryPolicy<Classifier, OnRetry>,
     pub(super) replay: Replay,
+    pub(super) budgets: Budgets<Partition>,
     pub(super) timer_check: TimerCheck,
 }
 

@@ -50,7 +50,7 @@
 //! 8. **A body** streams at once, and a copy is kept as it passes: see [`ReplayBody`]. There is no retry if the body
 //!    failed, or was still being sent when the answer came.
 //! 9. **Budgets** are shared by clones, exact, and never overdrawn. A retry that is cancelled before it is sent gives back what
-//!    it cost.
+//!    it cost. With [`budget_by`](crate::RetryLayer::budget_by) each tenant or host has its own.
 //!
 //! A server that states whether to retry overrides the class of the outcome, but never makes a request idempotent.
 //!
@@ -79,6 +79,7 @@
 //! |---|---|---|
 //! | every retry | DEBUG | `name`, `attempt`, `wait_ms`, `reason`, `code`, `method`, `host`, `partition` |
 //! | a retry that was wanted and not made | WARN, one line a second for each `name` and `kind` | `name`, `kind`, `attempts`, `reason`, `code`, `method`, `host`, `partition`, `count` |
+//! | keys share [budgets](crate::RetryLayer::budget_by), as all partitions are in use | WARN, at most once a minute | `name`, `max_partitions`, `calls` |
 //!
 //! `count` is the number of give-ups since the last line of that kind; the other fields describe the latest one. A call
 //! that succeeds at once, or whose failure is not worth a retry, logs nothing. No event contains a path, a query or a
@@ -89,6 +90,7 @@
 //! Waits and limits need tokio's time driver (`enable_time`). Without it a call panics before anything is sent, with
 //! tokio's message that explains the setting. A layer with a single attempt and no limit needs no timer.
 
+mod budgets;
 mod call;
 mod config;
 mod error;
@@ -111,3 +113,4 @@ pub use self::service::Retry;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter, Waits};
 pub use crate::deadline::{AttemptDeadline, Deadline};
+pub use crate::registry::partition;

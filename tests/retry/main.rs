@@ -13,6 +13,7 @@ mod hostile;
 mod jitter;
 mod model;
 mod observers;
+mod partitions;
 mod readiness;
 mod reports;
 mod resend;

@@ -20,6 +20,7 @@ use crate::BoxError;
 use crate::classify::Classifier;
 use crate::cut::{self, Sent};
 use crate::deadline::Deadline;
+use crate::registry::partition::{Keyed, Partition, Unpartitioned};
 
 pin_project! {
     /// The future of [`Retry`](super::Retry).
@@ -32,10 +33,11 @@ pin_project! {
     // The fields name associated types of both traits, hence the bounds.
     #[project = Projection]
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
+    pub struct ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT = Unpartitioned>
     where
         S: Service<ReplayT::Request>,
         ReplayT: Replay<Req>,
+        PartitionT: Keyed,
     {
         #[pin]
         state: State<S::Future>,
@@ -45,15 +47,16 @@ pin_project! {
         timer: Timer,
         // Dropped as soon as the call has ended: a ready service may hold a permit that other calls wait for.
         service: Option<S>,
-        call: Call<ClassifierT, ReplayT, OnRetryT>,
+        call: Call<ClassifierT, ReplayT, OnRetryT, PartitionT>,
         // Whether this call is the whole attempt of an outer retry layer.
         is_attempt: bool,
     }
 
-    impl<S, Req, ClassifierT, ReplayT, OnRetryT> PinnedDrop for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
+    impl<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT> PinnedDrop for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>
     where
         S: Service<ReplayT::Request>,
         ReplayT: Replay<Req>,
+        PartitionT: Keyed,
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
@@ -80,17 +83,27 @@ pin_project! {
     }
 }
 
-impl<S, Req, ClassifierT, ReplayT, OnRetryT> ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
+impl<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>
+    ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>
 where
     S: Service<ReplayT::Request>,
     ReplayT: Replay<Req>,
+    PartitionT: Keyed,
 {
     /// The service must be ready. It is called on the first poll, so that a future that is dropped before was never sent.
     #[inline]
-    pub(super) fn new(service: S, shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT>>, request: Req) -> Self {
+    pub(super) fn new(
+        service: S,
+        shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT, PartitionT>>,
+        request: Req,
+    ) -> Self
+    where
+        PartitionT: Partition<Req>,
+    {
         let deadline = shared.replay.deadline(&request, shared.policy.config.deadline);
         let outer_ends = shared.policy.config.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
-        let call = Call::new(shared, deadline, outer_ends);
+        let bucket = shared.budgets.of_call(&request, &shared.policy.config.budget, &shared.policy.config.name);
+        let call = Call::new(shared, deadline, outer_ends, bucket);
         let kept = call.shared.replay.keep(request, call.has_more(), deadline);
         Self {
             state: State::Ready,
@@ -103,12 +116,14 @@ where
     }
 }
 
-impl<S, Req, ClassifierT, ReplayT, OnRetryT> Future for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
+impl<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT> Future
+    for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>
 where
     S: Service<ReplayT::Request>,
     S::Error: Into<BoxError>,
     ClassifierT: Classifier<S::Response>,
     ReplayT: Replay<Req> + Report<S::Response>,
+    PartitionT: Keyed,
     OnRetryT: OnRetry,
 {
     type Output = Result<S::Response, BoxError>;
@@ -219,10 +234,12 @@ enum Limit {
     Deadline,
 }
 
-impl<S, Req, ClassifierT, ReplayT, OnRetryT> Projection<'_, S, Req, ClassifierT, ReplayT, OnRetryT>
+impl<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>
+    Projection<'_, S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>
 where
     S: Service<ReplayT::Request>,
     ReplayT: Replay<Req>,
+    PartitionT: Keyed,
 {
     /// Reports to the outer retry layer that is cutting this call whether the request was sent. While an attempt is in
     /// flight, the layers inside report on it; they know nothing of earlier attempts.
@@ -243,9 +260,9 @@ fn ready_service<S>(service: &mut Option<S>) -> &mut S {
 }
 
 /// Returns the time limit that has expired while the attempt is pending.
-fn poll_limits<ClassifierT, ReplayT, OnRetryT>(
+fn poll_limits<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed>(
     timer: Pin<&mut Timer>,
-    call: &Call<ClassifierT, ReplayT, OnRetryT>,
+    call: &Call<ClassifierT, ReplayT, OnRetryT, PartitionT>,
     cx: &mut Context<'_>,
 ) -> Poll<Limit> {
     let attempt_ends = call.attempt_ends();
@@ -257,10 +274,12 @@ fn poll_limits<ClassifierT, ReplayT, OnRetryT>(
     })
 }
 
-impl<S, Req, ClassifierT, ReplayT, OnRetryT> fmt::Debug for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
+impl<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT> fmt::Debug
+    for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>
 where
     S: Service<ReplayT::Request>,
     ReplayT: Replay<Req>,
+    PartitionT: Keyed,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").field("attempt", &self.call.attempt).finish_non_exhaustive()

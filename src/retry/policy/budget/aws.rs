@@ -18,6 +18,10 @@ impl Aws {
         Self { tokens: AtomicU64::new(CAPACITY) }
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.tokens.load(Ordering::Relaxed) == CAPACITY
+    }
+
     pub(super) fn withdraw(&self, timed_out: bool) -> Option<Cost> {
         let cost = if timed_out { RETRY_AFTER_TIMEOUT } else { RETRY };
         let take = |tokens: u64| tokens.checked_sub(cost.0);

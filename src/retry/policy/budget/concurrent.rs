@@ -26,6 +26,14 @@ impl Concurrent {
         Self { share, minimum, in_progress: AtomicU64::new(0) }
     }
 
+    pub(super) fn renewed(&self) -> Self {
+        Self::idle(self.share, self.minimum)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_progress.load(Ordering::Relaxed) == 0
+    }
+
     #[inline]
     pub(super) fn enter(&self) {
         self.in_progress.fetch_add(CALL, Ordering::Relaxed);

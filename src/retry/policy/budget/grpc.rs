@@ -33,6 +33,14 @@ impl Grpc {
         Self { max, ratio, tokens: AtomicU64::new(max) }
     }
 
+    pub(super) fn renewed(&self) -> Self {
+        Self::full(self.max, self.ratio)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.tokens.load(Ordering::Relaxed) == self.max
+    }
+
     /// Counts a failure. Returns whether a retry is allowed after it.
     pub(super) fn fail(&self) -> bool {
         let take = |tokens: u64| tokens.saturating_sub(TOKEN);
