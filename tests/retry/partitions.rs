@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
+use tower_rampart::breaker::partition::{self, Keyed, Partition};
 use tower_rampart::classify::{Verdict, classifier_fn};
-use tower_rampart::retry::partition::{self, Keyed, Partition};
 use tower_rampart::retry::{Backoff, Budget, ReplayBodies, Retry, RetryLayer};
 
 use crate::support::*;
