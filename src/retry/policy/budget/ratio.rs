@@ -89,7 +89,7 @@ impl Ratio {
 
     /// Whether it holds what it began with. What differs in the ages of the tokens is not worth the memory.
     pub(super) fn is_as_new(&self) -> bool {
-        self.balance.load(Ordering::Relaxed) == self.settings.reserve
+        self.balance.load(Ordering::Relaxed).min(self.settings.capacity) == self.settings.reserve
     }
 
     pub(super) fn time_to_live(&self) -> Duration {
