@@ -113,4 +113,3 @@ pub use self::service::Retry;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter, Waits};
 pub use crate::deadline::{AttemptDeadline, Deadline};
-pub use crate::registry::partition;

@@ -1,4 +1,4 @@
-//! Budgets: how many retries all calls together may make. One kind a file; each decides by a single atomic word.
+//! Budgets: how many retries all calls together may make. `kind` has a file for each way to decide.
 //!
 //! A call reports to its budget through an [`Account`]:
 //!
@@ -13,15 +13,10 @@
 //! A call that is dropped in `Waiting` gives back what its retry cost, because that retry was never sent.
 
 mod account;
-mod aws;
 mod bucket;
-mod concurrent;
-mod cost;
-mod grpc;
 mod kind;
 #[cfg(all(test, rampart_loom))]
 mod loom;
-mod ratio;
 #[cfg(all(test, not(rampart_loom)))]
 mod tests;
 
@@ -29,12 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(in crate::retry) use self::account::Account;
-use self::aws::Aws;
 pub(in crate::retry) use self::bucket::Bucket;
-use self::concurrent::Concurrent;
-use self::grpc::Grpc;
 pub(in crate::retry) use self::kind::Kind;
-use self::ratio::Ratio;
+use self::kind::{Aws, Concurrent, Grpc, Ratio};
 use crate::invalid_setting::{InvalidSetting, valid};
 
 /// Limits the share of retries among all calls, so that retries do not overload a failing upstream.
@@ -82,8 +74,8 @@ impl Budget {
     /// | [`min_per_second`](Self::min_per_second) | none | the retries a second of a client that makes few calls |
     ///
     /// Tokens expire because savings are what makes a storm: 2,000 processes that each saved ten tokens send 20,000 retries
-    /// at once. With a time to live a client that makes 100 calls a second can retry 40 to 80 at once, and one that makes a single
-    /// call a second can retry one.
+    /// at once. With a time to live a client that makes 100 calls a second can retry 40 to 80 at once, and
+    /// one that makes a single call a second can retry one.
     ///
     /// Tokens expire when a retry asks for one, and once in 64 calls. In between no call says when it came, so the tokens of up
     /// to 64 calls count as spread evenly over the time since: a few may stay a little longer, or expire a little early.

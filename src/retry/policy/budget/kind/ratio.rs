@@ -53,7 +53,7 @@ const SECOND: Duration = Duration::from_secs(1);
 // Relaxed, because the balance is one word and guards no other memory. The other words only say how many tokens expire and
 // are paid.
 impl Ratio {
-    pub(super) fn try_new(ratio: f64) -> Result<Self, InvalidSetting> {
+    pub(in crate::retry) fn try_new(ratio: f64) -> Result<Self, InvalidSetting> {
         ensure!((0.0..=MAX_RATIO).contains(&ratio), "Budget: the ratio must be from 0 to {MAX_RATIO}, but is {ratio}");
         // Checked to be in range above. Rounded because 0.6 has no exact binary form.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -62,39 +62,39 @@ impl Ratio {
         Ok(Self::new(Settings { deposit, capacity, reserve, ttl: DEFAULT_TTL, min_per_second: 0 }))
     }
 
-    pub(super) fn check_capacity(tokens: u32) -> Result<(), InvalidSetting> {
+    pub(in crate::retry) fn check_capacity(tokens: u32) -> Result<(), InvalidSetting> {
         ensure!(tokens > 0, "Budget: the capacity must be at least 1 token, but is {tokens}");
         Ok(())
     }
 
-    pub(super) fn reserve(&self, tokens: u32) -> Self {
+    pub(in crate::retry) fn reserve(&self, tokens: u32) -> Self {
         let reserve = u64::from(tokens) * TOKEN;
         Self::new(Settings { reserve, capacity: self.settings.capacity.max(reserve), ..self.settings })
     }
 
-    pub(super) fn capacity(&self, tokens: u32) -> Self {
+    pub(in crate::retry) fn capacity(&self, tokens: u32) -> Self {
         let capacity = u64::from(tokens) * TOKEN;
         Self::new(Settings { capacity, reserve: self.settings.reserve.min(capacity), ..self.settings })
     }
 
-    pub(super) fn ttl(&self, ttl: Duration) -> Self {
+    pub(in crate::retry) fn ttl(&self, ttl: Duration) -> Self {
         Self::new(Settings { ttl, ..self.settings })
     }
 
-    pub(super) fn min_per_second(&self, min_per_second: u32) -> Self {
+    pub(in crate::retry) fn min_per_second(&self, min_per_second: u32) -> Self {
         Self::new(Settings { min_per_second, ..self.settings })
     }
 
-    pub(super) fn renewed(&self) -> Self {
+    pub(in crate::retry) fn renewed(&self) -> Self {
         Self::new(self.settings)
     }
 
     /// Whether it holds what it began with. What differs in the ages of the tokens is not worth the memory.
-    pub(super) fn is_as_new(&self) -> bool {
-        self.balance.load(Ordering::Relaxed) == self.settings.reserve
+    pub(in crate::retry) fn is_as_new(&self) -> bool {
+        self.balance.load(Ordering::Relaxed).min(self.settings.capacity) == self.settings.reserve
     }
 
-    pub(super) fn time_to_live(&self) -> Duration {
+    pub(in crate::retry) fn time_to_live(&self) -> Duration {
         self.settings.ttl
     }
 
@@ -113,7 +113,7 @@ impl Ratio {
     }
 
     #[inline]
-    pub(super) fn deposit(&self) {
+    pub(in crate::retry) fn deposit(&self) {
         // The reserve does not age before there are calls.
         if self.expired_at.load(Ordering::Relaxed) == 0 {
             self.expired_at.store(self.now(), Ordering::Relaxed);
@@ -148,7 +148,7 @@ impl Ratio {
         now.saturating_sub(self.expired_at.load(Ordering::Relaxed)) > nanos(self.settings.ttl)
     }
 
-    pub(super) fn withdraw(&self) -> Option<Cost> {
+    pub(in crate::retry) fn withdraw(&self) -> Option<Cost> {
         let now = self.now();
         if self.is_due(now) {
             self.expire(now);
@@ -160,11 +160,11 @@ impl Ratio {
         Some(Cost(TOKEN))
     }
 
-    pub(super) fn give_back(&self, Cost(cost): Cost) {
+    pub(in crate::retry) fn give_back(&self, Cost(cost): Cost) {
         self.add(cost, self.settings.capacity);
     }
 
-    pub(super) fn balance(&self) -> f64 {
+    pub(in crate::retry) fn balance(&self) -> f64 {
         self.balance.load(Ordering::Relaxed).min(self.settings.capacity) as f64 / TOKEN as f64
     }
 
