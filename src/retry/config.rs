@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::Rng;
 
 use super::observe::GiveUpLog;
-use super::policy::{Budget, Policy};
+use super::policy::{AttemptTimeout, Budget, Policy};
 use crate::seed::SharedRng;
 
 /// The configuration and state that clones of a service share with their futures.
@@ -36,7 +36,7 @@ thread_local! {
 pub(super) struct Config {
     pub(super) name: Arc<str>,
     pub(super) max_attempts: NonZeroU32,
-    pub(super) attempt_timeout: Option<Duration>,
+    pub(super) attempt_timeout: Option<AttemptTimeout>,
     pub(super) deadline: Option<Duration>,
     pub(super) budget: Budget,
     pub(super) policy: Policy,

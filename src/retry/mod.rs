@@ -50,6 +50,12 @@
 //! 8. **A body** streams at once, and a copy is kept as it passes: see [`ReplayBody`]. There is no retry if the body
 //!    failed, or was still being sent when the answer came.
 //! 9. **Budgets** are shared by clones, exact, and never overdrawn.
+//! 10. **A [`deadline_header`](crate::RetryLayer::deadline_header)** carries in every attempt the time until the deadline or the
+//!     end of the attempt, whichever comes first: rounded down, at least one unit, and nothing without a limit. The same
+//!     header in the request is a deadline of the whole call.
+//! 11. **[`attempt_timeout_by`](crate::RetryLayer::attempt_timeout_by)** is asked once for each send, before anything is
+//!     counted or sent. Whatever depends on the attempt timeout uses the value of the current attempt. It is at least a
+//!     millisecond.
 //!
 //! A server that states whether to retry overrides the class of the outcome, but never makes a request idempotent.
 //!
@@ -103,7 +109,9 @@ pub use self::future::ResponseFuture;
 pub use self::layer::RetryLayer;
 pub use self::observe::{AttemptReport, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
 pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpIdempotency, Idempotency};
-pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody};
+pub use self::replay::{
+    CloneBodies, CloneRequests, DeadlineHeader, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody,
+};
 pub use self::service::Retry;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter, Waits};

@@ -87,8 +87,7 @@ where
     #[inline]
     pub(super) fn new(service: S, shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT>>, request: Req) -> Self {
         let deadline = shared.replay.deadline(&request, shared.config.deadline);
-        let outer_ends = shared.config.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
-        let call = Call::new(shared, deadline, outer_ends);
+        let call = Call::new(shared, deadline);
         let kept = call.shared.replay.keep(request, call.has_more(), deadline);
         Self {
             state: State::Ready,
@@ -120,10 +119,10 @@ where
                 StateProj::Ready => {
                     this.call.check_timer();
                     this.timer.as_mut().stop();
+                    // Enter `Done` first: if a closure of the user or `call` panics, polling again must not resend the request.
+                    this.state.set(State::Done);
                     let plan = this.call.begin_attempt();
                     let request = this.call.shared.replay.request(this.kept, plan);
-                    // Enter `Done` first: if `call` panics, polling again must not resend the request.
-                    this.state.set(State::Done);
                     let service = ready_service(this.service);
                     let future = match *this.is_attempt || this.call.is_timed() {
                         true => cut::begin(|| service.call(request)),
@@ -248,7 +247,7 @@ fn poll_limits<ClassifierT, ReplayT, OnRetryT>(
     let attempt_ends = call.attempt_ends();
     let deadline = call.deadline.map(Deadline::instant);
     let moment = || attempt_ends.into_iter().chain(deadline).min();
-    timer.poll_until(moment, cx).map(|moment| match call.shared.config.attempt_timeout {
+    timer.poll_until(moment, cx).map(|moment| match call.attempt_timeout() {
         Some(limit) if deadline.is_none_or(|deadline| moment < deadline) => Limit::Attempt(limit),
         _ => Limit::Deadline,
     })

@@ -1,3 +1,4 @@
+mod limits;
 mod replay;
 mod settings;
 
@@ -25,8 +26,9 @@ use crate::classify::{GrpcClassifier, HttpClassifier};
 /// | [`name`](Self::name) | `"default"` | the name in telemetry |
 /// | [`max_attempts`](Self::max_attempts) | 3 | the first attempt included |
 /// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait if the server sends no hint |
-/// | [`attempt_timeout`](Self::attempt_timeout) | none | limits one attempt, from its first poll to its response |
+/// | [`attempt_timeout`](Self::attempt_timeout), [`attempt_timeout_by`](Self::attempt_timeout_by) | none | limits one attempt, from its first poll to its response |
 /// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
+/// | [`deadline_header`](RetryLayer::deadline_header) | none | HTTP: sends how long the caller still waits |
 /// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](Budget::ratio) | one retry for five calls, 10 tokens to start with |
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest hint that is honored |
 /// | [`clamp_retry_after`](Self::clamp_retry_after) | no | whether a longer hint is cut to that instead of ending the retrying |

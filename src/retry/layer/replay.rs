@@ -106,7 +106,7 @@ impl<Classifier, Idempotency, OnRetry> RetryLayer<Classifier, CloneRequests<Idem
 }
 
 impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
-    fn map_replay<NewReplay>(
+    pub(super) fn map_replay<NewReplay>(
         self,
         map: impl FnOnce(Replay) -> NewReplay,
     ) -> RetryLayer<Classifier, NewReplay, OnRetry> {

@@ -10,7 +10,7 @@ use crate::classify::DistrustRefusals;
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::retry::config::SharedConfig;
 use crate::retry::observe::{GiveUpEvent, GiveUpLog, OnGiveUp, RetryEvent};
-use crate::retry::policy::Budget;
+use crate::retry::policy::{AttemptTimeout, Budget};
 use crate::seed::{Seed, SharedRng};
 
 impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
@@ -89,7 +89,7 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     /// [`attempt_timeout`](Self::attempt_timeout), with an error in place of a panic.
     pub fn try_attempt_timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
         ensure!(!timeout.is_zero(), "RetryLayer: attempt_timeout must not be zero");
-        self.shared.config.attempt_timeout = Some(timeout);
+        self.shared.config.attempt_timeout = Some(AttemptTimeout::Fixed(timeout));
         Ok(self)
     }
 

@@ -3,9 +3,8 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{Request, Response};
-use tokio::time::Instant;
 
-use super::http::{Http, Kept, is_own_body_failure, leave_report, outer_attempt_ends};
+use super::http::{Http, Kept, is_own_body_failure, leave_report};
 use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
@@ -37,10 +36,6 @@ where
 
     fn deadline(&self, request: &Request<B>, of_layer: Option<Duration>) -> Option<Deadline> {
         self.http.deadline(request, of_layer)
-    }
-
-    fn outer_attempt_ends(&self, request: &Request<B>) -> Option<Instant> {
-        outer_attempt_ends(request)
     }
 
     fn keep(&self, request: Request<B>, _: bool, deadline: Option<Deadline>) -> Self::Kept {
@@ -84,7 +79,7 @@ where
     }
 
     fn is_grpc(&self) -> bool {
-        self.http.is_grpc
+        self.http.is_grpc()
     }
 }
 

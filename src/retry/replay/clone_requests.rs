@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
@@ -27,10 +25,6 @@ where
 
     fn deadline(&self, _: &Req, of_layer: Option<Duration>) -> Option<Deadline> {
         of_layer.map(Deadline::within)
-    }
-
-    fn outer_attempt_ends(&self, _: &Req) -> Option<Instant> {
-        None
     }
 
     #[inline]
