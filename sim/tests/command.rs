@@ -160,7 +160,7 @@ fn lint_prints_what_it_finds_and_one_line_for_a_bad_file() {
 
     for (settings, facts, expected) in [
         ("attempts = 3", facts, "mine.toml:2: settings.attempts: unknown field `attempts`"),
-        ("max_attempts = 0", facts, "mine.toml: settings: RetryLayer: max_attempts"),
+        ("max_attempts = 0", facts, "mine.toml: settings: retry: max_attempts"),
         ("", "processes = 2000", "mine.toml:3: facts: missing field `calls_per_second`"),
         ("", "processes = -1", "mine.toml:4: facts.processes: invalid value"),
     ] {

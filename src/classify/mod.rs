@@ -117,6 +117,7 @@
 pub mod body;
 mod classifier;
 mod error;
+mod error_classifier;
 mod future;
 mod grpc;
 mod http;
@@ -127,6 +128,7 @@ mod verdict;
 pub use self::body::settle_at::{HeadOnly, Notify, SettleAt, WholeBody};
 pub use self::classifier::{Classifier, ClassifierFn, ClassifyHttp, classifier_fn};
 pub use self::error::{ClassifiedError, DistrustRefusals};
+pub use self::error_classifier::ErrorClassifier;
 pub use self::future::ResponseFuture;
 pub use self::grpc::{GrpcClassifier, GrpcEos};
 #[cfg(feature = "tower-http")]

@@ -98,7 +98,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
             self.clock = Some(self.start_clock());
         }
         match &mut self.failures {
-            None => self.shared.config.budget.deposit(),
+            None => self.shared.policy.config.budget.deposit(),
             Some(failures) => failures.is_resending = false,
         }
         AttemptPlan {
@@ -112,13 +112,14 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
 
     /// Whether a time limit may cut an attempt.
     pub(super) fn is_timed(&self) -> bool {
-        self.deadline.is_some() || self.shared.config.attempt_timeout.is_some()
+        self.deadline.is_some() || self.shared.policy.config.attempt_timeout.is_some()
     }
 
     fn start_clock(&self) -> AttemptClock {
         let began = Instant::now();
         let remaining = || Some(self.deadline?.instant().saturating_duration_since(began));
-        let timeout = self.shared.config.attempt_timeout.as_ref().map(|timeout| timeout.of(self.attempt, remaining));
+        let timeout =
+            self.shared.policy.config.attempt_timeout.as_ref().map(|timeout| timeout.of(self.attempt, remaining));
         AttemptClock { began, timeout }
     }
 
@@ -134,7 +135,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
 
     /// Whether attempts are left after the current one.
     pub(super) fn has_more(&self) -> bool {
-        self.attempt.number() < self.shared.config.max_attempts.get()
+        self.attempt.number() < self.shared.policy.config.max_attempts.get()
     }
 
     pub(super) fn is_past_deadline(&self) -> bool {
@@ -151,7 +152,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     where
         ClassifierT: Classifier<Res>,
     {
-        self.shared.classifier.classify(Ok(response))
+        self.shared.policy.classifier.classify(Ok(response))
     }
 
     /// Returns true for a success that the server does not ask to retry.
@@ -182,7 +183,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         let (outcome, mut verdict) = match outcome {
             AttemptOutcome::Answered(response, verdict) => (Ok(response), verdict),
             AttemptOutcome::Failed(error) | AttemptOutcome::Cut(error) => {
-                let verdict = self.shared.classifier.classify(Err(&*error));
+                let verdict = self.shared.policy.classifier.classify(Err(&*error));
                 (Err(error), verdict)
             }
         };
@@ -244,7 +245,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         OnRetryT: OnRetry,
     {
         // Whatever the error proves about a call, this attempt was not sent.
-        let verdict = self.shared.classifier.classify(Err(&*error)).with_processed(Processed::No);
+        let verdict = self.shared.policy.classifier.classify(Err(&*error)).with_processed(Processed::No);
         self.fail(GiveUp::NotReady, verdict, error, &self.origin(kept), false)
     }
 
@@ -254,8 +255,8 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     where
         ReplayT: Replay<Req>,
     {
-        let config = &self.shared.config;
-        config.policy.wants(verdict)?;
+        let config = &self.shared.policy.config;
+        config.decider.wants(verdict)?;
         // The last attempt takes the request with it.
         let Some(kept) = kept.filter(|_| self.has_more()) else { return Err(GiveUp::Exhausted) };
         if !verdict.is_unprocessed() && !self.shared.replay.is_idempotent(kept) {
@@ -276,7 +277,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
             last_wait: self.failures.as_ref().and_then(|failures| failures.history.last_wait()),
             spread: self.spread(),
         };
-        let wait = config.draw(|mut rng| config.policy.wait(&retry, left, &mut rng))?;
+        let wait = config.draw(|mut rng| config.decider.wait(&retry, left, &mut rng))?;
         if config.budget.withdraw() { Ok(NextSend::After(wait)) } else { Err(GiveUp::Budget) }
     }
 
@@ -291,7 +292,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
             return Duration::ZERO;
         }
         let Some(deadline) = self.deadline else { return limit };
-        let more = (self.shared.config.max_attempts.get() - self.attempt.number()).max(1);
+        let more = (self.shared.policy.config.max_attempts.get() - self.attempt.number()).max(1);
         limit.min((deadline.remaining() / more).saturating_sub(limit + SHORTEST_ATTEMPT))
     }
 
@@ -312,8 +313,8 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         failures.was_resent |= is_resend;
         failures.is_resending = is_resend;
         let event = RetryEvent { attempt, wait, is_resend, verdict, origin };
-        trace_retry(&self.shared.config.name, &event);
-        self.shared.on_retry.on_retry(&event);
+        trace_retry(&self.shared.policy.config.name, &event);
+        self.shared.policy.on_retry.on_retry(&event);
     }
 
     /// The error of a call that ends with this one, in an attempt or while none was in flight.
@@ -371,12 +372,12 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         // With a single attempt no retry was wanted.
         if self.retries() && kind.forbids_a_wanted_retry() {
             let event = GiveUpEvent { kind, attempts, verdict: *verdict, origin };
-            self.shared.give_ups.log(&self.shared.config.name, &event);
-            self.shared.on_retry.on_give_up(&event);
+            self.shared.policy.give_ups.log(&self.shared.policy.config.name, &event);
+            self.shared.policy.on_retry.on_give_up(&event);
         }
     }
 
     fn retries(&self) -> bool {
-        self.shared.config.max_attempts.get() > 1
+        self.shared.policy.config.max_attempts.get() > 1
     }
 }

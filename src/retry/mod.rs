@@ -102,6 +102,7 @@ mod layer;
 mod observe;
 mod policy;
 mod replay;
+mod retry_policy;
 mod service;
 
 pub use self::error::{RetryError, TimedOut};
@@ -112,6 +113,7 @@ pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpId
 pub use self::replay::{
     CloneBodies, CloneRequests, DeadlineHeader, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody,
 };
+pub use self::retry_policy::RetryPolicy;
 pub use self::service::Retry;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter, Waits};

@@ -59,6 +59,6 @@ impl<S: Clone, Classifier, Replay, OnRetry> Clone for Retry<S, Classifier, Repla
 impl<S: fmt::Debug, Classifier, Replay, OnRetry> fmt::Debug for Retry<S, Classifier, Replay, OnRetry> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { inner, shared } = self;
-        f.debug_struct("Retry").field("inner", inner).field("config", &shared.config).finish_non_exhaustive()
+        f.debug_struct("Retry").field("inner", inner).field("config", &shared.policy.config).finish_non_exhaustive()
     }
 }

@@ -97,7 +97,7 @@ async fn rule_9_a_full_bucket_keeps_what_its_calls_deposit_in_the_time_to_live()
         assert_eq!(retries_after(budget().ttl(ttl), 1_000, 10 * MS).await, retries, "{ttl:?}");
     }
     assert_eq!(retries_after(budget(), 1_000, 10 * MS).await, 39, "the default is two seconds");
-    assert_eq!(retries_after(budget(), 60_000, 10 * MS).await, 40, "ten minutes are little different");
+    assert_eq!(retries_after(budget(), 60_000, 10 * MS).await, 39, "ten minutes are no different");
 }
 
 /// Calls that fail spend what they deposit, before it gets old.

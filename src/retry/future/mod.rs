@@ -86,7 +86,7 @@ where
     /// The service must be ready. It is called on the first poll, so that a future that is dropped before was never sent.
     #[inline]
     pub(super) fn new(service: S, shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT>>, request: Req) -> Self {
-        let deadline = shared.replay.deadline(&request, shared.config.deadline);
+        let deadline = shared.replay.deadline(&request, shared.policy.config.deadline);
         let call = Call::new(shared, deadline);
         let kept = call.shared.replay.keep(request, call.has_more(), deadline);
         Self {

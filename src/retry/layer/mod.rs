@@ -1,19 +1,16 @@
-mod limits;
+mod headers;
 mod replay;
 mod settings;
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tower_layer::Layer;
 
-use super::config::{Config, SharedConfig, TimerCheck};
-use super::observe::GiveUpLog;
-use super::policy::{AlwaysIdempotent, Budget, GrpcIdempotency, HttpIdempotency, Policy};
+use super::config::{SharedConfig, TimerCheck};
+use super::policy::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency};
 use super::replay::{CloneRequests, Http, ReplayBodies};
+use super::retry_policy::RetryPolicy;
 use super::service::Retry;
-use crate::backoff::Backoff;
 use crate::classify::{GrpcClassifier, HttpClassifier};
 
 /// Retries failed calls where another attempt can help and cannot do harm.
@@ -29,7 +26,7 @@ use crate::classify::{GrpcClassifier, HttpClassifier};
 /// | [`attempt_timeout`](Self::attempt_timeout), [`attempt_timeout_by`](Self::attempt_timeout_by) | none | limits one attempt, from its first poll to its response |
 /// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
 /// | [`deadline_header`](RetryLayer::deadline_header) | none | HTTP: sends how long the caller still waits |
-/// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](Budget::ratio) | one retry for five calls, 10 tokens to start with |
+/// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](crate::retry::Budget::ratio) | one retry for five calls, 10 tokens to start with |
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest hint that is honored |
 /// | [`clamp_retry_after`](Self::clamp_retry_after) | no | whether a longer hint is cut to that instead of ending the retrying |
 /// | [`max_replay_bytes`](Self::max_replay_bytes) | 65,536 | HTTP: the bytes of a body that are kept for a replay |
@@ -134,29 +131,8 @@ impl<Classifier> RetryLayer<Classifier, CloneRequests> {
 
 impl<Classifier, Replay> RetryLayer<Classifier, Replay> {
     fn with(classifier: Classifier, replay: Replay) -> Self {
-        let config = Config {
-            name: "default".into(),
-            max_attempts: NonZeroU32::MIN.saturating_add(2),
-            attempt_timeout: None,
-            deadline: None,
-            budget: Budget::default(),
-            policy: Policy {
-                backoff: Backoff::default(),
-                max_retry_after: Duration::from_secs(60),
-                clamp_retry_after: false,
-                retry_circuit_open: false,
-            },
-            rng: None,
-        };
-        let shared = SharedConfig {
-            config,
-            classifier,
-            replay,
-            on_retry: (),
-            give_ups: Arc::new(GiveUpLog::new()),
-            timer_check: TimerCheck::default(),
-        };
-        Self { shared }
+        let policy = RetryPolicy::with(classifier);
+        Self { shared: SharedConfig { policy, replay, timer_check: TimerCheck::default() } }
     }
 }
 

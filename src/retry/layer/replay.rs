@@ -110,7 +110,7 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
         self,
         map: impl FnOnce(Replay) -> NewReplay,
     ) -> RetryLayer<Classifier, NewReplay, OnRetry> {
-        let SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
-        RetryLayer { shared: SharedConfig { config, classifier, replay: map(replay), on_retry, give_ups, timer_check } }
+        let SharedConfig { policy, replay, timer_check } = self.shared;
+        RetryLayer { shared: SharedConfig { policy, replay: map(replay), timer_check } }
     }
 }

@@ -1,122 +1,114 @@
-//! The settings that every kind of request has.
+//! The settings of the layer's [policy](RetryPolicy), one by one.
 
-use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::RetryLayer;
+use crate::attempt::Attempt;
 use crate::backoff::Backoff;
 use crate::classify::DistrustRefusals;
-use crate::invalid_setting::{InvalidSetting, ensure, valid};
+use crate::invalid_setting::InvalidSetting;
 use crate::retry::config::SharedConfig;
-use crate::retry::observe::{GiveUpEvent, GiveUpLog, OnGiveUp, RetryEvent};
-use crate::retry::policy::{AttemptTimeout, Budget};
-use crate::seed::{Seed, SharedRng};
+use crate::retry::observe::{GiveUpEvent, OnGiveUp, RetryEvent};
+use crate::retry::policy::Budget;
+use crate::retry::retry_policy::RetryPolicy;
+
+/// Defines settings that change the policy of the layer. One with a `try_` form panics where it is written.
+macro_rules! settings {
+    ($($(#[$docs:meta])* $name:ident $(or $try_name:ident)? ($setting:ident: $type:ty);)+) => {$(
+        $(#[$docs])*
+        #[must_use]
+        #[track_caller]
+        pub fn $name(self, $setting: $type) -> Self {
+            let SharedConfig { policy, replay, timer_check } = self.shared;
+            Self { shared: SharedConfig { policy: policy.$name($setting), replay, timer_check } }
+        }
+
+        $(
+            #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), "), with an error in place of a panic.")]
+            pub fn $try_name(self, $setting: $type) -> Result<Self, InvalidSetting> {
+                let SharedConfig { policy, replay, timer_check } = self.shared;
+                Ok(Self { shared: SharedConfig { policy: policy.$try_name($setting)?, replay, timer_check } })
+            }
+        )?
+    )+};
+}
 
 impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
-    /// Sets the name reported in telemetry; `"default"` if not set.
+    /// Sets the whole policy, which other layers may share. The layer keeps its
+    /// classifier, because it judges responses and not only errors, and its callbacks.
     ///
-    /// # Panics
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    /// use tower_rampart::retry::RetryPolicy;
     ///
-    /// If the name is empty.
+    /// let policy = RetryPolicy::new().name("billing").max_attempts(4);
+    /// let layer = RetryLayer::new_for_http().policy(&policy);
+    /// # let _ = layer;
+    /// ```
     #[must_use]
-    #[track_caller]
-    pub fn name(self, name: &str) -> Self {
-        valid(self.try_name(name))
-    }
-
-    /// [`name`](Self::name), with an error in place of a panic.
-    pub fn try_name(mut self, name: &str) -> Result<Self, InvalidSetting> {
-        ensure!(!name.is_empty(), "RetryLayer: the name must not be empty");
-        self.shared.config.name = name.into();
-        // Each name has log lines and counts of its own.
-        self.shared.give_ups = Arc::new(GiveUpLog::new());
-        Ok(self)
-    }
-
-    /// Sets the most attempts of a call, the first one included. With 1 nothing is retried, copied or buffered; deadline
-    /// and attempt timeout still apply.
-    ///
-    /// # Panics
-    ///
-    /// If it is 0.
-    #[must_use]
-    #[track_caller]
-    pub fn max_attempts(self, attempts: u32) -> Self {
-        valid(self.try_max_attempts(attempts))
-    }
-
-    /// [`max_attempts`](Self::max_attempts), with an error in place of a panic.
-    pub fn try_max_attempts(mut self, attempts: u32) -> Result<Self, InvalidSetting> {
-        let Some(attempts) = NonZeroU32::new(attempts) else {
-            let message = "RetryLayer: max_attempts includes the first try and must be at least 1, but is 0";
-            return Err(InvalidSetting::new(message.to_owned()));
-        };
-        self.shared.config.max_attempts = attempts;
-        Ok(self)
-    }
-
-    /// Sets the wait before a retry if the server sends no hint. A plain `Duration` is a fixed wait without jitter.
-    ///
-    /// A hint is honored in full, plus jitter so that clients do not return together. The jitter is at most this backoff's
-    /// [ceiling](Backoff::ceiling); with a fixed or custom backoff without jitter it is at most a tenth of the hint or of the
-    /// ceiling, whichever is less.
-    #[must_use]
-    pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
-        self.shared.config.policy.backoff = backoff.into();
+    pub fn policy<OtherClassifier, OtherOnRetry>(
+        mut self,
+        policy: &RetryPolicy<OtherClassifier, OtherOnRetry>,
+    ) -> Self {
+        self.shared.policy.config = policy.config.clone();
+        self.shared.policy.give_ups = policy.give_ups.clone();
         self
     }
 
-    /// Cuts an attempt whose response takes longer than this. The cut is a transient error
-    /// ([`TimedOut`](crate::retry::TimedOut)), retried by the same rules as any other; a breaker inside counts it as a failure of
-    /// the upstream.
-    ///
-    /// The request may have been processed, except if the attempt was still waiting in a breaker for the client to become
-    /// ready: then it was not sent, and even a POST is retried. This needs every layer in between to call the breaker in
-    /// its own `call`, not later in its future.
-    ///
-    /// The wait until the inner service itself is ready is not part of an attempt: see [`deadline`](Self::deadline).
-    ///
-    /// # Panics
-    ///
-    /// If it is zero.
-    #[must_use]
-    #[track_caller]
-    pub fn attempt_timeout(self, timeout: Duration) -> Self {
-        valid(self.try_attempt_timeout(timeout))
-    }
+    settings! {
+        /// Sets the name reported in telemetry; `"default"` if not set. See [`RetryPolicy::name`].
+        ///
+        /// # Panics
+        ///
+        /// If the name is empty.
+        name or try_name(name: &str);
 
-    /// [`attempt_timeout`](Self::attempt_timeout), with an error in place of a panic.
-    pub fn try_attempt_timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
-        ensure!(!timeout.is_zero(), "RetryLayer: attempt_timeout must not be zero");
-        self.shared.config.attempt_timeout = Some(AttemptTimeout::Fixed(timeout));
-        Ok(self)
-    }
+        /// Sets the most attempts of a call, the first one included. See [`RetryPolicy::max_attempts`].
+        ///
+        /// # Panics
+        ///
+        /// If it is 0.
+        max_attempts or try_max_attempts(attempts: u32);
 
-    /// Limits the whole call, with all its attempts and waits. A wait that would leave less time than the last answer took
-    /// is not started. A [`Deadline`](crate::retry::Deadline) in the extensions of an HTTP request overrides this setting.
-    ///
-    /// # Panics
-    ///
-    /// If it is zero.
-    #[must_use]
-    #[track_caller]
-    pub fn deadline(self, time: Duration) -> Self {
-        valid(self.try_deadline(time))
-    }
+        /// Sets the wait before a retry if the server sends no hint. A plain `Duration` is a fixed wait without jitter. See
+        /// [`RetryPolicy::backoff`].
+        backoff(backoff: impl Into<Backoff>);
 
-    /// [`deadline`](Self::deadline), with an error in place of a panic.
-    pub fn try_deadline(mut self, time: Duration) -> Result<Self, InvalidSetting> {
-        ensure!(!time.is_zero(), "RetryLayer: deadline must not be zero");
-        self.shared.config.deadline = Some(time);
-        Ok(self)
-    }
+        /// Cuts an attempt whose response takes longer than this. See [`RetryPolicy::attempt_timeout`].
+        ///
+        /// # Panics
+        ///
+        /// If it is zero.
+        attempt_timeout or try_attempt_timeout(timeout: Duration);
 
-    /// Sets the budget, which limits the share of retries. All clones of the layer and of the budget share it.
-    #[must_use]
-    pub fn budget(mut self, budget: Budget) -> Self {
-        self.shared.config.budget = budget;
-        self
+        /// Sets an [`attempt_timeout`](Self::attempt_timeout) for each attempt, from the attempt and the time until the deadline. See
+        /// [`RetryPolicy::attempt_timeout_by`].
+        attempt_timeout_by(timeout: impl Fn(Attempt, Duration) -> Duration + Send + Sync + 'static);
+
+        /// Limits the whole call, with all its attempts and waits. A [`Deadline`](crate::retry::Deadline) in the extensions of an
+        /// HTTP request overrides this setting. See [`RetryPolicy::deadline`].
+        ///
+        /// # Panics
+        ///
+        /// If it is zero.
+        deadline or try_deadline(time: Duration);
+
+        /// Sets the budget, which limits the share of retries. All clones of the layer and of the budget share it. See
+        /// [`RetryPolicy::budget`].
+        budget(budget: Budget);
+
+        /// Sets the longest hint that is honored. See [`RetryPolicy::max_retry_after`].
+        max_retry_after(wait: Duration);
+
+        /// Sets whether a longer hint is cut instead of ending the retrying. See [`RetryPolicy::clamp_retry_after`].
+        clamp_retry_after(clamp: bool);
+
+        /// Sets whether a call that a circuit breaker rejected is retried. By default it is not. See
+        /// [`RetryPolicy::retry_circuit_open`].
+        retry_circuit_open(retry: bool);
+
+        /// Makes the jitter of the waits repeatable, for tests and simulations. See [`RetryPolicy::seed`].
+        seed(seed: u64);
     }
 
     /// Allows any number of retries: [`Budget::unlimited`].
@@ -125,63 +117,10 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
         self.budget(Budget::unlimited())
     }
 
-    /// Sets the longest hint that is honored. A longer one ends the retrying, and the answer is returned at once: a retry
-    /// before the time that the server asked for would be wasted. [`clamp_retry_after`](Self::clamp_retry_after) retries
-    /// nevertheless.
-    #[must_use]
-    pub fn max_retry_after(mut self, wait: Duration) -> Self {
-        self.shared.config.policy.max_retry_after = wait;
-        self
-    }
-
-    /// Sets whether a hint longer than [`max_retry_after`](Self::max_retry_after) is cut to it, plus the jitter of every hint,
-    /// instead of ending the retrying. By default it is not. Set it for servers that ask for far more time than they need.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use tower_rampart::RetryLayer;
-    ///
-    /// // `Retry-After: 3600` waits ten seconds.
-    /// let layer = RetryLayer::new_for_http().max_retry_after(Duration::from_secs(10)).clamp_retry_after(true);
-    /// # let _ = layer;
-    /// ```
-    #[must_use]
-    pub fn clamp_retry_after(mut self, clamp: bool) -> Self {
-        self.shared.config.policy.clamp_retry_after = clamp;
-        self
-    }
-
-    /// Sets whether a call that a circuit breaker rejected is retried. By default it is not: the upstream is known to be
-    /// down, and the caller can fall back at once.
-    #[must_use]
-    pub fn retry_circuit_open(mut self, retry: bool) -> Self {
-        self.shared.config.policy.retry_circuit_open = retry;
-        self
-    }
-
-    /// Makes the jitter of the waits repeatable, for tests and simulations. The services of this layer and of its clones draw
-    /// from one stream: if their calls come in the same order, they wait as long. Default: jitter is random.
-    ///
-    /// Processes with the same seed retry at the same moments, which is what jitter must prevent, so set none in production.
-    /// The same seed may give other waits with another version of this crate or of Rust.
-    ///
-    /// ```
-    /// use tower_rampart::RetryLayer;
-    ///
-    /// let layer = RetryLayer::new_for_http().seed(7);
-    /// # let _ = layer;
-    /// ```
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.shared.config.rng = Some(Arc::new(SharedRng::new(Seed::of(seed).split("waits"))));
-        self
-    }
-
     /// Replaces the classifier.
     #[must_use]
     pub fn classifier<NewClassifier>(self, classifier: NewClassifier) -> RetryLayer<NewClassifier, Replay, OnRetry> {
-        let SharedConfig { config, classifier: _, replay, on_retry, give_ups, timer_check } = self.shared;
-        RetryLayer { shared: SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } }
+        self.map_policy(|policy| policy.classifier(classifier))
     }
 
     /// Treats a request whose stream was refused as maybe processed, so that only idempotent ones are sent again. Some
@@ -194,12 +133,11 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn distrust_refusals(mut self) -> Self
+    pub fn distrust_refusals(self) -> Self
     where
         Classifier: DistrustRefusals,
     {
-        self.shared.classifier = self.shared.classifier.distrust_refusals();
-        self
+        self.map_policy(RetryPolicy::distrust_refusals)
     }
 
     /// Adds a callback that runs before the wait of every retry. Callbacks run in the order in which they were added.
@@ -218,7 +156,7 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     where
         F: Fn(&RetryEvent<'_>),
     {
-        self.observed_by(on_retry)
+        self.map_policy(|policy| policy.on_retry(on_retry))
     }
 
     /// Adds a callback that runs for every retry that was wanted and not made, for example because the attempts are used
@@ -237,12 +175,14 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     where
         F: Fn(&GiveUpEvent<'_>),
     {
-        self.observed_by(OnGiveUp(on_give_up))
+        self.map_policy(|policy| policy.on_give_up(on_give_up))
     }
 
-    fn observed_by<Observer>(self, observer: Observer) -> RetryLayer<Classifier, Replay, (OnRetry, Observer)> {
-        let SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } = self.shared;
-        let on_retry = (on_retry, observer);
-        RetryLayer { shared: SharedConfig { config, classifier, replay, on_retry, give_ups, timer_check } }
+    fn map_policy<NewClassifier, NewOnRetry>(
+        self,
+        map: impl FnOnce(RetryPolicy<Classifier, OnRetry>) -> RetryPolicy<NewClassifier, NewOnRetry>,
+    ) -> RetryLayer<NewClassifier, Replay, NewOnRetry> {
+        let SharedConfig { policy, replay, timer_check } = self.shared;
+        RetryLayer { shared: SharedConfig { policy: map(policy), replay, timer_check } }
     }
 }

@@ -22,7 +22,7 @@ pub use self::idempotency::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency, 
 
 /// The settings that decide on a retry.
 #[derive(Clone, Debug)]
-pub(in crate::retry) struct Policy {
+pub(in crate::retry) struct Decider {
     pub(in crate::retry) backoff: Backoff,
     pub(in crate::retry) max_retry_after: Duration,
     /// Whether a longer hint is cut to `max_retry_after`.
@@ -42,7 +42,7 @@ pub(in crate::retry) struct TimeLeft {
 /// A timer can fire a millisecond late, and an attempt that starts at the deadline is cut at once.
 pub(in crate::retry) const SHORTEST_ATTEMPT: Duration = Duration::from_millis(2);
 
-impl Policy {
+impl Decider {
     /// Decides whether another attempt could help. What the server asks for overrides the class.
     ///
     /// # Errors
@@ -126,8 +126,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn policy() -> Policy {
-        Policy {
+    fn policy() -> Decider {
+        Decider {
             backoff: Backoff::default(),
             max_retry_after: 60_000 * MS,
             clamp_retry_after: false,
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn waits(
-        policy: Policy,
+        policy: Decider,
         verdict: Verdict,
         retry: u32,
         remaining: Option<Duration>,
@@ -168,7 +168,7 @@ mod tests {
         for class in [Class::Transient, Class::Terminal] {
             let open = Verdict::new(class).with_reason(Reason::CIRCUIT_OPEN);
             assert_eq!(policy().wants(&open), Err(GiveUp::CircuitOpen), "{class}");
-            assert_eq!(Policy { retry_circuit_open: true, ..policy() }.wants(&open), Ok(()), "{class}");
+            assert_eq!(Decider { retry_circuit_open: true, ..policy() }.wants(&open), Ok(()), "{class}");
         }
     }
 
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_hint_over_steady_waits_gets_a_tenth_of_it_or_of_the_ceiling_at_most() {
         for (fixed, hint, most) in [(5_000, 1_000, 1_100), (500, 1_000, 1_050), (0, 1_000, 1_000)] {
-            let steady = Policy { backoff: Backoff::fixed(fixed * MS), ..policy() };
+            let steady = Decider { backoff: Backoff::fixed(fixed * MS), ..policy() };
             let hint = hint * MS;
             let waits = waits(steady, Verdict::transient().with_retry_after(hint), 0, None);
             let longest = waits.iter().map(|wait| wait.unwrap()).max().unwrap();
@@ -198,14 +198,14 @@ mod tests {
             assert!(longest >= (most - (most - 1_000) / 10) * MS, "{longest:?}: spread over all that is allowed");
         }
         // A backoff with jitter spreads a hint further.
-        let spread = Policy { backoff: Backoff::fixed(5_000 * MS).jitter(Jitter::Full), ..policy() };
+        let spread = Decider { backoff: Backoff::fixed(5_000 * MS).jitter(Jitter::Full), ..policy() };
         let waits = waits(spread, Verdict::transient().with_retry_after(1_000 * MS), 0, None);
         assert!(waits.iter().any(|wait| wait.unwrap() > 5_000 * MS));
     }
 
     #[test]
     fn a_wait_leaves_as_much_time_as_the_last_answer_took() {
-        let steady = Policy { backoff: Backoff::fixed(500 * MS), ..policy() };
+        let steady = Decider { backoff: Backoff::fixed(500 * MS), ..policy() };
         let wait = |remaining, needed| {
             let left = TimeLeft { remaining: remaining * MS, needed: needed * MS };
             steady.wait(&after(Verdict::transient(), 0), Some(left), &mut SmallRng::seed_from_u64(7))
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(wait(hint(60_001), None), Err(GiveUp::RetryAfterTooLong));
         assert_eq!(wait(hint(1_000), Some(1_000 * MS)), Err(GiveUp::Deadline));
         assert_eq!(wait(Verdict::transient(), Some(Duration::ZERO)), Err(GiveUp::Deadline));
-        let longest = Policy { max_retry_after: Duration::MAX, ..policy() };
+        let longest = Decider { max_retry_after: Duration::MAX, ..policy() };
         let endless = Verdict::transient().with_retry_after(Duration::MAX);
         let wait = waits(longest, endless, u32::MAX, None).swap_remove(0).unwrap();
         assert!((Verdict::LONGEST_RETRY_AFTER..=Verdict::LONGEST_RETRY_AFTER + 5_000 * MS).contains(&wait), "{wait:?}");

@@ -1,39 +1,7 @@
-//! Limits of time that depend on the attempt.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! The headers that the layer writes into HTTP requests.
 
 use super::RetryLayer;
-use crate::attempt::Attempt;
-use crate::retry::policy::AttemptTimeout;
 use crate::retry::replay::{DeadlineHeader, ReplayBodies};
-
-impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
-    /// Sets an [`attempt_timeout`](Self::attempt_timeout) for each attempt. The closure gets the attempt and the time until the
-    /// deadline of the call, [`Duration::MAX`] without a deadline. So the last attempt can have all that is left:
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use tower_rampart::RetryLayer;
-    ///
-    /// let layer = RetryLayer::new_for_http()
-    ///     .deadline(Duration::from_secs(10))
-    ///     .attempt_timeout_by(|attempt, remaining| if attempt.number() < 3 { Duration::from_secs(2) } else { remaining });
-    /// # let _ = layer;
-    /// ```
-    ///
-    /// An attempt gets at least a millisecond. A limit that is not before the deadline leaves the cut to the deadline.
-    ///
-    /// The closure runs once for each send, before it. If it panics, the call ends and nothing is sent.
-    #[must_use]
-    pub fn attempt_timeout_by<F>(mut self, timeout: F) -> Self
-    where
-        F: Fn(Attempt, Duration) -> Duration + Send + Sync + 'static,
-    {
-        self.shared.config.attempt_timeout = Some(AttemptTimeout::By(Arc::new(timeout)));
-        self
-    }
-}
 
 impl<Classifier, Idempotency, OnRetry> RetryLayer<Classifier, ReplayBodies<Idempotency>, OnRetry> {
     /// Sends with every attempt how long this side still waits for its answer, so that the server can stop working when no

@@ -1,0 +1,82 @@
+mod config;
+mod settings;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::config::Config;
+use super::observe::GiveUpLog;
+use super::policy::{Budget, Decider};
+use crate::backoff::Backoff;
+use crate::classify::ErrorClassifier;
+
+/// When and how often to retry: a plain value that layers take.
+///
+/// Clones share the budget, the jitter's seed and the log of give-ups, so one policy can serve all calls to an upstream,
+/// whether they go through a [`RetryLayer`](crate::RetryLayer) or not.
+///
+/// | setting | default | |
+/// |---|---|---|
+/// | [`name`](Self::name) | `"default"` | the name in telemetry |
+/// | [`max_attempts`](Self::max_attempts) | 3 | the first attempt included |
+/// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait if the server sends no hint |
+/// | [`attempt_timeout`](Self::attempt_timeout), [`attempt_timeout_by`](Self::attempt_timeout_by) | none | limits one attempt |
+/// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
+/// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](Budget::ratio) | one retry for five calls, 10 tokens to start with |
+/// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest hint that is honored |
+/// | [`clamp_retry_after`](Self::clamp_retry_after) | no | whether a longer hint is cut instead of ending the retrying |
+/// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker rejected is retried |
+/// | [`on_retry`](Self::on_retry) | none | called for every retry |
+/// | [`on_give_up`](Self::on_give_up) | none | called for every retry that was wanted and not made |
+/// | [`seed`](Self::seed) | none | makes the jitter repeatable, for tests |
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_rampart::retry::RetryPolicy;
+///
+/// let policy = RetryPolicy::new().name("billing").max_attempts(4).deadline(Duration::from_secs(15));
+/// # let _ = policy;
+/// ```
+#[derive(Clone, Debug)]
+pub struct RetryPolicy<Classifier = ErrorClassifier, OnRetry = ()> {
+    pub(in crate::retry) config: Config,
+    pub(in crate::retry) classifier: Classifier,
+    pub(in crate::retry) on_retry: OnRetry,
+    /// Shared by all clones, so that together they log one line a second.
+    pub(in crate::retry) give_ups: Arc<GiveUpLog>,
+}
+
+impl RetryPolicy {
+    /// Retries every error, by what [`Verdict::of_error`](crate::classify::Verdict::of_error) says of it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with(ErrorClassifier)
+    }
+}
+
+impl<Classifier> RetryPolicy<Classifier> {
+    pub(in crate::retry) fn with(classifier: Classifier) -> Self {
+        let config = Config {
+            name: "default".into(),
+            max_attempts: NonZeroU32::MIN.saturating_add(2),
+            attempt_timeout: None,
+            deadline: None,
+            budget: Budget::default(),
+            decider: Decider {
+                backoff: Backoff::default(),
+                max_retry_after: Duration::from_secs(60),
+                clamp_retry_after: false,
+                retry_circuit_open: false,
+            },
+            rng: None,
+        };
+        Self { config, classifier, on_retry: (), give_ups: Arc::new(GiveUpLog::new()) }
+    }
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self::new()
+    }
+}

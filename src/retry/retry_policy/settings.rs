@@ -1,0 +1,265 @@
+//! The settings of a policy.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::RetryPolicy;
+use crate::attempt::Attempt;
+use crate::backoff::Backoff;
+use crate::classify::DistrustRefusals;
+use crate::invalid_setting::{InvalidSetting, ensure, valid};
+use crate::retry::observe::{GiveUpEvent, GiveUpLog, OnGiveUp, RetryEvent};
+use crate::retry::policy::{AttemptTimeout, Budget};
+use crate::seed::{Seed, SharedRng};
+
+impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
+    /// Sets the name reported in telemetry; `"default"` if not set.
+    ///
+    /// # Panics
+    ///
+    /// If the name is empty.
+    #[must_use]
+    #[track_caller]
+    pub fn name(self, name: &str) -> Self {
+        valid(self.try_name(name))
+    }
+
+    /// [`name`](Self::name), with an error in place of a panic.
+    pub fn try_name(mut self, name: &str) -> Result<Self, InvalidSetting> {
+        ensure!(!name.is_empty(), "retry: the name must not be empty");
+        self.config.name = name.into();
+        // Each name has log lines and counts of its own.
+        self.give_ups = Arc::new(GiveUpLog::new());
+        Ok(self)
+    }
+
+    /// Sets the most attempts of a call, the first one included. With 1 nothing is retried, copied or buffered; deadline
+    /// and attempt timeout still apply.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    #[must_use]
+    #[track_caller]
+    pub fn max_attempts(self, attempts: u32) -> Self {
+        valid(self.try_max_attempts(attempts))
+    }
+
+    /// [`max_attempts`](Self::max_attempts), with an error in place of a panic.
+    pub fn try_max_attempts(mut self, attempts: u32) -> Result<Self, InvalidSetting> {
+        let Some(attempts) = NonZeroU32::new(attempts) else {
+            let message = "retry: max_attempts includes the first try and must be at least 1, but is 0";
+            return Err(InvalidSetting::new(message.to_owned()));
+        };
+        self.config.max_attempts = attempts;
+        Ok(self)
+    }
+
+    /// Sets the wait before a retry if the server sends no hint. A plain `Duration` is a fixed wait without jitter.
+    ///
+    /// A hint is honored in full, plus jitter so that clients do not return together. The jitter is at most this backoff's
+    /// [ceiling](Backoff::ceiling); with a fixed or custom backoff without jitter it is at most a tenth of the hint or of the
+    /// ceiling, whichever is less.
+    #[must_use]
+    pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
+        self.config.decider.backoff = backoff.into();
+        self
+    }
+
+    /// Cuts an attempt whose response takes longer than this. The cut is a transient error
+    /// ([`TimedOut`](crate::retry::TimedOut)), retried by the same rules as any other; a breaker inside counts it as a failure of
+    /// the upstream.
+    ///
+    /// The request may have been processed, except if the attempt was still waiting in a breaker for the client to become
+    /// ready: then it was not sent, and even a POST is retried. This needs every layer in between to call the breaker in
+    /// its own `call`, not later in its future.
+    ///
+    /// The wait until the inner service itself is ready is not part of an attempt: see [`deadline`](Self::deadline).
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[must_use]
+    #[track_caller]
+    pub fn attempt_timeout(self, timeout: Duration) -> Self {
+        valid(self.try_attempt_timeout(timeout))
+    }
+
+    /// [`attempt_timeout`](Self::attempt_timeout), with an error in place of a panic.
+    pub fn try_attempt_timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
+        ensure!(!timeout.is_zero(), "retry: attempt_timeout must not be zero");
+        self.config.attempt_timeout = Some(AttemptTimeout::Fixed(timeout));
+        Ok(self)
+    }
+
+    /// Sets an [`attempt_timeout`](Self::attempt_timeout) for each attempt. The closure gets the attempt and the time until the
+    /// deadline of the call, [`Duration::MAX`] without a deadline. So the last attempt can have all that is left:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new()
+    ///     .deadline(Duration::from_secs(10))
+    ///     .attempt_timeout_by(|attempt, remaining| if attempt.number() < 3 { Duration::from_secs(2) } else { remaining });
+    /// # let _ = policy;
+    /// ```
+    ///
+    /// An attempt gets at least a millisecond. A limit that is not before the deadline leaves the cut to the deadline.
+    ///
+    /// The closure runs once for each send, before it. If it panics, the call ends and nothing is sent.
+    #[must_use]
+    pub fn attempt_timeout_by<F>(mut self, timeout: F) -> Self
+    where
+        F: Fn(Attempt, Duration) -> Duration + Send + Sync + 'static,
+    {
+        self.config.attempt_timeout = Some(AttemptTimeout::By(Arc::new(timeout)));
+        self
+    }
+
+    /// Limits the whole call, with all its attempts and waits. A wait that would leave less time than the last answer took
+    /// is not started. A [`Deadline`](crate::retry::Deadline) in the extensions of an HTTP request overrides this setting.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    #[must_use]
+    #[track_caller]
+    pub fn deadline(self, time: Duration) -> Self {
+        valid(self.try_deadline(time))
+    }
+
+    /// [`deadline`](Self::deadline), with an error in place of a panic.
+    pub fn try_deadline(mut self, time: Duration) -> Result<Self, InvalidSetting> {
+        ensure!(!time.is_zero(), "retry: deadline must not be zero");
+        self.config.deadline = Some(time);
+        Ok(self)
+    }
+
+    /// Sets the budget, which limits the share of retries. All clones of the policy and of the budget share it.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.config.budget = budget;
+        self
+    }
+
+    /// Allows any number of retries: [`Budget::unlimited`].
+    #[must_use]
+    pub fn no_budget(self) -> Self {
+        self.budget(Budget::unlimited())
+    }
+
+    /// Sets the longest hint that is honored. A longer one ends the retrying, and the answer is returned at once: a retry
+    /// before the time that the server asked for would be wasted. [`clamp_retry_after`](Self::clamp_retry_after) retries
+    /// nevertheless.
+    #[must_use]
+    pub fn max_retry_after(mut self, wait: Duration) -> Self {
+        self.config.decider.max_retry_after = wait;
+        self
+    }
+
+    /// Sets whether a hint longer than [`max_retry_after`](Self::max_retry_after) is cut to it, plus the jitter of every hint,
+    /// instead of ending the retrying. By default it is not. Set it for servers that ask for far more time than they need.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::retry::RetryPolicy;
+    ///
+    /// // `Retry-After: 3600` waits ten seconds.
+    /// let policy = RetryPolicy::new().max_retry_after(Duration::from_secs(10)).clamp_retry_after(true);
+    /// # let _ = policy;
+    /// ```
+    #[must_use]
+    pub fn clamp_retry_after(mut self, clamp: bool) -> Self {
+        self.config.decider.clamp_retry_after = clamp;
+        self
+    }
+
+    /// Sets whether a call that a circuit breaker rejected is retried. By default it is not: the upstream is known to be
+    /// down, and the caller can fall back at once.
+    #[must_use]
+    pub fn retry_circuit_open(mut self, retry: bool) -> Self {
+        self.config.decider.retry_circuit_open = retry;
+        self
+    }
+
+    /// Makes the jitter of the waits repeatable, for tests and simulations. The layers with this policy and its clones draw
+    /// from one stream: if their calls come in the same order, they wait as long. Default: jitter is random.
+    ///
+    /// Processes with the same seed retry at the same moments, which is what jitter must prevent, so set none in production.
+    /// The same seed may give other waits with another version of this crate or of Rust.
+    ///
+    /// ```
+    /// use tower_rampart::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new().seed(7);
+    /// # let _ = policy;
+    /// ```
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.config.rng = Some(Arc::new(SharedRng::new(Seed::of(seed).split("waits"))));
+        self
+    }
+
+    /// Replaces the classifier.
+    #[must_use]
+    pub fn classifier<NewClassifier>(self, classifier: NewClassifier) -> RetryPolicy<NewClassifier, OnRetry> {
+        let Self { config, classifier: _, on_retry, give_ups } = self;
+        RetryPolicy { config, classifier, on_retry, give_ups }
+    }
+
+    /// Treats a request whose stream was refused as maybe processed, so that only idempotent ones are sent again: see
+    /// [`RetryLayer::distrust_refusals`](crate::RetryLayer::distrust_refusals).
+    #[must_use]
+    pub fn distrust_refusals(mut self) -> Self
+    where
+        Classifier: DistrustRefusals,
+    {
+        self.classifier = self.classifier.distrust_refusals();
+        self
+    }
+
+    /// Adds a callback that runs before the wait of every retry. Callbacks run in the order in which they were added.
+    /// `tracing` receives the same as a DEBUG event with the target `tower_rampart::retry`.
+    ///
+    /// ```
+    /// use tower_rampart::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new().on_retry(|event| {
+    ///     println!("{:?}: attempt {} failed: {}", event.host(), event.attempt(), event.verdict().reason());
+    /// });
+    /// # let _ = policy;
+    /// ```
+    #[must_use]
+    pub fn on_retry<F>(self, on_retry: F) -> RetryPolicy<Classifier, (OnRetry, F)>
+    where
+        F: Fn(&RetryEvent<'_>),
+    {
+        self.observed_by(on_retry)
+    }
+
+    /// Adds a callback that runs for every retry that was wanted and not made, for example because the attempts are used
+    /// up, the budget is empty, or the request is not idempotent. Outcomes that are not worth a retry do not run it.
+    ///
+    /// ```
+    /// use tower_rampart::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new().on_give_up(|event| {
+    ///     println!("{:?}: gave up ({}): {}", event.host(), event.kind(), event.verdict().reason());
+    /// });
+    /// # let _ = policy;
+    /// ```
+    #[must_use]
+    pub fn on_give_up<F>(self, on_give_up: F) -> RetryPolicy<Classifier, (OnRetry, OnGiveUp<F>)>
+    where
+        F: Fn(&GiveUpEvent<'_>),
+    {
+        self.observed_by(OnGiveUp(on_give_up))
+    }
+
+    fn observed_by<Observer>(self, observer: Observer) -> RetryPolicy<Classifier, (OnRetry, Observer)> {
+        let Self { config, classifier, on_retry, give_ups } = self;
+        RetryPolicy { config, classifier, on_retry: (on_retry, observer), give_ups }
+    }
+}
