@@ -267,6 +267,9 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         if !answered && !was_resent && was_given_back(verdict) {
             return Ok(NextSend::Resend);
         }
+        if !verdict.is_unprocessed() && self.shared.replay.is_retried_above(kept) {
+            return Err(GiveUp::RetriedAbove);
+        }
         let left = self.deadline.map(|deadline| TimeLeft {
             remaining: deadline.remaining(),
             needed: self.clock.filter(|_| answered).map_or(Duration::ZERO, |clock| clock.began.elapsed()),

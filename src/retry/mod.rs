@@ -56,6 +56,10 @@
 //! 11. **[`attempt_timeout_by`](crate::RetryLayer::attempt_timeout_by)** is asked once for each send, before anything is
 //!     counted or sent. Whatever depends on the attempt timeout uses the value of the current attempt. It is at least a
 //!     millisecond.
+//! 12. **A [`guard`](crate::RetryLayer::guard)** marks every attempt with its number and with the number of tiers that may
+//!     retry it. If an [`InboundRetries`] in the request is a retry, or names more tiers than the guard allows, only what
+//!     provably was not processed is sent again, and a transparent retry is still made. Without it no mark of a caller is read. [`StopRetries`] marks the answer of
+//!     a server whose own call must not be repeated.
 //!
 //! A server that states whether to retry overrides the class of the outcome, but never makes a request idempotent.
 //!
@@ -104,6 +108,7 @@ mod policy;
 mod replay;
 mod retry_policy;
 mod service;
+mod stop_retries;
 
 pub use self::error::{RetryError, TimedOut};
 pub use self::future::ResponseFuture;
@@ -111,10 +116,12 @@ pub use self::layer::RetryLayer;
 pub use self::observe::{AttemptReport, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
 pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpIdempotency, Idempotency};
 pub use self::replay::{
-    CloneBodies, CloneRequests, DeadlineHeader, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody,
+    CloneBodies, CloneRequests, DeadlineHeader, InboundRetries, KeptClone, KeptRequest, Replay, ReplayBodies,
+    ReplayBody, RetryGuard,
 };
 pub use self::retry_policy::RetryPolicy;
 pub use self::service::Retry;
+pub use self::stop_retries::StopRetries;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter, Waits};
 pub use crate::deadline::{AttemptDeadline, Deadline};

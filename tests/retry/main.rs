@@ -11,6 +11,7 @@ mod cut;
 mod deadline_header;
 mod differential;
 mod grpc;
+mod guard;
 mod hostile;
 mod jitter;
 mod model;

@@ -26,6 +26,7 @@ use crate::classify::{GrpcClassifier, HttpClassifier};
 /// | [`attempt_timeout`](Self::attempt_timeout), [`attempt_timeout_by`](Self::attempt_timeout_by) | none | limits one attempt, from its first poll to its response |
 /// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
 /// | [`deadline_header`](RetryLayer::deadline_header) | none | HTTP: sends how long the caller still waits |
+/// | [`guard`](RetryLayer::guard) | none | HTTP: keeps tiers from multiplying each other's retries |
 /// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](crate::retry::Budget::ratio) | one retry for five calls, 10 tokens to start with |
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest hint that is honored |
 /// | [`clamp_retry_after`](Self::clamp_retry_after) | no | whether a longer hint is cut to that instead of ending the retrying |

@@ -66,6 +66,10 @@ where
         self.http.is_idempotent(&kept.state)
     }
 
+    fn is_retried_above(&self, kept: &Self::Kept) -> bool {
+        self.http.is_retried_above(&kept.state)
+    }
+
     fn has_failed(&self, _: &Self::Kept, verdict: &Verdict) -> bool {
         is_own_body_failure(verdict)
     }

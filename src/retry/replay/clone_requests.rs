@@ -44,6 +44,10 @@ where
         self.idempotency.is_idempotent(kept)
     }
 
+    fn is_retried_above(&self, _: &Req) -> bool {
+        false
+    }
+
     fn has_failed(&self, _: &Req, _: &Verdict) -> bool {
         false
     }

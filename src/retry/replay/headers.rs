@@ -1,8 +1,10 @@
-use http::HeaderMap;
 use http::request::Parts;
+use http::{Extensions, HeaderMap};
 
 use super::deadline_header::DeadlineHeader;
 use super::grpc_timeout;
+use super::guard::{InboundRetries, RetryGuard};
+use crate::attempt::Attempt;
 use crate::deadline::{Deadline, earliest};
 
 /// The headers that the layer reads from a call and writes into its attempts.
@@ -10,6 +12,7 @@ use crate::deadline::{Deadline, earliest};
 pub(in crate::retry) struct Headers {
     pub(in crate::retry) is_grpc: bool,
     pub(in crate::retry) deadline: Option<DeadlineHeader>,
+    pub(in crate::retry) guard: Option<RetryGuard>,
 }
 
 impl Headers {
@@ -21,12 +24,27 @@ impl Headers {
     }
 
     /// Writes the headers of an attempt. Its time limits are in the extensions already.
-    pub(super) fn write(&self, head: &mut Parts, deadline: Option<Deadline>) {
+    ///
+    /// `more` is true if another attempt can follow.
+    pub(super) fn write(&self, head: &mut Parts, attempt: Attempt, more: bool, deadline: Option<Deadline>) {
         if let Some(deadline) = deadline.filter(|_| self.is_grpc) {
             grpc_timeout::write(&mut head.headers, deadline.remaining());
         }
         if let Some((header, ends)) = self.deadline.as_ref().zip(earliest(&head.extensions)) {
             header.write(&mut head.headers, ends.remaining());
         }
+        if let Some(guard) = &self.guard {
+            let retries = more || attempt.is_retry();
+            guard.write(&mut head.headers, inbound(&head.extensions), attempt, retries, self.is_grpc);
+        }
     }
+
+    /// Returns true if the guard forbids to repeat a request with these extensions.
+    pub(super) fn is_retried_above(&self, extensions: &Extensions) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.forbids_retries(inbound(extensions)))
+    }
+}
+
+fn inbound(extensions: &Extensions) -> InboundRetries {
+    extensions.get().copied().unwrap_or(InboundRetries::NONE)
 }

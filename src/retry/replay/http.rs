@@ -73,7 +73,7 @@ impl<Idempotency> Http<Idempotency> {
     /// Writes the number and the time limits of an attempt into its request.
     #[inline]
     pub(super) fn write_attempt(&self, head: &mut Parts, plan: AttemptPlan) {
-        let AttemptPlan { attempt, is_first, more: _, deadline, ends } = plan;
+        let AttemptPlan { attempt, is_first, more, deadline, ends } = plan;
         if attempt.is_retry() {
             head.extensions.insert(attempt);
         }
@@ -81,7 +81,7 @@ impl<Idempotency> Http<Idempotency> {
             write_attempt_deadline(&mut head.extensions, ends, is_first);
         }
         if let Some(headers) = &self.headers {
-            headers.write(head, deadline);
+            headers.write(head, attempt, more, deadline);
         }
     }
 
@@ -96,6 +96,13 @@ impl<Idempotency> Http<Idempotency> {
         match kept {
             Kept::Whole { head, body: _ } => self.idempotency.is_idempotent(head),
             Kept::Sent { .. } => false,
+        }
+    }
+
+    pub(super) fn is_retried_above<Body, Rest>(&self, kept: &Kept<Body, Rest>) -> bool {
+        match (&self.headers, kept) {
+            (Some(headers), Kept::Whole { head, body: _ }) => headers.is_retried_above(&head.extensions),
+            _ => false,
         }
     }
 

@@ -10,6 +10,7 @@ mod clone_requests;
 mod deadline_header;
 mod frames;
 mod grpc_timeout;
+mod guard;
 mod headers;
 mod http;
 mod replay_bodies;
@@ -28,6 +29,7 @@ pub use self::body::ReplayBody;
 pub use self::clone_bodies::{CloneBodies, KeptClone};
 pub use self::clone_requests::CloneRequests;
 pub use self::deadline_header::DeadlineHeader;
+pub use self::guard::{InboundRetries, RetryGuard};
 pub(in crate::retry) use self::http::Http;
 pub use self::replay_bodies::{KeptRequest, ReplayBodies};
 
@@ -52,6 +54,9 @@ pub trait Replay<Req>: sealed::Sealed {
 
     /// Returns true if the request may be sent again although the server may have acted on it.
     fn is_idempotent(&self, kept: &Self::Kept) -> bool;
+
+    /// Returns true if tiers above retry the call, so that this one must not repeat what may have been processed.
+    fn is_retried_above(&self, kept: &Self::Kept) -> bool;
 
     /// Returns true if the body of the request failed. Where the body is not watched, the verdict on the error decides.
     fn has_failed(&self, kept: &Self::Kept, verdict: &Verdict) -> bool;

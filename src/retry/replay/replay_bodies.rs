@@ -90,6 +90,10 @@ where
         self.http.is_idempotent(&kept.state)
     }
 
+    fn is_retried_above(&self, kept: &Self::Kept) -> bool {
+        self.http.is_retried_above(&kept.state)
+    }
+
     fn has_failed(&self, kept: &Self::Kept, verdict: &Verdict) -> bool {
         let buffer = match &kept.state {
             Kept::Whole { head: _, body: KeptBody::Buffered(buffer) } => Some(buffer),
