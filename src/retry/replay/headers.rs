@@ -17,10 +17,16 @@ pub(in crate::retry) struct Headers {
 
 impl Headers {
     /// Returns the deadline of a call: the given one, or an earlier one in its headers.
+    #[inline(always)]
     pub(super) fn deadline(&self, headers: &HeaderMap, deadline: Option<Deadline>) -> Option<Deadline> {
-        let of_grpc = self.is_grpc.then(|| grpc_timeout::read(headers)).flatten().map(Deadline::within);
-        let chosen = self.deadline.as_ref().and_then(|header| header.read(headers));
-        deadline.into_iter().chain(of_grpc).chain(chosen).min()
+        let deadline = match self.is_grpc.then(|| grpc_timeout::read(headers)).flatten() {
+            Some(timeout) => earlier(deadline, Deadline::within(timeout)),
+            None => deadline,
+        };
+        match self.deadline.as_ref().and_then(|header| header.read(headers)) {
+            Some(chosen) => earlier(deadline, chosen),
+            None => deadline,
+        }
     }
 
     /// Writes the headers of an attempt. Its time limits are in the extensions already.
@@ -30,8 +36,10 @@ impl Headers {
         if let Some(deadline) = deadline.filter(|_| self.is_grpc) {
             grpc_timeout::write(&mut head.headers, deadline.remaining());
         }
-        if let Some((header, ends)) = self.deadline.as_ref().zip(earliest(&head.extensions)) {
-            header.write(&mut head.headers, ends.remaining());
+        if let Some(header) = &self.deadline {
+            if let Some(ends) = earliest(&head.extensions) {
+                header.write(&mut head.headers, ends.remaining());
+            }
         }
         if let Some(guard) = &self.guard {
             let retries = more || attempt.is_retry();
@@ -43,6 +51,10 @@ impl Headers {
     pub(super) fn is_retried_above(&self, extensions: &Extensions) -> bool {
         self.guard.as_ref().is_some_and(|guard| guard.forbids_retries(inbound(extensions)))
     }
+}
+
+fn earlier(deadline: Option<Deadline>, other: Deadline) -> Option<Deadline> {
+    Some(deadline.map_or(other, |deadline| deadline.min(other)))
 }
 
 fn inbound(extensions: &Extensions) -> InboundRetries {
