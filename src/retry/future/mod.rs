@@ -101,9 +101,8 @@ where
         PartitionT: Partition<Req>,
     {
         let deadline = shared.replay.deadline(&request, shared.policy.config.deadline);
-        let outer_ends = shared.policy.config.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
         let bucket = shared.budgets.of_call(&request, &shared.policy.config.budget, &shared.policy.config.name);
-        let call = Call::new(shared, deadline, outer_ends, bucket);
+        let call = Call::new(shared, deadline, bucket);
         let kept = call.shared.replay.keep(request, call.has_more(), deadline);
         Self {
             state: State::Ready,
@@ -137,10 +136,10 @@ where
                 StateProj::Ready => {
                     this.call.check_timer();
                     this.timer.as_mut().stop();
+                    // Enter `Done` first: if a closure of the user or `call` panics, polling again must not resend the request.
+                    this.state.set(State::Done);
                     let plan = this.call.begin_attempt();
                     let request = this.call.shared.replay.request(this.kept, plan);
-                    // Enter `Done` first: if `call` panics, polling again must not resend the request.
-                    this.state.set(State::Done);
                     let service = ready_service(this.service);
                     let future = match *this.is_attempt || this.call.is_timed() {
                         true => cut::begin(|| service.call(request)),
@@ -268,7 +267,7 @@ fn poll_limits<ClassifierT, ReplayT, OnRetryT, PartitionT: Keyed>(
     let attempt_ends = call.attempt_ends();
     let deadline = call.deadline.map(Deadline::instant);
     let moment = || attempt_ends.into_iter().chain(deadline).min();
-    timer.poll_until(moment, cx).map(|moment| match call.shared.policy.config.attempt_timeout {
+    timer.poll_until(moment, cx).map(|moment| match call.attempt_timeout() {
         Some(limit) if deadline.is_none_or(|deadline| moment < deadline) => Limit::Attempt(limit),
         _ => Limit::Deadline,
     })
