@@ -94,6 +94,7 @@
 //! knows neither the layer nor the registry, and reports changes to an observer. `registry` finds the breaker of a key.
 //! `control` is what a user holds. `layer`, `service` and `future` are the tower side.
 
+mod call;
 mod config;
 mod control;
 mod core;
@@ -106,8 +107,9 @@ mod requests;
 mod service;
 mod state;
 
+pub use self::call::Call;
 pub use self::config::Abandoned;
-pub use self::control::{CircuitBreaker, CircuitOpen, Event, Events, Handle, Permit, Snapshot, Ticket, Watch};
+pub use self::control::{CircuitBreaker, CircuitOpen, Event, Events, Handle, Permit, Snapshot, Ticket, Totals, Watch};
 pub use self::core::Window;
 pub use self::future::ResponseFuture;
 pub use self::layer::CircuitBreakerLayer;
