@@ -12,6 +12,7 @@ use tower_rampart::breaker::{Call, CircuitBreaker, CircuitOpen, Mode, State, Tot
 use tower_rampart::classify::{Class, Verdict, classifier_fn};
 use tower_rampart::{BoxError, RetryLayer};
 
+use crate::hierarchy;
 use crate::support::*;
 
 /// Opens after two failures in a row for ten seconds, and never by its rates.
@@ -405,6 +406,20 @@ async fn totals_count_what_each_mode_counts() {
     assert_eq!(calls(), (2, 4, 4), "opens after two, and then admits without counting");
     breaker.set_mode(Mode::Automatic);
     assert_eq!(calls(), (2, 8, 4), "a mode that keeps the state is no transition");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_around_others_counts_rejections_and_transitions_alone() {
+    let layer = hierarchy::nested();
+    let (service, _) = over(&layer);
+    hierarchy::opened(&layer).await;
+    assert_eq!(call_for(&service, (1, 50), Do::Succeed).await, rejected(State::Open, 10 * SECOND));
+    advance(10 * SECOND).await;
+    assert_eq!(call_for(&service, (1, 50), Do::Succeed).await, OK, "its probe");
+    let totals = |key| layer.handle().get(&key).unwrap().snapshot().totals;
+    let (host, tenant) = (totals(hierarchy::HOST), totals(hierarchy::tenant(50)));
+    assert_eq!((host.calls, host.rejected, host.transitions), (0, 1, 3));
+    assert_eq!((tenant.calls, tenant.rejected, tenant.transitions), (1, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
