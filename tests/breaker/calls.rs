@@ -1,19 +1,24 @@
 //! Calls without tower: closures, futures and blocks of code behind a breaker, and what it has counted since it was made.
 
 use std::cell::Cell;
-use std::future::{pending, ready};
+use std::future::{Ready, pending, ready};
 use std::io::{Error, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use tower::{Layer, ServiceExt, service_fn};
-use tower_rampart::breaker::{Call, CircuitBreaker, CircuitOpen, Mode, State, Totals, Window};
+use tower_rampart::breaker::{Call, CircuitBreaker, CircuitOpen, Mode, State, Totals, Window, partition};
 use tower_rampart::classify::{Class, Verdict, classifier_fn};
 use tower_rampart::{BoxError, RetryLayer};
 
 use crate::hierarchy;
 use crate::support::*;
+
+/// A future that is ready.
+type Answer = Ready<Result<u32, Error>>;
 
 /// Opens after two failures in a row for ten seconds, and never by its rates.
 fn breaker() -> CircuitBreaker {
@@ -65,10 +70,11 @@ async fn a_closed_breaker_counts_both_forms_alike() {
 async fn rule_6_an_open_breaker_runs_nothing() {
     let breaker = opened();
     let ran = Cell::new(false);
-    let errors = [
-        breaker.call(|| Ok::<_, Error>(ran.set(true))).unwrap_err(),
-        breaker.call_async(|| ready(Ok::<_, Error>(ran.set(true)))).await.unwrap_err(),
-    ];
+    let run = || {
+        ran.set(true);
+        good()
+    };
+    let errors = [breaker.call(run).unwrap_err(), breaker.call_async(|| ready(run())).await.unwrap_err()];
     for error in errors {
         let open = CircuitOpen::find(&*error).unwrap();
         assert_eq!((open.name(), open.retry_after()), ("test", Some(10 * SECOND)));
@@ -141,8 +147,7 @@ async fn rule_3_a_panic_is_a_failure_wherever_it_comes_from() {
             let panicked = catch_unwind(AssertUnwindSafe(|| match form {
                 0 => drop(breaker.call(panics)),
                 1 => {
-                    let mut call =
-                        begin(breaker.call_async(|| -> std::future::Ready<Result<u32, Error>> { panic!("early") }));
+                    let mut call = begin(breaker.call_async(|| -> Answer { panic!("early") }));
                     let _ = poll_now(&mut call);
                 }
                 2 => {
@@ -161,15 +166,15 @@ async fn rule_3_a_panic_is_a_failure_wherever_it_comes_from() {
     }
 }
 
-fn poll_now<F: Future>(call: &mut std::pin::Pin<Box<F>>) -> std::task::Poll<F::Output> {
-    call.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+fn poll_now<F: Future>(call: &mut Pin<Box<F>>) -> Poll<F::Output> {
+    call.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[tokio::test(start_paused = true)]
 #[should_panic(expected = "Call polled after it panicked")]
 async fn an_operation_that_panicked_does_not_run_again() {
     let breaker = breaker();
-    let mut call = begin(breaker.call_async(|| -> std::future::Ready<Result<u32, Error>> { panic!("early") }));
+    let mut call = begin(breaker.call_async(|| -> Answer { panic!("early") }));
     assert!(catch_unwind(AssertUnwindSafe(|| poll_now(&mut call))).is_err());
     let _ = poll_now(&mut call);
 }
@@ -314,7 +319,7 @@ async fn a_call_demands_no_more_of_its_parts_than_they_have() {
         }
     });
     assert_eq!((borrowed.await.unwrap(), here.get()), ("rows", 2));
-    let call: Call<fn() -> std::future::Ready<Result<u32, Error>>, _> = breaker.call_async(|| ready(good()));
+    let call: Call<fn() -> Answer, Answer> = breaker.call_async(|| ready(good()));
     let task = tokio::spawn(is_send(call));
     drop(breaker);
     assert_eq!(task.await.unwrap().unwrap(), 7);
@@ -326,7 +331,7 @@ fn totals_are_exact_under_threads() {
     for window in [Window::count(100), Window::count(1), Window::time(10 * SECOND)] {
         let builder = || CircuitBreaker::builder().window(window).failure_rate(1.0).no_outage();
         // One that all share, and one of many.
-        let many = builder().partition_by(tower_rampart::breaker::partition::by(|id: &u64| *id));
+        let many = builder().partition_by(partition::by(|id: &u64| *id));
         for breaker in [builder().build(), many.handle().get_or_insert(&7).unwrap()] {
             thread::scope(|scope| {
                 for worker in 0..8 {
@@ -424,7 +429,7 @@ async fn a_breaker_around_others_counts_rejections_and_transitions_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_breaker_that_is_made_again_begins_at_nothing() {
-    let layer = CircuitBreaker::builder().partition_by(tower_rampart::breaker::partition::by(|id: &u64| *id));
+    let layer = CircuitBreaker::builder().partition_by(partition::by(|id: &u64| *id));
     let breakers = layer.handle();
     let first = breakers.get_or_insert(&7).unwrap();
     assert!(first.call(good).is_ok());

@@ -37,7 +37,7 @@ impl CircuitBreaker {
         self.node.label()
     }
 
-    /// Acquires a permit for one call. Never waits.
+    /// Acquires a [`Permit`] for one call, which guards a block of code. Never waits.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ pub(super) struct CountWindow<'a> {
     /// Epoch 16, laps 27, next position 21. From the first lap on the window is full.
     cursor: &'a AtomicU64,
     /// The counters; where the cursor stood, and in which millisecond, when it was first found there; and what is
-    /// [carried](Self::carried).
+    /// [carried](Self::carried). One reference to all, because each more costs a recorder an instruction or two.
     head: &'a [AtomicU64; HEAD],
     slots: &'a [AtomicU64],
     calls: u32,
