@@ -21,7 +21,7 @@ pin_project! {
     ///
     /// Asks the breaker at its first poll. Owns a reference to it, so that it can be spawned.
     #[must_use = "futures do nothing unless polled"]
-    pub struct Call<Operation, F, Classifier = ErrorClassifier> {
+    pub struct CallFuture<Operation, F, Classifier = ErrorClassifier> {
         #[pin]
         stage: Stage<Operation, F, Classifier>,
     }
@@ -59,13 +59,13 @@ where
     }
 }
 
-impl<Operation, F, Classifier> Call<Operation, F, Classifier> {
+impl<Operation, F, Classifier> CallFuture<Operation, F, Classifier> {
     pub(crate) fn new(node: Arc<Node>, operation: Operation, classifier: Classifier) -> Self {
         Self { stage: Stage::Unpolled { call: Some((node, operation, classifier)) } }
     }
 }
 
-impl<Operation, F, T, E, ClassifierT> Future for Call<Operation, F, ClassifierT>
+impl<Operation, F, T, E, ClassifierT> Future for CallFuture<Operation, F, ClassifierT>
 where
     Operation: FnOnce() -> F,
     F: Future<Output = Result<T, E>>,
@@ -77,7 +77,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut stage = self.project().stage;
         if let StageProj::Unpolled { call } = stage.as_mut().project() {
-            let Some((node, operation, classifier)) = call.take() else { panic!("Call polled after it panicked") };
+            let Some((node, operation, classifier)) = call.take() else {
+                panic!("CallFuture polled after it panicked")
+            };
             let admission = node.admit(Attempt::First);
             let node = NodeRef::Node(node);
             let future = match admission {
@@ -96,9 +98,9 @@ where
     }
 }
 
-impl<Operation, F, Classifier> fmt::Debug for Call<Operation, F, Classifier> {
+impl<Operation, F, Classifier> fmt::Debug for CallFuture<Operation, F, Classifier> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Call");
+        let mut debug = f.debug_struct("CallFuture");
         match &self.stage {
             Stage::Unpolled { .. } => debug.field("stage", &"Unpolled"),
             Stage::Polled { future } => debug.field("stage", future),

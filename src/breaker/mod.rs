@@ -130,7 +130,7 @@ mod requests;
 mod service;
 mod state;
 
-pub use self::call::Call;
+pub use self::call::CallFuture;
 pub use self::config::Abandoned;
 pub use self::control::{CircuitBreaker, CircuitOpen, Event, Events, Handle, Permit, Snapshot, Ticket, Totals, Watch};
 pub use self::core::Window;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use tower::{Layer, ServiceExt, service_fn};
-use tower_rampart::breaker::{Call, CircuitBreaker, CircuitOpen, Mode, State, Totals, Window, partition};
+use tower_rampart::breaker::{CallFuture, CircuitBreaker, CircuitOpen, Mode, State, Totals, Window, partition};
 use tower_rampart::classify::{Class, Verdict, classifier_fn};
 use tower_rampart::{BoxError, RetryLayer};
 
@@ -171,7 +171,7 @@ fn poll_now<F: Future>(call: &mut Pin<Box<F>>) -> Poll<F::Output> {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "Call polled after it panicked")]
+#[should_panic(expected = "CallFuture polled after it panicked")]
 async fn an_operation_that_panicked_does_not_run_again() {
     let breaker = breaker();
     let mut call = begin(breaker.call_async(|| -> Answer { panic!("early") }));
@@ -319,7 +319,7 @@ async fn a_call_demands_no_more_of_its_parts_than_they_have() {
         }
     });
     assert_eq!((borrowed.await.unwrap(), here.get()), ("rows", 2));
-    let call: Call<fn() -> Answer, Answer> = breaker.call_async(|| ready(good()));
+    let call: CallFuture<fn() -> Answer, Answer> = breaker.call_async(|| ready(good()));
     let task = tokio::spawn(is_send(call));
     drop(breaker);
     assert_eq!(task.await.unwrap().unwrap(), 7);

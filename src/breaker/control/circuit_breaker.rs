@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::BoxError;
 use crate::breaker::core::node::Node;
 use crate::breaker::core::state_machine::Attempt;
-use crate::breaker::{Call, CircuitOpen, Mode, Permit, Snapshot, State};
+use crate::breaker::{CallFuture, CircuitOpen, Mode, Permit, Snapshot, State};
 use crate::classify::{Classifier, ErrorClassifier};
 
 /// One circuit breaker: that of a partition, or the only one of an unpartitioned layer.
@@ -143,7 +143,7 @@ impl CircuitBreaker {
     /// # Errors
     ///
     /// The future returns those of [`call`](Self::call).
-    pub fn call_async<T, E, F, Operation>(&self, call: Operation) -> Call<Operation, F>
+    pub fn call_async<T, E, F, Operation>(&self, call: Operation) -> CallFuture<Operation, F>
     where
         Operation: FnOnce() -> F,
         F: Future<Output = Result<T, E>>,
@@ -157,14 +157,14 @@ impl CircuitBreaker {
     /// # Errors
     ///
     /// The same.
-    pub fn call_async_with<T, E, F, Operation, C>(&self, classifier: C, call: Operation) -> Call<Operation, F, C>
+    pub fn call_async_with<T, E, F, Operation, C>(&self, classifier: C, call: Operation) -> CallFuture<Operation, F, C>
     where
         Operation: FnOnce() -> F,
         F: Future<Output = Result<T, E>>,
         E: Into<BoxError>,
         C: Classifier<T>,
     {
-        Call::new(self.node.clone(), call, classifier)
+        CallFuture::new(self.node.clone(), call, classifier)
     }
 
     /// Returns the state. A breaker that is forced open is open; a disabled one is closed. An open breaker reads as half-open
