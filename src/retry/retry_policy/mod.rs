@@ -1,11 +1,15 @@
 mod config;
+mod retry_if;
 mod settings;
+mod timer_check;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::config::Config;
+pub use self::retry_if::RetryIf;
+pub(in crate::retry) use self::timer_check::TimerCheck;
 use super::observe::GiveUpLog;
 use super::policy::{Budget, Decider};
 use crate::backoff::Backoff;
@@ -45,6 +49,7 @@ pub struct RetryPolicy<Classifier = ErrorClassifier, OnRetry = ()> {
     pub(in crate::retry) on_retry: OnRetry,
     /// Shared by all clones, so that together they log one line a second.
     pub(in crate::retry) give_ups: Arc<GiveUpLog>,
+    pub(in crate::retry) timer_check: TimerCheck,
 }
 
 impl RetryPolicy {
@@ -71,7 +76,8 @@ impl<Classifier> RetryPolicy<Classifier> {
             },
             rng: None,
         };
-        Self { config, classifier, on_retry: (), give_ups: Arc::new(GiveUpLog::new()) }
+        let give_ups = Arc::new(GiveUpLog::new());
+        Self { config, classifier, on_retry: (), give_ups, timer_check: TimerCheck::default() }
     }
 }
 
