@@ -82,7 +82,8 @@ impl Outcome {
     /// ```
     /// use tower_rampart::retry::{self, Outcome, RetryPolicy};
     ///
-    /// let result = retry::call_blocking(&RetryPolicy::new(), || std::fs::read("/no/such/file"));
+    /// let policy = RetryPolicy::new().retry_if(|error: &std::io::Error| error.kind() != std::io::ErrorKind::NotFound);
+    /// let result = retry::call_blocking(&policy, || std::fs::read("/no/such/file"));
     /// assert_eq!(Outcome::of_call(&result), Outcome::Terminal);
     /// ```
     #[must_use]
