@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::marker::PhantomData;
 
 use super::RetryPolicy;
 use crate::classify::{self, Class, Classifier, Verdict};
@@ -8,8 +9,7 @@ use crate::classify::{self, Class, Classifier, Verdict};
 pub struct RetryIf<Inner, F, E> {
     inner: Inner,
     predicate: F,
-    // A function pointer, for the reason that `ClassifierFn` has: no later bound names the closure.
-    asks: fn(&F, &E) -> bool,
+    error: PhantomData<fn(&E)>,
 }
 
 impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
@@ -33,27 +33,27 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         F: Fn(&E) -> bool,
         E: Error + 'static,
     {
-        self.map_classifier(|inner| RetryIf { inner, predicate, asks: |predicate, error| predicate(error) })
+        self.map_classifier(|inner| RetryIf { inner, predicate, error: PhantomData })
     }
 }
 
 impl<Inner, F, E, Res> Classifier<Res> for RetryIf<Inner, F, E>
 where
     Inner: Classifier<Res>,
+    F: Fn(&E) -> bool,
     E: Error + 'static,
 {
     fn classify(&self, outcome: Result<&Res, &(dyn Error + 'static)>) -> Verdict {
-        let Self { inner, predicate, asks } = self;
-        let verdict = inner.classify(outcome);
+        let verdict = self.inner.classify(outcome);
         let Some(error) = outcome.err().and_then(classify::find) else { return verdict };
-        let class = if asks(predicate, error) { Class::Transient } else { Class::Terminal };
+        let class = if (self.predicate)(error) { Class::Transient } else { Class::Terminal };
         verdict.with_class(class)
     }
 }
 
 impl<Inner: Clone, F: Clone, E> Clone for RetryIf<Inner, F, E> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), predicate: self.predicate.clone(), asks: self.asks }
+        Self { inner: self.inner.clone(), predicate: self.predicate.clone(), error: PhantomData }
     }
 }
 
