@@ -67,6 +67,12 @@
 //! `RetryLayer::new_for_http().classifier(yours)`, and add [`clone_bodies`](crate::RetryLayer::clone_bodies) if the inner
 //! service expects the caller's own body type.
 //!
+//! # Functions
+//!
+//! [`call`] retries an async closure and [`call_blocking`] any closure, without a runtime. They follow the same rules as a
+//! layer made by [`RetryLayer::new`](crate::RetryLayer::new) with the same [`RetryPolicy`], except that a blocking attempt
+//! cannot be cut. **Every operation counts as idempotent.**
+//!
 //! # What an attempt can see
 //!
 //! HTTP requests from the second attempt on carry an [`Attempt`] in their extensions.

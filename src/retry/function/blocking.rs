@@ -16,8 +16,8 @@ use crate::retry::retry_policy::RetryPolicy;
 /// attempt cannot be cut:
 ///
 /// - The [deadline](RetryPolicy::deadline) bounds waits and further attempts. A result that comes after it is returned.
-/// - The [attempt timeout](RetryPolicy::attempt_timeout) cuts nothing. If an attempt fails later than that, the next wait is
-///   longer, as after a timeout: the upstream is slow. Set the timeout of the client too.
+/// - The [attempt timeout](RetryPolicy::attempt_timeout) cuts nothing. If an attempt fails later than that, the upstream is
+///   slow, and the jitter of the next wait is as large as after a timeout. Set the timeout of the client too.
 ///
 /// Do not call it in async code, where it blocks the thread of other tasks.
 ///

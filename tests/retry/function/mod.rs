@@ -146,6 +146,29 @@ async fn a_wait_that_outlasts_the_deadline_ends_a_blocking_call() {
     assert!(error.into_source().is::<io::Error>());
 }
 
+/// An upstream that hangs is overloaded, whether its attempts are cut or not.
+#[tokio::test(start_paused = true)]
+async fn the_wait_after_a_blocking_attempt_that_outlasts_the_attempt_timeout_is_spread() {
+    let waits = |takes: Duration| {
+        let mut waits = Vec::new();
+        let longest = std::cell::RefCell::new(&mut waits);
+        let policy = policy()
+            .max_attempts(9)
+            .backoff(Backoff::exponential(Duration::from_nanos(1), MS))
+            .attempt_timeout(MS)
+            .on_retry(|event| longest.borrow_mut().push(event.wait()));
+        let error = retry::call_blocking(&policy, || {
+            now(tokio::time::advance(takes));
+            Err::<(), _>(down())
+        });
+        assert!(error.unwrap_err().into_source().is::<io::Error>());
+        waits
+    };
+    assert!(waits(MS / 2).iter().all(|wait| *wait < MS / 1_000));
+    let spread = waits(2 * MS);
+    assert!(spread.iter().all(|wait| *wait <= MS) && spread.iter().any(|wait| *wait > MS / 4), "{spread:?}");
+}
+
 #[test]
 fn a_wait_past_the_deadline_is_not_begun() {
     let policy = RetryPolicy::new().backoff(Backoff::fixed(Duration::MAX)).deadline(3_600 * SECOND);
