@@ -41,7 +41,7 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().attempts.poll::<()>(cx).map_err(|error| *error)
+        self.project().attempts.poll(cx, |error| *error)
     }
 }
 

@@ -92,11 +92,13 @@ impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
         }
     }
 
+    /// `into_error` makes the error of the future. Mapping the output instead would move every response once more.
     #[inline]
-    pub(in crate::retry) fn poll<Req>(
+    pub(in crate::retry) fn poll<Req, Error>(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<S::Response, Box<RetryError>>>
+        into_error: impl FnOnce(Box<RetryError>) -> Error,
+    ) -> Poll<Result<S::Response, Error>>
     where
         S: Service<<SharedT::Replay as Replay<Req>>::Request, Future = F>,
         S::Error: Into<BoxError>,
@@ -198,7 +200,7 @@ impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
             this.call.close();
             *this.kept = None;
             *this.service = None;
-            return Poll::Ready(output);
+            return Poll::Ready(output.map_err(into_error));
         }
     }
 }

@@ -68,7 +68,7 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().attempts.poll::<Req>(cx).map_err(|error| error as BoxError)
+        self.project().attempts.poll(cx, |error| error as BoxError)
     }
 }
 
