@@ -84,6 +84,12 @@ impl<PartitionT: Keyed> Budgets<PartitionT> {
     }
 }
 
+impl CallBucket<Unpartitioned> {
+    pub(super) fn none() -> Self {
+        Self { bucket: ManuallyDrop::new(None), partition: PhantomData }
+    }
+}
+
 impl<PartitionT: Keyed> CallBucket<PartitionT> {
     /// Returns the budget of the call, which may be the shared one. `None` if it is unlimited.
     #[inline]

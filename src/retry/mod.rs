@@ -77,6 +77,12 @@
 //! `RetryLayer::new_for_http().classifier(yours)`, and add [`clone_bodies`](crate::RetryLayer::clone_bodies) if the inner
 //! service expects the caller's own body type.
 //!
+//! # Functions
+//!
+//! [`call`] retries an async closure and [`call_blocking`] any closure, without a runtime. They follow the same rules as a
+//! layer made by [`RetryLayer::new`](crate::RetryLayer::new) with the same [`RetryPolicy`], except that a blocking attempt
+//! cannot be cut. **Every operation counts as idempotent.**
+//!
 //! # What an attempt can see
 //!
 //! HTTP requests from the second attempt on carry an [`Attempt`] in their extensions.
@@ -104,9 +110,11 @@ mod budgets;
 mod call;
 mod config;
 mod error;
+mod function;
 mod future;
 mod layer;
 mod observe;
+mod outcome;
 mod policy;
 mod replay;
 mod retry_policy;
@@ -114,15 +122,17 @@ mod service;
 mod stop_retries;
 
 pub use self::error::{RetryError, TimedOut};
+pub use self::function::{CallFuture, RetryExt, call, call_blocking};
 pub use self::future::ResponseFuture;
 pub use self::layer::RetryLayer;
 pub use self::observe::{AttemptReport, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
+pub use self::outcome::Outcome;
 pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpIdempotency, Idempotency};
 pub use self::replay::{
     CloneBodies, CloneRequests, DeadlineHeader, InboundRetries, KeptClone, KeptRequest, Replay, ReplayBodies,
     ReplayBody, RetryGuard,
 };
-pub use self::retry_policy::RetryPolicy;
+pub use self::retry_policy::{RetryIf, RetryPolicy};
 pub use self::service::Retry;
 pub use self::stop_retries::StopRetries;
 pub use crate::attempt::Attempt;

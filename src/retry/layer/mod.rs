@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::budgets::Budgets;
-use super::config::{SharedConfig, TimerCheck};
+use super::config::SharedConfig;
 use super::policy::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency};
 use super::replay::{CloneRequests, Http, ReplayBodies};
 use super::retry_policy::RetryPolicy;
@@ -143,7 +143,7 @@ impl<Classifier> RetryLayer<Classifier, CloneRequests> {
 impl<Classifier, Replay> RetryLayer<Classifier, Replay> {
     fn with(classifier: Classifier, replay: Replay) -> Self {
         let policy = RetryPolicy::with(classifier);
-        Self { shared: SharedConfig { policy, replay, budgets: Budgets::one(), timer_check: TimerCheck::default() } }
+        Self { shared: SharedConfig { policy, replay, budgets: Budgets::one() } }
     }
 }
 

@@ -115,7 +115,7 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
         self,
         map: impl FnOnce(Replay) -> NewReplay,
     ) -> RetryLayer<Classifier, NewReplay, OnRetry, Partition> {
-        let SharedConfig { policy, replay, budgets, timer_check } = self.shared;
-        RetryLayer { shared: SharedConfig { policy, replay: map(replay), budgets, timer_check } }
+        let SharedConfig { policy, replay, budgets } = self.shared;
+        RetryLayer { shared: SharedConfig { policy, replay: map(replay), budgets } }
     }
 }

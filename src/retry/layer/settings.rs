@@ -20,15 +20,15 @@ macro_rules! settings {
         #[must_use]
         #[track_caller]
         pub fn $name(self, $setting: $type) -> Self {
-            let SharedConfig { policy, replay, budgets, timer_check } = self.shared;
-            Self { shared: SharedConfig { policy: policy.$name($setting), replay, budgets, timer_check } }
+            let SharedConfig { policy, replay, budgets } = self.shared;
+            Self { shared: SharedConfig { policy: policy.$name($setting), replay, budgets } }
         }
 
         $(
             #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), "), with an error in place of a panic.")]
             pub fn $try_name(self, $setting: $type) -> Result<Self, InvalidSetting> {
-                let SharedConfig { policy, replay, budgets, timer_check } = self.shared;
-                Ok(Self { shared: SharedConfig { policy: policy.$try_name($setting)?, replay, budgets, timer_check } })
+                let SharedConfig { policy, replay, budgets } = self.shared;
+                Ok(Self { shared: SharedConfig { policy: policy.$try_name($setting)?, replay, budgets } })
             }
         )?
     )+};
@@ -189,8 +189,8 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
         self,
         map: impl FnOnce(RetryPolicy<Classifier, OnRetry>) -> RetryPolicy<NewClassifier, NewOnRetry>,
     ) -> RetryLayer<NewClassifier, Replay, NewOnRetry, Partition> {
-        let SharedConfig { policy, replay, budgets, timer_check } = self.shared;
-        RetryLayer { shared: SharedConfig { policy: map(policy), replay, budgets, timer_check } }
+        let SharedConfig { policy, replay, budgets } = self.shared;
+        RetryLayer { shared: SharedConfig { policy: map(policy), replay, budgets } }
     }
     /// The budgets of keys that there are keep the settings of before.
     fn with_new_budgets(mut self) -> Self {

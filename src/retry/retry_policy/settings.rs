@@ -205,8 +205,7 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// Replaces the classifier.
     #[must_use]
     pub fn classifier<NewClassifier>(self, classifier: NewClassifier) -> RetryPolicy<NewClassifier, OnRetry> {
-        let Self { config, classifier: _, on_retry, give_ups } = self;
-        RetryPolicy { config, classifier, on_retry, give_ups }
+        self.map_classifier(|_| classifier)
     }
 
     /// Treats a request whose stream was refused as maybe processed, so that only idempotent ones are sent again: see
@@ -258,8 +257,16 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         self.observed_by(OnGiveUp(on_give_up))
     }
 
+    pub(super) fn map_classifier<NewClassifier>(
+        self,
+        map: impl FnOnce(Classifier) -> NewClassifier,
+    ) -> RetryPolicy<NewClassifier, OnRetry> {
+        let Self { config, classifier, on_retry, give_ups, timer_check } = self;
+        RetryPolicy { config, classifier: map(classifier), on_retry, give_ups, timer_check }
+    }
+
     fn observed_by<Observer>(self, observer: Observer) -> RetryPolicy<Classifier, (OnRetry, Observer)> {
-        let Self { config, classifier, on_retry, give_ups } = self;
-        RetryPolicy { config, classifier, on_retry: (on_retry, observer), give_ups }
+        let Self { config, classifier, on_retry, give_ups, timer_check } = self;
+        RetryPolicy { config, classifier, on_retry: (on_retry, observer), give_ups, timer_check }
     }
 }
