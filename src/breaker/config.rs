@@ -234,7 +234,6 @@ impl Config {
             ..Self {
                 window: Some(Window::count(1)),
                 minimum_calls: None,
-                outage: Some(None),
                 ramp: None,
                 mode,
                 ..self.clone()
