@@ -22,13 +22,13 @@ pub(super) struct Call<Classifier, Replay, OnRetry> {
     pub(super) deadline: Option<Deadline>,
     pub(super) attempt: Attempt,
     /// When the current attempt began. `None` without a time limit, so that no clock is read.
-    began: Option<Instant>,
+    pub(super) began: Option<Instant>,
     /// When the attempt timeout of an outer retry layer cuts this call. Read only if this layer has an attempt timeout.
-    outer_ends: Option<Instant>,
-    /// Boxed because most calls succeed at once.
-    failures: Option<Box<Failures>>,
-    /// What this call holds of its budget.
-    account: Account,
+    pub(super) outer_ends: Option<Instant>,
+    /// Boxed because most calls succeed at once. There also once an attempt is hedged.
+    pub(super) failures: Option<Box<Failures>>,
+    /// What this call holds of its budget, apart from hedges.
+    pub(super) account: Account,
 }
 
 /// How an attempt ended.
@@ -55,16 +55,27 @@ pub(super) enum NextSend {
 
 /// The failed attempts of a call.
 #[derive(Default)]
-struct Failures {
-    history: History,
+pub(super) struct Failures {
+    pub(super) history: History,
     /// The error of the last attempt. None if it ended in a response.
     last_error: Option<BoxError>,
     /// Whether the server may have acted on any of them.
-    maybe_processed: bool,
+    pub(super) maybe_processed: bool,
     /// Whether a transparent retry was made. The first one is free, a second is a retry like any other.
     was_resent: bool,
     /// Whether the next send belongs to the same attempt.
     is_resending: bool,
+    /// The attempt that ended last, if it is a hedge or was hedged. Otherwise it is the latest attempt.
+    pub(super) ended: Option<AttemptId>,
+    /// The end of the wait that a server asked for, of two attempts the one that ended first.
+    pub(super) not_before: Option<Instant>,
+}
+
+/// An attempt in a report.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AttemptId {
+    pub(super) attempt: Attempt,
+    pub(super) is_hedge: bool,
 }
 
 /// The caller's own body failed, which proves nothing about the server.
@@ -265,6 +276,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         ReplayT: Replay<Req>,
     {
         let config = &self.shared.policy.config;
+        let verdict = &self.with_earlier_hint(verdict);
         config.decider.wants(verdict)?;
         // The last attempt takes the request with it.
         let Some(kept) = kept.filter(|_| self.has_more()) else { return Err(GiveUp::Exhausted) };
@@ -313,14 +325,16 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
             NextSend::Resend => (Duration::ZERO, true),
             NextSend::After(wait) => (wait, false),
         };
-        let attempt = self.attempt.number();
+        let AttemptId { attempt, is_hedge } = self.ended();
+        let attempt = attempt.number();
         let failures = self.failures.get_or_insert_default();
-        failures.history.push(AttemptReport { attempt, verdict, wait: Some(wait) });
+        failures.history.push(AttemptReport { attempt, is_hedge, verdict, wait: Some(wait) });
+        (failures.ended, failures.not_before) = (None, None);
         failures.last_error = error;
         failures.maybe_processed |= !verdict.is_unprocessed();
         failures.was_resent |= is_resend;
         failures.is_resending = is_resend;
-        let event = RetryEvent { attempt, wait, is_resend, verdict, origin };
+        let event = RetryEvent { attempt, wait, is_resend, is_hedge: false, verdict, origin };
         trace_retry(&self.shared.policy.config.name, &event);
         self.shared.policy.on_retry.on_retry(&event);
     }
@@ -351,9 +365,10 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
 
     /// The report of a call that ends in the current attempt or while none is in flight.
     fn report(&mut self, verdict: &Verdict, gave_up: Option<GiveUp>, in_flight: bool) -> RetryReport {
+        let AttemptId { attempt, is_hedge } = self.ended();
         let mut failures = self.failures.take();
         if in_flight {
-            let last = AttemptReport { attempt: self.attempt.number(), verdict: *verdict, wait: None };
+            let last = AttemptReport { attempt: attempt.number(), is_hedge, verdict: *verdict, wait: None };
             failures.get_or_insert_default().history.push(last);
         }
         let Some(failures) = failures else {
@@ -366,7 +381,13 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         RetryReport { attempts: self.attempt.number(), gave_up, processed, history: failures.history }
     }
 
-    fn origin<Req>(&self, kept: Option<&ReplayT::Kept>) -> Origin
+    /// The attempt that has ended.
+    fn ended(&self) -> AttemptId {
+        let hedged = self.failures.as_ref().and_then(|failures| failures.ended);
+        hedged.unwrap_or(AttemptId { attempt: self.attempt, is_hedge: false })
+    }
+
+    pub(super) fn origin<Req>(&self, kept: Option<&ReplayT::Kept>) -> Origin
     where
         ReplayT: Replay<Req>,
     {

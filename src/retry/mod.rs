@@ -51,6 +51,20 @@
 //!    failed, or was still being sent when the answer came.
 //! 9. **Budgets** are shared by clones, exact, and never overdrawn. A retry that is cancelled before it is sent gives back what
 //!    it cost.
+//! 10. **Hedges**, if [`hedge`](crate::RetryLayer::hedge) is set. An attempt that is slow gets a second one beside it, and the
+//!     first good answer is returned.
+//!     - A hedge is an attempt: it counts, has the number after the latest, takes a token, and ends at its own attempt timeout
+//!       and the deadline of the call.
+//!     - Only an idempotent request is hedged, as rule 1 has it, and never because it was "not processed": the first attempt
+//!       may be. All of the body must have been read by the first attempt and be kept.
+//!     - At most two attempts are in flight. The other one is dropped when a good answer comes, or one that no retry would
+//!       improve. A failure that is worth a retry waits for the other attempt. If both fail, the later outcome is settled by
+//!       the ordinary rules, with the longer hint of both.
+//!     - A breaker inside sees the dropped attempt as a call that its caller left: neutral, unless it already ran longer than
+//!       [`Abandoned`](crate::breaker::Abandoned) allows, or its deadline has passed.
+//!     - No hedge while the budget is empty, while a breaker inside is not closed, once the server has asked to wait or not to
+//!       retry, or if the deadline leaves no time. A hedge that the breaker rejects counts as no attempt and returns its
+//!       token; so does one whose call ends before the service was ready.
 //!
 //! A server that states whether to retry overrides the class of the outcome, but never makes a request idempotent.
 //!
@@ -77,7 +91,7 @@
 //!
 //! | event | level | fields |
 //! |---|---|---|
-//! | every retry | DEBUG | `name`, `attempt`, `wait_ms`, `reason`, `code`, `method`, `host`, `partition` |
+//! | every retry and hedge | DEBUG | `name`, `attempt`, `wait_ms`, `hedge`, `reason`, `code`, `method`, `host`, `partition` |
 //! | a retry that was wanted and not made | WARN, one line a second for each `name` and `kind` | `name`, `kind`, `attempts`, `reason`, `code`, `method`, `host`, `partition`, `count` |
 //!
 //! `count` is the number of give-ups since the last line of that kind; the other fields describe the latest one. A call
@@ -93,6 +107,7 @@ mod call;
 mod config;
 mod error;
 mod future;
+mod hedge;
 mod layer;
 mod observe;
 mod policy;
@@ -102,7 +117,8 @@ mod service;
 
 pub use self::error::{RetryError, TimedOut};
 pub use self::future::ResponseFuture;
-pub use self::layer::RetryLayer;
+pub use self::hedge::{Hedge, HedgedResponseFuture, HedgedRetry};
+pub use self::layer::{HedgedRetryLayer, RetryLayer};
 pub use self::observe::{AttemptReport, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
 pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpIdempotency, Idempotency};
 pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody};

@@ -9,6 +9,7 @@ mod cancel;
 mod cut;
 mod differential;
 mod grpc;
+mod hedge;
 mod hostile;
 mod jitter;
 mod model;

@@ -1,4 +1,4 @@
-mod timer;
+pub(super) mod timer;
 
 use std::fmt;
 use std::future::Future;
@@ -237,7 +237,7 @@ where
     }
 }
 
-fn ready_service<S>(service: &mut Option<S>) -> &mut S {
+pub(super) fn ready_service<S>(service: &mut Option<S>) -> &mut S {
     let Some(service) = service else { unreachable!("the service is kept until the call has ended") };
     service
 }

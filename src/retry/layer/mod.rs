@@ -1,3 +1,4 @@
+mod hedge;
 mod replay;
 mod settings;
 
@@ -5,6 +6,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+pub use self::hedge::HedgedRetryLayer;
 use super::config::{SharedConfig, TimerCheck};
 use super::policy::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency};
 use super::replay::{CloneRequests, Http, ReplayBodies};
@@ -33,6 +35,7 @@ use crate::classify::{GrpcClassifier, HttpClassifier};
 /// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker rejected is retried |
 /// | [`on_retry`](Self::on_retry) | none | called for every retry |
 /// | [`on_give_up`](Self::on_give_up) | none | called for every retry that was wanted and not made |
+/// | [`hedge`](Self::hedge) | none | a second attempt beside one that is slow |
 /// | [`seed`](Self::seed) | none | makes the jitter repeatable, for tests |
 /// | [`partition_label`](RetryLayer::partition_label) | none | HTTP: the partition of a request in telemetry |
 ///

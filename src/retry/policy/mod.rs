@@ -14,8 +14,8 @@ use rand::{Rng, RngExt};
 use crate::backoff::{Backoff, Retry};
 use crate::classify::{Class, Reason, Verdict};
 
-pub(in crate::retry) use self::budget::Account;
 pub use self::budget::Budget;
+pub(in crate::retry) use self::budget::{Account, HedgeToken};
 pub use self::give_up::GiveUp;
 pub use self::idempotency::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency, Idempotency};
 

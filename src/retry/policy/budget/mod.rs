@@ -17,6 +17,7 @@ mod aws;
 mod concurrent;
 mod cost;
 mod grpc;
+mod hedge_token;
 mod kind;
 #[cfg(all(test, rampart_loom))]
 mod loom;
@@ -31,6 +32,7 @@ pub(in crate::retry) use self::account::Account;
 use self::aws::Aws;
 use self::concurrent::Concurrent;
 use self::grpc::Grpc;
+pub(in crate::retry) use self::hedge_token::HedgeToken;
 use self::kind::Kind;
 use self::ratio::Ratio;
 use crate::invalid_setting::{InvalidSetting, valid};
