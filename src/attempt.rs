@@ -1,4 +1,4 @@
-/// The number of an attempt, in the extensions of every HTTP request that is a retry.
+/// The number of an attempt, in the extensions of every HTTP request that is a retry or a hedge.
 ///
 /// A first attempt does not carry it, so that the common case costs nothing.
 ///
@@ -32,7 +32,7 @@ impl Attempt {
         self.0
     }
 
-    /// Returns true if an earlier attempt of the same call failed.
+    /// Returns true if an earlier attempt of the same call failed, or is slow.
     #[must_use]
     pub const fn is_retry(self) -> bool {
         self.0 > 1

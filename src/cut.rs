@@ -38,6 +38,8 @@ thread_local! {
     static CUT: Cell<Cut> = const { Cell::new(Cut::None) };
     // True while the retry layer calls its inner service and no service has claimed the attempt.
     static UNCLAIMED: Cell<bool> = const { Cell::new(false) };
+    // True while the retry layer calls its inner service for a hedge.
+    static HEDGING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Calls the inner service for an attempt, which a service inside may claim.
@@ -50,6 +52,23 @@ pub(crate) fn begin<F>(call: impl FnOnce() -> F) -> F {
     }
     let _outer = Restore(UNCLAIMED.replace(true));
     call()
+}
+
+/// Calls the inner service for a hedge: an attempt beside another one of the same call.
+pub(crate) fn begin_hedge<F>(call: impl FnOnce() -> F) -> F {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            HEDGING.set(self.0);
+        }
+    }
+    let _outer = Restore(HEDGING.replace(true));
+    begin(call)
+}
+
+/// Returns true while the inner service is called for a hedge.
+pub(crate) fn is_hedging() -> bool {
+    HEDGING.get()
 }
 
 /// Claims the attempt for the service that is being called. Returns true for the first claim alone.

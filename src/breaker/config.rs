@@ -231,14 +231,7 @@ impl Config {
         Policy {
             votes: self.policy().votes,
             seed: self.seed.split("outer open times"),
-            ..Self {
-                window: Some(Window::count(1)),
-                minimum_calls: None,
-                ramp: None,
-                mode,
-                ..self.clone()
-            }
-            .policy()
+            ..Self { window: Some(Window::count(1)), minimum_calls: None, ramp: None, mode, ..self.clone() }.policy()
         }
     }
 

@@ -39,6 +39,7 @@
 //!    - A probe that is [slow](CircuitBreakerLayer::slow_calls) counts as a success and as slow. The breaker opens again as
 //!      soon as the slow probes of this half-open period are at least the slow-call rate of the
 //!      [`success_threshold`](CircuitBreakerLayer::success_threshold): with a rate of 0.9 at the second slow one of two.
+//!    - A [hedge](crate::RetryLayer::hedge) is never a probe: a breaker that is not closed rejects it.
 //!    - A step of a [`ramp`](CircuitBreakerLayer::ramp) ends when enough of its calls have ended, or when its time is over.
 //!    - No timer runs. The call or the outcome that finds a lease or a step over makes the change that is due.
 //! 5. **Windows** slide. Every outcome checks the rates, so that a rate of exactly the limit opens the breaker at once. Beside

@@ -15,6 +15,7 @@ use super::partition::{Keyed, Partition, Unpartitioned};
 use super::requests::{HttpRequests, Requests};
 use crate::BoxError;
 use crate::classify::{Classifier, HeadOnly, HttpClassifier, SettleAt};
+use crate::cut;
 
 /// The service that [`CircuitBreakerLayer`](super::CircuitBreakerLayer) makes.
 ///
@@ -86,6 +87,11 @@ where
                 ResponseFuture::rejected(rejected(node, rejection), classifier, scope)
             }
             (attempt, Some(Ok(admission))) => self.start(node, attempt, admission, request),
+            // A hedge is never a probe: it would add to the load of an upstream that recovers.
+            (_, None) if cut::is_hedging() => {
+                let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
+                ResponseFuture::rejected(rejected(node, Rejection::HEDGE), classifier, scope)
+            }
             // A probe does not begin before its first poll.
             (attempt, None) => {
                 let deadline = node.moment_of(self.requests.deadline(&request));

@@ -7,7 +7,7 @@ use std::{fmt, mem};
 use papaya::Equivalent;
 
 use super::observe::trace_overflow;
-use super::policy::{Bucket, Budget, Kind};
+use super::policy::{Bucket, Budget, Kind, Source};
 use crate::clock::Clock;
 use crate::invalid_setting::{InvalidSetting, ensure};
 use crate::registry::partition::{Finder, Keyed, Partition, Unpartitioned};
@@ -97,6 +97,16 @@ impl<PartitionT: Keyed> CallBucket<PartitionT> {
         match self.bucket.as_deref() {
             Some(bucket) if PartitionT::is_partitioned() => Some(bucket.kind()),
             _ => shared.kind(),
+        }
+    }
+}
+
+impl<PartitionT: Keyed> CallBucket<PartitionT> {
+    /// As [`or`](Self::or), for a token that outlives the borrow.
+    pub(super) fn source(&self, shared: &Budget) -> Source {
+        match self.bucket.as_ref() {
+            Some(bucket) => Source::OfKey(Arc::clone(bucket)),
+            None => Source::Shared(shared.clone()),
         }
     }
 }

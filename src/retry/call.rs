@@ -22,19 +22,19 @@ pub(super) struct Call<SharedT: Shared> {
     pub(super) deadline: Option<Deadline>,
     pub(super) attempt: Attempt,
     /// `None` without a time limit, so that no clock is read.
-    clock: Option<AttemptClock>,
-    /// Boxed because most calls succeed at once.
-    failures: Option<Box<Failures>>,
-    bucket: CallBucket<SharedT::Partition>,
-    /// What this call holds of its budget.
-    account: Account,
+    pub(super) clock: Option<AttemptClock>,
+    /// Boxed because most calls succeed at once. There also once an attempt is hedged.
+    pub(super) failures: Option<Box<Failures>>,
+    pub(super) bucket: CallBucket<SharedT::Partition>,
+    /// What this call holds of its budget, apart from hedges.
+    pub(super) account: Account,
 }
 
 /// The time of the current attempt.
 #[derive(Clone, Copy)]
-struct AttemptClock {
-    began: Instant,
-    timeout: Option<Duration>,
+pub(super) struct AttemptClock {
+    pub(super) began: Instant,
+    pub(super) timeout: Option<Duration>,
 }
 
 /// How an attempt ended.
@@ -61,16 +61,34 @@ pub(super) enum NextSend {
 
 /// The failed attempts of a call.
 #[derive(Default)]
-struct Failures {
-    history: History,
+pub(super) struct Failures {
+    pub(super) history: History,
     /// The error of the last attempt. None if it ended in a response.
     last_error: Option<BoxError>,
     /// Whether the server may have acted on any of them.
-    maybe_processed: bool,
+    pub(super) maybe_processed: bool,
     /// Whether a transparent retry was made. The first one is free, a second is a retry like any other.
     was_resent: bool,
     /// Whether the next send belongs to the same attempt.
     is_resending: bool,
+    /// The attempt that ended last, if it is a hedge or was hedged. Otherwise it is the latest attempt.
+    pub(super) ended: Option<AttemptId>,
+    /// The end of the wait that a server asked for, of two attempts the one that ended first.
+    pub(super) not_before: Option<Instant>,
+}
+
+/// An attempt in a report.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AttemptId {
+    pub(super) attempt: Attempt,
+    pub(super) is_hedge: bool,
+}
+
+impl AttemptClock {
+    /// When the attempt timeout cuts the attempt.
+    pub(super) fn ends(self) -> Option<Instant> {
+        Some(after(self.began, self.timeout?))
+    }
 }
 
 /// The caller's own body failed, which proves nothing about the server.
@@ -101,7 +119,7 @@ where
         }
         // Before the budget: the closure of the user may panic.
         if self.is_timed() {
-            self.clock = Some(self.start_clock());
+            self.clock = Some(self.clock_of(self.attempt, Instant::now()));
         }
         match &mut self.failures {
             None => self.account.open(self.bucket.or(&self.shared.policy().config.budget)),
@@ -122,12 +140,16 @@ where
         self.deadline.is_some() || self.shared.policy().config.attempt_timeout.is_some()
     }
 
-    fn start_clock(&self) -> AttemptClock {
-        let began = Instant::now();
+    /// The time of an attempt that begins at this moment.
+    pub(super) fn clock_of(&self, attempt: Attempt, began: Instant) -> AttemptClock {
         let remaining = || Some(self.deadline?.instant().saturating_duration_since(began));
-        let timeout =
-            self.shared.policy().config.attempt_timeout.as_ref().map(|timeout| timeout.of(self.attempt, remaining));
-        AttemptClock { began, timeout }
+        let timeout = self.shared.policy().config.attempt_timeout.as_ref();
+        AttemptClock { began, timeout: timeout.map(|timeout| timeout.of(attempt, remaining)) }
+    }
+
+    /// When the current attempt began, if it has a time limit.
+    pub(super) fn began(&self) -> Option<Instant> {
+        Some(self.clock?.began)
     }
 
     /// The attempt timeout of the current attempt.
@@ -137,7 +159,7 @@ where
 
     /// When the attempt timeout cuts the current attempt.
     pub(super) fn attempt_ends(&self) -> Option<Instant> {
-        Some(after(self.clock?.began, self.attempt_timeout()?))
+        self.clock?.ends()
     }
 
     /// Whether attempts are left after the current one.
@@ -284,6 +306,7 @@ where
         ReplayT: Replay<Req>,
     {
         let config = &self.shared.policy().config;
+        let verdict = &self.with_earlier_hint(verdict);
         config.decider.wants(verdict)?;
         // The last attempt takes the request with it.
         let Some(kept) = kept.filter(|_| self.has_more()) else { return Err(GiveUp::Exhausted) };
@@ -335,14 +358,16 @@ where
             NextSend::Resend => (Duration::ZERO, true),
             NextSend::After(wait) => (wait, false),
         };
-        let attempt = self.attempt.number();
+        let AttemptId { attempt, is_hedge } = self.ended();
+        let attempt = attempt.number();
         let failures = self.failures.get_or_insert_default();
-        failures.history.push(AttemptReport { attempt, verdict, wait: Some(wait) });
+        failures.history.push(AttemptReport { attempt, is_hedge, verdict, wait: Some(wait) });
+        (failures.ended, failures.not_before) = (None, None);
         failures.last_error = error;
         failures.maybe_processed |= !verdict.is_unprocessed();
         failures.was_resent |= is_resend;
         failures.is_resending = is_resend;
-        let event = RetryEvent { attempt, wait, is_resend, verdict, origin };
+        let event = RetryEvent { attempt, wait, is_resend, is_hedge: false, verdict, origin };
         trace_retry(&self.shared.policy().config.name, &event);
         self.shared.policy().on_retry.on_retry(&event);
     }
@@ -373,9 +398,10 @@ where
 
     /// The report of a call that ends in the current attempt or while none is in flight.
     fn report(&mut self, verdict: &Verdict, gave_up: Option<GiveUp>, in_flight: bool) -> RetryReport {
+        let AttemptId { attempt, is_hedge } = self.ended();
         let mut failures = self.failures.take();
         if in_flight {
-            let last = AttemptReport { attempt: self.attempt.number(), verdict: *verdict, wait: None };
+            let last = AttemptReport { attempt: attempt.number(), is_hedge, verdict: *verdict, wait: None };
             failures.get_or_insert_default().history.push(last);
         }
         let Some(failures) = failures else {
@@ -388,7 +414,13 @@ where
         RetryReport { attempts: self.attempt.number(), gave_up, processed, history: failures.history }
     }
 
-    fn origin<Req>(&self, kept: Option<&ReplayT::Kept>) -> Origin
+    /// The attempt that has ended.
+    fn ended(&self) -> AttemptId {
+        let hedged = self.failures.as_ref().and_then(|failures| failures.ended);
+        hedged.unwrap_or(AttemptId { attempt: self.attempt, is_hedge: false })
+    }
+
+    pub(super) fn origin<Req>(&self, kept: Option<&ReplayT::Kept>) -> Origin
     where
         ReplayT: Replay<Req>,
     {

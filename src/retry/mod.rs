@@ -59,8 +59,22 @@
 //!     millisecond.
 //! 12. **A [`guard`](crate::RetryLayer::guard)** marks every attempt with its number and with the number of tiers that may
 //!     retry it. If an [`InboundRetries`] in the request is a retry, or names more tiers than the guard allows, only what
-//!     provably was not processed is sent again, and a transparent retry is still made. Without it no mark of a caller is read. [`StopRetries`] marks the answer of
-//!     a server whose own call must not be repeated.
+//!     provably was not processed is sent again, and a transparent retry is still made. Without it no mark of a caller is
+//!     read. [`StopRetries`] marks the answer of a server whose own call must not be repeated.
+//! 13. **Hedges**, if [`hedge`](crate::RetryLayer::hedge) is set. An attempt that is slow gets a second one beside it, and the
+//!     first good answer is returned.
+//!     - A hedge is an attempt: it counts, has the number after the latest, takes a token, and ends at its own attempt timeout
+//!       and the deadline of the call.
+//!     - Only an idempotent request is hedged, as rule 1 has it, and never because it was "not processed": the first attempt
+//!       may be. All of the body must have been read by the first attempt and be kept.
+//!     - At most two attempts are in flight. The other one is dropped when a good answer comes, or one that no retry would
+//!       improve. A failure that is worth a retry waits for the other attempt. If both fail, the later outcome is settled by
+//!       the ordinary rules, with the longer hint of both.
+//!     - A breaker inside sees the dropped attempt as a call that its caller left: neutral, unless it already ran longer than
+//!       [`Abandoned`](crate::breaker::Abandoned) allows, or its deadline has passed.
+//!     - No hedge while the budget is empty, while a breaker inside is not closed, once the server has asked to wait or not to
+//!       retry, or if the deadline leaves no time. A hedge that the breaker rejects counts as no attempt and returns its
+//!       token; so does one whose call ends before the service was ready.
 //!
 //! A server that states whether to retry overrides the class of the outcome, but never makes a request idempotent.
 //!
@@ -93,7 +107,7 @@
 //!
 //! | event | level | fields |
 //! |---|---|---|
-//! | every retry | DEBUG | `name`, `attempt`, `wait_ms`, `reason`, `code`, `method`, `host`, `partition` |
+//! | every retry and hedge | DEBUG | `name`, `attempt`, `wait_ms`, `hedge`, `reason`, `code`, `method`, `host`, `partition` |
 //! | a retry that was wanted and not made | WARN, one line a second for each `name` and `kind` | `name`, `kind`, `attempts`, `reason`, `code`, `method`, `host`, `partition`, `count` |
 //! | keys share [budgets](crate::RetryLayer::budget_by), as all partitions are in use | WARN, at most once a minute | `name`, `max_partitions`, `calls` |
 //!
@@ -112,6 +126,7 @@ mod config;
 mod error;
 mod function;
 mod future;
+mod hedge;
 mod layer;
 mod observe;
 mod outcome;
@@ -124,7 +139,8 @@ mod stop_retries;
 pub use self::error::{RetryError, TimedOut};
 pub use self::function::{CallFuture, RetryExt, call, call_blocking};
 pub use self::future::ResponseFuture;
-pub use self::layer::RetryLayer;
+pub use self::hedge::{Hedge, HedgedResponseFuture, HedgedRetry};
+pub use self::layer::{HedgedRetryLayer, RetryLayer};
 pub use self::observe::{AttemptReport, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
 pub use self::outcome::Outcome;
 pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpIdempotency, Idempotency};

@@ -13,6 +13,7 @@ mod differential;
 mod function;
 mod grpc;
 mod guard;
+mod hedge;
 mod hostile;
 mod jitter;
 mod model;

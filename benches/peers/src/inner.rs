@@ -1,8 +1,9 @@
 //! The service under all contenders, and the requests that are sent to it.
 
-use std::future::{Ready, ready};
+use std::future::{Future, Ready, ready};
 use std::hint::black_box;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -48,6 +49,40 @@ impl<B> Service<Request<B>> for Inner {
             Inner::Refusing => return ready(Err(refusal())),
         }
         ready(Ok(response))
+    }
+}
+
+/// Answers as the healthy service does, at the second poll.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Late;
+
+#[derive(Debug)]
+pub(crate) struct LateAnswer(bool);
+
+impl<B> Service<Request<B>> for Late {
+    type Response = Answer;
+    type Error = Failure;
+    type Future = LateAnswer;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        drop(black_box(request));
+        LateAnswer(false)
+    }
+}
+
+impl Future for LateAnswer {
+    type Output = Result<Answer, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if std::mem::replace(&mut self.0, true) {
+            return Poll::Ready(Ok(Response::new(Full::new(Bytes::from_static(b"ok")))));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

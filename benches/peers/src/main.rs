@@ -38,14 +38,15 @@ use std::process::ExitCode;
 
 use body::{Kilobyte, Reader};
 use contender::Contender;
-use inner::Inner;
+use inner::{Inner, Late};
 use paths::Path;
 
 /// Who takes part, what is said of their settings, and how they are built for a path, if they have such a path.
 type Entry = (&'static str, &'static str, fn(Path) -> Option<Contender>);
 
-const ENTRIES: [Entry; 9] = [
+const ENTRIES: [Entry; 10] = [
     (rampart::WHO, rampart::NOTE, rampart::contender),
+    (rampart::HEDGED, rampart::HEDGED_NOTE, rampart::hedged),
     (seatbelt::WHO, seatbelt::NOTE, seatbelt::contender),
     (resilience::WHO, resilience::NOTE, resilience::contender),
     (tower_retry::WHO, tower_retry::NOTE, tower_retry::contender),
@@ -112,6 +113,7 @@ fn bare(path: Path) -> Contender {
     match path {
         Path::Open => Contender::new("bare", || Inner::Refusing),
         Path::RetryBody => Contender::new("bare", || Kilobyte::new(Reader)),
+        Path::RetryPending => Contender::new("bare", || Late),
         _ => Contender::new("bare", || Inner::Healthy),
     }
 }

@@ -8,6 +8,7 @@ pub(crate) enum Path {
     RetryBody,
     Function,
     FunctionRetry,
+    RetryPending,
     ClosedCount,
     ClosedCount10k,
     ClosedTime,
@@ -28,10 +29,11 @@ pub(crate) enum Path {
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Retry,
         Self::RetryHeaders,
         Self::RetryBody,
+        Self::RetryPending,
         Self::Function,
         Self::FunctionRetry,
         Self::ClosedCount,
@@ -59,6 +61,7 @@ impl Path {
             Self::RetryBody => "retry_body",
             Self::Function => "function",
             Self::FunctionRetry => "function_retry",
+            Self::RetryPending => "retry_pending",
             Self::ClosedCount => "closed_count",
             Self::ClosedCount10k => "closed_count_10k",
             Self::ClosedTime => "closed_time",
@@ -87,6 +90,7 @@ impl Path {
             Self::FunctionRetry => {
                 "a function without a service, the first attempt fails and the second follows without a wait"
             }
+            Self::RetryPending => "the first attempt succeeds at its second poll, attempt timeout of 2 s",
             Self::ClosedCount => "breaker closed, window of the last 100 calls",
             Self::ClosedCount10k => "breaker closed, window of the last 10,000 calls",
             Self::ClosedTime => "breaker closed, window of 60 s, 200 to 2,200 calls in it",
@@ -109,8 +113,8 @@ impl Path {
     /// Calls before anything is measured, so that windows are full and hosts are known.
     pub(crate) const fn prefill(self) -> usize {
         match self {
-            Self::Retry | Self::RetryHeaders | Self::RetryBody | Self::Open | Self::Classify => 200,
-            Self::Function | Self::FunctionRetry => 200,
+            Self::Retry | Self::RetryHeaders | Self::RetryBody | Self::RetryPending => 200,
+            Self::Open | Self::Classify | Self::Function | Self::FunctionRetry => 200,
             Self::ClosedCount | Self::ClosedTime | Self::TwoThreads | Self::TwoThreadsTime => 200,
             Self::ClosedTimeFailing10 | Self::ClosedTimeFailing60 | Self::ClosedTimeFailing1024 => 200,
             Self::ClosedCount10k | Self::ClosedTime10k => 10_000,
@@ -126,7 +130,8 @@ impl Path {
             // Peers that keep every call of the window would otherwise be measured over a window far larger than said.
             Self::ClosedTime | Self::ClosedTime10k => 2_000,
             Self::ClosedTimeFailing10 | Self::ClosedTimeFailing60 | Self::ClosedTimeFailing1024 => 2_000,
-            Self::Retry | Self::RetryHeaders | Self::RetryBody | Self::ClosedCount | Self::ClosedCount10k => 10_000,
+            Self::Retry | Self::RetryHeaders | Self::RetryBody | Self::RetryPending => 10_000,
+            Self::ClosedCount | Self::ClosedCount10k => 10_000,
             Self::Keyed1k | Self::Nested1k | Self::Open | Self::Classify | Self::Stack => 10_000,
             Self::Function | Self::FunctionRetry => 10_000,
             Self::Keyed100k => 25_000,

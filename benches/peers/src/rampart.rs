@@ -4,23 +4,27 @@ use http::Request;
 use tower::{Layer, Service};
 use tower_rampart::breaker::{Window, partition};
 use tower_rampart::classify::HttpClassifier;
-use tower_rampart::retry::{Backoff, Budget};
+use tower_rampart::retry::{Backoff, Budget, Hedge};
 use tower_rampart::{CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
 use crate::body::{Kilobyte, Reader};
 use crate::contender::{Contender, fail_once};
 use crate::function;
-use crate::inner::{Answer, Inner, TENANT};
+use crate::inner::{Answer, Inner, Late, TENANT};
 use crate::paths::Path;
 use crate::settings::{
-    BUDGET, COUNT_WINDOW, FAILURE_RATE, FIRST_WAIT, LARGE_COUNT_WINDOW, LONGEST_WAIT, MAX_ATTEMPTS, MINIMUM_CALLS,
-    OPEN_FOR, TIME_WINDOW,
+    ATTEMPT_TIMEOUT, BUDGET, COUNT_WINDOW, FAILURE_RATE, FIRST_WAIT, LARGE_COUNT_WINDOW, LONGEST_WAIT, MAX_ATTEMPTS,
+    MINIMUM_CALLS, OPEN_FOR, TIME_WINDOW,
 };
 
 pub(crate) const WHO: &str = "rampart";
 pub(crate) const NOTE: &str = "new_for_http() on every layer, replay bodies and the whole classification included; by host: \
     partition::host() with room for 131,072; nested: partition::header() in partition::host(); the time window is in ten buckets; stack is retry over a breaker by host, \
     1,000 hosts, over classify";
+
+/// Nothing is hedged on these paths, because every answer comes at once.
+pub(crate) const HEDGED: &str = "rampart, hedging";
+pub(crate) const HEDGED_NOTE: &str = "the same retry with hedge(Hedge::quantile(0.95))";
 
 /// More than the hosts of any path: nothing is forgotten, as with the others.
 const MAX_PARTITIONS: usize = 131_072;
@@ -31,6 +35,7 @@ pub(crate) fn contender(path: Path) -> Option<Contender> {
         Path::Function | Path::FunctionRetry => return function::rampart(path),
         Path::Retry | Path::RetryHeaders => Contender::new(WHO, || retry().layer(Inner::Healthy)),
         Path::RetryBody => Contender::new(WHO, || Kilobyte::new(retry().layer(Reader))),
+        Path::RetryPending => Contender::new(WHO, || retry().attempt_timeout(ATTEMPT_TIMEOUT).layer(Late)),
         Path::ClosedCount | Path::TwoThreads => single(Window::count(COUNT_WINDOW as u32), Inner::Healthy),
         Path::ClosedCount10k => single(Window::count(LARGE_COUNT_WINDOW as u32), Inner::Healthy),
         Path::ClosedTime | Path::ClosedTime10k | Path::TwoThreadsTime => {
@@ -52,6 +57,20 @@ pub(crate) fn contender(path: Path) -> Option<Contender> {
             Contender::new(WHO, || retry().layer(by_host(ClassifyLayer::new_for_http().layer(Inner::Healthy))))
         }
     })
+}
+
+pub(crate) fn hedged(path: Path) -> Option<Contender> {
+    let hedge = || Hedge::quantile(0.95);
+    match path {
+        Path::Retry | Path::RetryHeaders => {
+            Some(Contender::new(HEDGED, move || retry().hedge(hedge()).layer(Inner::Healthy)))
+        }
+        Path::RetryBody => Some(Contender::new(HEDGED, move || Kilobyte::new(retry().hedge(hedge()).layer(Reader)))),
+        Path::RetryPending => {
+            Some(Contender::new(HEDGED, move || retry().attempt_timeout(ATTEMPT_TIMEOUT).hedge(hedge()).layer(Late)))
+        }
+        _ => None,
+    }
 }
 
 fn breaker(window: Window) -> CircuitBreakerLayer<HttpClassifier> {

@@ -12,5 +12,6 @@ pub(crate) const OPEN_FOR: Duration = Duration::from_secs(3_600);
 pub(crate) const MAX_ATTEMPTS: u32 = 4;
 pub(crate) const FIRST_WAIT: Duration = Duration::from_millis(100);
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Retries that may be made for every call.
 pub(crate) const BUDGET: f32 = 0.2;

@@ -375,6 +375,8 @@ impl Engine {
 impl Rejection {
     /// Forced open: no time ends the wait.
     pub(crate) const FORCED: Self = Self { state: State::Open, wait: None, by_outer: false };
+    /// A hedge that would be a probe.
+    pub(crate) const HEDGE: Self = Self { state: State::HalfOpen, wait: None, by_outer: false };
 }
 
 #[cfg(all(test, not(rampart_loom)))]

@@ -1,5 +1,5 @@
 mod response;
-mod timer;
+pub(super) mod timer;
 
 use std::fmt;
 use std::future::Future;
@@ -224,7 +224,7 @@ impl<S, F, Kept, SharedT: Shared> Projection<'_, S, F, Kept, SharedT> {
     }
 }
 
-fn ready_service<S>(service: &mut Option<S>) -> &mut S {
+pub(super) fn ready_service<S>(service: &mut Option<S>) -> &mut S {
     let Some(service) = service else { unreachable!("the service is kept until the call has ended") };
     service
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, Sleep};
 pin_project! {
     /// The time limit of the current state. Created only once something is pending.
     #[derive(Default)]
-    pub(super) struct Timer {
+    pub(in crate::retry) struct Timer {
         #[pin]
         sleep: Option<Sleep>,
     }
@@ -17,18 +17,18 @@ pin_project! {
 
 impl Timer {
     #[inline(always)]
-    pub(super) fn stop(self: Pin<&mut Self>) {
+    pub(in crate::retry) fn stop(self: Pin<&mut Self>) {
         if self.sleep.is_some() {
             self.project().sleep.set(None);
         }
     }
 
-    pub(super) fn set_to(self: Pin<&mut Self>, wait: Duration) {
+    pub(in crate::retry) fn set_to(self: Pin<&mut Self>, wait: Duration) {
         self.project().sleep.set(Some(tokio::time::sleep(wait)));
     }
 
     /// Ready once the time that was set has passed.
-    pub(super) fn poll_wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::retry) fn poll_wait(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut sleep = self.project().sleep;
         if let Some(timer) = sleep.as_mut().as_pin_mut() {
             ready!(timer.poll(cx));
@@ -39,7 +39,7 @@ impl Timer {
 
     /// Ready once the moment has come, and returns it. `moment` is evaluated on the first poll; with `None` this stays
     /// pending.
-    pub(super) fn poll_until(
+    pub(in crate::retry) fn poll_until(
         self: Pin<&mut Self>,
         moment: impl FnOnce() -> Option<Instant>,
         cx: &mut Context<'_>,

@@ -1,5 +1,6 @@
 mod budget_by;
 mod headers;
+mod hedge;
 mod replay;
 mod settings;
 
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+pub use self::hedge::HedgedRetryLayer;
 use super::budgets::Budgets;
 use super::config::SharedConfig;
 use super::policy::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency};
@@ -41,6 +43,7 @@ use crate::registry::partition::{Keyed, Unpartitioned};
 /// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker rejected is retried |
 /// | [`on_retry`](Self::on_retry) | none | called for every retry |
 /// | [`on_give_up`](Self::on_give_up) | none | called for every retry that was wanted and not made |
+/// | [`hedge`](Self::hedge) | none | a second attempt beside one that is slow |
 /// | [`seed`](Self::seed) | none | makes the jitter repeatable, for tests |
 /// | [`partition_label`](RetryLayer::partition_label) | none | HTTP: the partition of a request in telemetry |
 ///

@@ -23,6 +23,7 @@ pub struct RetryEvent<'a> {
     pub(in crate::retry) attempt: u32,
     pub(in crate::retry) wait: Duration,
     pub(in crate::retry) is_resend: bool,
+    pub(in crate::retry) is_hedge: bool,
     pub(in crate::retry) verdict: Verdict,
     pub(in crate::retry) origin: &'a Origin,
 }
@@ -37,7 +38,7 @@ pub struct GiveUpEvent<'a> {
 }
 
 impl RetryEvent<'_> {
-    /// Returns the number of the failed attempt, counted from 1.
+    /// Returns the number of the failed attempt, counted from 1; of a hedge, the number of the attempt that is slow.
     #[must_use]
     pub const fn attempt(&self) -> u32 {
         self.attempt
@@ -56,7 +57,14 @@ impl RetryEvent<'_> {
         self.is_resend
     }
 
-    /// Returns the verdict on the failed attempt.
+    /// Returns true for a [hedge](crate::RetryLayer::hedge): nothing has failed, but an attempt is slow and another one joins
+    /// it. Reported once the hedge was sent.
+    #[must_use]
+    pub const fn is_hedge(&self) -> bool {
+        self.is_hedge
+    }
+
+    /// Returns the verdict on the failed attempt. That on an attempt that is hedged is transient, with the reason `slow`.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         self.verdict

@@ -28,6 +28,7 @@ pub struct RetryReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptReport {
     pub(in crate::retry) attempt: u32,
+    pub(in crate::retry) is_hedge: bool,
     pub(in crate::retry) verdict: Verdict,
     pub(in crate::retry) wait: Option<Duration>,
 }
@@ -90,7 +91,14 @@ impl AttemptReport {
         self.attempt
     }
 
-    /// Returns the verdict on the outcome.
+    /// Returns true if it was a [hedge](crate::RetryLayer::hedge): it was sent while another attempt was in flight.
+    #[must_use]
+    pub const fn is_hedge(&self) -> bool {
+        self.is_hedge
+    }
+
+    /// Returns the verdict on the outcome. The reason of an attempt that was dropped because the other one ended the call is
+    /// [`Reason::ABANDONED`].
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         self.verdict
@@ -108,7 +116,8 @@ impl AttemptReport {
         self.verdict.is_unprocessed().then(|| self.verdict.reason())
     }
 
-    /// Returns the wait before the next send: zero before a transparent retry, `None` if the call ended here.
+    /// Returns the wait before the next send: zero before a transparent retry; `None` if the call ended here, or if another
+    /// attempt was in flight.
     #[must_use]
     pub const fn wait(&self) -> Option<Duration> {
         self.wait
@@ -125,6 +134,10 @@ impl History {
 
     pub(in crate::retry) fn last_wait(&self) -> Option<Duration> {
         self.sends.last().and_then(|last| last.wait)
+    }
+
+    pub(in crate::retry) fn any(&self, holds: impl Fn(&Verdict) -> bool) -> bool {
+        self.sends.iter().any(|send| holds(&send.verdict))
     }
 
     pub(in crate::retry) fn push(&mut self, send: AttemptReport) {

@@ -62,12 +62,13 @@ impl Kind {
 }
 
 pub(in crate::retry) fn trace_retry(name: &str, event: &RetryEvent<'_>) {
-    let RetryEvent { attempt, wait, is_resend: _, verdict, origin } = event;
+    let RetryEvent { attempt, wait, is_resend: _, is_hedge, verdict, origin } = event;
     tracing::debug!(
         target: TARGET,
         name,
         attempt,
         wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        hedge = is_hedge.then_some(true),
         reason = verdict.reason().as_str(),
         code = verdict.code(),
         method = origin.method().map(http::Method::as_str),

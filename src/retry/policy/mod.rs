@@ -17,7 +17,7 @@ use crate::classify::{Class, Reason, Verdict};
 
 pub(in crate::retry) use self::attempt_timeout::AttemptTimeout;
 pub use self::budget::Budget;
-pub(in crate::retry) use self::budget::{Account, Bucket, Kind};
+pub(in crate::retry) use self::budget::{Account, Bucket, HedgeToken, Kind, Source};
 pub use self::give_up::GiveUp;
 pub use self::idempotency::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency, Idempotency};
 

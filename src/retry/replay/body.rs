@@ -21,6 +21,7 @@ pin_project! {
     /// - `size_hint` and `is_end_stream` describe what remains. The length is exact if the caller's body knew it from the
     ///   start, so that every attempt is framed like the first, with or without a `Content-Length`.
     /// - An empty body allocates nothing. With [`max_attempts(1)`](crate::RetryLayer::max_attempts) nothing is copied.
+    /// - A [hedge](crate::RetryLayer::hedge) reads a copy of its own. There is none before the first attempt has sent the body.
     /// - Frames after the trailers, which HTTP does not allow, are passed on, and no other attempt can follow.
     ///
     /// # Errors

@@ -85,6 +85,20 @@ impl<B: Body> ReplayBuffer<B> {
         matches!(self.lock().source, Source::Failed)
     }
 
+    /// Returns true if the current reader has seen all of the body, and the copy holds all of it.
+    pub(super) fn is_complete(&self) -> bool {
+        self.lock().is_complete()
+    }
+
+    /// Returns a reader of a copy of its own, which leaves the current reader alone, if the body is complete.
+    pub(super) fn second_reader(&self) -> Option<Reader<B>> {
+        let shared = self.lock();
+        let copy = shared.is_complete().then(|| shared.copy.of_all())?;
+        let shared = Shared { turn: 1, source: Source::Ended, copy, waiting: None };
+        let (alive, has_exact_length) = (AtomicU32::new(0), self.has_exact_length);
+        Some(Self::reader(&Arc::new(Self { alive, has_exact_length, shared: Mutex::new(shared) }), false))
+    }
+
     /// Ends the turn of the current reader. If a connection still holds that reader, it gets an error from now on, because
     /// an end of stream would make a truncated body look complete.
     ///
@@ -205,6 +219,10 @@ impl<B> Drop for Reader<B> {
 }
 
 impl<B: Body> Shared<B> {
+    fn is_complete(&self) -> bool {
+        self.is_at_end() && !self.copy.is_lost()
+    }
+
     fn is_at_end(&self) -> bool {
         self.copy.is_seen()
             && match &self.source {

@@ -78,6 +78,15 @@ where
         Ok(())
     }
 
+    fn is_complete(&self, kept: &Self::Kept) -> bool {
+        matches!(kept.state, Kept::Whole { .. })
+    }
+
+    fn hedge(&self, kept: &Self::Kept, plan: AttemptPlan) -> Option<Self::Request> {
+        let Kept::Whole { head, body } = &kept.state else { return None };
+        Some(Request::from_parts(self.http.hedge_head(head, plan), body.clone()))
+    }
+
     fn origin(&self, kept: &Self::Kept) -> Origin {
         self.http.origin(&kept.state)
     }

@@ -56,6 +56,14 @@ where
         Ok(())
     }
 
+    fn is_complete(&self, _: &Req) -> bool {
+        true
+    }
+
+    fn hedge(&self, kept: &Req, _: AttemptPlan) -> Option<Req> {
+        Some(kept.clone())
+    }
+
     fn origin(&self, _: &Req) -> Origin {
         Origin::default()
     }

@@ -22,6 +22,7 @@ pub(super) struct FrameCopy {
     is_lost: bool,
 }
 
+#[derive(Clone)]
 enum KeptFrame {
     Data(Bytes),
     Trailers(HeaderMap),
@@ -113,6 +114,13 @@ impl FrameCopy {
     pub(super) fn rewind(&mut self) {
         self.seal_tail();
         self.seen = 0;
+    }
+
+    /// Copies all frames for a reader that begins at the start. The bytes are shared, except for small chunks.
+    pub(super) fn of_all(&self) -> Self {
+        let mut copy = Self { frames: self.frames.clone(), tail: self.tail.clone(), ..Self::new(self.cap, true) };
+        copy.seal_tail();
+        copy
     }
 
     /// Returns true if the reader has seen every kept frame, so that the source comes next.

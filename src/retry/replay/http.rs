@@ -89,6 +89,13 @@ impl<Idempotency> Http<Idempotency> {
         self.headers.as_ref().is_some_and(|headers| headers.is_grpc)
     }
 
+    /// Returns the head of a request that is sent beside another attempt.
+    pub(super) fn hedge_head(&self, head: &Parts, plan: AttemptPlan) -> Parts {
+        let mut head = head.clone();
+        self.write_attempt(&mut head, plan);
+        head
+    }
+
     pub(super) fn is_idempotent<Body, Rest>(&self, kept: &Kept<Body, Rest>) -> bool
     where
         Idempotency: policy::Idempotency<Parts>,

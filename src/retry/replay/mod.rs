@@ -68,6 +68,14 @@ pub trait Replay<Req>: sealed::Sealed {
     /// Returns an error if the start of the body is lost, or if the body is still being sent although the answer has come.
     fn rewind(&self, kept: &Self::Kept, answered: bool) -> Result<(), GiveUp>;
 
+    /// Returns true if a second attempt can be sent while the first is in flight: nothing of the body is still to be sent.
+    #[doc(hidden)]
+    fn is_complete(&self, kept: &Self::Kept) -> bool;
+
+    /// Returns a copy of the request for such an attempt, or `None` if it is not [complete](Self::is_complete).
+    #[doc(hidden)]
+    fn hedge(&self, kept: &Self::Kept, plan: AttemptPlan) -> Option<Self::Request>;
+
     #[doc(hidden)]
     fn origin(&self, kept: &Self::Kept) -> Origin;
 

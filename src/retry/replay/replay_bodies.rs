@@ -111,6 +111,24 @@ where
         }
     }
 
+    fn is_complete(&self, kept: &Self::Kept) -> bool {
+        match &kept.state {
+            Kept::Whole { head: _, body: KeptBody::Empty } => true,
+            Kept::Whole { head: _, body: KeptBody::Buffered(body) } => body.is_complete(),
+            Kept::Whole { head: _, body: KeptBody::Once(_) } | Kept::Sent { .. } => false,
+        }
+    }
+
+    fn hedge(&self, kept: &Self::Kept, plan: AttemptPlan) -> Option<Self::Request> {
+        let Kept::Whole { head, body } = &kept.state else { return None };
+        let body = match body {
+            KeptBody::Empty => ReplayBody::empty(),
+            KeptBody::Once(_) => return None,
+            KeptBody::Buffered(body) => ReplayBody::buffered(body.second_reader()?),
+        };
+        Some(Request::from_parts(self.http.hedge_head(head, plan), body))
+    }
+
     fn origin(&self, kept: &Self::Kept) -> Origin {
         self.http.origin(&kept.state)
     }

@@ -14,6 +14,7 @@
 
 mod account;
 mod bucket;
+mod hedge_token;
 mod kind;
 #[cfg(all(test, rampart_loom))]
 mod loom;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 pub(in crate::retry) use self::account::Account;
 pub(in crate::retry) use self::bucket::Bucket;
+pub(in crate::retry) use self::hedge_token::{HedgeToken, Source};
 pub(in crate::retry) use self::kind::Kind;
 use self::kind::{Aws, Concurrent, Grpc, Ratio};
 use crate::invalid_setting::{InvalidSetting, valid};

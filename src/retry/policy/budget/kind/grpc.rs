@@ -48,6 +48,11 @@ impl Grpc {
         before.is_ok_and(|before| take(before) * 2 > self.max)
     }
 
+    /// Returns whether a retry is allowed now.
+    pub(super) fn allows_retries(&self) -> bool {
+        self.tokens.load(Ordering::Relaxed) * 2 > self.max
+    }
+
     /// Counts a success. With all tokens there, which is the usual case, this is one load.
     #[inline]
     pub(in crate::retry) fn succeed(&self) {

@@ -58,6 +58,14 @@ impl Kind {
         }
     }
 
+    /// Asks for a hedge, before which nothing failed.
+    pub(super) fn withdraw_for_hedge(&self) -> Option<Cost> {
+        match self {
+            Self::Grpc(grpc) => grpc.allows_retries().then_some(Cost(0)),
+            other => other.withdraw(&Verdict::transient()),
+        }
+    }
+
     /// An attempt failed and is not retried for a reason other than the budget.
     pub(super) fn fail(&self) {
         if let Self::Grpc(grpc) = self {

@@ -1,0 +1,148 @@
+//! The decisions of a call that concern two attempts in flight.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::classify::{Class, Classifier, Health, Reason, Verdict};
+use crate::deadline::after;
+use crate::retry::call::{AttemptClock, AttemptId, AttemptOutcome, Call};
+use crate::retry::config::Shared;
+use crate::retry::observe::{AttemptReport, OnRetry, RetryEvent, trace_retry};
+use crate::retry::policy::{HedgeToken, SHORTEST_ATTEMPT};
+use crate::retry::replay::{AttemptPlan, Replay};
+
+/// The verdict, in the event of a hedge, on the attempt that it joins.
+const SLOW: Verdict = Verdict::transient().with_health(Health::Neutral).with_reason(Reason::new("slow"));
+
+/// The verdict on an attempt that is dropped because the other one ended the call.
+const DROPPED: Verdict = Verdict::transient().with_health(Health::Neutral).with_reason(Reason::ABANDONED);
+
+impl<SharedT, ClassifierT, ReplayT, OnRetryT> Call<SharedT>
+where
+    SharedT: Shared<Classifier = ClassifierT, Replay = ReplayT, OnRetry = OnRetryT>,
+{
+    /// Whether the attempt in flight may be hedged now, except for the budget.
+    pub(super) fn may_hedge<Req>(&self, kept: &ReplayT::Kept) -> bool
+    where
+        ReplayT: Replay<Req>,
+    {
+        let replay = self.shared.replay();
+        self.has_more()
+            && self.deadline.is_none_or(|deadline| deadline.remaining() > SHORTEST_ATTEMPT)
+            && !self.was_told_when_to_retry()
+            && replay.is_idempotent(kept)
+            && replay.is_complete(kept)
+            && !replay.is_retried_above(kept)
+    }
+
+    /// A server that says when or whether to retry wants no more than one attempt at a time.
+    fn was_told_when_to_retry(&self) -> bool {
+        let told = |verdict: &Verdict| verdict.retry_after().is_some() || verdict.should_retry().is_some();
+        self.failures.as_ref().is_some_and(|failures| failures.history.any(told))
+    }
+
+    /// The parameters of a hedge that begins now, and when the attempt timeout cuts it.
+    pub(super) fn plan_hedge(&self, now: Instant) -> (AttemptPlan, Option<Instant>) {
+        let attempt = self.attempt.next();
+        let ends = self.clock_of(attempt, now).ends();
+        (AttemptPlan { attempt, is_first: false, more: true, deadline: self.deadline, ends }, ends)
+    }
+
+    /// Asks the budget for a hedge.
+    pub(super) fn withdraw_hedge(&self) -> Option<HedgeToken> {
+        HedgeToken::withdraw(self.bucket.source(&self.shared.policy().config.budget))
+    }
+
+    /// Counts an attempt that has failed while the other one goes on.
+    pub(super) fn charge_lost(&self) {
+        self.account.fail(self.bucket.or(&self.shared.policy().config.budget));
+    }
+
+    /// Counts and reports a hedge that was sent.
+    pub(super) fn hedge_sent<Req>(&mut self, kept: Option<&ReplayT::Kept>)
+    where
+        ReplayT: Replay<Req>,
+        OnRetryT: OnRetry,
+    {
+        let slow = self.attempt.number();
+        self.attempt = self.attempt.next();
+        self.failures.get_or_insert_default();
+        let origin = self.origin(kept);
+        let event = RetryEvent {
+            attempt: slow,
+            wait: Duration::ZERO,
+            is_resend: false,
+            is_hedge: true,
+            verdict: SLOW,
+            origin: &origin,
+        };
+        trace_retry(&self.shared.policy().config.name, &event);
+        self.shared.policy().on_retry.on_retry(&event);
+    }
+
+    /// Returns the verdict on an outcome.
+    pub(super) fn judge_outcome<Res>(&self, outcome: &AttemptOutcome<Res>) -> Verdict
+    where
+        ClassifierT: Classifier<Res>,
+    {
+        match outcome {
+            AttemptOutcome::Answered(_, verdict) => *verdict,
+            AttemptOutcome::Failed(error) | AttemptOutcome::Cut(error) => {
+                self.shared.policy().classifier.classify(Err(&**error))
+            }
+        }
+    }
+
+    /// Records an attempt that has failed while the other one goes on.
+    pub(super) fn lose(&mut self, AttemptId { attempt, is_hedge }: AttemptId, verdict: Verdict) {
+        let failures = self.failures.get_or_insert_default();
+        failures.history.push(AttemptReport { attempt: attempt.number(), is_hedge, verdict, wait: None });
+        failures.maybe_processed |= !verdict.is_unprocessed();
+        failures.not_before = verdict.retry_after().map(|wait| after(Instant::now(), wait));
+    }
+
+    /// Records an attempt that is dropped because the other one ended the call.
+    pub(super) fn drop_loser(&mut self, id: AttemptId) {
+        self.lose(id, DROPPED);
+    }
+
+    /// Makes an attempt the one that is settled, reported and followed by a retry.
+    pub(super) fn end_with(&mut self, id: AttemptId, began: Option<Instant>, timeout: Option<Duration>) {
+        if let Some(failures) = &mut self.failures {
+            failures.ended = Some(id);
+        }
+        self.clock = began.map(|began| AttemptClock { began, timeout });
+    }
+
+    /// Adds what the server asked for in the attempt of the same pair that ended first.
+    pub(in crate::retry) fn with_earlier_hint(&self, verdict: &Verdict) -> Verdict {
+        let Some(failures) = &self.failures else { return *verdict };
+        let mut verdict = *verdict;
+        if failures.ended.is_some() && failures.history.any(|earlier| earlier.should_retry() == Some(false)) {
+            verdict = verdict.with_should_retry(false);
+        }
+        if let Some(not_before) = failures.not_before {
+            let wait = not_before.saturating_duration_since(Instant::now());
+            if wait > verdict.retry_after().unwrap_or_default() {
+                verdict = verdict.with_retry_after(wait);
+            }
+        }
+        verdict
+    }
+}
+
+/// Whether an outcome ends the call although another attempt is in flight: a success, or a failure that will not go away.
+pub(super) fn is_final(verdict: &Verdict) -> bool {
+    match (verdict.should_retry(), verdict.reason()) {
+        (Some(true), _) => false,
+        // The breaker was asked twice, and may have admitted the other attempt.
+        (_, Reason::CIRCUIT_OPEN) => false,
+        _ => verdict.class() != Class::Transient,
+    }
+}
+
+/// Whether a breaker has rejected an attempt, whatever the user's classifier makes of that.
+pub(super) fn was_rejected<Res>(outcome: &AttemptOutcome<Res>) -> bool {
+    matches!(outcome, AttemptOutcome::Failed(error) if Verdict::of_error(&**error).reason() == Reason::CIRCUIT_OPEN)
+}

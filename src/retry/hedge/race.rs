@@ -1,0 +1,284 @@
+//! An attempt and its hedge.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::call::{is_final, was_rejected};
+use super::pace::Pace;
+use super::slot::Slot;
+use crate::BoxError;
+use crate::classify::Classifier;
+use crate::cut;
+use crate::deadline::{Deadline, after};
+use crate::registry::partition::Keyed;
+use crate::retry::call::{AttemptId, AttemptOutcome, Call};
+use crate::retry::config::SharedConfig;
+use crate::retry::error::TimedOut;
+use crate::retry::future::timer::Timer;
+use crate::retry::observe::{OnRetry, Report};
+use crate::retry::policy::HedgeToken;
+use crate::retry::replay::Replay;
+
+/// The attempts of a call that are in flight: the first and, if it is slow, its hedge.
+pub(super) struct Race<'a, S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>
+where
+    S: Service<ReplayT::Request>,
+    ReplayT: Replay<Req>,
+    PartitionT: Keyed,
+{
+    pub(super) first: Pin<&'a mut Slot<S::Future>>,
+    pub(super) hedge: Pin<&'a mut Slot<S::Future>>,
+    pub(super) hedging: &'a mut Hedging,
+    pub(super) timer: Pin<&'a mut Timer>,
+    pub(super) kept: Option<&'a ReplayT::Kept>,
+    pub(super) service: &'a mut S,
+    pub(super) call: &'a mut Call<Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT, PartitionT>>>,
+    pub(super) pace: &'a Arc<Pace>,
+}
+
+/// Whether the first attempt is hedged.
+pub(super) enum Hedging {
+    /// It has not been pending yet.
+    Undecided,
+    /// It will be, if it is still in flight at this moment.
+    DueAt(Instant),
+    /// The budget has granted it, and the service is not ready.
+    Granted(HedgeToken),
+    Sent {
+        _token: HedgeToken,
+    },
+    /// There is no hedge, or none any more.
+    Over,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    First,
+    Hedge,
+}
+
+impl<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT> Race<'_, S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>
+where
+    S: Service<ReplayT::Request>,
+    S::Error: Into<BoxError>,
+    ClassifierT: Classifier<S::Response>,
+    ReplayT: Replay<Req> + Report<S::Response>,
+    OnRetryT: OnRetry,
+    PartitionT: Keyed,
+{
+    /// Polls what is in flight beside the first attempt, which has been polled. Ready with the outcome of the attempt that
+    /// ends the race.
+    pub(super) fn poll(mut self, cx: &mut Context<'_>) -> Poll<AttemptOutcome<S::Response>> {
+        if let Poll::Ready(result) = self.hedge.as_mut().poll(cx) {
+            let outcome = self.outcome(result);
+            if let Some(outcome) = self.end(Which::Hedge, outcome) {
+                return Poll::Ready(outcome);
+            }
+        }
+        self.decide_when();
+        loop {
+            if let Some(outcome) = self.poll_hedge(cx) {
+                return Poll::Ready(outcome);
+            }
+            let moment = self.next_moment();
+            let now = ready!(self.timer.as_mut().poll_until(|| moment, cx));
+            self.timer.as_mut().stop();
+            if let Some(outcome) = self.at(now) {
+                return Poll::Ready(outcome);
+            }
+        }
+    }
+
+    /// Begins to measure the first attempt once it is pending.
+    fn decide_when(&mut self) {
+        if !matches!(self.hedging, Hedging::Undecided) {
+            return;
+        }
+        let began = self.first.began().unwrap_or_else(Instant::now);
+        self.first.as_mut().date(began);
+        *self.hedging = match self.pace.delay(began).filter(|_| self.call.has_more()) {
+            Some(delay) => Hedging::DueAt(after(began, delay)),
+            None => Hedging::Over,
+        };
+    }
+
+    /// Sends a hedge that was granted, once the service is ready.
+    fn poll_hedge(&mut self, cx: &mut Context<'_>) -> Option<AttemptOutcome<S::Response>> {
+        if !matches!(self.hedging, Hedging::Granted(_)) {
+            return None;
+        }
+        let is_ready = match self.service.poll_ready(cx) {
+            Poll::Pending => return None,
+            // If the first attempt has to be retried, the service is asked again.
+            Poll::Ready(outcome) => outcome.is_ok(),
+        };
+        // Over also if the call of the service panics: polling again must not send another hedge.
+        let granted = std::mem::replace(self.hedging, Hedging::Over);
+        let (Hedging::Granted(mut token), Some(kept), true) = (granted, self.kept, is_ready) else { return None };
+        let now = Instant::now();
+        let (plan, ends) = self.call.plan_hedge(now);
+        let request = self.call.shared.replay.hedge(kept, plan)?;
+        token.sent(true);
+        let future = cut::begin_hedge(|| self.service.call(request));
+        let id = AttemptId { attempt: plan.attempt, is_hedge: true };
+        self.hedge.as_mut().begin(future, id, Some(now), ends);
+        self.timer.as_mut().stop();
+        let ended = match self.hedge.as_mut().poll(cx) {
+            Poll::Ready(result) => Some(self.outcome(result)),
+            Poll::Pending => None,
+        };
+        if ended.as_ref().is_some_and(was_rejected) {
+            // The breaker is not closed. The hedge has not reached the upstream, and is no attempt.
+            self.hedge.as_mut().empty();
+            token.sent(false);
+            return None;
+        }
+        self.call.hedge_sent(self.kept);
+        *self.hedging = Hedging::Sent { _token: token };
+        self.end(Which::Hedge, ended?)
+    }
+
+    /// The first attempt has been answered well.
+    #[inline]
+    pub(super) fn first_won(&mut self) {
+        self.first.as_mut().empty();
+        self.record_first();
+        if !self.hedge.is_empty() {
+            self.drop_other(Which::Hedge);
+        }
+        self.settle(Which::First);
+    }
+
+    /// An attempt has ended. Returns its outcome unless the other one goes on.
+    pub(super) fn end(
+        &mut self,
+        which: Which,
+        outcome: AttemptOutcome<S::Response>,
+    ) -> Option<AttemptOutcome<S::Response>> {
+        // Drops the attempt, and with it an unsent body, before anything is decided.
+        self.slot(which).empty();
+        let verdict = self.call.judge_outcome(&outcome);
+        let other = which.other();
+        let goes_on = !self.slot(other).is_empty();
+        if goes_on && !is_final(&verdict) {
+            let id = self.slot(which).id();
+            self.call.lose(id, verdict);
+            self.call.charge_lost();
+            self.timer.as_mut().stop();
+            return None;
+        }
+        if goes_on {
+            self.drop_other(other);
+        }
+        self.settle(which);
+        Some(outcome)
+    }
+
+    /// Drops an attempt because the other one has ended the race. This is no cut: to the layers inside, the call was
+    /// abandoned.
+    fn drop_other(&mut self, other: Which) {
+        self.slot(other).empty();
+        let id = self.slot(other).id();
+        self.call.drop_loser(id);
+        if other == Which::First {
+            self.record_first();
+        }
+    }
+
+    /// Records how long the first attempt took.
+    fn record_first(&self) {
+        match self.first.began() {
+            Some(began) if !matches!(self.hedging, Hedging::Undecided) => self.pace.record(began),
+            _ => self.pace.record_none(),
+        }
+    }
+
+    /// Makes an attempt the one that ends the race.
+    fn settle(&mut self, which: Which) {
+        // Gives back the token of a hedge that was not sent.
+        *self.hedging = Hedging::Over;
+        let slot = self.slot(which);
+        let (id, began, timeout) = (slot.id(), slot.began(), slot.timeout());
+        self.call.end_with(id, began, timeout);
+    }
+
+    fn slot(&mut self, which: Which) -> Pin<&mut Slot<S::Future>> {
+        match which {
+            Which::First => self.first.as_mut(),
+            Which::Hedge => self.hedge.as_mut(),
+        }
+    }
+
+    fn outcome(&self, result: Result<S::Response, S::Error>) -> AttemptOutcome<S::Response> {
+        match result {
+            Ok(response) => {
+                let verdict = self.call.judge(&response);
+                AttemptOutcome::Answered(response, verdict)
+            }
+            Err(error) => AttemptOutcome::Failed(error.into()),
+        }
+    }
+
+    fn next_moment(&self) -> Option<Instant> {
+        let due = match *self.hedging {
+            Hedging::DueAt(due) => Some(due),
+            _ => None,
+        };
+        let limits = [self.first.ends(), self.hedge.ends(), self.call.deadline.map(Deadline::instant), due];
+        limits.into_iter().flatten().min()
+    }
+
+    /// Does what is due at this moment.
+    fn at(&mut self, now: Instant) -> Option<AttemptOutcome<S::Response>> {
+        if self.call.deadline.is_some_and(|deadline| deadline.instant() <= now) {
+            return Some(self.cut_at_deadline());
+        }
+        for which in [Which::First, Which::Hedge] {
+            if self.slot(which).has_expired(now) {
+                let sent = cut::cut(|| self.slot(which).empty());
+                if which == Which::First {
+                    self.record_first();
+                }
+                let limit = self.slot(which).timeout().unwrap_or_default();
+                return self.end(which, AttemptOutcome::Failed(TimedOut::attempt(limit, sent).into()));
+            }
+        }
+        if matches!(self.hedging, Hedging::DueAt(due) if *due <= now) {
+            let kept = self.kept.filter(|kept| self.call.may_hedge(kept));
+            // Asked last, so that no token is spent on a hedge that another condition forbids.
+            let token = kept.and_then(|_| self.call.withdraw_hedge());
+            *self.hedging = token.map_or(Hedging::Over, Hedging::Granted);
+        }
+        None
+    }
+
+    fn cut_at_deadline(&mut self) -> AttemptOutcome<S::Response> {
+        let in_flight = [Which::First, Which::Hedge].map(|which| !self.slot(which).is_empty());
+        let sent = cut::cut(|| {
+            self.first.as_mut().empty();
+            self.hedge.as_mut().empty();
+        });
+        let error = TimedOut::deadline(sent);
+        if let [true, _] = in_flight {
+            self.record_first();
+        }
+        if let [true, true] = in_flight {
+            self.call.lose(self.first.id(), error.verdict());
+        }
+        self.settle(if let [_, true] = in_flight { Which::Hedge } else { Which::First });
+        AttemptOutcome::Cut(error.into())
+    }
+}
+
+impl Which {
+    fn other(self) -> Self {
+        match self {
+            Self::First => Self::Hedge,
+            Self::Hedge => Self::First,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What hedges take from their budgets.
+
+use tower::{Layer, ServiceExt};
+use tower_rampart::retry::{Budget, Hedge};
+
+use super::DELAY;
+use crate::support::*;
+
+#[tokio::test(start_paused = true)]
+async fn rule_10_an_empty_budget_hedges_nothing() {
+    let budget = Budget::ratio(0.0).reserve(1);
+    let layer = layer().budget(budget.clone()).hedge(Hedge::after(DELAY));
+    let upstream = Upstream::new([answer(200).taking(200 * MS)]);
+    let log = upstream.log();
+    let service = layer.layer(upstream);
+    service.clone().oneshot(get()).await.unwrap();
+    assert_eq!((log.calls(), budget.balance()), (2, Some(0.0)));
+    service.oneshot(get()).await.unwrap();
+    assert_eq!(log.calls(), 3);
+}
+
+/// Of each kind of budget: what is left while a hedge is in flight, once its call was answered, and once it was dropped.
+#[tokio::test(start_paused = true)]
+async fn rule_10_a_hedge_takes_a_token_of_every_kind_of_budget() {
+    type Kind = (fn() -> Budget, [f64; 3]);
+    let kinds: [Kind; 4] = [
+        (|| Budget::ratio(0.0).reserve(5), [4.0, 4.0, 4.0]),
+        // A hedge is no failure.
+        (|| Budget::grpc(10, 0.1), [10.0, 10.0, 10.0]),
+        // A success without retries gives back one token.
+        (Budget::aws_standard, [495.0, 496.0, 495.0]),
+        (|| Budget::concurrent(0.0, 3), [2.0, 3.0, 3.0]),
+    ];
+    for (budget, [in_flight, answered, dropped]) in kinds {
+        for (is_dropped, left) in [(false, answered), (true, dropped)] {
+            let budget = budget();
+            let layer = layer().budget(budget.clone()).hedge(Hedge::after(DELAY));
+            let mut call = Box::pin(layer.layer(Upstream::new([answer(200).taking(SECOND)])).oneshot(get()));
+            tokio::time::timeout(DELAY + MS, call.as_mut()).await.unwrap_err();
+            assert_eq!(budget.balance(), Some(in_flight), "{budget:?}");
+            if !is_dropped {
+                call.as_mut().await.unwrap();
+            }
+            drop(call);
+            assert_eq!(budget.balance(), Some(left), "{budget:?}, dropped: {is_dropped}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_10_a_retry_and_its_hedge_hold_two_places_of_a_concurrent_budget() {
+    let budget = Budget::concurrent(0.0, 3);
+    let layer = layer().budget(budget.clone()).hedge(Hedge::after(DELAY));
+    let mut call = Box::pin(layer.layer(Upstream::new([answer(503), hang()])).oneshot(get()));
+    let mut free = Vec::new();
+    for wait in [50 * MS, 75 * MS, 50 * MS] {
+        tokio::time::timeout(wait, call.as_mut()).await.unwrap_err();
+        free.push(budget.balance().unwrap());
+    }
+    drop(call);
+    assert_eq!((free, budget.balance()), (vec![2.0, 2.0, 1.0], Some(3.0)));
+}
+
+/// As in proposal A6: while half of the tokens or less are left, nothing is hedged. Both failures of a hedged call count.
+#[tokio::test(start_paused = true)]
+async fn rule_10_the_throttle_of_grpc_holds_hedges_too() {
+    let budget = Budget::grpc(4, 0.1);
+    let upstream = Upstream::new([answer(503).taking(60 * MS)]);
+    let log = upstream.log();
+    let service = layer().max_attempts(2).budget(budget.clone()).hedge(Hedge::after(DELAY)).layer(upstream);
+    service.clone().oneshot(get()).await.unwrap();
+    assert_eq!((log.calls(), budget.balance()), (2, Some(2.0)));
+    service.oneshot(get()).await.unwrap();
+    assert_eq!((log.calls(), budget.balance()), (3, Some(1.0)), "not hedged, and not retried");
+}
