@@ -1,13 +1,14 @@
 //! What hedges take from their budgets.
 
 use tower::{Layer, ServiceExt};
+use tower_rampart::breaker::partition;
 use tower_rampart::retry::{Budget, Hedge};
 
 use super::DELAY;
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_an_empty_budget_hedges_nothing() {
+async fn rule_13_an_empty_budget_hedges_nothing() {
     let budget = Budget::ratio(0.0).reserve(1);
     let layer = layer().budget(budget.clone()).hedge(Hedge::after(DELAY));
     let upstream = Upstream::new([answer(200).taking(200 * MS)]);
@@ -21,7 +22,7 @@ async fn rule_10_an_empty_budget_hedges_nothing() {
 
 /// Of each kind of budget: what is left while a hedge is in flight, once its call was answered, and once it was dropped.
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_hedge_takes_a_token_of_every_kind_of_budget() {
+async fn rule_13_a_hedge_takes_a_token_of_every_kind_of_budget() {
     type Kind = (fn() -> Budget, [f64; 3]);
     let kinds: [Kind; 4] = [
         (|| Budget::ratio(0.0).reserve(5), [4.0, 4.0, 4.0]),
@@ -48,7 +49,7 @@ async fn rule_10_a_hedge_takes_a_token_of_every_kind_of_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_retry_and_its_hedge_hold_two_places_of_a_concurrent_budget() {
+async fn rule_13_a_retry_and_its_hedge_hold_two_places_of_a_concurrent_budget() {
     let budget = Budget::concurrent(0.0, 3);
     let layer = layer().budget(budget.clone()).hedge(Hedge::after(DELAY));
     let mut call = Box::pin(layer.layer(Upstream::new([answer(503), hang()])).oneshot(get()));
@@ -63,7 +64,7 @@ async fn rule_10_a_retry_and_its_hedge_hold_two_places_of_a_concurrent_budget() 
 
 /// As in proposal A6: while half of the tokens or less are left, nothing is hedged. Both failures of a hedged call count.
 #[tokio::test(start_paused = true)]
-async fn rule_10_the_throttle_of_grpc_holds_hedges_too() {
+async fn rule_13_the_throttle_of_grpc_holds_hedges_too() {
     let budget = Budget::grpc(4, 0.1);
     let upstream = Upstream::new([answer(503).taking(60 * MS)]);
     let log = upstream.log();
@@ -72,4 +73,21 @@ async fn rule_10_the_throttle_of_grpc_holds_hedges_too() {
     assert_eq!((log.calls(), budget.balance()), (2, Some(2.0)));
     service.oneshot(get()).await.unwrap();
     assert_eq!((log.calls(), budget.balance()), (3, Some(1.0)), "not hedged, and not retried");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_13_a_hedge_takes_its_token_from_the_budget_of_its_key() {
+    let one = Budget::ratio(0.0).reserve(1);
+    let layer = layer().budget_by(partition::header("x-tenant-id"), one.clone()).hedge(Hedge::after(DELAY));
+    let upstream = Upstream::new([answer(200).taking(200 * MS)]);
+    let log = upstream.log();
+    let service = layer.layer(upstream);
+    // The second call of a tenant finds its budget empty. Requests without a tenant share the given budget.
+    for (tenant, calls) in [(Some("a"), 2), (Some("a"), 3), (Some("b"), 5), (None, 7), (None, 8)] {
+        let mut request = get();
+        tenant.map(|tenant| request.headers_mut().insert("x-tenant-id", tenant.parse().unwrap()));
+        service.clone().oneshot(request).await.unwrap();
+        assert_eq!(log.calls(), calls, "{tenant:?}");
+    }
+    assert_eq!(one.balance(), Some(0.0));
 }

@@ -60,7 +60,7 @@ fn tail(_: usize, rng: &mut SmallRng) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_hedges_at_the_95th_percentile_cut_the_tail_for_five_percent_more_calls() {
+async fn rule_13_hedges_at_the_95th_percentile_cut_the_tail_for_five_percent_more_calls() {
     let (_, slow) = upstream(tail);
     let without = durations(plain().layer(slow), CALLS).await;
     let p95 = without[CALLS * 95 / 100];
@@ -77,7 +77,7 @@ async fn rule_10_hedges_at_the_95th_percentile_cut_the_tail_for_five_percent_mor
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_if_all_is_slow_the_budget_bounds_the_hedges() {
+async fn rule_13_if_all_is_slow_the_budget_bounds_the_hedges() {
     for (hedge, ratio) in [(Hedge::after(50 * MS), 0.1), (Hedge::quantile(0.95), 0.2)] {
         // Fast until there are enough samples.
         let (calls, slow) = upstream(|number, _| if number < 100 { 10 * MS } else { SECOND });
@@ -95,7 +95,7 @@ async fn rule_10_if_all_is_slow_the_budget_bounds_the_hedges() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_no_quantile_of_fewer_than_fifty_attempts() {
+async fn rule_13_no_quantile_of_fewer_than_fifty_attempts() {
     let (calls, slow) = upstream(|number, _| if number < 49 { 10 * MS } else { SECOND });
     let service = plain().no_budget().hedge(Hedge::quantile(0.95)).layer(slow);
     durations(service.clone(), 50).await;
@@ -106,7 +106,7 @@ async fn rule_10_no_quantile_of_fewer_than_fifty_attempts() {
 
 /// First attempts become slow, and their hedges win. If the losers did not count, every call would be hedged.
 #[tokio::test(start_paused = true)]
-async fn rule_10_the_delay_follows_first_attempts_that_lose() {
+async fn rule_13_the_delay_follows_first_attempts_that_lose() {
     let takes = |number: usize, _: &mut SmallRng| match number {
         0..1_000 => 10 * MS,
         _ if number % 2 == 0 => 500 * MS,
@@ -122,7 +122,7 @@ async fn rule_10_the_delay_follows_first_attempts_that_lose() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_clones_and_services_of_a_layer_share_their_latencies() {
+async fn rule_13_clones_and_services_of_a_layer_share_their_latencies() {
     let (calls, slow) = upstream(|number, _| if number < 50 { 10 * MS } else { SECOND });
     let layer = plain().no_budget().hedge(Hedge::quantile(0.95));
     durations(layer.clone().layer(slow.clone()), 50).await;

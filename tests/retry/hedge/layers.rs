@@ -15,7 +15,7 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_rampart::breaker::{Abandoned, State};
 use tower_rampart::classify::{Class, Counters, HttpClassifier, Reason, Verdict, classifier_fn};
-use tower_rampart::retry::{Budget, GiveUp, Hedge, ReplayBody, RetryReport};
+use tower_rampart::retry::{Budget, GiveUp, Hedge, InboundRetries, ReplayBody, RetryGuard, RetryReport};
 use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
 use super::{DELAY, hedged, run};
@@ -23,7 +23,7 @@ use crate::support::*;
 use crate::telemetry::lines_of;
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_loser_is_neutral_to_a_breaker_and_to_counters_inside() {
+async fn rule_13_a_loser_is_neutral_to_a_breaker_and_to_counters_inside() {
     let counters = Counters::new();
     let breaker = CircuitBreakerLayer::new_for_http();
     let handle = breaker.breaker();
@@ -43,7 +43,7 @@ async fn rule_10_a_loser_is_neutral_to_a_breaker_and_to_counters_inside() {
 
 /// Who dropped it makes no difference: it took longer than the user allows.
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_loser_that_ran_longer_than_the_breaker_allows_has_failed() {
+async fn rule_13_a_loser_that_ran_longer_than_the_breaker_allows_has_failed() {
     let breaker = CircuitBreakerLayer::new_for_http().abandoned(Abandoned::FailureAfter(DELAY / 2));
     let handle = breaker.breaker();
     let stack = ServiceBuilder::new().layer(hedged()).layer(breaker).service(Upstream::new([hang(), answer(200)]));
@@ -52,7 +52,7 @@ async fn rule_10_a_loser_that_ran_longer_than_the_breaker_allows_has_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_deadline_or_an_outer_cut_of_both_is_two_timeouts() {
+async fn rule_13_a_deadline_or_an_outer_cut_of_both_is_two_timeouts() {
     for outer in [false, true] {
         let breaker = CircuitBreakerLayer::new_for_http();
         let handle = breaker.breaker();
@@ -68,7 +68,7 @@ async fn rule_10_a_deadline_or_an_outer_cut_of_both_is_two_timeouts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_caller_who_leaves_is_neutral_to_both() {
+async fn rule_13_a_caller_who_leaves_is_neutral_to_both() {
     let breaker = CircuitBreakerLayer::new_for_http();
     let handle = breaker.breaker();
     let stack = ServiceBuilder::new().layer(hedged()).layer(breaker).service(Upstream::new([hang()]));
@@ -78,7 +78,7 @@ async fn rule_10_a_caller_who_leaves_is_neutral_to_both() {
 
 /// An open breaker rejects the hedge, and a half-open one too: it counts as no attempt and costs nothing.
 #[tokio::test(start_paused = true)]
-async fn rule_10_nothing_is_hedged_while_the_breaker_is_not_closed() {
+async fn rule_13_nothing_is_hedged_while_the_breaker_is_not_closed() {
     for half_open in [false, true] {
         let breaker = CircuitBreakerLayer::new_for_http().open_for(2 * SECOND);
         let handle = breaker.breaker();
@@ -102,7 +102,7 @@ async fn rule_10_nothing_is_hedged_while_the_breaker_is_not_closed() {
 
 /// The same without extensions.
 #[tokio::test(start_paused = true)]
-async fn rule_10_nor_for_requests_of_another_type() {
+async fn rule_13_nor_for_requests_of_another_type() {
     let classifier = classifier_fn(|_: Result<&u32, _>| Verdict::success());
     let breaker = CircuitBreakerLayer::new(classifier).open_for(2 * SECOND);
     let handle = breaker.breaker();
@@ -123,7 +123,7 @@ async fn rule_10_nor_for_requests_of_another_type() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_hedge_waits_for_a_ready_service_and_costs_nothing_if_it_never_comes() {
+async fn rule_13_a_hedge_waits_for_a_ready_service_and_costs_nothing_if_it_never_comes() {
     let places = std::sync::Arc::new(Semaphore::new(1));
     let budget = Budget::ratio(0.0).reserve(5);
     let upstream = Upstream::new([answer(200).taking(SECOND)]);
@@ -151,7 +151,7 @@ async fn rule_10_a_hedge_waits_for_a_ready_service_and_costs_nothing_if_it_never
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_request_that_cannot_be_hedged_takes_no_second_place() {
+async fn rule_13_a_request_that_cannot_be_hedged_takes_no_second_place() {
     let places = std::sync::Arc::new(Semaphore::new(2));
     let stack = ServiceBuilder::new()
         .layer(hedged())
@@ -164,7 +164,7 @@ async fn rule_10_a_request_that_cannot_be_hedged_takes_no_second_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_call_that_is_dropped_while_its_hedge_waits_gives_the_token_back() {
+async fn rule_13_a_call_that_is_dropped_while_its_hedge_waits_gives_the_token_back() {
     let budget = Budget::ratio(0.0).reserve(5);
     let stack = ServiceBuilder::new()
         .layer(layer().budget(budget.clone()).hedge(Hedge::after(DELAY)))
@@ -181,7 +181,7 @@ async fn rule_10_a_call_that_is_dropped_while_its_hedge_waits_gives_the_token_ba
 
 /// A panic in the hedge reaches the caller, and neither attempt goes on.
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_hedge_that_panics() {
+async fn rule_13_a_hedge_that_panics() {
     for in_call in [false, true] {
         let calls = AtomicU32::new(0);
         let breaker = CircuitBreakerLayer::new_for_http();
@@ -205,7 +205,7 @@ async fn rule_10_a_hedge_that_panics() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_service_that_fails_to_become_ready_for_a_hedge_leaves_the_first_attempt_alone() {
+async fn rule_13_a_service_that_fails_to_become_ready_for_a_hedge_leaves_the_first_attempt_alone() {
     #[derive(Clone)]
     struct Once(u32);
     impl tower::Service<()> for Once {
@@ -230,7 +230,7 @@ async fn rule_10_a_service_that_fails_to_become_ready_for_a_hedge_leaves_the_fir
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_an_answer_that_forbids_a_retry_waits_for_the_other_and_forbids_it_then_too() {
+async fn rule_13_an_answer_that_forbids_a_retry_waits_for_the_other_and_forbids_it_then_too() {
     use tower_rampart::classify::GrpcClassifier;
     let forbids = || answer(200).header("grpc-status", 14).header("grpc-retry-pushback-ms", -1).taking(60 * MS);
     for (second, code, gave_up) in [("0", "0", None), ("14", "14", Some(GiveUp::NotRetryable))] {
@@ -256,11 +256,37 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_telemetry_marks_a_hedge() {
+async fn rule_13_telemetry_marks_a_hedge() {
     let lines = lines_of(async {
         let _ = run(hedged(), [answer(200).taking(SECOND), answer(200)], get()).await;
     });
     let expected = "DEBUG tower_rampart::retry message=retrying name=\"default\" attempt=1 wait_ms=0 hedge=true \
                     reason=\"slow\" method=\"GET\"";
     assert_eq!(lines.await, [expected]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_13_what_tiers_above_retry_is_not_hedged() {
+    let mut marks = http::HeaderMap::new();
+    marks.insert("x-envoy-attempt-count", "2".parse().unwrap());
+    for (guard, calls) in [(false, 2), (true, 1)] {
+        let layer = if guard { layer().guard(RetryGuard::new()) } else { layer() };
+        let upstream = Upstream::new([answer(200).taking(200 * MS)]);
+        let log = upstream.log();
+        let mut request = get();
+        request.extensions_mut().insert(InboundRetries::from_headers(&marks));
+        layer.hedge(Hedge::after(DELAY)).layer(upstream).oneshot(request).await.unwrap();
+        assert_eq!(log.calls(), calls, "guard: {guard}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_13_a_hedge_has_the_attempt_timeout_of_its_own_number() {
+    let layer = layer().attempt_timeout_by(|attempt, _| attempt.number() * 100 * MS).max_attempts(2);
+    let upstream = Upstream::new([hang()]);
+    let log = upstream.log();
+    let error = layer.hedge(Hedge::after(DELAY)).layer(upstream).oneshot(get()).await.unwrap_err();
+    // The first is cut at 100 ms, and its hedge 200 ms after it began.
+    assert_eq!((log.calls(), log.elapsed()), (2, 250 * MS));
+    assert_eq!(gave_up(&error).attempts(), 2);
 }

@@ -1,4 +1,4 @@
-//! Rule 10: a second attempt beside a slow one.
+//! Rule 13: a second attempt beside a slow one.
 
 mod budgets;
 mod latency;
@@ -47,7 +47,7 @@ fn history(response: &Response<Full<Bytes>>) -> Vec<(u32, bool, Option<Reason>)>
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_the_hedge_of_a_slow_attempt_wins() {
+async fn rule_13_the_hedge_of_a_slow_attempt_wins() {
     let (outcome, took, sent) = run(hedged(), [answer(200).taking(SECOND), answer(200).taking(20 * MS)], get()).await;
     let response = outcome.unwrap();
     assert_eq!((took, sent), (70 * MS, vec![Duration::ZERO, DELAY]));
@@ -56,14 +56,14 @@ async fn rule_10_the_hedge_of_a_slow_attempt_wins() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_the_first_attempt_wins_if_it_is_faster_than_its_hedge() {
+async fn rule_13_the_first_attempt_wins_if_it_is_faster_than_its_hedge() {
     let (outcome, took, sent) = run(hedged(), [answer(200).taking(60 * MS), answer(200).taking(20 * MS)], get()).await;
     assert_eq!((took, sent.len()), (60 * MS, 2));
     assert_eq!(history(&outcome.unwrap()), [(2, true, LOST), (1, false, None)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_an_attempt_that_is_answered_in_time_is_not_hedged() {
+async fn rule_13_an_attempt_that_is_answered_in_time_is_not_hedged() {
     for takes in [Duration::ZERO, DELAY - MS] {
         let (outcome, took, sent) = run(hedged(), [answer(200).taking(takes)], get()).await;
         assert_eq!((took, sent.len()), (takes, 1));
@@ -72,7 +72,7 @@ async fn rule_10_an_attempt_that_is_answered_in_time_is_not_hedged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_request_that_is_not_idempotent_is_never_hedged() {
+async fn rule_13_a_request_that_is_not_idempotent_is_never_hedged() {
     let (outcome, took, sent) = run(hedged(), [answer(200).taking(SECOND)], post("charge")).await;
     assert_eq!((outcome.unwrap().status().as_u16(), took, sent.len()), (200, SECOND, 1));
 
@@ -82,7 +82,7 @@ async fn rule_10_a_request_that_is_not_idempotent_is_never_hedged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_both_fail_and_the_retries_go_on() {
+async fn rule_13_both_fail_and_the_retries_go_on() {
     let steps = [answer(503).taking(70 * MS), answer(503).taking(40 * MS), answer(200)];
     let (outcome, took, sent) = run(hedged(), steps, get()).await;
     // The hedge fails at 90 ms. The third attempt waits for the second backoff, as after two attempts without hedges.
@@ -93,7 +93,7 @@ async fn rule_10_both_fail_and_the_retries_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_failure_waits_for_the_attempt_that_is_still_in_flight() {
+async fn rule_13_a_failure_waits_for_the_attempt_that_is_still_in_flight() {
     for steps in [
         [answer(503).taking(60 * MS), answer(200).taking(100 * MS)],
         [answer(200).taking(150 * MS), answer(503).taking(10 * MS)],
@@ -104,14 +104,14 @@ async fn rule_10_a_failure_waits_for_the_attempt_that_is_still_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_failure_before_the_delay_is_an_ordinary_retry() {
+async fn rule_13_a_failure_before_the_delay_is_an_ordinary_retry() {
     let (outcome, took, sent) = run(hedged(), [answer(503).taking(10 * MS), answer(200)], get()).await;
     assert_eq!((took, sent), (110 * MS, vec![Duration::ZERO, 110 * MS]));
     assert_eq!(history(&outcome.unwrap()), [(1, false, STATUS), (2, false, None)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_retry_is_hedged_too() {
+async fn rule_13_a_retry_is_hedged_too() {
     let steps = [answer(503), answer(200).taking(SECOND), answer(200)];
     let (outcome, took, sent) = run(hedged(), steps, get()).await;
     assert_eq!((took, sent), (150 * MS, vec![Duration::ZERO, 100 * MS, 150 * MS]));
@@ -119,7 +119,7 @@ async fn rule_10_a_retry_is_hedged_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_terminal_answer_ends_the_call() {
+async fn rule_13_a_terminal_answer_ends_the_call() {
     for steps in [
         [answer(404).taking(60 * MS), answer(200).taking(SECOND)],
         [answer(200).taking(SECOND), answer(404).taking(10 * MS)],
@@ -132,7 +132,7 @@ async fn rule_10_a_terminal_answer_ends_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_hedges_count_as_attempts() {
+async fn rule_13_hedges_count_as_attempts() {
     for (attempts, sends) in [(1, 1), (2, 2), (3, 3), (4, 4)] {
         let layer = layer().max_attempts(attempts).hedge(Hedge::after(DELAY));
         let (outcome, _, sent) = run(layer, [answer(503).taking(SECOND)], get()).await;
@@ -145,7 +145,7 @@ async fn rule_10_hedges_count_as_attempts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_server_that_asks_for_a_wait_gets_no_further_hedges() {
+async fn rule_13_a_server_that_asks_for_a_wait_gets_no_further_hedges() {
     // The hint of the first attempt, which fails first, is kept: 60 ms and two seconds.
     let steps = [
         answer(503).header("retry-after", 2).taking(60 * MS),
@@ -159,7 +159,7 @@ async fn rule_10_a_server_that_asks_for_a_wait_gets_no_further_hedges() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_the_attempt_timeout_cuts_each_attempt_on_its_own() {
+async fn rule_13_the_attempt_timeout_cuts_each_attempt_on_its_own() {
     let layer = layer().attempt_timeout(100 * MS).hedge(Hedge::after(DELAY));
     let (outcome, took, sent) = run(layer, [hang(), answer(200).taking(90 * MS)], get()).await;
     let response = outcome.unwrap();
@@ -168,7 +168,7 @@ async fn rule_10_the_attempt_timeout_cuts_each_attempt_on_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_the_deadline_cuts_both() {
+async fn rule_13_the_deadline_cuts_both() {
     let layer = layer().deadline(200 * MS).hedge(Hedge::after(DELAY));
     let (outcome, took, sent) = run(layer, [hang()], get()).await;
     let error = outcome.unwrap_err();
@@ -178,14 +178,14 @@ async fn rule_10_the_deadline_cuts_both() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_no_hedge_that_the_deadline_would_cut_at_once() {
+async fn rule_13_no_hedge_that_the_deadline_would_cut_at_once() {
     let layer = layer().deadline(DELAY + MS).hedge(Hedge::after(DELAY));
     let (_, took, sent) = run(layer, [hang()], get()).await;
     assert_eq!((took, sent.len()), (51 * MS, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_retry_event_says_that_it_is_a_hedge() {
+async fn rule_13_a_retry_event_says_that_it_is_a_hedge() {
     let events = Arc::new(std::sync::Mutex::new(Vec::new()));
     let heard = Arc::clone(&events);
     let layer = layer().on_retry(move |event| {
@@ -200,7 +200,7 @@ async fn rule_10_a_retry_event_says_that_it_is_a_hedge() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_body_that_is_all_there_is_sent_twice() {
+async fn rule_13_a_body_that_is_all_there_is_sent_twice() {
     let upstream = Upstream::new([answer(200).taking(SECOND), answer(200)]);
     let log = upstream.log();
     let body = Chunks::of(["one ", "two"]);
@@ -210,7 +210,7 @@ async fn rule_10_a_body_that_is_all_there_is_sent_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_body_that_is_still_sent_or_too_large_is_not_hedged() {
+async fn rule_13_a_body_that_is_still_sent_or_too_large_is_not_hedged() {
     let slow = Chunks::of(["one "]).then(Chunk::Stall);
     let large = Chunks::of(["more than ten bytes"]);
     for (body, took) in [(slow, 300 * MS), (large, 200 * MS)] {
@@ -223,7 +223,7 @@ async fn rule_10_a_body_that_is_still_sent_or_too_large_is_not_hedged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_hedge_reads_the_body_beside_the_first_attempt_and_a_retry_after_both() {
+async fn rule_13_a_hedge_reads_the_body_beside_the_first_attempt_and_a_retry_after_both() {
     let upstream = Upstream::new([answer(503).taking(60 * MS), answer(503).taking(20 * MS), answer(200)]);
     let log = upstream.log();
     hedged().layer(upstream).oneshot(put("one two")).await.unwrap();
@@ -243,7 +243,7 @@ impl Drop for InFlight {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_10_a_dropped_call_drops_all_its_attempts() {
+async fn rule_13_a_dropped_call_drops_all_its_attempts() {
     let mut most = 0;
     for polls in 0..30 {
         let count = Arc::new(AtomicU32::new(0));
