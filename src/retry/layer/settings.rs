@@ -35,7 +35,7 @@ macro_rules! settings {
 }
 
 impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
-    /// Sets the whole policy, which other layers may share. The layer keeps its
+    /// Sets the whole policy, which other layers and [functions](crate::retry::call) may share. The layer keeps its
     /// classifier, because it judges responses and not only errors, and its callbacks.
     ///
     /// ```
