@@ -15,8 +15,8 @@ use http_body::{Body, Frame};
 use http_body_util::{Empty, Full};
 use tower::{Layer, Service, service_fn};
 use tower_rampart::BoxError;
+use tower_rampart::breaker::partition::{self, Partition};
 use tower_rampart::classify::{Verdict, classifier_fn};
-use tower_rampart::retry::partition::{self, Partition};
 use tower_rampart::retry::{self, Backoff, Budget, ReplayBody, RetryLayer, RetryPolicy};
 
 use self::counting::{COUNT, Count};

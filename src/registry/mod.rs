@@ -237,7 +237,7 @@ impl<K: Hash + Eq + Clone, Node: Forgettable> Locked<'_, K, Node> {
         }
         if !was_full {
             self.ring.fruitless = 0;
-        } else if self.ring.fruitless >= self.ring.len() {
+        } else if self.ring.fruitless >= self.ring.len().max(1) {
             self.ring.fruitless = 0;
             self.registry.next_look.store(now.millis().saturating_add(REST_MILLIS), Ordering::Relaxed);
         }

@@ -21,15 +21,20 @@ pub(super) struct Call<SharedT: Shared> {
     pub(super) shared: SharedT,
     pub(super) deadline: Option<Deadline>,
     pub(super) attempt: Attempt,
-    /// When the current attempt began. `None` without a time limit, so that no clock is read.
-    began: Option<Instant>,
-    /// When the attempt timeout of an outer retry layer cuts this call. Read only if this layer has an attempt timeout.
-    outer_ends: Option<Instant>,
+    /// `None` without a time limit, so that no clock is read.
+    clock: Option<AttemptClock>,
     /// Boxed because most calls succeed at once.
     failures: Option<Box<Failures>>,
     bucket: CallBucket<SharedT::Partition>,
     /// What this call holds of its budget.
     account: Account,
+}
+
+/// The time of the current attempt.
+#[derive(Clone, Copy)]
+struct AttemptClock {
+    began: Instant,
+    timeout: Option<Duration>,
 }
 
 /// How an attempt ended.
@@ -76,22 +81,9 @@ impl<SharedT, ClassifierT, ReplayT, OnRetryT> Call<SharedT>
 where
     SharedT: Shared<Classifier = ClassifierT, Replay = ReplayT, OnRetry = OnRetryT>,
 {
-    pub(super) fn new(
-        shared: SharedT,
-        deadline: Option<Deadline>,
-        outer_ends: Option<Instant>,
-        bucket: CallBucket<SharedT::Partition>,
-    ) -> Self {
-        Self {
-            shared,
-            deadline,
-            attempt: Attempt::FIRST,
-            began: None,
-            outer_ends,
-            failures: None,
-            bucket,
-            account: Account::Closed,
-        }
+    pub(super) fn new(shared: SharedT, deadline: Option<Deadline>, bucket: CallBucket<SharedT::Partition>) -> Self {
+        let (attempt, account) = (Attempt::FIRST, Account::Closed);
+        Self { shared, deadline, attempt, clock: None, failures: None, bucket, account }
     }
 
     /// Panics if this call may need a timer and there is none. Without this check it would panic after the first attempt.
@@ -104,17 +96,25 @@ where
 
     #[inline]
     pub(super) fn begin_attempt(&mut self) -> AttemptPlan {
+        if self.failures.as_ref().is_some_and(|failures| !failures.is_resending) {
+            self.attempt = self.attempt.next();
+        }
+        // Before the budget: the closure of the user may panic.
+        if self.is_timed() {
+            self.clock = Some(self.start_clock());
+        }
         match &mut self.failures {
             None => self.account.open(self.bucket.or(&self.shared.policy().config.budget)),
             Some(failures) if failures.is_resending => failures.is_resending = false,
-            Some(_) => {
-                self.attempt = self.attempt.next();
-                self.account.begin_retry();
-            }
+            Some(_) => self.account.begin_retry(),
         }
-        self.began = self.is_timed().then(Instant::now);
-        let ends = self.attempt_ends().map(|ends| self.outer_ends.map_or(ends, |outer| ends.min(outer)));
-        AttemptPlan { attempt: self.attempt, more: self.has_more(), deadline: self.deadline, ends }
+        AttemptPlan {
+            attempt: self.attempt,
+            is_first: self.failures.is_none(),
+            more: self.has_more(),
+            deadline: self.deadline,
+            ends: self.attempt_ends(),
+        }
     }
 
     /// Whether a time limit may cut an attempt.
@@ -122,9 +122,22 @@ where
         self.deadline.is_some() || self.shared.policy().config.attempt_timeout.is_some()
     }
 
+    fn start_clock(&self) -> AttemptClock {
+        let began = Instant::now();
+        let remaining = || Some(self.deadline?.instant().saturating_duration_since(began));
+        let timeout =
+            self.shared.policy().config.attempt_timeout.as_ref().map(|timeout| timeout.of(self.attempt, remaining));
+        AttemptClock { began, timeout }
+    }
+
+    /// The attempt timeout of the current attempt.
+    pub(super) fn attempt_timeout(&self) -> Option<Duration> {
+        self.clock?.timeout
+    }
+
     /// When the attempt timeout cuts the current attempt.
     pub(super) fn attempt_ends(&self) -> Option<Instant> {
-        Some(after(self.began?, self.shared.policy().config.attempt_timeout?))
+        Some(after(self.clock?.began, self.attempt_timeout()?))
     }
 
     /// Whether attempts are left after the current one.
@@ -282,9 +295,12 @@ where
         if !answered && !was_resent && was_given_back(verdict) {
             return Ok(NextSend::Resend);
         }
+        if !verdict.is_unprocessed() && self.shared.replay().is_retried_above(kept) {
+            return Err(GiveUp::RetriedAbove);
+        }
         let left = self.deadline.map(|deadline| TimeLeft {
             remaining: deadline.remaining(),
-            needed: self.began.filter(|_| answered).map_or(Duration::ZERO, |began| began.elapsed()),
+            needed: self.clock.filter(|_| answered).map_or(Duration::ZERO, |clock| clock.began.elapsed()),
         });
         let retry = Retry {
             number: self.attempt.number() - 1,
@@ -299,7 +315,7 @@ where
     /// would double the load within one timeout; waits of that length keep it below one and a half. This wait
     /// costs no attempt its deadline.
     fn spread(&self) -> Duration {
-        let Some((limit, ends)) = self.shared.policy().config.attempt_timeout.zip(self.attempt_ends()) else {
+        let Some((limit, ends)) = self.attempt_timeout().zip(self.attempt_ends()) else {
             return Duration::ZERO;
         };
         if Instant::now() < ends {

@@ -51,6 +51,16 @@
 //!    failed, or was still being sent when the answer came.
 //! 9. **Budgets** are shared by clones, exact, and never overdrawn. A retry that is cancelled before it is sent gives back what
 //!    it cost. With [`budget_by`](crate::RetryLayer::budget_by) each tenant or host has its own.
+//! 10. **A [`deadline_header`](crate::RetryLayer::deadline_header)** carries in every attempt the time until the deadline or the
+//!     end of the attempt, whichever comes first: rounded down, at least one unit, and nothing without a limit. The same
+//!     header in the request is a deadline of the whole call.
+//! 11. **[`attempt_timeout_by`](crate::RetryLayer::attempt_timeout_by)** is asked once for each send, before anything is
+//!     counted or sent. Whatever depends on the attempt timeout uses the value of the current attempt. It is at least a
+//!     millisecond.
+//! 12. **A [`guard`](crate::RetryLayer::guard)** marks every attempt with its number and with the number of tiers that may
+//!     retry it. If an [`InboundRetries`] in the request is a retry, or names more tiers than the guard allows, only what
+//!     provably was not processed is sent again, and a transparent retry is still made. Without it no mark of a caller is read. [`StopRetries`] marks the answer of
+//!     a server whose own call must not be repeated.
 //!
 //! A server that states whether to retry overrides the class of the outcome, but never makes a request idempotent.
 //!
@@ -109,6 +119,7 @@ mod policy;
 mod replay;
 mod retry_policy;
 mod service;
+mod stop_retries;
 
 pub use self::error::{RetryError, TimedOut};
 pub use self::function::{CallFuture, RetryExt, call, call_blocking};
@@ -117,10 +128,13 @@ pub use self::layer::RetryLayer;
 pub use self::observe::{AttemptReport, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
 pub use self::outcome::Outcome;
 pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpIdempotency, Idempotency};
-pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody};
+pub use self::replay::{
+    CloneBodies, CloneRequests, DeadlineHeader, InboundRetries, KeptClone, KeptRequest, Replay, ReplayBodies,
+    ReplayBody, RetryGuard,
+};
 pub use self::retry_policy::{RetryIf, RetryPolicy};
 pub use self::service::Retry;
+pub use self::stop_retries::StopRetries;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter, Waits};
 pub use crate::deadline::{AttemptDeadline, Deadline};
-pub use crate::registry::partition;

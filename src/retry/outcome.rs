@@ -52,6 +52,8 @@ pub enum Outcome {
     RetryAfterTooLong,
     /// The service failed to become ready for another attempt.
     NotReady,
+    /// Another attempt could help, but tiers above make it: see [`RetryLayer::guard`](crate::RetryLayer::guard).
+    RetriedAbove,
     /// The call failed, another one may succeed, and no retry was tried: no layer wanted one, or the server forbade it.
     Transient,
 }
@@ -122,6 +124,7 @@ impl Outcome {
             Self::BodyNotReplayable => GiveUp::BodyNotReplayable.as_str(),
             Self::RetryAfterTooLong => GiveUp::RetryAfterTooLong.as_str(),
             Self::NotReady => GiveUp::NotReady.as_str(),
+            Self::RetriedAbove => GiveUp::RetriedAbove.as_str(),
             Self::Transient => "transient",
         }
     }
@@ -149,6 +152,7 @@ impl Outcome {
             Some(GiveUp::BodyNotReplayable) => Self::BodyNotReplayable,
             Some(GiveUp::RetryAfterTooLong) => Self::RetryAfterTooLong,
             Some(GiveUp::NotReady) => Self::NotReady,
+            Some(GiveUp::RetriedAbove) => Self::RetriedAbove,
             Some(GiveUp::CircuitOpen) => Self::CircuitOpen,
             Some(GiveUp::NotRetryable | GiveUp::BodyFailed) | None => match verdict.class() {
                 _ if verdict.reason() == Reason::CIRCUIT_OPEN => Self::CircuitOpen,

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
+use tower_rampart::breaker::partition::{self, Keyed, Partition};
 use tower_rampart::classify::{Verdict, classifier_fn};
-use tower_rampart::retry::partition::{self, Keyed, Partition};
 use tower_rampart::retry::{Backoff, Budget, ReplayBodies, Retry, RetryLayer};
 
 use crate::support::*;
@@ -210,6 +210,38 @@ async fn rule_9_a_budget_with_a_call_in_flight_stays() {
     }
     let response = service.clone().oneshot(of("first")).await.unwrap();
     assert_eq!(report(&response).0, 2, "the token came back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_9_a_full_budget_that_began_full_makes_room_at_once() {
+    let lines = lines_of(async {
+        let layer = by(partition::header(TENANT), Budget::ratio(0.2).reserve(1).capacity(1)).max_partitions(1);
+        let service = layer.layer(Upstream::new([answer(200)]));
+        for tenant in [1, 1, 1, 2, 2, 3] {
+            service.clone().oneshot(of(tenant)).await.unwrap();
+        }
+    });
+    assert_eq!(lines.await, [""; 0], "none shares a budget");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rule_9_calls_that_race_for_a_new_key_make_one_budget() {
+    for max_partitions in [1_000, 10] {
+        let layer = by(partition::header(TENANT), one_retry()).max_partitions(max_partitions);
+        for key in 0..100 {
+            let calls: Vec<_> = (0..16)
+                .map(|_| {
+                    let layer = layer.clone();
+                    tokio::spawn(async move { retries(&layer, [of(key)]).await[0] })
+                })
+                .collect();
+            let mut granted = 0;
+            for call in calls {
+                granted += call.await.unwrap();
+            }
+            assert!(granted == 1 || (granted == 0 && max_partitions == 10), "{granted} retries of key {key}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

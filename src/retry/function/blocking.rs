@@ -49,7 +49,7 @@ where
     // What the operation calls is not the whole attempt of a layer around this.
     cut::claim_attempt();
     let deadline = policy.config.deadline.map(Deadline::within);
-    let mut open = Open(Call::new(policy, deadline, None, policy.bucket(&())));
+    let mut open = Open(Call::new(policy, deadline, policy.bucket(&())));
     let Open(call) = &mut open;
     loop {
         if call.is_past_deadline() {

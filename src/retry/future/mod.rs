@@ -77,10 +77,8 @@ impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
         SharedT::Partition: Partition<Req>,
     {
         let deadline = shared.replay().deadline(&request, shared.policy().config.deadline);
-        let outer_ends =
-            shared.policy().config.attempt_timeout.and_then(|_| shared.replay().outer_attempt_ends(&request));
         let bucket = shared.bucket(&request);
-        let call = Call::new(shared, deadline, outer_ends, bucket);
+        let call = Call::new(shared, deadline, bucket);
         let kept = call.shared.replay().keep(request, call.has_more(), deadline);
         Self {
             state: State::Ready,
@@ -115,10 +113,10 @@ impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
                 StateProj::Ready => {
                     this.call.check_timer();
                     this.timer.as_mut().stop();
+                    // Enter `Done` first: if a closure of the user or `call` panics, polling again must not resend the request.
+                    this.state.set(State::Done);
                     let plan = this.call.begin_attempt();
                     let request = this.call.shared.replay().request(this.kept, plan);
-                    // Enter `Done` first: if `call` panics, polling again must not resend the request.
-                    this.state.set(State::Done);
                     let service = ready_service(this.service);
                     let future = match *this.is_attempt || this.call.is_timed() {
                         true => cut::begin(|| service.call(request)),
@@ -236,7 +234,7 @@ fn poll_limits<SharedT: Shared>(timer: Pin<&mut Timer>, call: &Call<SharedT>, cx
     let attempt_ends = call.attempt_ends();
     let deadline = call.deadline.map(Deadline::instant);
     let moment = || attempt_ends.into_iter().chain(deadline).min();
-    timer.poll_until(moment, cx).map(|moment| match call.shared.policy().config.attempt_timeout {
+    timer.poll_until(moment, cx).map(|moment| match call.attempt_timeout() {
         Some(limit) if deadline.is_none_or(|deadline| moment < deadline) => Limit::Attempt(limit),
         _ => Limit::Deadline,
     })

@@ -8,7 +8,7 @@ use crate::retry::policy::Budget;
 
 impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry, Unpartitioned> {
     /// Gives each tenant, host or other key a budget of its own, so that tenants that are down do not spend the retries of
-    /// the others. Each key that [`partition`](crate::retry::partition) finds in a request begins with a new budget like
+    /// the others. Each key that [`partition`](crate::breaker::partition) finds in a request begins with a new budget like
     /// `budget`; requests without a key share `budget` itself. All clones of the layer share the budgets of the keys.
     ///
     /// A budget is found once for each call, at its beginning, and nothing is allocated for a key that has one. Memory is
@@ -17,7 +17,8 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry, Unpart
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
-    /// use tower_rampart::retry::{Budget, partition};
+    /// use tower_rampart::breaker::partition;
+    /// use tower_rampart::retry::Budget;
     ///
     /// let layer = RetryLayer::new_for_http().budget_by(partition::header("x-tenant-id"), Budget::ratio(0.2));
     /// # let _ = layer;

@@ -1,4 +1,5 @@
 mod budget_by;
+mod headers;
 mod replay;
 mod settings;
 
@@ -25,8 +26,10 @@ use crate::registry::partition::{Keyed, Unpartitioned};
 /// | [`name`](Self::name) | `"default"` | the name in telemetry |
 /// | [`max_attempts`](Self::max_attempts) | 3 | the first attempt included |
 /// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait if the server sends no hint |
-/// | [`attempt_timeout`](Self::attempt_timeout) | none | limits one attempt, from its first poll to its response |
+/// | [`attempt_timeout`](Self::attempt_timeout), [`attempt_timeout_by`](Self::attempt_timeout_by) | none | limits one attempt, from its first poll to its response |
 /// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
+/// | [`deadline_header`](RetryLayer::deadline_header) | none | HTTP: sends how long the caller still waits |
+/// | [`guard`](RetryLayer::guard) | none | HTTP: keeps tiers from multiplying each other's retries |
 /// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](crate::retry::Budget::ratio) | one retry for five calls, 10 tokens to start with |
 /// | [`budget_by`](RetryLayer::budget_by) | no | one budget for each tenant, host or other key |
 /// | [`max_partitions`](Self::max_partitions) | 65,536 | how many keys can have a budget of their own |

@@ -111,7 +111,7 @@ impl<Classifier, Idempotency, OnRetry, Partition: Keyed>
 }
 
 impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
-    fn map_replay<NewReplay>(
+    pub(super) fn map_replay<NewReplay>(
         self,
         map: impl FnOnce(Replay) -> NewReplay,
     ) -> RetryLayer<Classifier, NewReplay, OnRetry, Partition> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::RetryLayer;
+use crate::attempt::Attempt;
 use crate::backoff::Backoff;
 use crate::classify::DistrustRefusals;
 use crate::invalid_setting::InvalidSetting;
@@ -80,6 +81,10 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
         ///
         /// If it is zero.
         attempt_timeout or try_attempt_timeout(timeout: Duration);
+
+        /// Sets an [`attempt_timeout`](Self::attempt_timeout) for each attempt, from the attempt and the time until the deadline. See
+        /// [`RetryPolicy::attempt_timeout_by`].
+        attempt_timeout_by(timeout: impl Fn(Attempt, Duration) -> Duration + Send + Sync + 'static);
 
         /// Limits the whole call, with all its attempts and waits. A [`Deadline`](crate::retry::Deadline) in the extensions of an
         /// HTTP request overrides this setting. See [`RetryPolicy::deadline`].

@@ -26,7 +26,7 @@ use crate::classify::ErrorClassifier;
 /// | [`name`](Self::name) | `"default"` | the name in telemetry |
 /// | [`max_attempts`](Self::max_attempts) | 3 | the first attempt included |
 /// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait if the server sends no hint |
-/// | [`attempt_timeout`](Self::attempt_timeout) | none | limits one attempt |
+/// | [`attempt_timeout`](Self::attempt_timeout), [`attempt_timeout_by`](Self::attempt_timeout_by) | none | limits one attempt |
 /// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
 /// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](Budget::ratio) | one retry for five calls, 10 tokens to start with |
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest hint that is honored |

@@ -1,10 +1,18 @@
+//! The kinds of budgets, one a file. Each decides by a single atomic word.
+
+mod aws;
+mod concurrent;
+mod cost;
+mod grpc;
+mod ratio;
+
 use std::time::Duration;
 
-use super::aws::Aws;
-use super::concurrent::Concurrent;
-use super::cost::Cost;
-use super::grpc::Grpc;
-use super::ratio::Ratio;
+pub(in crate::retry) use self::aws::Aws;
+pub(in crate::retry) use self::concurrent::Concurrent;
+pub(in crate::retry) use self::cost::Cost;
+pub(in crate::retry) use self::grpc::Grpc;
+pub(in crate::retry) use self::ratio::Ratio;
 use crate::classify::{Reason, Verdict};
 
 /// A budget that has a limit.
