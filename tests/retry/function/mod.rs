@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_rampart::breaker::CircuitBreaker;
 use tower_rampart::classify::{ClassifiedError, ErrorClassifier, Verdict, classifier_fn};
-use tower_rampart::retry::{self, Backoff, Budget, GiveUp, RetryError, RetryExt, RetryPolicy, TimedOut};
+use tower_rampart::retry::{self, Backoff, Budget, GiveUp, Outcome, RetryError, RetryExt, RetryPolicy, TimedOut};
 use tower_rampart::{BoxError, CircuitBreakerLayer, RetryLayer};
 
 use crate::support::*;
@@ -342,6 +343,20 @@ impl Service<()> for NeverReady {
     fn call(&mut self, (): ()) -> Self::Future {
         unreachable!("it is never ready")
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_7_a_breaker_inside_ends_the_retrying_when_it_opens() {
+    let policy = policy().max_attempts(9);
+    let breaker = || CircuitBreaker::builder().consecutive_failures(2).build();
+    let opening = breaker();
+    let result = retry::call(&policy, || opening.call_async(|| ready(Err::<(), _>(down())))).await;
+    assert_eq!(Outcome::of_call(&result), Outcome::CircuitOpen);
+    assert_eq!(result.unwrap_err().attempts(), 3);
+    let opening = breaker();
+    let result = retry::call_blocking(&policy, || opening.call(|| Err::<(), _>(down())));
+    assert_eq!(Outcome::of_call(&result), Outcome::CircuitOpen);
+    assert_eq!(result.unwrap_err().attempts(), 3);
 }
 
 #[tokio::test]
