@@ -35,8 +35,9 @@ macro_rules! settings {
 }
 
 impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
-    /// Sets the whole policy, which other layers and [functions](crate::retry::call) may share. The layer keeps its
-    /// classifier, because it judges responses and not only errors, and its callbacks.
+    /// Takes the settings and callbacks of a policy, which other layers and [functions](crate::retry::call) may share, in place
+    /// of all that were made before. The layer keeps its own classifier, because it judges responses: of the policy's,
+    /// [`retry_if`](RetryPolicy::retry_if) included, nothing counts here.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -47,13 +48,11 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn policy<OtherClassifier, OtherOnRetry>(
-        mut self,
-        policy: &RetryPolicy<OtherClassifier, OtherOnRetry>,
-    ) -> Self {
-        self.shared.policy.config = policy.config.clone();
-        self.shared.policy.give_ups = policy.give_ups.clone();
-        self.with_new_budgets()
+    pub fn policy<OtherClassifier, NewOnRetry: Clone>(
+        self,
+        policy: &RetryPolicy<OtherClassifier, NewOnRetry>,
+    ) -> RetryLayer<Classifier, Replay, NewOnRetry, Partition> {
+        self.map_policy(|own| policy.with_classifier_of(own)).with_new_budgets()
     }
 
     settings! {

@@ -15,7 +15,7 @@ use super::policy::{Budget, Decider};
 use crate::backoff::Backoff;
 use crate::classify::ErrorClassifier;
 
-/// When and how often to retry: a plain value that layers take.
+/// When and how often to retry: a plain value for layers and functions.
 ///
 /// Clones share the budget, the jitter's seed and the log of give-ups, so one policy can serve all calls to an upstream,
 /// through a [`RetryLayer`](crate::RetryLayer) and through [`call`](crate::retry::call) or
@@ -81,6 +81,23 @@ impl<Classifier> RetryPolicy<Classifier> {
         };
         let give_ups = Arc::new(GiveUpLog::new());
         Self { config, classifier, on_retry: (), give_ups, timer_check: TimerCheck::default() }
+    }
+}
+
+impl<Classifier, OnRetry: Clone> RetryPolicy<Classifier, OnRetry> {
+    /// A clone that judges as another policy does.
+    pub(in crate::retry) fn with_classifier_of<Other, OtherOnRetry>(
+        &self,
+        other: RetryPolicy<Other, OtherOnRetry>,
+    ) -> RetryPolicy<Other, OnRetry> {
+        let Self { config, classifier: _, on_retry, give_ups, timer_check } = self;
+        RetryPolicy {
+            config: config.clone(),
+            classifier: other.classifier,
+            on_retry: on_retry.clone(),
+            give_ups: Arc::clone(give_ups),
+            timer_check: timer_check.clone(),
+        }
     }
 }
 

@@ -184,8 +184,8 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         self
     }
 
-    /// Makes the jitter of the waits repeatable, for tests and simulations. The layers with this policy and its clones draw
-    /// from one stream: if their calls come in the same order, they wait as long. Default: jitter is random.
+    /// Makes the jitter of the waits repeatable, for tests and simulations. All layers and functions with this policy or its
+    /// clones draw from one stream: if their calls come in the same order, they wait as long. Default: jitter is random.
     ///
     /// Processes with the same seed retry at the same moments, which is what jitter must prevent, so set none in production.
     /// The same seed may give other waits with another version of this crate or of Rust.

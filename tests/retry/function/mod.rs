@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -394,4 +395,29 @@ fn without_a_timer_a_call_panics_before_it_calls() {
 fn now<F: Future>(future: F) {
     // The clock has moved once the future was polled.
     let _ = poll_once(pin!(future));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_and_a_function_share_budget_and_callbacks_of_their_policy_but_not_its_classifier() {
+    let events = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&events);
+    let policy = RetryPolicy::new()
+        .backoff(Backoff::none())
+        .budget(Budget::ratio(0.0).reserve(3))
+        .retry_if(|_: &io::Error| false)
+        .on_retry(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+    let never = || async { Err::<(), _>(down()) };
+    assert_eq!(retry::call(&policy, never).await.unwrap_err().kind(), GiveUp::NotRetryable);
+
+    let layer = RetryLayer::new_for_http().max_attempts(9).on_retry(|_| panic!("replaced")).policy(&policy);
+    let upstream = Upstream::new([answer(503)]);
+    let log = upstream.log();
+    layer.layer(upstream).oneshot(get()).await.unwrap();
+    assert_eq!((log.calls(), events.load(Ordering::Relaxed)), (3, 2), "three attempts by default");
+
+    let transient = policy.classifier(ErrorClassifier);
+    let error = retry::call(&transient, never).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (GiveUp::Budget, 2), "one token was left");
 }
