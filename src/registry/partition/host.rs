@@ -37,7 +37,7 @@ struct HostText<'a> {
 }
 
 const PIECE: usize = 64;
-/// All that passes for an authority and names no host share this one.
+/// All that passes for an authority and names no host shares this one, which RFC 2606 reserves.
 const INVALID: &str = "invalid";
 
 /// One breaker for each host and port, from the request's URI, else from its `Host` header. Letter case makes no
