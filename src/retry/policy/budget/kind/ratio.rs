@@ -20,6 +20,9 @@ pub(in crate::retry) struct Ratio {
     survivors: AtomicU64,
     /// The balance at which a deposit looks at the clock.
     look_at: AtomicU64,
+    /// When one has looked last, in nanoseconds, and the balance then: so much had been deposited by that time.
+    looked_at: AtomicU64,
+    seen: AtomicU64,
     /// Until when the minimum a second has been paid, in nanoseconds.
     paid_until: AtomicU64,
 }
@@ -108,6 +111,8 @@ impl Ratio {
             expired_at: AtomicU64::new(0),
             survivors: AtomicU64::new(reserve),
             look_at: AtomicU64::new(reserve + CALLS_BETWEEN_CLOCKS * deposit),
+            looked_at: AtomicU64::new(0),
+            seen: AtomicU64::new(reserve),
             paid_until: AtomicU64::new(0),
         }
     }
@@ -135,8 +140,14 @@ impl Ratio {
         if self.is_due(now) || balance >= self.highest {
             self.expire(now);
         } else {
-            self.look_at.store(self.next_look(balance), Ordering::Relaxed);
+            self.note_look(now, balance);
         }
+    }
+
+    fn note_look(&self, now: u64, balance: u64) {
+        self.looked_at.store(now, Ordering::Relaxed);
+        self.seen.store(balance, Ordering::Relaxed);
+        self.look_at.store(self.next_look(balance), Ordering::Relaxed);
     }
 
     /// The balance at which the clock is looked at again.
@@ -182,15 +193,23 @@ impl Ratio {
             // Another thread does it.
             return;
         }
-        let survivors = self.survivors.load(Ordering::Relaxed);
-        let passed = now.saturating_sub(last) as f64 / ttl.as_nanos() as f64;
+        let (survivors, seen) = (self.survivors.load(Ordering::Relaxed), self.seen.load(Ordering::Relaxed));
+        // Another thread may have read the clock later and been here before.
+        let now = now.max(last);
+        let looked_at = self.looked_at.load(Ordering::Relaxed).clamp(last, now);
+        let ttl = ttl.as_nanos() as f64;
+        let [before, since] = [looked_at - last, now - looked_at].map(|passed| passed as f64 / ttl);
         // The last token stays.
         let floor = self.floor().max(TOKEN);
-        let left = |balance: u64| left_of(balance, survivors, passed).max(floor).min(balance).min(capacity);
-        let before = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| Some(left(balance)));
-        let survivors = before.map_or(0, left);
+        let left = |balance: u64| {
+            let seen = seen.min(balance);
+            let left = left_of(seen, survivors, before);
+            left_of(left + (balance - seen), left, since).max(floor).min(balance).min(capacity)
+        };
+        let balance = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| Some(left(balance)));
+        let survivors = balance.map_or(0, left);
         self.survivors.store(survivors, Ordering::Relaxed);
-        self.look_at.store(self.next_look(survivors), Ordering::Relaxed);
+        self.note_look(now, survivors);
     }
 
     /// Adds what the minimum a second has earned since the last time. Each stretch of time is paid once.
