@@ -90,3 +90,20 @@ fn breakers_open_and_close_for_the_bad_tenant_alone() {
         assert_eq!(calls.answered() < 1.0, tenant == 3, "{tenant}: {calls:?}");
     }
 }
+
+#[test]
+fn requests_that_are_never_answered_run_into_the_timeouts_of_their_attempts() {
+    let load = Load::open(2, 1.0).lasting(10 * SECOND);
+    let stack = |process: Process| {
+        let retry = RetryLayer::new_for_http().seed(process.seed).attempt_timeout(SECOND);
+        ServiceBuilder::new().layer(retry).service(process.upstream)
+    };
+    let stuck = Upstream::new(4, Latency::Fixed(100 * MS)).queue(100).episode(Episode::capacity(0.0));
+    let slow = (0..4)
+        .fold(Upstream::new(100, Latency::Fixed(100 * MS)), |upstream, _| upstream.episode(Episode::slow(1_000_000.0)));
+    for upstream in [stuck, slow] {
+        let report = simulate(stack, &load, &upstream, 5);
+        // A task that panics makes one attempt.
+        assert!(report.failed == report.calls && report.attempts > report.calls, "{report:?}");
+    }
+}
