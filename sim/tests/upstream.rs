@@ -107,3 +107,14 @@ fn requests_that_are_never_answered_run_into_the_timeouts_of_their_attempts() {
         assert!(report.failed == report.calls && report.attempts > report.calls, "{report:?}");
     }
 }
+
+#[test]
+fn an_answer_is_an_error_if_the_trouble_covers_its_end() {
+    let errors = Episode::errors(1.0).between(10 * SECOND, 20 * SECOND);
+    let upstream = Upstream::new(1_000, Latency::Fixed(2 * SECOND)).episode(errors);
+    let report = bare(&Load::open(10, 5.0).lasting(30 * SECOND), &upstream);
+    for (second, count) in report.seconds.iter().enumerate().take(30) {
+        let good = if (8..18).contains(&second) { 0 } else { count.calls };
+        assert_eq!(count.good, good, "{second}");
+    }
+}
