@@ -93,13 +93,14 @@
 //! |---|---|
 //! | what is retried, and why nothing else is | [`retry`] |
 //! | when a circuit opens, and how it closes | [`breaker`] |
-//! | how to give every tenant or host its own breaker | [`breaker::partition`] |
+//! | how to give every tenant or host its own breaker or retry budget | [`breaker::partition`] |
 //! | what each status and each error means | [`classify`], for gRPC [`classify::GrpcClassifier`] |
 //! | all settings and their defaults | [`RetryLayer`], [`CircuitBreakerLayer`], [`classify::HttpClassifier`] |
 //! | how to take settings from a configuration file | [`InvalidSetting`] |
-//! | what to do with the error of a call | [`breaker::CircuitOpen`], [`retry::RetryError`], [`retry::GiveUp`] |
+//! | what to do with the error of a call | [`breaker::CircuitOpen`], [`retry::RetryError`], [`retry::GiveUp`], [`retry::Outcome`] |
 //! | how long to wait before a retry | [docs/BACKOFF.md][backoff], [`retry::Backoff`] |
 //! | how to use reqwest, tonic, or something that is not HTTP | [docs/CLIENTS.md][clients] |
+//! | how to retry a function, with or without a runtime | [`retry::call`], [`retry::call_blocking`] |
 //! | where timeouts, limits and other layers go | [docs/ORDER.md][order] |
 //! | why the defaults are what they are | [docs/DEFAULTS.md][defaults] |
 //! | how to test that a stack survives a storm | [docs/STORMS.md][storms] |
@@ -139,6 +140,7 @@ mod clock;
 mod cut;
 mod deadline;
 mod invalid_setting;
+mod registry;
 pub mod retry;
 mod seed;
 mod sync;

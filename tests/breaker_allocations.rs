@@ -17,7 +17,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tower::{Layer, Service, service_fn};
 use tower_rampart::CircuitBreakerLayer;
-use tower_rampart::breaker::{State, Window, partition};
+use tower_rampart::breaker::{CircuitBreaker, State, Window, partition};
 use tower_rampart::classify::HttpClassifier;
 use tower_rampart::retry::Deadline;
 
@@ -66,6 +66,19 @@ fn rule_8_the_closed_path_allocates_nothing() {
     let plain = || CircuitBreakerLayer::new_for_http().slow_calls(Duration::from_secs(1), 1.0).consecutive_failures(5);
     for window in [Window::count(100), Window::count(10_000), Window::default()] {
         closed(plain().window(window));
+    }
+}
+
+#[test]
+fn rule_8_a_call_without_tower_allocates_nothing() {
+    let breaker = CircuitBreaker::builder().slow_calls(Duration::from_secs(1), 1.0).build();
+    let mut cx = Context::from_waker(Waker::noop());
+    for count in 0..10 {
+        let before = COUNT.get().allocations;
+        assert!(breaker.call(|| Ok::<_, Infallible>(())).is_ok());
+        let call = pin!(breaker.call_async(|| ready(Ok::<_, Infallible>(count))));
+        assert!(matches!(call.poll(&mut cx), Poll::Ready(Ok(_))));
+        assert_eq!(COUNT.get().allocations, before);
     }
 }
 
@@ -153,9 +166,9 @@ fn rule_6_a_rejection_allocates_no_more_than_its_error() {
     }
 }
 
-/// Two of its words are the failures in a row, and when the first of them ended.
+/// Four of its words are the failures in a row, when the first of them ended, and two of the totals.
 #[test]
-fn a_partition_of_the_default_window_takes_at_most_296_bytes() {
+fn a_partition_of_the_default_window_takes_at_most_304_bytes() {
     const KEYS: u64 = 65_536;
     let layer =
         CircuitBreakerLayer::new_for_http().partition_by(partition::by(|request: &Request<u64>| *request.body()));
@@ -168,7 +181,7 @@ fn a_partition_of_the_default_window_takes_at_most_296_bytes() {
     assert_eq!(layer.handle().len(), KEYS as usize);
     let each = (COUNT.get().live - before) as f64 / KEYS as f64;
     println!("{each:.1} bytes a partition");
-    assert!(each <= 296.0, "{each:.1} bytes");
+    assert!(each <= 304.0, "{each:.1} bytes");
 }
 
 #[test]
@@ -184,7 +197,7 @@ fn partition_rule_2_long_keys_take_no_more_than_short_ones() {
     assert_eq!(layer.handle().len(), KEYS as usize);
     let each = (COUNT.get().live - before) as f64 / f64::from(KEYS);
     println!("{each:.1} bytes a partition of a long key");
-    assert!(each <= 416.0, "{each:.1} bytes");
+    assert!(each <= 432.0, "{each:.1} bytes");
     for key in 0..KEYS {
         let request = request(200, &tenant(key));
         assert_eq!(count(&mut service, request), 0, "a hit allocates nothing");
@@ -223,7 +236,7 @@ async fn partition_rule_2_two_million_keys_pass_through_the_default_cap_in_bound
     println!("{most} partitions, {most_bytes} bytes");
     assert!(most <= CAP && most > CAP / 2, "{most}");
     // What is forgotten is freed a little later.
-    assert!(most_bytes <= 300 * CAP as i64, "{most_bytes} bytes");
+    assert!(most_bytes <= 316 * CAP as i64, "{most_bytes} bytes");
     for key in 0..OPEN {
         assert_eq!(breakers.state(&key), State::Open, "{key}");
     }

@@ -15,8 +15,9 @@ use http_body::{Body, Frame};
 use http_body_util::{Empty, Full};
 use tower::{Layer, Service, service_fn};
 use tower_rampart::BoxError;
+use tower_rampart::breaker::partition::{self, Partition};
 use tower_rampart::classify::{Verdict, classifier_fn};
-use tower_rampart::retry::{Budget, ReplayBody, RetryLayer};
+use tower_rampart::retry::{self, Backoff, Budget, ReplayBody, RetryLayer, RetryPolicy};
 
 use self::counting::{COUNT, Count};
 
@@ -89,6 +90,29 @@ fn a_first_try_that_succeeds_with_an_empty_body_allocates_nothing() {
 }
 
 #[test]
+fn a_key_that_has_a_budget_allocates_nothing() {
+    fn check<P, Req>(partition: P, request: impl Fn() -> Req)
+    where
+        P: Partition<Req>,
+        P: Clone,
+        Req: Clone,
+    {
+        let classifier = classifier_fn(|_: Result<&(), _>| Verdict::success());
+        let layer = RetryLayer::new(classifier).max_attempts(1).budget_by(partition, Budget::ratio(0.2));
+        let mut service = layer.layer(service_fn(|_: Req| ready(Ok::<_, BoxError>(()))));
+        now(service.call(request())).unwrap();
+        for _ in 0..3 {
+            let request = request();
+            assert_eq!(counted(|| now(service.call(request)).unwrap()).0, 0);
+        }
+    }
+    let with_host = || Request::get("http://api.example.com/").header("x-tenant-id", "7").body(()).unwrap();
+    check(partition::header("x-tenant-id"), with_host);
+    check(partition::host(), with_host);
+    check(partition::by(|id: &u64| *id), || 7);
+}
+
+#[test]
 fn a_plain_request_costs_its_own_clone_and_no_more() {
     let runtime = runtime();
     let _in_runtime = runtime.enter();
@@ -142,4 +166,33 @@ fn rule_8_small_chunks_cost_no_more_than_twice_their_bytes() {
     let (_, peak, response) = counted(|| now(service.call(Request::new(Drops(64 * 1024)))));
     assert_eq!(response.unwrap().status(), 200);
     assert!((64 * 1024..200 * 1024).contains(&peak), "{peak} bytes");
+}
+
+#[test]
+fn a_function_that_succeeds_at_once_costs_nothing_and_a_retry_its_report() {
+    let runtime = runtime();
+    let _in_runtime = runtime.enter();
+    let policy = RetryPolicy::new()
+        .backoff(Backoff::none())
+        .deadline(Duration::from_secs(1))
+        .attempt_timeout(Duration::from_secs(1))
+        .retry_if(|_: &std::io::Error| true)
+        .on_retry(|_| {})
+        .no_budget();
+    for _ in 0..3 {
+        let (allocations, _, output) = counted(|| now(retry::call(&policy, || ready(Ok::<_, std::io::Error>(7)))));
+        assert_eq!((allocations, output.unwrap()), (0, 7));
+        let (allocations, _, output) = counted(|| retry::call_blocking(&policy, || Ok::<_, std::io::Error>(7)));
+        assert_eq!((allocations, output.unwrap()), (0, 7));
+        // The error in a box, the failures in a box, and their list.
+        let mut calls = 0;
+        let mut once = || {
+            calls += 1;
+            if calls % 2 == 0 { Ok(7) } else { Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)) }
+        };
+        // The first one also sets up the generator of the thread.
+        retry::call_blocking(&policy, &mut once).unwrap();
+        let (allocations, _, output) = counted(|| retry::call_blocking(&policy, once));
+        assert_eq!((allocations, output.unwrap()), (3, 7));
+    }
 }

@@ -100,11 +100,11 @@ impl Runner {
             + 'static,
         B: Body<Data = Bytes> + Send + 'static,
     {
-        let (clients, breakers) = rampart::clients(&self.plan, client);
+        let (client, breakers) = rampart::stack(&self.plan, client);
         // As many as the breakers can change while the recorder waits for its turn.
         let changes = breakers.subscribe(16 * self.work.tenants);
         let recording = self.recovering().map(|id| Recording::start(changes, id, self.endpoint.tally().start()));
-        let rampart = Rampart::new(&self.plan, &self.endpoint, dead_letters, clients);
+        let rampart = Rampart::new(&self.plan, &self.endpoint, dead_letters, client);
         let run = self.measure(|number| Arc::clone(&rampart).pull(number)).await?;
         Ok((run, recording.map_or_else(Vec::new, |recording| recording.changes())))
     }

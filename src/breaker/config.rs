@@ -10,6 +10,7 @@ use super::{Mode, Window};
 use crate::backoff::Backoff;
 use crate::clock::{millis_up, nanos};
 use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::registry::MAX_PARTITIONS;
 use crate::seed::Seed;
 
 /// All settings, each checked where it is set.
@@ -78,7 +79,7 @@ impl Default for Config {
             ramp: None,
             abandoned: None,
             mode: Mode::Automatic,
-            max_partitions: 65_536,
+            max_partitions: MAX_PARTITIONS,
             redact_labels: false,
             share: None,
             minimum_children: 3,
@@ -233,7 +234,6 @@ impl Config {
             ..Self {
                 window: Some(Window::count(1)),
                 minimum_calls: None,
-                outage: Some(None),
                 ramp: None,
                 mode,
                 ..self.clone()

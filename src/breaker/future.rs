@@ -428,7 +428,7 @@ mod tests {
             assert_eq!(counts(&layer), (1, 1));
             cut_after(1, &layer, in_readiness);
             let snapshot = layer.breaker().snapshot();
-            assert_eq!((snapshot.state, snapshot.generation, snapshot.rejected), (State::Open, 3, 0));
+            assert_eq!((snapshot.state, snapshot.generation, snapshot.totals.rejected), (State::Open, 3, 0));
         }
     }
 

@@ -343,7 +343,7 @@ impl<S, Classifier: Clone, Partition: Keyed + Clone, SettleAt: Clone, Requests: 
 
     fn layer(&self, inner: S) -> Self::Service {
         let Self { classifier, partition, scope, requests, config: _, breakers: _ } = self.clone();
-        CircuitBreakerService::new(inner, classifier, partition, self.breakers().registry().clone(), (scope, requests))
+        CircuitBreakerService::new(inner, classifier, partition, self.breakers().breakers().clone(), (scope, requests))
     }
 }
 

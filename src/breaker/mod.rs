@@ -81,6 +81,29 @@
 //! The number of partitions is bounded, and a partition is evicted only when nothing is lost: see
 //! [`max_partitions`](CircuitBreakerLayer::max_partitions).
 //!
+//! # Without tower
+//!
+//! A [`CircuitBreaker`] of its own takes any operation: [`call`](CircuitBreaker::call) a closure,
+//! [`call_async`](CircuitBreaker::call_async) one that returns a future, and a [`Permit`] guards a block of code. All count by
+//! the rules above. Every call is a first attempt; [`try_acquire_retry`](CircuitBreaker::try_acquire_retry) admits a retry.
+//!
+//! ```
+//! use tower_rampart::breaker::CircuitBreaker;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_rampart::BoxError> {
+//! let breaker = CircuitBreaker::builder().name("database").build();
+//!
+//! let four = breaker.call(|| "4".parse::<u32>())?;
+//! let five = breaker.call_async(|| async { "5".parse::<u32>() }).await?;
+//!
+//! let permit = breaker.try_acquire()?;
+//! if four < five { permit.succeed() } else { permit.fail() }
+//! assert_eq!(breaker.snapshot().totals.succeeded, 3);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Telemetry
 //!
 //! One `tracing` event for each change, with target `tower_rampart::breaker` and the fields `name`, `partition`, `from`,
@@ -91,9 +114,11 @@
 //! # Where to look
 //!
 //! `core` is one breaker: a pure state machine, a lock-free window and the packed state that a closed breaker reads. It
-//! knows neither the layer nor the registry, and reports changes to an observer. `registry` finds the breaker of a key.
-//! `control` is what a user holds. `layer`, `service` and `future` are the tower side.
+//! knows neither the layer nor the other breakers, and reports changes to an observer. `breakers` finds the breaker of a key.
+//! `control` is what a user holds. `layer`, `service` and `future` are the tower side; `call` uses the same future without it.
 
+mod breakers;
+mod call;
 mod config;
 mod control;
 mod core;
@@ -101,18 +126,18 @@ mod future;
 mod layer;
 #[cfg(all(test, rampart_loom))]
 mod loom;
-mod registry;
 mod requests;
 mod service;
 mod state;
 
+pub use self::call::CallFuture;
 pub use self::config::Abandoned;
-pub use self::control::{CircuitBreaker, CircuitOpen, Event, Events, Handle, Permit, Snapshot, Ticket, Watch};
+pub use self::control::{CircuitBreaker, CircuitOpen, Event, Events, Handle, Permit, Snapshot, Ticket, Totals, Watch};
 pub use self::core::Window;
 pub use self::future::ResponseFuture;
 pub use self::layer::CircuitBreakerLayer;
-pub use self::registry::partition;
 pub use self::requests::{AnyRequests, HttpRequests, Requests};
 pub use self::service::CircuitBreakerService;
 pub use self::state::{Cause, Mode, State};
 pub use crate::invalid_setting::InvalidSetting;
+pub use crate::registry::partition;

@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
+use super::breakers::{Breakers, ForCall};
 use super::control::permit::{Ticket, rejected};
 use super::core::node::node_ref::NodeRef;
 use super::core::node::{Admission, Node};
@@ -11,7 +12,6 @@ use super::core::packed_state::PackedState;
 use super::core::state_machine::{Attempt, Rejection};
 use super::future::{Asking, ResponseFuture};
 use super::partition::{Keyed, Partition, Unpartitioned};
-use super::registry::{ForCall, Registry};
 use super::requests::{HttpRequests, Requests};
 use crate::BoxError;
 use crate::classify::{Classifier, HeadOnly, HttpClassifier, SettleAt};
@@ -32,7 +32,7 @@ pub struct CircuitBreakerService<
     inner: S,
     classifier: Classifier,
     partition: Partition,
-    registry: Arc<Registry<Partition::Key>>,
+    breakers: Arc<Breakers<Partition::Key>>,
     scope: SettleAt,
     requests: Requests,
 }
@@ -44,10 +44,10 @@ impl<S, Classifier, Partition: Keyed, SettleAt, Requests>
         inner: S,
         classifier: Classifier,
         partition: Partition,
-        registry: Arc<Registry<Partition::Key>>,
+        breakers: Arc<Breakers<Partition::Key>>,
         (scope, requests): (SettleAt, Requests),
     ) -> Self {
-        Self { inner, classifier, partition, registry, scope, requests }
+        Self { inner, classifier, partition, breakers, scope, requests }
     }
 }
 
@@ -71,9 +71,9 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        let Self { registry, partition, .. } = self;
-        let node = match partition.find(&request, &ForCall { registry, partition }) {
-            None => registry.default_lanes().node_ref(),
+        let Self { breakers, partition, .. } = self;
+        let node = match partition.find(&request, &ForCall { breakers, partition }) {
+            None => breakers.default_lanes().node_ref(),
             Some(node) => NodeRef::Node(node),
         };
         let packed = match node.admit_if_closed() {
@@ -156,7 +156,7 @@ impl<S: Clone, Classifier: Clone, Partition: Keyed + Clone, SettleAt: Clone, Req
             inner: self.inner.clone(),
             classifier: self.classifier.clone(),
             partition: self.partition.clone(),
-            registry: self.registry.clone(),
+            breakers: self.breakers.clone(),
             scope: self.scope.clone(),
             requests: self.requests.clone(),
         }
@@ -169,7 +169,7 @@ impl<S: fmt::Debug, Classifier, Partition: Keyed, SettleAt, Requests> fmt::Debug
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerService")
             .field("inner", &self.inner)
-            .field("name", &self.registry.name())
+            .field("name", &self.breakers.name())
             .finish_non_exhaustive()
     }
 }

@@ -5,11 +5,11 @@ use super::{Classifier, Verdict};
 /// Classifies errors by [`Verdict::of_error`], and every response as a success. For calls that are not HTTP.
 ///
 /// ```
-/// use tower_rampart::classify::{Classifier, ErrorClassifier};
+/// use tower_rampart::classify::{Class, Classifier, ErrorClassifier};
 ///
 /// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
 /// let verdict = Classifier::<u32>::classify(&ErrorClassifier, Err(&refused));
-/// assert!(verdict.is_unprocessed());
+/// assert_eq!(verdict.class(), Class::Transient);
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ErrorClassifier;

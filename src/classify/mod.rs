@@ -139,3 +139,4 @@ pub use self::observe::{Counters, OnVerdict};
 pub use self::verdict::{Class, Health, Processed, Reason, Verdict};
 
 pub(crate) use self::error::{RequestBodyFailed, cause, find};
+pub(crate) use self::http::hint::digits;

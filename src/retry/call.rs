@@ -1,9 +1,9 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::config::SharedConfig;
+use super::budgets::CallBucket;
+use super::config::Shared;
 use super::error::{RetryError, TimedOut};
 use super::observe::{
     AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport, trace_retry,
@@ -17,18 +17,24 @@ use crate::classify::{Classifier, Health, Processed, Reason, Verdict};
 use crate::deadline::{Deadline, after};
 
 /// The state of one call, and the decisions between its attempts.
-pub(super) struct Call<Classifier, Replay, OnRetry> {
-    pub(super) shared: Arc<SharedConfig<Classifier, Replay, OnRetry>>,
+pub(super) struct Call<SharedT: Shared> {
+    pub(super) shared: SharedT,
     pub(super) deadline: Option<Deadline>,
     pub(super) attempt: Attempt,
-    /// When the current attempt began. `None` without a time limit, so that no clock is read.
-    began: Option<Instant>,
-    /// When the attempt timeout of an outer retry layer cuts this call. Read only if this layer has an attempt timeout.
-    outer_ends: Option<Instant>,
+    /// `None` without a time limit, so that no clock is read.
+    clock: Option<AttemptClock>,
     /// Boxed because most calls succeed at once.
     failures: Option<Box<Failures>>,
+    bucket: CallBucket<SharedT::Partition>,
     /// What this call holds of its budget.
     account: Account,
+}
+
+/// The time of the current attempt.
+#[derive(Clone, Copy)]
+struct AttemptClock {
+    began: Instant,
+    timeout: Option<Duration>,
 }
 
 /// How an attempt ended.
@@ -41,7 +47,7 @@ pub(super) enum AttemptOutcome<Res> {
 
 /// What the future does after an attempt.
 pub(super) enum Action<Res> {
-    Return(Result<Res, BoxError>),
+    Return(Result<Res, Box<RetryError>>),
     Send(NextSend),
 }
 
@@ -71,59 +77,72 @@ struct Failures {
 const OWN_BODY: Verdict =
     Verdict::terminal().with_processed(Processed::Maybe).with_health(Health::Neutral).with_reason(Reason::USER);
 
-impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
-    pub(super) fn new(
-        shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT>>,
-        deadline: Option<Deadline>,
-        outer_ends: Option<Instant>,
-    ) -> Self {
-        Self {
-            shared,
-            deadline,
-            attempt: Attempt::FIRST,
-            began: None,
-            outer_ends,
-            failures: None,
-            account: Account::Closed,
-        }
+impl<SharedT, ClassifierT, ReplayT, OnRetryT> Call<SharedT>
+where
+    SharedT: Shared<Classifier = ClassifierT, Replay = ReplayT, OnRetry = OnRetryT>,
+{
+    pub(super) fn new(shared: SharedT, deadline: Option<Deadline>, bucket: CallBucket<SharedT::Partition>) -> Self {
+        let (attempt, account) = (Attempt::FIRST, Account::Closed);
+        Self { shared, deadline, attempt, clock: None, failures: None, bucket, account }
     }
 
     /// Panics if this call may need a timer and there is none. Without this check it would panic after the first attempt.
     #[inline]
     pub(super) fn check_timer(&self) {
         if self.retries() || self.is_timed() {
-            self.shared.timer_check.run();
+            self.shared.policy().timer_check.run();
         }
     }
 
     #[inline]
     pub(super) fn begin_attempt(&mut self) -> AttemptPlan {
-        match &mut self.failures {
-            None => self.account.open(self.shared.policy.config.budget.kind()),
-            Some(failures) if failures.is_resending => failures.is_resending = false,
-            Some(_) => {
-                self.attempt = self.attempt.next();
-                self.account.begin_retry();
-            }
+        if self.failures.as_ref().is_some_and(|failures| !failures.is_resending) {
+            self.attempt = self.attempt.next();
         }
-        self.began = self.is_timed().then(Instant::now);
-        let ends = self.attempt_ends().map(|ends| self.outer_ends.map_or(ends, |outer| ends.min(outer)));
-        AttemptPlan { attempt: self.attempt, more: self.has_more(), deadline: self.deadline, ends }
+        // Before the budget: the closure of the user may panic.
+        if self.is_timed() {
+            self.clock = Some(self.start_clock());
+        }
+        match &mut self.failures {
+            None => self.account.open(self.bucket.or(&self.shared.policy().config.budget)),
+            Some(failures) if failures.is_resending => failures.is_resending = false,
+            Some(_) => self.account.begin_retry(),
+        }
+        AttemptPlan {
+            attempt: self.attempt,
+            is_first: self.failures.is_none(),
+            more: self.has_more(),
+            deadline: self.deadline,
+            ends: self.attempt_ends(),
+        }
     }
 
     /// Whether a time limit may cut an attempt.
     pub(super) fn is_timed(&self) -> bool {
-        self.deadline.is_some() || self.shared.policy.config.attempt_timeout.is_some()
+        self.deadline.is_some() || self.shared.policy().config.attempt_timeout.is_some()
+    }
+
+    fn start_clock(&self) -> AttemptClock {
+        let began = Instant::now();
+        let remaining = || Some(self.deadline?.instant().saturating_duration_since(began));
+        let timeout =
+            self.shared.policy().config.attempt_timeout.as_ref().map(|timeout| timeout.of(self.attempt, remaining));
+        AttemptClock { began, timeout }
+    }
+
+    /// The attempt timeout of the current attempt.
+    pub(super) fn attempt_timeout(&self) -> Option<Duration> {
+        self.clock?.timeout
     }
 
     /// When the attempt timeout cuts the current attempt.
     pub(super) fn attempt_ends(&self) -> Option<Instant> {
-        Some(after(self.began?, self.shared.policy.config.attempt_timeout?))
+        Some(after(self.clock?.began, self.attempt_timeout()?))
     }
 
     /// Whether attempts are left after the current one.
     pub(super) fn has_more(&self) -> bool {
-        self.attempt.number() < self.shared.policy.config.max_attempts.get()
+        self.attempt.number() < self.shared.policy().config.max_attempts.get()
     }
 
     pub(super) fn is_past_deadline(&self) -> bool {
@@ -140,7 +159,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     where
         ClassifierT: Classifier<Res>,
     {
-        self.shared.policy.classifier.classify(Ok(response))
+        self.shared.policy().classifier.classify(Ok(response))
     }
 
     /// Returns true for a success that the server does not ask to retry.
@@ -154,17 +173,17 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     where
         ReplayT: Report<Res>,
     {
-        self.account.succeed(self.shared.policy.config.budget.kind());
+        self.account.succeed(self.bucket.or(&self.shared.policy().config.budget));
         if self.failures.is_some() {
             let report = self.report(verdict, None, true);
-            self.shared.replay.leave(report, response);
+            self.shared.replay().leave(report, response);
         }
     }
 
     /// Gives back what the call holds of its budget. Called when it ends or is dropped.
     #[inline]
     pub(super) fn close(&mut self) {
-        self.account.close(self.shared.policy.config.budget.kind());
+        self.account.close(self.bucket.or(&self.shared.policy().config.budget));
     }
 
     /// Decides what follows an attempt that was not a success.
@@ -178,11 +197,11 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         let (outcome, mut verdict) = match outcome {
             AttemptOutcome::Answered(response, verdict) => (Ok(response), verdict),
             AttemptOutcome::Failed(error) | AttemptOutcome::Cut(error) => {
-                let verdict = self.shared.policy.classifier.classify(Err(&*error));
+                let verdict = self.shared.policy().classifier.classify(Err(&*error));
                 (Err(error), verdict)
             }
         };
-        let body_failed = outcome.is_err() && kept.is_some_and(|kept| self.shared.replay.has_failed(kept, &verdict));
+        let body_failed = outcome.is_err() && kept.is_some_and(|kept| self.shared.replay().has_failed(kept, &verdict));
         let decision = if body_failed {
             // The transport may report it as a reset that looks like one from the server.
             verdict = OWN_BODY;
@@ -207,7 +226,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
                 self.observe_give_up(kind, self.attempt.number(), &verdict, &origin);
                 if self.failures.is_some() || (self.retries() && kind.forbids_a_wanted_retry()) {
                     let report = self.report(&verdict, Some(kind), true);
-                    self.shared.replay.leave(report, &mut response);
+                    self.shared.replay().leave(report, &mut response);
                 }
                 Ok(response)
             }
@@ -216,7 +235,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     }
 
     /// The error of a call whose deadline passed while no attempt was in flight.
-    pub(super) fn too_late<Req>(&mut self, kept: Option<&ReplayT::Kept>) -> BoxError
+    pub(super) fn too_late<Req>(&mut self, kept: Option<&ReplayT::Kept>) -> Box<RetryError>
     where
         ReplayT: Replay<Req>,
         OnRetryT: OnRetry,
@@ -234,20 +253,20 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     }
 
     /// The error of a call whose service failed to become ready for a further attempt.
-    pub(super) fn not_ready<Req, Res>(&mut self, error: BoxError, kept: Option<&ReplayT::Kept>) -> BoxError
+    pub(super) fn not_ready<Req, Res>(&mut self, error: BoxError, kept: Option<&ReplayT::Kept>) -> Box<RetryError>
     where
         ClassifierT: Classifier<Res>,
         ReplayT: Replay<Req>,
         OnRetryT: OnRetry,
     {
         // Whatever the error proves about a call, this attempt was not sent.
-        let verdict = self.shared.policy.classifier.classify(Err(&*error)).with_processed(Processed::No);
+        let verdict = self.shared.policy().classifier.classify(Err(&*error)).with_processed(Processed::No);
         self.fail(GiveUp::NotReady, verdict, error, &self.origin(kept), false)
     }
 
     /// Asks the budget. It comes last, so that no token is spent on a retry that another condition forbids.
     fn charge(&mut self, decision: Result<NextSend, GiveUp>, verdict: &Verdict) -> Result<NextSend, GiveUp> {
-        let budget = self.shared.policy.config.budget.kind();
+        let budget = self.bucket.or(&self.shared.policy().config.budget);
         match decision {
             Ok(NextSend::After(_)) if !self.account.withdraw(budget, verdict) => return Err(GiveUp::Budget),
             // What speaks against the server also counts if it is not retried.
@@ -264,21 +283,24 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     where
         ReplayT: Replay<Req>,
     {
-        let config = &self.shared.policy.config;
+        let config = &self.shared.policy().config;
         config.decider.wants(verdict)?;
         // The last attempt takes the request with it.
         let Some(kept) = kept.filter(|_| self.has_more()) else { return Err(GiveUp::Exhausted) };
-        if !verdict.is_unprocessed() && !self.shared.replay.is_idempotent(kept) {
+        if !verdict.is_unprocessed() && !self.shared.replay().is_idempotent(kept) {
             return Err(GiveUp::NotIdempotent);
         }
-        self.shared.replay.rewind(kept, answered)?;
+        self.shared.replay().rewind(kept, answered)?;
         let was_resent = self.failures.as_ref().is_some_and(|failures| failures.was_resent);
         if !answered && !was_resent && was_given_back(verdict) {
             return Ok(NextSend::Resend);
         }
+        if !verdict.is_unprocessed() && self.shared.replay().is_retried_above(kept) {
+            return Err(GiveUp::RetriedAbove);
+        }
         let left = self.deadline.map(|deadline| TimeLeft {
             remaining: deadline.remaining(),
-            needed: self.began.filter(|_| answered).map_or(Duration::ZERO, |began| began.elapsed()),
+            needed: self.clock.filter(|_| answered).map_or(Duration::ZERO, |clock| clock.began.elapsed()),
         });
         let retry = Retry {
             number: self.attempt.number() - 1,
@@ -293,14 +315,14 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     /// would double the load within one timeout; waits of that length keep it below one and a half. This wait
     /// costs no attempt its deadline.
     fn spread(&self) -> Duration {
-        let Some((limit, ends)) = self.shared.policy.config.attempt_timeout.zip(self.attempt_ends()) else {
+        let Some((limit, ends)) = self.attempt_timeout().zip(self.attempt_ends()) else {
             return Duration::ZERO;
         };
         if Instant::now() < ends {
             return Duration::ZERO;
         }
         let Some(deadline) = self.deadline else { return limit };
-        let more = (self.shared.policy.config.max_attempts.get() - self.attempt.number()).max(1);
+        let more = (self.shared.policy().config.max_attempts.get() - self.attempt.number()).max(1);
         limit.min((deadline.remaining() / more).saturating_sub(limit + SHORTEST_ATTEMPT))
     }
 
@@ -321,8 +343,8 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         failures.was_resent |= is_resend;
         failures.is_resending = is_resend;
         let event = RetryEvent { attempt, wait, is_resend, verdict, origin };
-        trace_retry(&self.shared.policy.config.name, &event);
-        self.shared.policy.on_retry.on_retry(&event);
+        trace_retry(&self.shared.policy().config.name, &event);
+        self.shared.policy().on_retry.on_retry(&event);
     }
 
     /// The error of a call that ends with this one, in an attempt or while none was in flight.
@@ -333,7 +355,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         error: BoxError,
         origin: &Origin,
         in_flight: bool,
-    ) -> BoxError
+    ) -> Box<RetryError>
     where
         ReplayT: Replay<Req>,
         OnRetryT: OnRetry,
@@ -343,10 +365,10 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         let report = self.report(&verdict, Some(kind), in_flight);
         let error = RetryError::with_report(kind, report, verdict, error);
         #[cfg(feature = "tonic")]
-        if self.shared.replay.is_grpc() {
-            return error.with_status(kind == GiveUp::Deadline && self.is_past_deadline()).into();
+        if self.shared.replay().is_grpc() {
+            return Box::new(error.with_status(kind == GiveUp::Deadline && self.is_past_deadline()));
         }
-        error.into()
+        Box::new(error)
     }
 
     /// The report of a call that ends in the current attempt or while none is in flight.
@@ -370,7 +392,7 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
     where
         ReplayT: Replay<Req>,
     {
-        kept.map_or_else(Origin::default, |kept| self.shared.replay.origin(kept))
+        kept.map_or_else(Origin::default, |kept| self.shared.replay().origin(kept))
     }
 
     fn observe_give_up(&self, kind: GiveUp, attempts: u32, verdict: &Verdict, origin: &Origin)
@@ -380,12 +402,12 @@ impl<ClassifierT, ReplayT, OnRetryT> Call<ClassifierT, ReplayT, OnRetryT> {
         // With a single attempt no retry was wanted.
         if self.retries() && kind.forbids_a_wanted_retry() {
             let event = GiveUpEvent { kind, attempts, verdict: *verdict, origin };
-            self.shared.policy.give_ups.log(&self.shared.policy.config.name, &event);
-            self.shared.policy.on_retry.on_give_up(&event);
+            self.shared.policy().give_ups.log(&self.shared.policy().config.name, &event);
+            self.shared.policy().on_retry.on_give_up(&event);
         }
     }
 
     fn retries(&self) -> bool {
-        self.shared.policy.config.max_attempts.get() > 1
+        self.shared.policy().config.max_attempts.get() > 1
     }
 }

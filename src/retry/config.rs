@@ -1,42 +1,82 @@
-use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::Arc;
 
+use super::budgets::{Budgets, CallBucket};
+use super::policy::AlwaysIdempotent;
+use super::replay::CloneRequests;
 use super::retry_policy::RetryPolicy;
+use crate::registry::partition::{Keyed, Partition, Unpartitioned};
+
+/// What the attempts of a call read: the configuration of its service, or the policy of a function.
+pub(super) trait Shared {
+    type Classifier;
+    type OnRetry;
+    type Replay;
+    type Partition: Keyed;
+
+    fn policy(&self) -> &RetryPolicy<Self::Classifier, Self::OnRetry>;
+
+    fn replay(&self) -> &Self::Replay;
+
+    /// Returns the bucket of a call whose budget is not the policy's own.
+    fn bucket<Req>(&self, request: &Req) -> CallBucket<Self::Partition>
+    where
+        Self::Partition: Partition<Req>;
+}
 
 /// The configuration and state that clones of a service share with their futures.
 #[derive(Clone, Debug)]
-pub(super) struct SharedConfig<Classifier, Replay, OnRetry> {
+pub(super) struct SharedConfig<Classifier, Replay, OnRetry, Partition: Keyed> {
     pub(super) policy: RetryPolicy<Classifier, OnRetry>,
     pub(super) replay: Replay,
-    pub(super) timer_check: TimerCheck,
+    pub(super) budgets: Budgets<Partition>,
 }
 
-/// Checks that tokio's time driver is enabled, once for each pair of service and thread.
-///
-/// Neither alone is enough: a service can be used on several runtimes, and a thread can run several runtimes in turn.
-#[derive(Debug, Default)]
-pub(super) struct TimerCheck(AtomicBool);
+impl<Classifier, Replay, OnRetry, PartitionT: Keyed> Shared
+    for Arc<SharedConfig<Classifier, Replay, OnRetry, PartitionT>>
+{
+    type Classifier = Classifier;
+    type OnRetry = OnRetry;
+    type Replay = Replay;
+    type Partition = PartitionT;
 
-thread_local! {
-    static MADE_HERE: Cell<bool> = const { Cell::new(false) };
-}
-
-impl TimerCheck {
-    /// Panics without the time driver, with tokio's message that explains how to enable it.
     #[inline]
-    pub(super) fn run(&self) {
-        if !(self.0.load(Ordering::Relaxed) && MADE_HERE.get()) {
-            drop(tokio::time::sleep(Duration::ZERO));
-            self.0.store(true, Ordering::Relaxed);
-            MADE_HERE.set(true);
-        }
+    fn policy(&self) -> &RetryPolicy<Classifier, OnRetry> {
+        &self.policy
+    }
+
+    #[inline]
+    fn replay(&self) -> &Replay {
+        &self.replay
+    }
+
+    #[inline]
+    fn bucket<Req>(&self, request: &Req) -> CallBucket<PartitionT>
+    where
+        PartitionT: Partition<Req>,
+    {
+        self.budgets.of_call(request, &self.policy.config.budget, &self.policy.config.name)
     }
 }
 
-/// A clone may be used on another runtime, so it checks again.
-impl Clone for TimerCheck {
-    fn clone(&self) -> Self {
-        Self::default()
+/// A function needs nothing besides its policy.
+impl<Classifier, OnRetry> Shared for &RetryPolicy<Classifier, OnRetry> {
+    type Classifier = Classifier;
+    type OnRetry = OnRetry;
+    type Replay = CloneRequests;
+    type Partition = Unpartitioned;
+
+    #[inline]
+    fn policy(&self) -> &RetryPolicy<Classifier, OnRetry> {
+        self
+    }
+
+    #[inline]
+    fn replay(&self) -> &CloneRequests {
+        &CloneRequests { idempotency: AlwaysIdempotent }
+    }
+
+    #[inline]
+    fn bucket<Req>(&self, _: &Req) -> CallBucket<Unpartitioned> {
+        CallBucket::none()
     }
 }

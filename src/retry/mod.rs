@@ -50,7 +50,17 @@
 //! 8. **A body** streams at once, and a copy is kept as it passes: see [`ReplayBody`]. There is no retry if the body
 //!    failed, or was still being sent when the answer came.
 //! 9. **Budgets** are shared by clones, exact, and never overdrawn. A retry that is cancelled before it is sent gives back what
-//!    it cost.
+//!    it cost. With [`budget_by`](crate::RetryLayer::budget_by) each tenant or host has its own.
+//! 10. **A [`deadline_header`](crate::RetryLayer::deadline_header)** carries in every attempt the time until the deadline or the
+//!     end of the attempt, whichever comes first: rounded down, at least one unit, and nothing without a limit. The same
+//!     header in the request is a deadline of the whole call.
+//! 11. **[`attempt_timeout_by`](crate::RetryLayer::attempt_timeout_by)** is asked once for each send, before anything is
+//!     counted or sent. Whatever depends on the attempt timeout uses the value of the current attempt. It is at least a
+//!     millisecond.
+//! 12. **A [`guard`](crate::RetryLayer::guard)** marks every attempt with its number and with the number of tiers that may
+//!     retry it. If an [`InboundRetries`] in the request is a retry, or names more tiers than the guard allows, only what
+//!     provably was not processed is sent again, and a transparent retry is still made. Without it no mark of a caller is read. [`StopRetries`] marks the answer of
+//!     a server whose own call must not be repeated.
 //!
 //! A server that states whether to retry overrides the class of the outcome, but never makes a request idempotent.
 //!
@@ -67,6 +77,12 @@
 //! `RetryLayer::new_for_http().classifier(yours)`, and add [`clone_bodies`](crate::RetryLayer::clone_bodies) if the inner
 //! service expects the caller's own body type.
 //!
+//! # Functions
+//!
+//! [`call`] retries an async closure and [`call_blocking`] any closure, without a runtime. They follow the same rules as a
+//! layer made by [`RetryLayer::new`](crate::RetryLayer::new) with the same [`RetryPolicy`], except that a blocking attempt
+//! cannot be cut. **Every operation counts as idempotent.**
+//!
 //! # What an attempt can see
 //!
 //! HTTP requests from the second attempt on carry an [`Attempt`] in their extensions.
@@ -79,6 +95,7 @@
 //! |---|---|---|
 //! | every retry | DEBUG | `name`, `attempt`, `wait_ms`, `reason`, `code`, `method`, `host`, `partition` |
 //! | a retry that was wanted and not made | WARN, one line a second for each `name` and `kind` | `name`, `kind`, `attempts`, `reason`, `code`, `method`, `host`, `partition`, `count` |
+//! | keys share [budgets](crate::RetryLayer::budget_by), as all partitions are in use | WARN, at most once a minute | `name`, `max_partitions`, `calls` |
 //!
 //! `count` is the number of give-ups since the last line of that kind; the other fields describe the latest one. A call
 //! that succeeds at once, or whose failure is not worth a retry, logs nothing. No event contains a path, a query or a
@@ -89,25 +106,35 @@
 //! Waits and limits need tokio's time driver (`enable_time`). Without it a call panics before anything is sent, with
 //! tokio's message that explains the setting. A layer with a single attempt and no limit needs no timer.
 
+mod budgets;
 mod call;
 mod config;
 mod error;
+mod function;
 mod future;
 mod layer;
 mod observe;
+mod outcome;
 mod policy;
 mod replay;
 mod retry_policy;
 mod service;
+mod stop_retries;
 
 pub use self::error::{RetryError, TimedOut};
+pub use self::function::{CallFuture, RetryExt, call, call_blocking};
 pub use self::future::ResponseFuture;
 pub use self::layer::RetryLayer;
 pub use self::observe::{AttemptReport, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
+pub use self::outcome::Outcome;
 pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpIdempotency, Idempotency};
-pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody};
-pub use self::retry_policy::RetryPolicy;
+pub use self::replay::{
+    CloneBodies, CloneRequests, DeadlineHeader, InboundRetries, KeptClone, KeptRequest, Replay, ReplayBodies,
+    ReplayBody, RetryGuard,
+};
+pub use self::retry_policy::{RetryIf, RetryPolicy};
 pub use self::service::Retry;
+pub use self::stop_retries::StopRetries;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter, Waits};
 pub use crate::deadline::{AttemptDeadline, Deadline};

@@ -11,30 +11,34 @@ use super::observe::{OnRetry, Report};
 use super::replay::{Replay, ReplayBodies};
 use crate::BoxError;
 use crate::classify::{Classifier, HttpClassifier};
+use crate::registry::partition::{Keyed, Partition, Unpartitioned};
 
 /// The service created by [`RetryLayer`](crate::RetryLayer).
-pub struct Retry<S, Classifier = HttpClassifier, Replay = ReplayBodies, OnRetry = ()> {
+pub struct Retry<S, Classifier = HttpClassifier, Replay = ReplayBodies, OnRetry = (), Partition: Keyed = Unpartitioned>
+{
     inner: S,
-    shared: Arc<SharedConfig<Classifier, Replay, OnRetry>>,
+    shared: Arc<SharedConfig<Classifier, Replay, OnRetry, Partition>>,
 }
 
-impl<S, Classifier, Replay, OnRetry> Retry<S, Classifier, Replay, OnRetry> {
-    pub(super) fn new(inner: S, shared: Arc<SharedConfig<Classifier, Replay, OnRetry>>) -> Self {
+impl<S, Classifier, Replay, OnRetry, Partition: Keyed> Retry<S, Classifier, Replay, OnRetry, Partition> {
+    pub(super) fn new(inner: S, shared: Arc<SharedConfig<Classifier, Replay, OnRetry, Partition>>) -> Self {
         Self { inner, shared }
     }
 }
 
-impl<S, Req, ClassifierT, ReplayT, OnRetryT> Service<Req> for Retry<S, ClassifierT, ReplayT, OnRetryT>
+impl<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT> Service<Req>
+    for Retry<S, ClassifierT, ReplayT, OnRetryT, PartitionT>
 where
     S: Service<ReplayT::Request> + Clone,
     S::Error: Into<BoxError>,
     ClassifierT: Classifier<S::Response>,
     ReplayT: Replay<Req> + Report<S::Response>,
     OnRetryT: OnRetry,
+    PartitionT: Partition<Req>,
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>;
+    type Future = ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -50,13 +54,17 @@ where
 }
 
 // Not derived: a derive would require the shared types to be `Clone`.
-impl<S: Clone, Classifier, Replay, OnRetry> Clone for Retry<S, Classifier, Replay, OnRetry> {
+impl<S: Clone, Classifier, Replay, OnRetry, Partition: Keyed> Clone
+    for Retry<S, Classifier, Replay, OnRetry, Partition>
+{
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
     }
 }
 
-impl<S: fmt::Debug, Classifier, Replay, OnRetry> fmt::Debug for Retry<S, Classifier, Replay, OnRetry> {
+impl<S: fmt::Debug, Classifier, Replay, OnRetry, Partition: Keyed> fmt::Debug
+    for Retry<S, Classifier, Replay, OnRetry, Partition>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { inner, shared } = self;
         f.debug_struct("Retry").field("inner", inner).field("config", &shared.policy.config).finish_non_exhaustive()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_rampart::breaker::{CircuitBreaker, CircuitOpen, State, Window, partition};
-use tower_rampart::classify::{Class, Health, Processed, Reason, Verdict, classifier_fn};
+use tower_rampart::classify::{Class, Health, Processed, Reason, Verdict};
 use tower_rampart::{BoxError, CircuitBreakerLayer};
 
 use crate::support::*;
@@ -37,7 +37,7 @@ fn is_found_however_it_was_boxed() {
     }
 
     fn calls(breaker: &CircuitBreaker) -> Result<(), BoxError> {
-        breaker.call(&classifier_fn(|_: Result<&(), _>| Verdict::success()), || Ok::<_, Infallible>(()))?;
+        breaker.call(|| Ok::<_, Infallible>(()))?;
         Ok(())
     }
 

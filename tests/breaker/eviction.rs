@@ -155,7 +155,7 @@ async fn partition_rule_2_one_bad_key_shuts_out_a_sixteenth_of_the_newcomers() {
             _ => rejected += 1,
         }
     }
-    assert_eq!(bad.snapshot().rejected, u64::from(rejected));
+    assert_eq!(bad.snapshot().totals.rejected, u64::from(rejected));
     // Within six standard deviations of 100.
     assert!((42..=158).contains(&rejected) && admitted + rejected == 1_600, "{rejected}");
     let labels: HashSet<_> = breakers.iter().map(|breaker| breaker.partition().to_owned()).collect();

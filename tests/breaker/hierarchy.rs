@@ -78,7 +78,7 @@ async fn half_of_the_tenants_open_the_host_and_a_fresh_one_costs_no_call() {
     let error = service.clone().oneshot(((1, 3), Do::Succeed)).await.unwrap_err();
     assert_eq!(CircuitOpen::find(&*error).unwrap().partition(), "1/3", "its own");
     assert_eq!(upstream.calls(), calls);
-    assert_eq!(breakers.get(&HOST).unwrap().snapshot().rejected, 2);
+    assert_eq!(breakers.get(&HOST).unwrap().snapshot().totals.rejected, 2);
     assert_eq!(call_for(&service, (2, 3), Do::Succeed).await, OK, "another host");
 }
 

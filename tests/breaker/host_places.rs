@@ -93,7 +93,11 @@ async fn a_rejection_by_the_tenant_takes_no_probe_slot_of_the_host() {
         assert!(breakers.get(&tenant(50)).unwrap().try_acquire().is_err());
     }
     let host = breakers.get(&HOST).unwrap().snapshot();
-    assert_eq!((host.state, host.generation, host.rejected), (State::HalfOpen, 1, 0), "it is due and not probed");
+    assert_eq!(
+        (host.state, host.generation, host.totals.rejected),
+        (State::HalfOpen, 1, 0),
+        "it is due and not probed"
+    );
     breakers.get_or_insert(&tenant(51)).unwrap().try_acquire().unwrap().settle(Verdict::success());
     assert_eq!(breakers.state(&HOST), State::Closed);
 }

@@ -94,7 +94,7 @@ async fn rule_6_a_call_that_waits_is_rejected_once_the_breaker_has_opened() {
     assert!(poll_once(waiting.as_mut()).await.is_pending());
     layer.breaker().try_acquire().unwrap().settle(Verdict::transient());
     assert_eq!(poll_once(waiting.as_mut()).await, Poll::Ready(rejected(State::Open, 10 * SECOND)));
-    assert_eq!(layer.breaker().snapshot().rejected, 1);
+    assert_eq!(layer.breaker().snapshot().totals.rejected, 1);
 }
 
 #[tokio::test(start_paused = true)]

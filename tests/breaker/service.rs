@@ -26,7 +26,7 @@ async fn rule_7_every_service_of_a_layer_and_its_clones_shares_the_state() {
     for service in [&first, &second, &third, &fourth] {
         assert!(matches!(call(service, Do::Succeed).await, Outcome::Rejected { .. }));
     }
-    assert_eq!(layer.breaker().snapshot().rejected, 4);
+    assert_eq!(layer.breaker().snapshot().totals.rejected, 4);
 }
 
 #[tokio::test(start_paused = true)]

@@ -118,7 +118,7 @@ async fn rule_3_calls_cut_in_readiness_after_the_opening_were_not_rejected() {
     drop(calls);
     let breakers: Vec<_> = layer.handle().iter().map(|breaker| breaker.snapshot()).collect();
     assert_eq!(breakers.iter().filter(|breaker| breaker.state == State::Open).count(), 5);
-    assert_eq!(breakers.iter().map(|breaker| breaker.rejected).collect::<Vec<_>>(), [0; 5]);
+    assert_eq!(breakers.iter().map(|breaker| breaker.totals.rejected).collect::<Vec<_>>(), [0; 5]);
 }
 
 #[tokio::test(start_paused = true)]

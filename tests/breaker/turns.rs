@@ -20,7 +20,7 @@ fn rejection(breakers: &Handle, id: u64) -> (String, State, Option<Duration>) {
 }
 
 fn rejections(breakers: &Handle) -> u64 {
-    breakers.get(&HOST).unwrap().snapshot().rejected
+    breakers.get(&HOST).unwrap().snapshot().totals.rejected
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,5 +50,5 @@ async fn only_retries_are_rejected_whatever_the_constructor() {
         assert_eq!(CircuitOpen::find(&*error).map(CircuitOpen::state), Some(State::Open));
     }
     let snapshot = layer.breaker().snapshot();
-    assert_eq!((snapshot.state, snapshot.rejected), (State::Open, 2), "first attempts go through");
+    assert_eq!((snapshot.state, snapshot.totals.rejected), (State::Open, 2), "first attempts go through");
 }

@@ -95,7 +95,7 @@ async fn rule_6_forcing_open_ends_the_calls_that_wait_for_readiness() {
     for call in waiting {
         assert_eq!(tokio::time::timeout(SECOND, call).await.unwrap().unwrap(), FORCED);
     }
-    assert_eq!(layer.breaker().snapshot().rejected, 100);
+    assert_eq!(layer.breaker().snapshot().totals.rejected, 100);
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +158,7 @@ async fn rule_6_the_outer_breaker_wakes_the_calls_of_its_inner_ones() {
     breakers.force_open(&HOST);
     assert_eq!((own.woken(), outer.woken(), other.woken()), (1, 1, 0));
     assert_eq!((outer.poll(), other.poll()), (Poll::Ready(FORCED), Poll::Pending));
-    assert_eq!(breakers.get(&HOST).unwrap().snapshot().rejected, 1);
+    assert_eq!(breakers.get(&HOST).unwrap().snapshot().totals.rejected, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -237,12 +237,14 @@ async fn rule_9_no_token_expires_within_its_time_to_live() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_9_a_full_bucket_keeps_what_its_calls_deposit_in_the_time_to_live() {
+    // 20 tokens a second. Those of one to two times to live are kept.
     let budget = || Budget::ratio(0.2).reserve(0);
-    for (ttl, retries) in [(SECOND, 20), (2 * SECOND, 39), (5 * SECOND, 86), (60 * SECOND, 100)] {
-        assert_eq!(retries_after(budget().ttl(ttl), 1_000, 10 * MS).await, retries, "{ttl:?}");
+    for (ttl, most) in [(SECOND, 40), (2 * SECOND, 80), (5 * SECOND, 100), (60 * SECOND, 100)] {
+        for calls in [1_000, 1_030, 1_060, 60_000] {
+            let retries = retries_after(budget().ttl(ttl), calls, 10 * MS).await;
+            assert!((most / 2 - 1..=most).contains(&retries), "{ttl:?}, {calls} calls: {retries}");
+        }
     }
-    assert_eq!(retries_after(budget(), 1_000, 10 * MS).await, 39, "the default is two seconds");
-    assert_eq!(retries_after(budget(), 60_000, 10 * MS).await, 39, "ten minutes are no different");
 }
 
 /// Calls that fail spend what they deposit, before it gets old.

@@ -2,17 +2,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod attempt_timeout;
 mod backoff;
 mod bodies;
 mod budgets;
 mod cancel;
 mod cut;
+mod deadline_header;
 mod differential;
+mod function;
 mod grpc;
+mod guard;
 mod hostile;
 mod jitter;
 mod model;
 mod observers;
+mod outcome;
+mod partitions;
 mod readiness;
 mod reports;
 mod resend;

@@ -36,6 +36,10 @@ fn the_try_forms_return_the_error() {
     assert_eq!(invalid(layer().try_deadline(zero).unwrap_err()), "retry: deadline must not be zero");
     assert_eq!(invalid(layer().try_attempt_timeout(zero).unwrap_err()), "retry: attempt_timeout must not be zero");
     assert_eq!(invalid(layer().try_name("").unwrap_err()), "retry: the name must not be empty");
+    assert_eq!(
+        invalid(layer().try_max_partitions(0).unwrap_err()),
+        "retry: max_partitions must be at least 1, but is 0"
+    );
     assert!(invalid(layer().try_max_attempts(0).unwrap_err()).contains("must be at least 1, but is 0"));
     assert!(invalid(Backoff::try_exponential(zero, zero).unwrap_err()).contains("must not be zero"));
     assert!(invalid(Backoff::none().try_factor(0.5).unwrap_err()).contains("at least 1, but is 0.5"));

@@ -17,6 +17,7 @@ mod body;
 mod contender;
 mod failsafe;
 mod floor;
+mod function;
 mod inner;
 mod insert_full;
 mod keyed;
@@ -43,13 +44,15 @@ use paths::Path;
 /// Who takes part, what is said of their settings, and how they are built for a path, if they have such a path.
 type Entry = (&'static str, &'static str, fn(Path) -> Option<Contender>);
 
-const ENTRIES: [Entry; 7] = [
+const ENTRIES: [Entry; 9] = [
     (rampart::WHO, rampart::NOTE, rampart::contender),
     (seatbelt::WHO, seatbelt::NOTE, seatbelt::contender),
     (resilience::WHO, resilience::NOTE, resilience::contender),
     (tower_retry::WHO, tower_retry::NOTE, tower_retry::contender),
     (recloser::WHO, recloser::NOTE, recloser::contender),
     (failsafe::WHO, failsafe::NOTE, failsafe::contender),
+    (function::BACKON, function::BACKON_NOTE, function::backon),
+    (function::TOKIO_RETRY, function::TOKIO_RETRY_NOTE, function::tokio_retry),
     (floor::WHO, floor::NOTE, floor::contender),
 ];
 

@@ -6,6 +6,8 @@ pub(crate) enum Path {
     Retry,
     RetryHeaders,
     RetryBody,
+    Function,
+    FunctionRetry,
     ClosedCount,
     ClosedCount10k,
     ClosedTime,
@@ -26,10 +28,12 @@ pub(crate) enum Path {
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Retry,
         Self::RetryHeaders,
         Self::RetryBody,
+        Self::Function,
+        Self::FunctionRetry,
         Self::ClosedCount,
         Self::ClosedCount10k,
         Self::ClosedTime,
@@ -53,6 +57,8 @@ impl Path {
             Self::Retry => "retry",
             Self::RetryHeaders => "retry_headers",
             Self::RetryBody => "retry_body",
+            Self::Function => "function",
+            Self::FunctionRetry => "function_retry",
             Self::ClosedCount => "closed_count",
             Self::ClosedCount10k => "closed_count_10k",
             Self::ClosedTime => "closed_time",
@@ -77,6 +83,10 @@ impl Path {
             Self::Retry => "the first attempt succeeds, empty body",
             Self::RetryHeaders => "the first attempt succeeds, 20 headers",
             Self::RetryBody => "the first attempt succeeds, a body of 1 KiB that the inner service reads",
+            Self::Function => "a function without a service, the first attempt succeeds",
+            Self::FunctionRetry => {
+                "a function without a service, the first attempt fails and the second follows without a wait"
+            }
             Self::ClosedCount => "breaker closed, window of the last 100 calls",
             Self::ClosedCount10k => "breaker closed, window of the last 10,000 calls",
             Self::ClosedTime => "breaker closed, window of 60 s, 200 to 2,200 calls in it",
@@ -100,6 +110,7 @@ impl Path {
     pub(crate) const fn prefill(self) -> usize {
         match self {
             Self::Retry | Self::RetryHeaders | Self::RetryBody | Self::Open | Self::Classify => 200,
+            Self::Function | Self::FunctionRetry => 200,
             Self::ClosedCount | Self::ClosedTime | Self::TwoThreads | Self::TwoThreadsTime => 200,
             Self::ClosedTimeFailing10 | Self::ClosedTimeFailing60 | Self::ClosedTimeFailing1024 => 200,
             Self::ClosedCount10k | Self::ClosedTime10k => 10_000,
@@ -117,6 +128,7 @@ impl Path {
             Self::ClosedTimeFailing10 | Self::ClosedTimeFailing60 | Self::ClosedTimeFailing1024 => 2_000,
             Self::Retry | Self::RetryHeaders | Self::RetryBody | Self::ClosedCount | Self::ClosedCount10k => 10_000,
             Self::Keyed1k | Self::Nested1k | Self::Open | Self::Classify | Self::Stack => 10_000,
+            Self::Function | Self::FunctionRetry => 10_000,
             Self::Keyed100k => 25_000,
             // Short, because a round counts only if both threads keep their cores all through it.
             Self::TwoThreads | Self::TwoThreadsTime => 20_000,

@@ -9,6 +9,7 @@ use tower_rampart::{CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
 use crate::body::{Kilobyte, Reader};
 use crate::contender::{Contender, fail_once};
+use crate::function;
 use crate::inner::{Answer, Inner, TENANT};
 use crate::paths::Path;
 use crate::settings::{
@@ -27,6 +28,7 @@ const MAX_PARTITIONS: usize = 131_072;
 pub(crate) fn contender(path: Path) -> Option<Contender> {
     let single = |window, inner| Contender::new(WHO, move || breaker(window).layer(inner));
     Some(match path {
+        Path::Function | Path::FunctionRetry => return function::rampart(path),
         Path::Retry | Path::RetryHeaders => Contender::new(WHO, || retry().layer(Inner::Healthy)),
         Path::RetryBody => Contender::new(WHO, || Kilobyte::new(retry().layer(Reader))),
         Path::ClosedCount | Path::TwoThreads => single(Window::count(COUNT_WINDOW as u32), Inner::Healthy),

@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::breaker::State;
-use crate::breaker::registry::label::DEFAULT;
 use crate::classify::find;
+use crate::registry::label::DEFAULT;
 
 /// The error of a call that a circuit breaker rejected. The inner service has not seen the call.
 ///

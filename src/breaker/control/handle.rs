@@ -4,9 +4,9 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::events::Subscribers;
+use crate::breaker::breakers::Breakers;
 use crate::breaker::config::Config;
 use crate::breaker::partition::Place;
-use crate::breaker::registry::Registry;
 use crate::breaker::{CircuitBreaker, Events, Mode, State};
 
 /// Watches and controls the breakers of a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer), from anywhere and without
@@ -28,25 +28,25 @@ use crate::breaker::{CircuitBreaker, Events, Mode, State};
 /// breakers.reset_all();
 /// ```
 pub struct Handle<K> {
-    registry: Arc<Registry<K>>,
+    breakers: Arc<Breakers<K>>,
     subscribers: Arc<Subscribers>,
 }
 
 impl<K> Handle<K> {
     pub(crate) fn new(config: &Config, is_partitioned: bool, place: fn(&K) -> Place<K>) -> Self {
         let subscribers = Arc::new(Subscribers::default());
-        let registry = Registry::new(config, is_partitioned, place, subscribers.clone());
-        Self { registry: Arc::new(registry), subscribers }
+        let breakers = Breakers::new(config, is_partitioned, place, subscribers.clone());
+        Self { breakers: Arc::new(breakers), subscribers }
     }
 
-    pub(crate) fn registry(&self) -> &Arc<Registry<K>> {
-        &self.registry
+    pub(crate) fn breakers(&self) -> &Arc<Breakers<K>> {
+        &self.breakers
     }
 
     /// The name of the layer's breakers.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.registry.name()
+        self.breakers.name()
     }
 
     /// Subscribes to the changes of all breakers from now on. The queue holds at most `capacity` of them.
@@ -63,14 +63,14 @@ impl<K> Handle<K> {
     /// Returns the breaker of requests without a key; of all requests, if the layer is not partitioned.
     #[must_use]
     pub fn default_partition(&self) -> CircuitBreaker {
-        CircuitBreaker::new(self.registry.default_node().clone())
+        CircuitBreaker::new(self.breakers.default_node().clone())
     }
 
     /// Returns the number of calls that shared an [overflow breaker](Self::overflow_partition) because all partitions were
     /// in use.
     #[must_use]
     pub fn overflowed(&self) -> u64 {
-        self.registry.overflowed()
+        self.breakers.overflowed()
     }
 }
 
@@ -78,7 +78,7 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
     /// Returns the number of keys with a breaker of their own, those [around others](crate::CircuitBreakerLayer::nested_in) included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.registry.len()
+        self.breakers.len()
     }
 
     /// Whether no key has a breaker of its own.
@@ -90,14 +90,14 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
     /// Returns the breaker of a key, if it has one. It is not evicted while the returned breaker exists.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<CircuitBreaker> {
-        self.registry.find(key).map(CircuitBreaker::new)
+        self.breakers.find(key).map(CircuitBreaker::new)
     }
 
     /// The breaker of a key, which is made if it has none; nothing if all
     /// [`max_partitions`](crate::CircuitBreakerLayer::max_partitions) are in use.
     #[must_use]
     pub fn get_or_insert(&self, key: &K) -> Option<CircuitBreaker> {
-        let node = self.registry.find(key).or_else(|| self.registry.insert(key.clone(), |key| key).ok());
+        let node = self.breakers.find(key).or_else(|| self.breakers.insert(key.clone(), |key| key).ok());
         node.map(CircuitBreaker::new)
     }
 
@@ -105,19 +105,19 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
     /// them, and the key, hashed, chooses one.
     #[must_use]
     pub fn overflow_partition(&self, key: &K) -> CircuitBreaker {
-        CircuitBreaker::new(self.registry.overflow_node(key))
+        CircuitBreaker::new(self.breakers.overflow_node(key))
     }
 
     /// Iterates over all current breakers: those of keys, and the default and the overflow breakers once they are in use.
     pub fn iter(&self) -> impl Iterator<Item = CircuitBreaker> + use<K> {
-        self.registry.nodes().into_iter().map(CircuitBreaker::new)
+        self.breakers.nodes().into_iter().map(CircuitBreaker::new)
     }
 
     /// The breakers of keys with their keys, in no order. The default and the overflow breakers have none. A key that feeds
     /// more than 256 bytes to its [`Hash`] [is not kept](crate::breaker::partition#long-keys), so its breaker is left out. A
     /// `String` of 256 bytes feeds 257.
     pub fn iter_keyed(&self) -> impl Iterator<Item = (K, CircuitBreaker)> + use<K> {
-        self.registry.keyed_nodes().into_iter().map(|(key, node)| (key, CircuitBreaker::new(node)))
+        self.breakers.keyed_nodes().into_iter().map(|(key, node)| (key, CircuitBreaker::new(node)))
     }
 
     /// Forgets the breaker of a key, whatever its state, for example when a tenant is gone for good. False if the key has
@@ -138,7 +138,7 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
     /// assert_eq!((breakers.state(&7), breakers.len()), (State::Closed, 0));
     /// ```
     pub fn remove(&self, key: &K) -> bool {
-        let removed = self.registry.remove(key);
+        let removed = self.breakers.remove(key);
         // After the lock of the registry is released: a subscriber may read it.
         removed.iter().for_each(|node| node.set_mode(Mode::Disabled));
         !removed.is_empty()
@@ -196,7 +196,7 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
 
 impl<K> Clone for Handle<K> {
     fn clone(&self) -> Self {
-        Self { registry: self.registry.clone(), subscribers: self.subscribers.clone() }
+        Self { breakers: self.breakers.clone(), subscribers: self.subscribers.clone() }
     }
 }
 

@@ -13,4 +13,4 @@ pub use self::circuit_open::CircuitOpen;
 pub use self::events::{Event, Events, Watch};
 pub use self::handle::Handle;
 pub use self::permit::{Permit, Ticket};
-pub use self::snapshot::Snapshot;
+pub use self::snapshot::{Snapshot, Totals};

@@ -12,24 +12,36 @@ use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Moment, Stopwatch};
 use crate::cut::{self, Sent};
 
-/// A permit for one call, from [`CircuitBreaker::try_acquire`](crate::breaker::CircuitBreaker::try_acquire).
+/// The right to one call, from [`CircuitBreaker::try_acquire`](crate::breaker::CircuitBreaker::try_acquire). Guards a block
+/// of code that [`call`](crate::breaker::CircuitBreaker::call) cannot wrap.
 ///
-/// Settles once, however the call ends. Dropped without a verdict it was abandoned, which teaches nothing unless the call
-/// had already run too long or a time limit cut it: see [`Abandoned`](crate::breaker::Abandoned). Dropped by a panic that began after it was taken, the
-/// call failed.
+/// Settles once, however the call ends. Its time runs from when it was acquired until it is settled. Dropped without a
+/// verdict, for example by `?`, the call was abandoned, which teaches nothing unless it had already run too long or a time
+/// limit cut it: see [`Abandoned`](crate::breaker::Abandoned). Dropped by a panic that began after it was acquired, the call
+/// failed.
 ///
 /// ```
+/// use tower_rampart::BoxError;
 /// use tower_rampart::breaker::CircuitBreaker;
-/// use tower_rampart::classify::Verdict;
+/// use tower_rampart::classify::Class;
 ///
-/// let breaker = CircuitBreaker::builder().name("database").consecutive_failures(5).build();
-/// match breaker.try_acquire() {
-///     Ok(permit) => {
-///         // … the call …
-///         permit.settle(Verdict::success());
+/// fn rows(breaker: &CircuitBreaker, input: &str) -> Result<u32, BoxError> {
+///     let permit = breaker.try_acquire()?;
+///     let rows: u32 = input.parse()?; // our own mistake: the block ends here, and the permit is neutral
+///     match rows {
+///         0 => permit.fail(),
+///         13 => permit.settle(Class::Ambiguous),
+///         _ => permit.succeed(),
 ///     }
-///     Err(open) => println!("not now, perhaps in {:?}", open.retry_after()),
+///     Ok(rows)
 /// }
+///
+/// let breaker = CircuitBreaker::builder().name("database").build();
+/// for input in ["1", "no number", "0", "2"] {
+///     let _ = rows(&breaker, input);
+/// }
+/// let totals = breaker.snapshot().totals;
+/// assert_eq!((totals.succeeded, totals.failed), (2, 1));
 /// ```
 #[derive(Debug)]
 #[must_use = "a permit that is dropped is an abandoned call"]
@@ -71,6 +83,16 @@ impl Permit {
     /// Records how the call ended. A [`Class`](crate::classify::Class) stands for the usual verdict of that class.
     pub fn settle(mut self, verdict: impl Into<Verdict>) {
         self.ticket.end((&verdict.into()).into());
+    }
+
+    /// Records a success.
+    pub fn succeed(self) {
+        self.settle(Verdict::success());
+    }
+
+    /// Records a failure.
+    pub fn fail(self) {
+        self.settle(Verdict::transient());
     }
 }
 

@@ -2,6 +2,33 @@ use std::time::Duration;
 
 use crate::breaker::{Mode, State};
 
+/// What a circuit breaker has counted since it was made, for counters of a metrics system. A reset and the window change
+/// nothing in it.
+///
+/// They belong to the breaker of one partition: it loses them when it is
+/// [evicted](crate::CircuitBreakerLayer::max_partitions) or [removed](crate::breaker::Handle::remove). So the sum over all
+/// partitions can shrink, and a new breaker begins at 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Calls whose outcome counted, in the window or as a probe: those that succeeded or failed. Neutral ones, those of a
+    /// disabled breaker and those that outlived the state in which they began are not among them.
+    ///
+    /// Always 0 for a breaker [around others](crate::CircuitBreakerLayer::nested_in), which takes votes.
+    pub calls: u64,
+    /// Successes among the calls. With a window of [`count`](crate::breaker::Window::count) a failure is one for the moment
+    /// in which it is recorded.
+    pub succeeded: u64,
+    /// Failed and throttled ones among the calls.
+    pub failed: u64,
+    /// Calls that were rejected. They are not among `calls`.
+    pub rejected: u64,
+    /// Changes of the state. Each reset is one, and so is each change into and out of the modes
+    /// [`ForcedOpen`](Mode::ForcedOpen) and [`Disabled`](Mode::Disabled). The same as the
+    /// [`generation`](Snapshot::generation).
+    pub transitions: u64,
+}
+
 /// The state and counts of a circuit breaker at one instant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -25,10 +52,13 @@ pub struct Snapshot {
     pub slow_rate: f64,
     /// Failures in a row, if they are watched.
     pub consecutive_failures: u32,
-    /// Calls rejected since the breaker was made or reset.
-    pub rejected: u64,
     /// Time until an open breaker admits a probe. None once the open time is over, and while it is forced open.
     pub retry_after: Option<Duration>,
+    /// Probes that a half-open breaker would admit now. None in the other states, and on a
+    /// [ramp](crate::CircuitBreakerLayer::ramp), which admits a share of the calls.
+    pub remaining_probes: Option<u32>,
     /// Time since the last change of state.
     pub unchanged_for: Duration,
+    /// What it has counted since it was made.
+    pub totals: Totals,
 }

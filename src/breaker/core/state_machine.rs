@@ -201,6 +201,14 @@ impl Engine {
         }
     }
 
+    /// How many probes a half-open breaker would admit now. `None` on a ramp.
+    pub(crate) fn remaining_probes(&self, config: &EngineConfig, now: u64) -> Option<u32> {
+        match self.stage()? {
+            Stage::Open { until } => (*until <= now).then_some(config.half_open.probing.max_calls),
+            Stage::HalfOpen(half_open) => half_open.remaining_probes(&config.half_open, now),
+        }
+    }
+
     pub(crate) fn packed(&self) -> PackedState {
         PackedState::new(self.state(), self.mode, self.generation, self.open_until().unwrap_or(0))
     }

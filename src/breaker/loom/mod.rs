@@ -221,6 +221,36 @@ fn loom_a_stale_permit_does_not_reach_the_next_window() {
 }
 
 #[test]
+fn loom_totals_lose_no_call_to_a_reset() {
+    for window in [Window::count(1), Window::time(60 * SECOND).buckets(2)] {
+        model(move || {
+            let node = node(|config| {
+                valid(config.set_window(window));
+                valid(config.set_minimum_calls(1));
+            });
+            let permits = [permit(&node), permit(&node)];
+            let (one, other) = (node.clone(), node.clone());
+            both(
+                move || permits.into_iter().for_each(|permit| one.settle(permit, None, SUCCESS)),
+                move || {
+                    // At any time, a snapshot shows no more than there was, and no fewer than before.
+                    let seen = other.snapshot().totals.calls;
+                    other.reset();
+                    let totals = other.snapshot().totals;
+                    assert!(seen <= totals.calls && totals.calls <= 2, "{seen}, then {totals:?}");
+                    other.settle(permit(&other), None, FAILURE);
+                },
+            );
+            let totals = node.snapshot().totals;
+            // A success of before the reset that comes later does not count.
+            assert!(totals.failed == 1 && totals.succeeded <= 2, "{totals:?}");
+            assert_eq!(totals.calls, totals.succeeded + totals.failed);
+            assert_eq!(totals.transitions, 2, "{totals:?}");
+        });
+    }
+}
+
+#[test]
 fn loom_a_stale_permit_does_not_reach_a_window_in_a_later_bucket() {
     model(|| {
         let node = node(|config| valid(config.set_window(Window::time(2 * SECOND).buckets(2))));

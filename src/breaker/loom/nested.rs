@@ -155,7 +155,7 @@ fn loom_a_host_has_exactly_as_many_probes_as_slots() {
         both(call(&tenants[3], &admitted), call(&tenants[4], &admitted));
         third.join().unwrap();
         assert_eq!((admitted.load(Ordering::Relaxed), host.state()), (2, State::HalfOpen));
-        assert_eq!(host.snapshot().rejected, 1);
+        assert_eq!(host.snapshot().totals.rejected, 1);
         assert_eq!(host.snapshot().generation, 2);
     });
 }

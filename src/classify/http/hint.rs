@@ -128,6 +128,6 @@ fn reset(text: &str, now: impl Fn() -> SystemTime) -> Option<Duration> {
 }
 
 /// Parses digits only, without the sign that `parse` accepts. Saturates if the number does not fit.
-pub(in crate::classify) fn digits(text: &str) -> Option<u64> {
+pub(crate) fn digits(text: &str) -> Option<u64> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().unwrap_or(u64::MAX))
 }

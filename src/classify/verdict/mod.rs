@@ -232,6 +232,12 @@ impl Verdict {
         self
     }
 
+    /// Sets the class, and nothing that [`new`](Self::new) derives from it.
+    pub(crate) const fn with_class(mut self, class: Class) -> Self {
+        self.class = class;
+        self
+    }
+
     /// Sets the reason and the code, each unless it is set already.
     pub(in crate::classify) fn or_code(mut self, reason: Reason, code: u16) -> Self {
         if self.reason == Reason::UNKNOWN {

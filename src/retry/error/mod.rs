@@ -136,6 +136,13 @@ impl RetryError {
     }
 }
 
+/// As the errors of the layers, for code that accepts both.
+impl AsRef<dyn Error + Send + Sync + 'static> for RetryError {
+    fn as_ref(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self
+    }
+}
+
 impl Error for RetryError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(self.source_error())

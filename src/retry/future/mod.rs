@@ -1,9 +1,9 @@
+mod response;
 mod timer;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,49 +12,37 @@ use tower_service::Service;
 
 use self::timer::Timer;
 use super::call::{Action, AttemptOutcome, Call, NextSend};
-use super::config::SharedConfig;
-use super::error::TimedOut;
+use super::config::Shared;
+use super::error::{RetryError, TimedOut};
 use super::observe::{OnRetry, Report};
 use super::replay::Replay;
 use crate::BoxError;
 use crate::classify::Classifier;
 use crate::cut::{self, Sent};
 use crate::deadline::Deadline;
+use crate::registry::partition::Partition;
+
+pub use self::response::ResponseFuture;
 
 pin_project! {
-    /// The future of [`Retry`](super::Retry).
-    ///
-    /// # Panics
-    ///
-    /// On the first poll, before anything is sent, if tokio's time driver is not enabled. A layer whose
-    /// [`max_attempts`](crate::RetryLayer::max_attempts) is 1 and that has no time limit does not need it. Also if it is
-    /// polled after it has completed.
-    // The fields name associated types of both traits, hence the bounds.
+    /// One call, from its first attempt to its end. The types of its fields say nothing about the request and the response,
+    /// so that a future can hold it without bounds.
     #[project = Projection]
-    #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
-    where
-        S: Service<ReplayT::Request>,
-        ReplayT: Replay<Req>,
-    {
+    pub(in crate::retry) struct Attempts<S, F, Kept, SharedT: Shared> {
         #[pin]
-        state: State<S::Future>,
+        state: State<F>,
         // The request, until the call has ended. Not part of the states: it is large, and moving it between them costs.
-        kept: Option<ReplayT::Kept>,
+        kept: Option<Kept>,
         #[pin]
         timer: Timer,
         // Dropped as soon as the call has ended: a ready service may hold a permit that other calls wait for.
         service: Option<S>,
-        call: Call<ClassifierT, ReplayT, OnRetryT>,
+        call: Call<SharedT>,
         // Whether this call is the whole attempt of an outer retry layer.
         is_attempt: bool,
     }
 
-    impl<S, Req, ClassifierT, ReplayT, OnRetryT> PinnedDrop for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
-    where
-        S: Service<ReplayT::Request>,
-        ReplayT: Replay<Req>,
-    {
+    impl<S, F, Kept, SharedT: Shared> PinnedDrop for Attempts<S, F, Kept, SharedT> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             this.call.close();
@@ -80,18 +68,18 @@ pin_project! {
     }
 }
 
-impl<S, Req, ClassifierT, ReplayT, OnRetryT> ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
-where
-    S: Service<ReplayT::Request>,
-    ReplayT: Replay<Req>,
-{
+impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
     /// The service must be ready. It is called on the first poll, so that a future that is dropped before was never sent.
     #[inline]
-    pub(super) fn new(service: S, shared: Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT>>, request: Req) -> Self {
-        let deadline = shared.replay.deadline(&request, shared.policy.config.deadline);
-        let outer_ends = shared.policy.config.attempt_timeout.and_then(|_| shared.replay.outer_attempt_ends(&request));
-        let call = Call::new(shared, deadline, outer_ends);
-        let kept = call.shared.replay.keep(request, call.has_more(), deadline);
+    pub(in crate::retry) fn new<Req>(service: S, shared: SharedT, request: Req) -> Self
+    where
+        SharedT::Replay: Replay<Req, Kept = Kept>,
+        SharedT::Partition: Partition<Req>,
+    {
+        let deadline = shared.replay().deadline(&request, shared.policy().config.deadline);
+        let bucket = shared.bucket(&request);
+        let call = Call::new(shared, deadline, bucket);
+        let kept = call.shared.replay().keep(request, call.has_more(), deadline);
         Self {
             state: State::Ready,
             kept: Some(kept),
@@ -101,19 +89,22 @@ where
             is_attempt: cut::claim_attempt(),
         }
     }
-}
 
-impl<S, Req, ClassifierT, ReplayT, OnRetryT> Future for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
-where
-    S: Service<ReplayT::Request>,
-    S::Error: Into<BoxError>,
-    ClassifierT: Classifier<S::Response>,
-    ReplayT: Replay<Req> + Report<S::Response>,
-    OnRetryT: OnRetry,
-{
-    type Output = Result<S::Response, BoxError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    /// `into_error` makes the error of the future. Mapping the output instead would move every response once more.
+    #[inline]
+    pub(in crate::retry) fn poll<Req, Error>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into_error: impl FnOnce(Box<RetryError>) -> Error,
+    ) -> Poll<Result<S::Response, Error>>
+    where
+        S: Service<<SharedT::Replay as Replay<Req>>::Request, Future = F>,
+        S::Error: Into<BoxError>,
+        F: Future<Output = Result<S::Response, S::Error>>,
+        SharedT::Classifier: Classifier<S::Response>,
+        SharedT::Replay: Replay<Req, Kept = Kept> + Report<S::Response>,
+        SharedT::OnRetry: OnRetry,
+    {
         let mut this = self.project();
         loop {
             let output = match this.state.as_mut().project() {
@@ -122,10 +113,10 @@ where
                 StateProj::Ready => {
                     this.call.check_timer();
                     this.timer.as_mut().stop();
-                    let plan = this.call.begin_attempt();
-                    let request = this.call.shared.replay.request(this.kept, plan);
-                    // Enter `Done` first: if `call` panics, polling again must not resend the request.
+                    // Enter `Done` first: if a closure of the user or `call` panics, polling again must not resend the request.
                     this.state.set(State::Done);
+                    let plan = this.call.begin_attempt();
+                    let request = this.call.shared.replay().request(this.kept, plan);
                     let service = ready_service(this.service);
                     let future = match *this.is_attempt || this.call.is_timed() {
                         true => cut::begin(|| service.call(request)),
@@ -201,13 +192,13 @@ where
                         Err(this.call.too_late(this.kept.as_ref()))
                     }
                 },
-                StateProj::Done => panic!("ResponseFuture was polled after its end"),
+                StateProj::Done => panic!("the future of a call was polled after its end"),
             };
             this.state.set(State::Done);
             this.call.close();
             *this.kept = None;
             *this.service = None;
-            return Poll::Ready(output);
+            return Poll::Ready(output.map_err(into_error));
         }
     }
 }
@@ -219,11 +210,7 @@ enum Limit {
     Deadline,
 }
 
-impl<S, Req, ClassifierT, ReplayT, OnRetryT> Projection<'_, S, Req, ClassifierT, ReplayT, OnRetryT>
-where
-    S: Service<ReplayT::Request>,
-    ReplayT: Replay<Req>,
-{
+impl<S, F, Kept, SharedT: Shared> Projection<'_, S, F, Kept, SharedT> {
     /// Reports to the outer retry layer that is cutting this call whether the request was sent. While an attempt is in
     /// flight, the layers inside report on it; they know nothing of earlier attempts.
     fn report_to_outer_cut(self) {
@@ -243,26 +230,19 @@ fn ready_service<S>(service: &mut Option<S>) -> &mut S {
 }
 
 /// Returns the time limit that has expired while the attempt is pending.
-fn poll_limits<ClassifierT, ReplayT, OnRetryT>(
-    timer: Pin<&mut Timer>,
-    call: &Call<ClassifierT, ReplayT, OnRetryT>,
-    cx: &mut Context<'_>,
-) -> Poll<Limit> {
+fn poll_limits<SharedT: Shared>(timer: Pin<&mut Timer>, call: &Call<SharedT>, cx: &mut Context<'_>) -> Poll<Limit> {
     let attempt_ends = call.attempt_ends();
     let deadline = call.deadline.map(Deadline::instant);
     let moment = || attempt_ends.into_iter().chain(deadline).min();
-    timer.poll_until(moment, cx).map(|moment| match call.shared.policy.config.attempt_timeout {
+    timer.poll_until(moment, cx).map(|moment| match call.attempt_timeout() {
         Some(limit) if deadline.is_none_or(|deadline| moment < deadline) => Limit::Attempt(limit),
         _ => Limit::Deadline,
     })
 }
 
-impl<S, Req, ClassifierT, ReplayT, OnRetryT> fmt::Debug for ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT>
-where
-    S: Service<ReplayT::Request>,
-    ReplayT: Replay<Req>,
-{
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").field("attempt", &self.call.attempt).finish_non_exhaustive()
+/// Names the future that holds it.
+impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
+    pub(in crate::retry) fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name).field("attempt", &self.call.attempt).finish_non_exhaustive()
     }
 }

@@ -1,3 +1,5 @@
+mod budget_by;
+mod headers;
 mod replay;
 mod settings;
 
@@ -5,12 +7,14 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::config::{SharedConfig, TimerCheck};
+use super::budgets::Budgets;
+use super::config::SharedConfig;
 use super::policy::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency};
 use super::replay::{CloneRequests, Http, ReplayBodies};
 use super::retry_policy::RetryPolicy;
 use super::service::Retry;
 use crate::classify::{GrpcClassifier, HttpClassifier};
+use crate::registry::partition::{Keyed, Unpartitioned};
 
 /// Retries failed calls where another attempt can help and cannot do harm.
 ///
@@ -22,9 +26,13 @@ use crate::classify::{GrpcClassifier, HttpClassifier};
 /// | [`name`](Self::name) | `"default"` | the name in telemetry |
 /// | [`max_attempts`](Self::max_attempts) | 3 | the first attempt included |
 /// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait if the server sends no hint |
-/// | [`attempt_timeout`](Self::attempt_timeout) | none | limits one attempt, from its first poll to its response |
+/// | [`attempt_timeout`](Self::attempt_timeout), [`attempt_timeout_by`](Self::attempt_timeout_by) | none | limits one attempt, from its first poll to its response |
 /// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
+/// | [`deadline_header`](RetryLayer::deadline_header) | none | HTTP: sends how long the caller still waits |
+/// | [`guard`](RetryLayer::guard) | none | HTTP: keeps tiers from multiplying each other's retries |
 /// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](crate::retry::Budget::ratio) | one retry for five calls, 10 tokens to start with |
+/// | [`budget_by`](RetryLayer::budget_by) | no | one budget for each tenant, host or other key |
+/// | [`max_partitions`](Self::max_partitions) | 65,536 | how many keys can have a budget of their own |
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest hint that is honored |
 /// | [`clamp_retry_after`](Self::clamp_retry_after) | no | whether a longer hint is cut to that instead of ending the retrying |
 /// | [`max_replay_bytes`](Self::max_replay_bytes) | 65,536 | HTTP: the bytes of a body that are kept for a replay |
@@ -60,8 +68,13 @@ use crate::classify::{GrpcClassifier, HttpClassifier};
 /// # let _ = service;
 /// ```
 #[derive(Clone, Debug)]
-pub struct RetryLayer<Classifier = HttpClassifier, Replay = ReplayBodies, OnRetry = ()> {
-    shared: SharedConfig<Classifier, Replay, OnRetry>,
+pub struct RetryLayer<
+    Classifier = HttpClassifier,
+    Replay = ReplayBodies,
+    OnRetry = (),
+    Partition: Keyed = Unpartitioned,
+> {
+    shared: SharedConfig<Classifier, Replay, OnRetry, Partition>,
 }
 
 impl RetryLayer {
@@ -130,17 +143,18 @@ impl<Classifier> RetryLayer<Classifier, CloneRequests> {
 impl<Classifier, Replay> RetryLayer<Classifier, Replay> {
     fn with(classifier: Classifier, replay: Replay) -> Self {
         let policy = RetryPolicy::with(classifier);
-        Self { shared: SharedConfig { policy, replay, timer_check: TimerCheck::default() } }
+        Self { shared: SharedConfig { policy, replay, budgets: Budgets::one() } }
     }
 }
 
-impl<S, Classifier, Replay, OnRetry> Layer<S> for RetryLayer<Classifier, Replay, OnRetry>
+impl<S, Classifier, Replay, OnRetry, Partition> Layer<S> for RetryLayer<Classifier, Replay, OnRetry, Partition>
 where
     Classifier: Clone,
     Replay: Clone,
     OnRetry: Clone,
+    Partition: Keyed + Clone,
 {
-    type Service = Retry<S, Classifier, Replay, OnRetry>;
+    type Service = Retry<S, Classifier, Replay, OnRetry, Partition>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Retry::new(inner, Arc::new(self.shared.clone()))

@@ -3,11 +3,14 @@
 use http::request::Parts;
 
 use super::RetryLayer;
+use crate::registry::partition::Keyed;
 use crate::retry::config::SharedConfig;
 use crate::retry::observe::PartitionLabel;
 use crate::retry::replay::{CloneBodies, CloneRequests, ReplayBodies};
 
-impl<Classifier, Idempotency, OnRetry> RetryLayer<Classifier, ReplayBodies<Idempotency>, OnRetry> {
+impl<Classifier, Idempotency, OnRetry, Partition: Keyed>
+    RetryLayer<Classifier, ReplayBodies<Idempotency>, OnRetry, Partition>
+{
     /// Sets which requests may be sent again although the server may have acted on them.
     ///
     /// ```
@@ -22,7 +25,7 @@ impl<Classifier, Idempotency, OnRetry> RetryLayer<Classifier, ReplayBodies<Idemp
     pub fn idempotent<Predicate: Fn(&Parts) -> bool>(
         self,
         predicate: Predicate,
-    ) -> RetryLayer<Classifier, ReplayBodies<Predicate>, OnRetry> {
+    ) -> RetryLayer<Classifier, ReplayBodies<Predicate>, OnRetry, Partition> {
         self.map_replay(|ReplayBodies { max_bytes, http }| ReplayBodies {
             max_bytes,
             http: http.idempotency(predicate),
@@ -77,12 +80,14 @@ impl<Classifier, Idempotency, OnRetry> RetryLayer<Classifier, ReplayBodies<Idemp
     /// # let _ = service;
     /// ```
     #[must_use]
-    pub fn clone_bodies(self) -> RetryLayer<Classifier, CloneBodies<Idempotency>, OnRetry> {
+    pub fn clone_bodies(self) -> RetryLayer<Classifier, CloneBodies<Idempotency>, OnRetry, Partition> {
         self.map_replay(|ReplayBodies { max_bytes: _, http }| CloneBodies { http })
     }
 }
 
-impl<Classifier, Idempotency, OnRetry> RetryLayer<Classifier, CloneRequests<Idempotency>, OnRetry> {
+impl<Classifier, Idempotency, OnRetry, Partition: Keyed>
+    RetryLayer<Classifier, CloneRequests<Idempotency>, OnRetry, Partition>
+{
     /// Sets which requests may be sent again although the service may have acted on them; all by default.
     ///
     /// ```
@@ -100,17 +105,17 @@ impl<Classifier, Idempotency, OnRetry> RetryLayer<Classifier, CloneRequests<Idem
     pub fn idempotent<Req, Predicate: Fn(&Req) -> bool>(
         self,
         predicate: Predicate,
-    ) -> RetryLayer<Classifier, CloneRequests<Predicate>, OnRetry> {
+    ) -> RetryLayer<Classifier, CloneRequests<Predicate>, OnRetry, Partition> {
         self.map_replay(|CloneRequests { idempotency: _ }| CloneRequests { idempotency: predicate })
     }
 }
 
-impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
-    fn map_replay<NewReplay>(
+impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
+    pub(super) fn map_replay<NewReplay>(
         self,
         map: impl FnOnce(Replay) -> NewReplay,
-    ) -> RetryLayer<Classifier, NewReplay, OnRetry> {
-        let SharedConfig { policy, replay, timer_check } = self.shared;
-        RetryLayer { shared: SharedConfig { policy, replay: map(replay), timer_check } }
+    ) -> RetryLayer<Classifier, NewReplay, OnRetry, Partition> {
+        let SharedConfig { policy, replay, budgets } = self.shared;
+        RetryLayer { shared: SharedConfig { policy, replay: map(replay), budgets } }
     }
 }

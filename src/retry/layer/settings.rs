@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::RetryLayer;
+use crate::attempt::Attempt;
 use crate::backoff::Backoff;
 use crate::classify::DistrustRefusals;
 use crate::invalid_setting::InvalidSetting;
+use crate::registry::partition::Keyed;
 use crate::retry::config::SharedConfig;
 use crate::retry::observe::{GiveUpEvent, OnGiveUp, RetryEvent};
 use crate::retry::policy::Budget;
@@ -18,21 +20,21 @@ macro_rules! settings {
         #[must_use]
         #[track_caller]
         pub fn $name(self, $setting: $type) -> Self {
-            let SharedConfig { policy, replay, timer_check } = self.shared;
-            Self { shared: SharedConfig { policy: policy.$name($setting), replay, timer_check } }
+            let SharedConfig { policy, replay, budgets } = self.shared;
+            Self { shared: SharedConfig { policy: policy.$name($setting), replay, budgets } }
         }
 
         $(
             #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), "), with an error in place of a panic.")]
             pub fn $try_name(self, $setting: $type) -> Result<Self, InvalidSetting> {
-                let SharedConfig { policy, replay, timer_check } = self.shared;
-                Ok(Self { shared: SharedConfig { policy: policy.$try_name($setting)?, replay, timer_check } })
+                let SharedConfig { policy, replay, budgets } = self.shared;
+                Ok(Self { shared: SharedConfig { policy: policy.$try_name($setting)?, replay, budgets } })
             }
         )?
     )+};
 }
 
-impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
+impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
     /// Sets the whole policy, which other layers may share. The layer keeps its
     /// classifier, because it judges responses and not only errors, and its callbacks.
     ///
@@ -51,7 +53,7 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     ) -> Self {
         self.shared.policy.config = policy.config.clone();
         self.shared.policy.give_ups = policy.give_ups.clone();
-        self
+        self.with_new_budgets()
     }
 
     settings! {
@@ -80,6 +82,10 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
         /// If it is zero.
         attempt_timeout or try_attempt_timeout(timeout: Duration);
 
+        /// Sets an [`attempt_timeout`](Self::attempt_timeout) for each attempt, from the attempt and the time until the deadline. See
+        /// [`RetryPolicy::attempt_timeout_by`].
+        attempt_timeout_by(timeout: impl Fn(Attempt, Duration) -> Duration + Send + Sync + 'static);
+
         /// Limits the whole call, with all its attempts and waits. A [`Deadline`](crate::retry::Deadline) in the extensions of an
         /// HTTP request overrides this setting. See [`RetryPolicy::deadline`].
         ///
@@ -87,10 +93,6 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
         ///
         /// If it is zero.
         deadline or try_deadline(time: Duration);
-
-        /// Sets the budget, which limits the share of retries. All clones of the layer and of the budget share it. See
-        /// [`RetryPolicy::budget`].
-        budget(budget: Budget);
 
         /// Sets the longest hint that is honored. See [`RetryPolicy::max_retry_after`].
         max_retry_after(wait: Duration);
@@ -106,6 +108,13 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
         seed(seed: u64);
     }
 
+    /// Sets the budget, which limits the share of retries. All clones of the layer and of the budget share it. After
+    /// [`budget_by`](RetryLayer::budget_by), each key gets one like it. See [`RetryPolicy::budget`].
+    #[must_use]
+    pub fn budget(self, budget: Budget) -> Self {
+        self.map_policy(|policy| policy.budget(budget)).with_new_budgets()
+    }
+
     /// Allows any number of retries: [`Budget::unlimited`].
     #[must_use]
     pub fn no_budget(self) -> Self {
@@ -114,7 +123,10 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
 
     /// Replaces the classifier.
     #[must_use]
-    pub fn classifier<NewClassifier>(self, classifier: NewClassifier) -> RetryLayer<NewClassifier, Replay, OnRetry> {
+    pub fn classifier<NewClassifier>(
+        self,
+        classifier: NewClassifier,
+    ) -> RetryLayer<NewClassifier, Replay, OnRetry, Partition> {
         self.map_policy(|policy| policy.classifier(classifier))
     }
 
@@ -147,7 +159,7 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn on_retry<F>(self, on_retry: F) -> RetryLayer<Classifier, Replay, (OnRetry, F)>
+    pub fn on_retry<F>(self, on_retry: F) -> RetryLayer<Classifier, Replay, (OnRetry, F), Partition>
     where
         F: Fn(&RetryEvent<'_>),
     {
@@ -166,7 +178,7 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn on_give_up<F>(self, on_give_up: F) -> RetryLayer<Classifier, Replay, (OnRetry, OnGiveUp<F>)>
+    pub fn on_give_up<F>(self, on_give_up: F) -> RetryLayer<Classifier, Replay, (OnRetry, OnGiveUp<F>), Partition>
     where
         F: Fn(&GiveUpEvent<'_>),
     {
@@ -176,8 +188,13 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry> {
     fn map_policy<NewClassifier, NewOnRetry>(
         self,
         map: impl FnOnce(RetryPolicy<Classifier, OnRetry>) -> RetryPolicy<NewClassifier, NewOnRetry>,
-    ) -> RetryLayer<NewClassifier, Replay, NewOnRetry> {
-        let SharedConfig { policy, replay, timer_check } = self.shared;
-        RetryLayer { shared: SharedConfig { policy: map(policy), replay, timer_check } }
+    ) -> RetryLayer<NewClassifier, Replay, NewOnRetry, Partition> {
+        let SharedConfig { policy, replay, budgets } = self.shared;
+        RetryLayer { shared: SharedConfig { policy: map(policy), replay, budgets } }
+    }
+    /// The budgets of keys that there are keep the settings of before.
+    fn with_new_budgets(mut self) -> Self {
+        self.shared.budgets = self.shared.budgets.renewed();
+        self
     }
 }

@@ -15,7 +15,7 @@ use crate::classify::Verdict;
 pub(in crate::retry) use self::origin::{Origin, PartitionLabel};
 pub(in crate::retry) use self::report::History;
 pub use self::report::{AttemptReport, Report, RetryReport};
-pub(in crate::retry) use self::telemetry::{GiveUpLog, trace_retry};
+pub(in crate::retry) use self::telemetry::{GiveUpLog, trace_overflow, trace_retry};
 
 /// A retry, reported before its wait. See [`RetryLayer::on_retry`](crate::RetryLayer::on_retry).
 #[derive(Clone, Copy, Debug)]

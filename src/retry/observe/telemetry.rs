@@ -77,6 +77,17 @@ pub(in crate::retry) fn trace_retry(name: &str, event: &RetryEvent<'_>) {
     );
 }
 
+/// Calls of more partitions than there is room for share a few budgets.
+pub(in crate::retry) fn trace_overflow(name: &str, max_partitions: usize, calls: u64) {
+    tracing::warn!(
+        target: TARGET,
+        name,
+        max_partitions,
+        calls,
+        "all partitions are in use: new ones share a few budgets",
+    );
+}
+
 fn trace_give_up(name: &str, event: &GiveUpEvent<'_>, count: u64) {
     let GiveUpEvent { kind, attempts, verdict, origin } = event;
     tracing::warn!(

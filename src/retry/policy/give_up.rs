@@ -26,11 +26,13 @@ pub enum GiveUp {
     /// A circuit breaker rejected the call, and
     /// [`retry_circuit_open`](crate::RetryLayer::retry_circuit_open) is not set.
     CircuitOpen,
+    /// Tiers above retry the call: see [`RetryLayer::guard`](crate::RetryLayer::guard).
+    RetriedAbove,
 }
 
 impl GiveUp {
     /// All variants in the order of their declaration.
-    pub(in crate::retry) const ALL: [Self; 10] = [
+    pub(in crate::retry) const ALL: [Self; 11] = [
         Self::Exhausted,
         Self::Deadline,
         Self::Budget,
@@ -41,6 +43,7 @@ impl GiveUp {
         Self::RetryAfterTooLong,
         Self::NotReady,
         Self::CircuitOpen,
+        Self::RetriedAbove,
     ];
 
     /// Returns a short word for logs and metrics.
@@ -66,6 +69,7 @@ impl GiveUp {
             Self::RetryAfterTooLong => ("retry_after_too_long", "the server asks for too long a wait"),
             Self::NotReady => ("not_ready", "the service did not become ready"),
             Self::CircuitOpen => ("circuit_open", "the circuit is open"),
+            Self::RetriedAbove => ("retried_above", "tiers above retry the call"),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Two parts of the decision live beside it: [`Budget`], which limits the share of retries over all calls, and
 //! [`Idempotency`], which decides what may be sent again although the server may have acted on it.
 
+mod attempt_timeout;
 mod budget;
 mod give_up;
 mod idempotency;
@@ -14,8 +15,9 @@ use rand::{Rng, RngExt};
 use crate::backoff::{Backoff, Retry};
 use crate::classify::{Class, Reason, Verdict};
 
-pub(in crate::retry) use self::budget::Account;
+pub(in crate::retry) use self::attempt_timeout::AttemptTimeout;
 pub use self::budget::Budget;
+pub(in crate::retry) use self::budget::{Account, Bucket, Kind};
 pub use self::give_up::GiveUp;
 pub use self::idempotency::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency, Idempotency};
 

@@ -3,9 +3,8 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{Request, Response};
-use tokio::time::Instant;
 
-use super::http::{Http, Kept, is_own_body_failure, leave_report, outer_attempt_ends};
+use super::http::{Http, Kept, is_own_body_failure, leave_report};
 use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
@@ -39,10 +38,6 @@ where
         self.http.deadline(request, of_layer)
     }
 
-    fn outer_attempt_ends(&self, request: &Request<B>) -> Option<Instant> {
-        outer_attempt_ends(request)
-    }
-
     fn keep(&self, request: Request<B>, _: bool, deadline: Option<Deadline>) -> Self::Kept {
         let (mut head, body) = request.into_parts();
         Http::<IdempotencyT>::write_deadline(&mut head, deadline);
@@ -71,6 +66,10 @@ where
         self.http.is_idempotent(&kept.state)
     }
 
+    fn is_retried_above(&self, kept: &Self::Kept) -> bool {
+        self.http.is_retried_above(&kept.state)
+    }
+
     fn has_failed(&self, _: &Self::Kept, verdict: &Verdict) -> bool {
         is_own_body_failure(verdict)
     }
@@ -84,7 +83,7 @@ where
     }
 
     fn is_grpc(&self) -> bool {
-        self.http.is_grpc
+        self.http.is_grpc()
     }
 }
 

@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
@@ -29,10 +27,6 @@ where
         of_layer.map(Deadline::within)
     }
 
-    fn outer_attempt_ends(&self, _: &Req) -> Option<Instant> {
-        None
-    }
-
     #[inline]
     fn keep(&self, request: Req, _: bool, _: Option<Deadline>) -> Req {
         request
@@ -48,6 +42,10 @@ where
 
     fn is_idempotent(&self, kept: &Req) -> bool {
         self.idempotency.is_idempotent(kept)
+    }
+
+    fn is_retried_above(&self, _: &Req) -> bool {
+        false
     }
 
     fn has_failed(&self, _: &Req, _: &Verdict) -> bool {

@@ -33,9 +33,10 @@ pub(super) fn read(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::new(u64::try_from(nanos / 1_000_000_000).ok()?, (nanos % 1_000_000_000) as u32))
 }
 
-/// Replaces the timeout of a call by what remains of it, in the finest unit that eight digits can express.
+/// Replaces the timeout of a call by what remains of it, in the finest unit that eight digits can express. The grammar
+/// allows no zero.
 pub(super) fn write(headers: &mut HeaderMap, remaining: Duration) {
-    let nanos = remaining.as_nanos();
+    let nanos = remaining.as_nanos().max(1);
     let fits = UNITS.into_iter().find(|(_, unit)| nanos / unit <= LARGEST);
     let (unit, value) = fits.map_or(('H', LARGEST), |(unit, length)| (unit, nanos / length));
     if let Ok(value) = HeaderValue::from_str(&format!("{value}{unit}")) {
@@ -74,7 +75,7 @@ mod tests {
     #[test]
     fn writes_the_finest_unit_that_fits_and_never_more_than_remains() {
         for (remaining, expected) in [
-            (Duration::ZERO, "0n"),
+            (Duration::ZERO, "1n"),
             (Duration::from_nanos(99_999_999), "99999999n"),
             (Duration::from_nanos(100_000_999), "100000u"),
             (Duration::from_millis(300), "300000u"),
@@ -85,7 +86,7 @@ mod tests {
             let mut headers = headers("5S");
             write(&mut headers, remaining);
             assert_eq!(headers[TIMEOUT], expected);
-            assert!(read(&headers).unwrap() <= remaining);
+            assert!(read(&headers).unwrap() <= remaining.max(Duration::from_nanos(1)));
         }
     }
 }

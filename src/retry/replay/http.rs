@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use tokio::time::Instant;
 
-use super::{AttemptPlan, grpc_timeout};
+use super::AttemptPlan;
+use super::headers::Headers;
 use crate::attempt::Attempt;
 use crate::classify::{Health, Processed, Reason, Verdict};
 use crate::deadline::{AttemptDeadline, Deadline};
@@ -15,9 +16,14 @@ use crate::retry::policy;
 #[derive(Clone, Debug)]
 pub(in crate::retry) struct Http<Idempotency> {
     pub(in crate::retry) idempotency: Idempotency,
-    pub(in crate::retry) is_grpc: bool,
     pub(in crate::retry) partition_label: Option<PartitionLabel>,
+    /// `None` if there are none to read or to write, so that this costs one comparison.
+    pub(in crate::retry) headers: Option<Headers>,
 }
+
+/// The limit that an outer retry layer set, in the extensions of a request: this layer replaces it in each attempt.
+#[derive(Clone, Copy)]
+struct OuterAttempt(AttemptDeadline);
 
 /// An HTTP request that will be sent, or may be sent again, with what stands for its body.
 // The small variant is the rare one: it exists during the last attempt alone.
@@ -35,13 +41,14 @@ pub(super) enum Kept<Body, Rest> {
 }
 
 impl<Idempotency> Http<Idempotency> {
-    pub(in crate::retry) const fn new(idempotency: Idempotency, is_grpc: bool) -> Self {
-        Self { idempotency, is_grpc, partition_label: None }
+    pub(in crate::retry) fn new(idempotency: Idempotency, is_grpc: bool) -> Self {
+        let headers = is_grpc.then(|| Headers { is_grpc, ..Headers::default() });
+        Self { idempotency, partition_label: None, headers }
     }
 
     pub(in crate::retry) fn idempotency<Other>(self, idempotency: Other) -> Http<Other> {
-        let Self { idempotency: _, is_grpc, partition_label } = self;
-        Http { idempotency, is_grpc, partition_label }
+        let Self { idempotency: _, partition_label, headers } = self;
+        Http { idempotency, partition_label, headers }
     }
 
     // On the path of every call, where a call of its own costs 20 instructions.
@@ -49,11 +56,10 @@ impl<Idempotency> Http<Idempotency> {
     pub(super) fn deadline<B>(&self, request: &Request<B>, of_layer: Option<Duration>) -> Option<Deadline> {
         let carried = if request.extensions().is_empty() { None } else { request.extensions().get().copied() };
         let deadline = carried.or_else(|| of_layer.map(Deadline::within));
-        if !self.is_grpc {
-            return deadline;
+        match &self.headers {
+            None => deadline,
+            Some(headers) => headers.deadline(request.headers(), deadline),
         }
-        let asked = grpc_timeout::read(request.headers()).map(Deadline::within);
-        deadline.into_iter().chain(asked).min()
     }
 
     /// Writes the deadline of the call into its request.
@@ -67,16 +73,20 @@ impl<Idempotency> Http<Idempotency> {
     /// Writes the number and the time limits of an attempt into its request.
     #[inline]
     pub(super) fn write_attempt(&self, head: &mut Parts, plan: AttemptPlan) {
-        let AttemptPlan { attempt, more: _, deadline, ends } = plan;
+        let AttemptPlan { attempt, is_first, more, deadline, ends } = plan;
         if attempt.is_retry() {
             head.extensions.insert(attempt);
         }
         if let Some(ends) = ends {
-            head.extensions.insert(AttemptDeadline::at(ends));
+            write_attempt_deadline(&mut head.extensions, ends, is_first);
         }
-        if let Some(deadline) = deadline.filter(|_| self.is_grpc) {
-            grpc_timeout::write(&mut head.headers, deadline.remaining());
+        if let Some(headers) = &self.headers {
+            headers.write(head, attempt, more, deadline);
         }
+    }
+
+    pub(super) fn is_grpc(&self) -> bool {
+        self.headers.as_ref().is_some_and(|headers| headers.is_grpc)
     }
 
     pub(super) fn is_idempotent<Body, Rest>(&self, kept: &Kept<Body, Rest>) -> bool
@@ -86,6 +96,13 @@ impl<Idempotency> Http<Idempotency> {
         match kept {
             Kept::Whole { head, body: _ } => self.idempotency.is_idempotent(head),
             Kept::Sent { .. } => false,
+        }
+    }
+
+    pub(super) fn is_retried_above<Body, Rest>(&self, kept: &Kept<Body, Rest>) -> bool {
+        match (&self.headers, kept) {
+            (Some(headers), Kept::Whole { head, body: _ }) => headers.is_retried_above(&head.extensions),
+            _ => false,
         }
     }
 
@@ -103,8 +120,17 @@ impl<Idempotency> Http<Idempotency> {
     }
 }
 
-pub(super) fn outer_attempt_ends<B>(request: &Request<B>) -> Option<Instant> {
-    request.extensions().get().copied().map(AttemptDeadline::instant)
+/// Writes when an attempt is cut: by this layer, or before that by an outer one.
+fn write_attempt_deadline(extensions: &mut Extensions, ends: Instant, is_first: bool) {
+    let outer = if is_first {
+        let outer = extensions.get().copied().map(OuterAttempt);
+        outer.map(|outer| extensions.insert(outer));
+        outer
+    } else {
+        extensions.get().copied()
+    };
+    let ends = AttemptDeadline::at(ends);
+    extensions.insert(outer.map_or(ends, |OuterAttempt(outer)| outer.min(ends)));
 }
 
 pub(super) fn leave_report<B>(report: RetryReport, response: &mut Response<B>) {

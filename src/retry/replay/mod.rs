@@ -7,8 +7,11 @@ mod body;
 mod buffer;
 mod clone_bodies;
 mod clone_requests;
+mod deadline_header;
 mod frames;
 mod grpc_timeout;
+mod guard;
+mod headers;
 mod http;
 mod replay_bodies;
 
@@ -25,6 +28,8 @@ use crate::deadline::Deadline;
 pub use self::body::ReplayBody;
 pub use self::clone_bodies::{CloneBodies, KeptClone};
 pub use self::clone_requests::CloneRequests;
+pub use self::deadline_header::DeadlineHeader;
+pub use self::guard::{InboundRetries, RetryGuard};
 pub(in crate::retry) use self::http::Http;
 pub use self::replay_bodies::{KeptRequest, ReplayBodies};
 
@@ -40,10 +45,6 @@ pub trait Replay<Req>: sealed::Sealed {
     /// Returns the deadline of a call: the one that its request carries, or that of the layer.
     fn deadline(&self, request: &Req, of_layer: Option<Duration>) -> Option<Deadline>;
 
-    /// Returns when the attempt timeout of an outer retry layer cuts the request.
-    #[doc(hidden)]
-    fn outer_attempt_ends(&self, request: &Req) -> Option<Instant>;
-
     /// Keeps a request before its first attempt. Its body is not copied if no other attempt can follow.
     fn keep(&self, request: Req, more: bool, deadline: Option<Deadline>) -> Self::Kept;
 
@@ -53,6 +54,9 @@ pub trait Replay<Req>: sealed::Sealed {
 
     /// Returns true if the request may be sent again although the server may have acted on it.
     fn is_idempotent(&self, kept: &Self::Kept) -> bool;
+
+    /// Returns true if tiers above retry the call, so that this one must not repeat what may have been processed.
+    fn is_retried_above(&self, kept: &Self::Kept) -> bool;
 
     /// Returns true if the body of the request failed. Where the body is not watched, the verdict on the error decides.
     fn has_failed(&self, kept: &Self::Kept, verdict: &Verdict) -> bool;
@@ -76,11 +80,13 @@ pub trait Replay<Req>: sealed::Sealed {
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptPlan {
     pub(in crate::retry) attempt: Attempt,
+    /// Whether the request has not been sent yet.
+    pub(in crate::retry) is_first: bool,
     /// Whether another attempt can follow.
     pub(in crate::retry) more: bool,
     /// The deadline of the call.
     pub(in crate::retry) deadline: Option<Deadline>,
-    /// When the attempt timeout cuts it, or that of an outer retry layer.
+    /// When the attempt timeout cuts it.
     pub(in crate::retry) ends: Option<Instant>,
 }
 

@@ -5,11 +5,10 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
-use tokio::time::Instant;
 
 use super::body::ReplayBody;
 use super::buffer::ReplayBuffer;
-use super::http::{Http, Kept, is_own_body_failure, leave_report, outer_attempt_ends};
+use super::http::{Http, Kept, is_own_body_failure, leave_report};
 use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
@@ -39,7 +38,7 @@ enum KeptBody<B> {
 }
 
 impl<Idempotency> ReplayBodies<Idempotency> {
-    pub(in crate::retry) const fn new(http: Http<Idempotency>) -> Self {
+    pub(in crate::retry) fn new(http: Http<Idempotency>) -> Self {
         Self { max_bytes: 64 * 1024, http }
     }
 }
@@ -55,10 +54,6 @@ where
     #[inline(always)]
     fn deadline(&self, request: &Request<B>, of_layer: Option<Duration>) -> Option<Deadline> {
         self.http.deadline(request, of_layer)
-    }
-
-    fn outer_attempt_ends(&self, request: &Request<B>) -> Option<Instant> {
-        outer_attempt_ends(request)
     }
 
     #[inline]
@@ -95,6 +90,10 @@ where
         self.http.is_idempotent(&kept.state)
     }
 
+    fn is_retried_above(&self, kept: &Self::Kept) -> bool {
+        self.http.is_retried_above(&kept.state)
+    }
+
     fn has_failed(&self, kept: &Self::Kept, verdict: &Verdict) -> bool {
         let buffer = match &kept.state {
             Kept::Whole { head: _, body: KeptBody::Buffered(buffer) } => Some(buffer),
@@ -117,7 +116,7 @@ where
     }
 
     fn is_grpc(&self) -> bool {
-        self.http.is_grpc
+        self.http.is_grpc()
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use crate::retry::policy::{Budget, Decider};
+use crate::retry::policy::{AttemptTimeout, Budget, Decider};
 use crate::seed::SharedRng;
 
 /// The settings that a policy has whatever it classifies and observes.
@@ -12,7 +12,7 @@ use crate::seed::SharedRng;
 pub(in crate::retry) struct Config {
     pub(in crate::retry) name: Arc<str>,
     pub(in crate::retry) max_attempts: NonZeroU32,
-    pub(in crate::retry) attempt_timeout: Option<Duration>,
+    pub(in crate::retry) attempt_timeout: Option<AttemptTimeout>,
     pub(in crate::retry) deadline: Option<Duration>,
     pub(in crate::retry) budget: Budget,
     pub(in crate::retry) decider: Decider,

@@ -1,11 +1,15 @@
 mod config;
+mod retry_if;
 mod settings;
+mod timer_check;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::config::Config;
+pub use self::retry_if::RetryIf;
+pub(in crate::retry) use self::timer_check::TimerCheck;
 use super::observe::GiveUpLog;
 use super::policy::{Budget, Decider};
 use crate::backoff::Backoff;
@@ -14,19 +18,21 @@ use crate::classify::ErrorClassifier;
 /// When and how often to retry: a plain value that layers take.
 ///
 /// Clones share the budget, the jitter's seed and the log of give-ups, so one policy can serve all calls to an upstream,
-/// whether they go through a [`RetryLayer`](crate::RetryLayer) or not.
+/// through a [`RetryLayer`](crate::RetryLayer) and through [`call`](crate::retry::call) or
+/// [`call_blocking`](crate::retry::call_blocking).
 ///
 /// | setting | default | |
 /// |---|---|---|
 /// | [`name`](Self::name) | `"default"` | the name in telemetry |
 /// | [`max_attempts`](Self::max_attempts) | 3 | the first attempt included |
 /// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait if the server sends no hint |
-/// | [`attempt_timeout`](Self::attempt_timeout) | none | limits one attempt |
+/// | [`attempt_timeout`](Self::attempt_timeout), [`attempt_timeout_by`](Self::attempt_timeout_by) | none | limits one attempt |
 /// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
 /// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](Budget::ratio) | one retry for five calls, 10 tokens to start with |
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest hint that is honored |
 /// | [`clamp_retry_after`](Self::clamp_retry_after) | no | whether a longer hint is cut instead of ending the retrying |
 /// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker rejected is retried |
+/// | [`retry_if`](Self::retry_if) | none | which errors of a type are retried |
 /// | [`on_retry`](Self::on_retry) | none | called for every retry |
 /// | [`on_give_up`](Self::on_give_up) | none | called for every retry that was wanted and not made |
 /// | [`seed`](Self::seed) | none | makes the jitter repeatable, for tests |
@@ -45,10 +51,12 @@ pub struct RetryPolicy<Classifier = ErrorClassifier, OnRetry = ()> {
     pub(in crate::retry) on_retry: OnRetry,
     /// Shared by all clones, so that together they log one line a second.
     pub(in crate::retry) give_ups: Arc<GiveUpLog>,
+    pub(in crate::retry) timer_check: TimerCheck,
 }
 
 impl RetryPolicy {
-    /// Retries every error, by what [`Verdict::of_error`](crate::classify::Verdict::of_error) says of it.
+    /// Judges errors by [`Verdict::of_error`](crate::classify::Verdict::of_error), which holds an error that it does not know for
+    /// transient. [`retry_if`](Self::retry_if) and [`classifier`](Self::classifier) judge otherwise.
     #[must_use]
     pub fn new() -> Self {
         Self::with(ErrorClassifier)
@@ -71,7 +79,8 @@ impl<Classifier> RetryPolicy<Classifier> {
             },
             rng: None,
         };
-        Self { config, classifier, on_retry: (), give_ups: Arc::new(GiveUpLog::new()) }
+        let give_ups = Arc::new(GiveUpLog::new());
+        Self { config, classifier, on_retry: (), give_ups, timer_check: TimerCheck::default() }
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::RetryPolicy;
+use crate::attempt::Attempt;
 use crate::backoff::Backoff;
 use crate::classify::DistrustRefusals;
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::retry::observe::{GiveUpEvent, GiveUpLog, OnGiveUp, RetryEvent};
-use crate::retry::policy::Budget;
+use crate::retry::policy::{AttemptTimeout, Budget};
 use crate::seed::{Seed, SharedRng};
 
 impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
@@ -88,8 +89,33 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// [`attempt_timeout`](Self::attempt_timeout), with an error in place of a panic.
     pub fn try_attempt_timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
         ensure!(!timeout.is_zero(), "retry: attempt_timeout must not be zero");
-        self.config.attempt_timeout = Some(timeout);
+        self.config.attempt_timeout = Some(AttemptTimeout::Fixed(timeout));
         Ok(self)
+    }
+
+    /// Sets an [`attempt_timeout`](Self::attempt_timeout) for each attempt. The closure gets the attempt and the time until the
+    /// deadline of the call, [`Duration::MAX`] without a deadline. So the last attempt can have all that is left:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new()
+    ///     .deadline(Duration::from_secs(10))
+    ///     .attempt_timeout_by(|attempt, remaining| if attempt.number() < 3 { Duration::from_secs(2) } else { remaining });
+    /// # let _ = policy;
+    /// ```
+    ///
+    /// An attempt gets at least a millisecond. A limit that is not before the deadline leaves the cut to the deadline.
+    ///
+    /// The closure runs once for each send, before it. If it panics, the call ends and nothing is sent.
+    #[must_use]
+    pub fn attempt_timeout_by<F>(mut self, timeout: F) -> Self
+    where
+        F: Fn(Attempt, Duration) -> Duration + Send + Sync + 'static,
+    {
+        self.config.attempt_timeout = Some(AttemptTimeout::By(Arc::new(timeout)));
+        self
     }
 
     /// Limits the whole call, with all its attempts and waits. A wait that would leave less time than the last answer took
@@ -179,8 +205,7 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// Replaces the classifier.
     #[must_use]
     pub fn classifier<NewClassifier>(self, classifier: NewClassifier) -> RetryPolicy<NewClassifier, OnRetry> {
-        let Self { config, classifier: _, on_retry, give_ups } = self;
-        RetryPolicy { config, classifier, on_retry, give_ups }
+        self.map_classifier(|_| classifier)
     }
 
     /// Treats a request whose stream was refused as maybe processed, so that only idempotent ones are sent again: see
@@ -232,8 +257,16 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         self.observed_by(OnGiveUp(on_give_up))
     }
 
+    pub(super) fn map_classifier<NewClassifier>(
+        self,
+        map: impl FnOnce(Classifier) -> NewClassifier,
+    ) -> RetryPolicy<NewClassifier, OnRetry> {
+        let Self { config, classifier, on_retry, give_ups, timer_check } = self;
+        RetryPolicy { config, classifier: map(classifier), on_retry, give_ups, timer_check }
+    }
+
     fn observed_by<Observer>(self, observer: Observer) -> RetryPolicy<Classifier, (OnRetry, Observer)> {
-        let Self { config, classifier, on_retry, give_ups } = self;
-        RetryPolicy { config, classifier, on_retry: (on_retry, observer), give_ups }
+        let Self { config, classifier, on_retry, give_ups, timer_check } = self;
+        RetryPolicy { config, classifier, on_retry: (on_retry, observer), give_ups, timer_check }
     }
 }

@@ -17,6 +17,8 @@ pub(super) struct Model {
     pub(super) phase: Phase,
     openings: u32,
     pub(super) rejected: u64,
+    /// Successes and failures that counted.
+    pub(super) ended: (u64, u64),
     admitted: u64,
 }
 
@@ -85,7 +87,8 @@ const CLOSED: Phase = Phase::Closed { outcomes: Vec::new(), row: Vec::new() };
 impl Model {
     pub(super) fn new(config: Config) -> Self {
         let mode = config.mode;
-        Self { config, now: Duration::ZERO, stretch: 0, mode, phase: CLOSED, openings: 0, rejected: 0, admitted: 0 }
+        let now = Duration::ZERO;
+        Self { config, now, stretch: 0, mode, phase: CLOSED, openings: 0, rejected: 0, ended: (0, 0), admitted: 0 }
     }
 
     pub(super) fn millis(&self) -> u64 {
@@ -246,6 +249,16 @@ impl Model {
         }
     }
 
+    /// The probes that there is room for.
+    pub(super) fn remaining_probes(&self) -> Option<u32> {
+        let most = self.config.half_open.0;
+        match &self.phase {
+            Phase::Open { until } if *until <= self.millis() => Some(most),
+            Phase::HalfOpen { leases, .. } => Some(most - leases.len() as u32),
+            Phase::Closed { .. } | Phase::Open { .. } | Phase::Ramp { .. } => None,
+        }
+    }
+
     pub(super) fn rejection(&mut self, retry: bool) -> Option<Rejection> {
         match self.mode {
             Mode::ForcedOpen => Some((State::Open, None)),
@@ -329,6 +342,11 @@ impl Model {
     pub(super) fn settle(&mut self, held: Held, health: Health, hint: Option<u64>) {
         if held.stretch != self.stretch {
             return;
+        }
+        match (held.counts, health) {
+            (Counts::Nowhere, _) | (_, Health::Neutral) => {}
+            (_, Health::Success) => self.ended.0 += 1,
+            (_, Health::Failure | Health::Throttled) => self.ended.1 += 1,
         }
         match held.counts {
             Counts::Nowhere => {}
@@ -430,7 +448,6 @@ impl Model {
 
     pub(super) fn reset(&mut self) {
         self.close();
-        self.rejected = 0;
         self.mode = self.config.mode;
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tower_rampart::breaker::{CircuitBreaker, CircuitOpen, Mode, Permit, State};
+use tower_rampart::breaker::{CircuitBreaker, CircuitOpen, Mode, Permit, State, Totals};
 use tower_rampart::classify::{Health, HttpClassifier, Verdict};
 
 use super::breaker::{Held, Model, Phase, Rejection};
@@ -157,13 +157,20 @@ fn compare<T: std::fmt::Debug>(
 /// Whether all that can be seen of a breaker is as in its model.
 fn same(breaker: &CircuitBreaker, model: &Model) -> Result<(), TestCaseError> {
     same_state(breaker, model)?;
+    let Totals { calls, succeeded, failed, .. } = breaker.snapshot().totals;
+    prop_assert_eq!((calls, succeeded, failed), (model.ended.0 + model.ended.1, model.ended.0, model.ended.1));
     same_window(breaker, model)
 }
 
 pub(super) fn same_state(breaker: &CircuitBreaker, model: &Model) -> Result<(), TestCaseError> {
     let snapshot = breaker.snapshot();
     prop_assert_eq!((breaker.state(), breaker.mode()), (model.read_state(), model.mode));
-    prop_assert_eq!((snapshot.rejected, u64::from(snapshot.generation)), (model.rejected, model.stretch));
+    let Totals { rejected, transitions, .. } = snapshot.totals;
+    prop_assert_eq!(
+        (rejected, transitions, u64::from(snapshot.generation)),
+        (model.rejected, model.stretch, model.stretch)
+    );
+    prop_assert_eq!(snapshot.remaining_probes, model.remaining_probes());
     Ok(())
 }
 

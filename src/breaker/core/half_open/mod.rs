@@ -75,6 +75,14 @@ impl HalfOpen {
         }
     }
 
+    /// How many probes would be admitted now. `None` on a ramp.
+    pub(crate) fn remaining_probes(&self, config: &HalfOpenConfig, now: u64) -> Option<u32> {
+        match &self.0 {
+            Stage::Probing(probing) => Some(probing.remaining(config.probing, now)),
+            Stage::Ramp(_) => None,
+        }
+    }
+
     /// Admits a call as a probe, and returns its id. `None` if there is no room for it.
     pub(crate) fn admit(&mut self, config: &HalfOpenConfig, now: u64) -> Option<u32> {
         match &mut self.0 {

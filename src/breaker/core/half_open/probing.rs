@@ -53,6 +53,12 @@ impl Probing {
         if is_full { self.in_flight.iter().map(|probe| probe.lease_ends).min() } else { None }
     }
 
+    /// How many slots are free, or held on a lease that is over.
+    pub(super) fn remaining(&self, config: ProbingConfig, now: u64) -> u32 {
+        let held = self.in_flight.iter().filter(|probe| probe.lease_ends > now).count();
+        config.max_calls.saturating_sub(held as u32)
+    }
+
     /// Takes a slot if one is free, and returns the id of the probe.
     pub(super) fn admit(&mut self, config: ProbingConfig, now: u64) -> Option<u32> {
         if self.full_until(config).is_some() {

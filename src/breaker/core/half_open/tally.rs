@@ -17,6 +17,17 @@ pub(crate) enum ProbeOutcome {
     Neutral,
 }
 
+impl ProbeOutcome {
+    /// Whether a call that has ended failed. `None` if it has not ended, or teaches nothing.
+    pub(crate) fn failed(self) -> Option<bool> {
+        match self {
+            Self::Success { .. } | Self::BodySucceeded => Some(false),
+            Self::Failure => Some(true),
+            Self::HeadSucceeded { .. } | Self::Neutral => None,
+        }
+    }
+}
+
 /// What an outcome does to the half-open period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {

@@ -16,7 +16,7 @@ use super::waiters::{News, Waiters, Waiting};
 use super::window::consecutive_failures::{self, ConsecutiveFailures};
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
-use crate::breaker::{Mode, Snapshot, State};
+use crate::breaker::{Mode, Snapshot, State, Totals};
 use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Clock, Moment, Stopwatch};
 use crate::cut;
@@ -246,10 +246,7 @@ impl Node {
 
     pub(crate) fn reset(self: &Arc<Self>) {
         let now = self.now().millis();
-        self.change(|engine, config| {
-            self.rejected.store(0, Ordering::Relaxed);
-            ((), Some(engine.reset(config, now)))
-        });
+        self.change(|engine, config| ((), Some(engine.reset(config, now))));
     }
 
     /// The state. An open node past its open time is half-open: the next call is a probe.
@@ -306,9 +303,22 @@ impl Node {
             consecutive_failures: self
                 .consecutive_failures()
                 .map_or(0, |failures| failures.get(self.shared.policy.age(Some(now)))),
-            rejected: self.rejected.load(Ordering::Relaxed),
             retry_after: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
+            remaining_probes: engine.remaining_probes(&self.shared.policy.engine, now.millis()),
             unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
+            totals: self.totals(&engine),
+        }
+    }
+
+    /// Under the lock, so that no window is emptied and no probe counted meanwhile.
+    fn totals(&self, engine: &Engine) -> Totals {
+        let (calls, failed) = self.window.totals(self.shared.policy.window);
+        Totals {
+            calls,
+            succeeded: calls.saturating_sub(failed),
+            failed,
+            rejected: self.rejected.load(Ordering::Relaxed),
+            transitions: engine.generation().into(),
         }
     }
 

@@ -133,6 +133,9 @@ impl Node {
     fn settle_probe(self: &Arc<Self>, probe: (u32, u32), outcome: ProbeOutcome, hint: Option<Duration>) {
         let opening = self.opening(self.now().millis(), hint);
         self.change(|engine, config| {
+            if let (Some(failed), true) = (outcome.failed(), probe.0 == engine.generation() && !self.is_outer()) {
+                self.window.count_apart(self.shared.policy.window, failed);
+            }
             ((), engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng.lock()))
         });
     }

@@ -1,3 +1,4 @@
+use super::carried::Carried;
 use super::counts::{Counts, Outcome};
 use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 
@@ -11,9 +12,9 @@ use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 pub(super) struct CountWindow<'a> {
     /// Epoch 16, laps 27, next position 21. From the first lap on the window is full.
     cursor: &'a AtomicU64,
-    counters: &'a AtomicU64,
-    /// Where the cursor stood, and in which millisecond, when it was first found there.
-    idle: [&'a AtomicU64; 2],
+    /// The counters; where the cursor stood, and in which millisecond, when it was first found there; and what is
+    /// [carried](Self::carried). One reference to all, because each more costs a recorder an instruction or two.
+    head: &'a [AtomicU64; HEAD],
     slots: &'a [AtomicU64],
     calls: u32,
 }
@@ -29,31 +30,41 @@ const EPOCH: u32 = 16;
 const EPOCH_MASK: u64 = (1 << EPOCH) - 1;
 const POSITION: u32 = 21;
 const POSITION_MASK: u64 = (1 << POSITION) - 1;
+const LAP: u64 = 1 << POSITION;
 const LAPS: u32 = u64::BITS - EPOCH - POSITION;
 const LAPS_MASK: u64 = (1 << LAPS) - 1;
 /// Outcomes of two bits in a word, above an epoch.
 const SLOTS: u32 = (u64::BITS - EPOCH) / 2;
 /// Words before the slots, besides the cursor.
-const HEAD: u32 = 3;
+const HEAD: usize = 5;
 const FAILED: u64 = 0b01;
 const SLOW: u64 = 0b10;
 
 impl<'a> CountWindow<'a> {
     /// How many words it needs besides the cursor.
     pub(super) fn words(calls: u32) -> usize {
-        (HEAD + calls.div_ceil(SLOTS)) as usize
+        HEAD + calls.div_ceil(SLOTS) as usize
     }
 
     #[inline(always)]
     pub(super) fn new(cursor: &'a AtomicU64, words: &'a [AtomicU64], calls: u32) -> Self {
-        let [counters, mark, since, slots @ ..] = words else { unreachable!("there are more") };
-        Self { cursor, counters, idle: [mark, since], slots, calls }
+        let Some((head, slots)) = words.split_first_chunk() else { unreachable!("there are more") };
+        Self { cursor, head, slots, calls }
+    }
+
+    /// All failures; of the calls those before the last reset.
+    pub(super) fn carried(self) -> Carried<'a> {
+        let [_, _, _, calls, failures] = self.head;
+        Carried { calls, failures }
     }
 
     /// Adds an outcome and returns the counts only if they include a failed or slow call.
     #[inline(always)]
     pub(super) fn record(self, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
         let position = self.take_position(&live)?;
+        if outcome.failed {
+            self.carried().add(0, 1);
+        }
         let difference = self.put(position, outcome, &live)?;
         seq_cst_in_loom();
         if difference == 0 {
@@ -70,28 +81,46 @@ impl<'a> CountWindow<'a> {
     /// pauses in between sees too low a rate, not too high a one.
     #[inline(always)]
     fn suspicious(self) -> Option<Counts> {
-        let counters = Counters(self.counters.load(Ordering::SeqCst));
+        let counters = Counters(self.counters().load(Ordering::SeqCst));
         if counters.are_clean() { None } else { counters.counts(self.filled()).if_suspicious() }
     }
 
+    #[inline(always)]
+    fn counters(self) -> &'a AtomicU64 {
+        &self.head[0]
+    }
+
     pub(super) fn counts(self) -> Counts {
-        Counters(self.counters.load(Ordering::SeqCst)).counts(self.filled())
+        Counters(self.counters().load(Ordering::SeqCst)).counts(self.filled())
+    }
+
+    /// The calls recorded since it was made, and the failures among them.
+    pub(super) fn totals(self) -> (u64, u64) {
+        // Failures are recorded last and read first: there are no more of them than of calls.
+        let (calls, failures) = self.carried().get();
+        (calls.wrapping_add(self.since_reset(self.cursor.load(Ordering::Acquire))), failures)
+    }
+
+    fn since_reset(self, cursor: u64) -> u64 {
+        (cursor >> POSITION & LAPS_MASK) * u64::from(self.calls) + (cursor & POSITION_MASK)
     }
 
     pub(super) fn reset(self) {
         let epoch = (self.cursor.load(Ordering::Acquire) >> (LAPS + POSITION)).wrapping_add(1) & EPOCH_MASK;
         // Swaps and not stores: loom does not know that a store cannot slip under a swap that read what was before.
-        for word in std::iter::once(self.counters).chain(self.slots.iter().take(self.calls.div_ceil(SLOTS) as usize)) {
+        for word in std::iter::once(self.counters()).chain(self.slots.iter().take(self.calls.div_ceil(SLOTS) as usize))
+        {
             word.swap(epoch, Ordering::AcqRel);
         }
-        self.cursor.swap(epoch << (LAPS + POSITION), Ordering::AcqRel);
+        let ended = self.cursor.swap(epoch << (LAPS + POSITION), Ordering::AcqRel);
+        self.carried().add(self.since_reset(ended), 0);
     }
 
     /// How many milliseconds it is known to have recorded nothing; unknown when it is first asked. The cursor moves with
     /// every outcome. By one at a time.
     pub(super) fn idle_for(self, now: u64) -> Option<u64> {
         let cursor = self.cursor.load(Ordering::Acquire);
-        let [mark, since] = self.idle;
+        let [_, mark, since, ..] = self.head;
         // Off by one, so that a window that was never asked differs from one that stands at 0.
         if mark.load(Ordering::Relaxed) == cursor.wrapping_add(1) {
             return Some(now.saturating_sub(since.load(Ordering::Relaxed)));
@@ -117,7 +146,14 @@ impl<'a> CountWindow<'a> {
                 return None;
             }
             let position = cursor & POSITION_MASK;
-            let next = if position + 1 < self.calls.into() { cursor + 1 } else { next_lap(cursor) };
+            let next = if position + 1 < self.calls.into() {
+                cursor + 1
+            } else if cursor >> POSITION & LAPS_MASK < LAPS_MASK {
+                cursor - position + LAP
+            } else {
+                cursor = carry_laps(self.cursor, cursor, self.head, self.calls);
+                continue;
+            };
             match self.cursor.compare_exchange_weak(cursor, next, Ordering::SeqCst, Ordering::Acquire) {
                 Ok(_) => return Some(position as u32),
                 Err(seen) => cursor = seen,
@@ -149,13 +185,13 @@ impl<'a> CountWindow<'a> {
     }
 
     fn add(self, difference: u64, live: impl Fn() -> bool) -> Option<Counters> {
-        let mut seen = self.counters.load(Ordering::Acquire);
+        let mut seen = self.counters().load(Ordering::Acquire);
         loop {
             if !live() {
                 return None;
             }
             let sum = seen.wrapping_add(difference);
-            match self.counters.compare_exchange_weak(seen, sum, Ordering::SeqCst, Ordering::Acquire) {
+            match self.counters().compare_exchange_weak(seen, sum, Ordering::SeqCst, Ordering::Acquire) {
                 Ok(_) => return Some(Counters(sum)),
                 Err(now) => seen = now,
             }
@@ -163,12 +199,18 @@ impl<'a> CountWindow<'a> {
     }
 }
 
-/// The first position of the next lap. After the last lap comes the second: a full window stays full.
-fn next_lap(cursor: u64) -> u64 {
-    let epoch = cursor >> (LAPS + POSITION);
-    let laps = (cursor >> POSITION & LAPS_MASK) + 1;
-    let laps = if laps > LAPS_MASK { 1 } else { laps };
-    (epoch << LAPS | laps) << POSITION
+/// Takes all laps but one out of the cursor, so that a full window stays full. Returns the cursor.
+#[cold]
+#[inline(never)]
+fn carry_laps(cursor: &AtomicU64, seen: u64, [.., carried, _]: &[AtomicU64; HEAD], calls: u32) -> u64 {
+    const CARRIED: u64 = LAPS_MASK - 1;
+    let folded = seen - CARRIED * LAP;
+    if let Err(now) = cursor.compare_exchange(seen, folded, Ordering::SeqCst, Ordering::Acquire) {
+        return now;
+    }
+    // Totals that are read before this line miss the calls of these laps.
+    carried.fetch_add(CARRIED * u64::from(calls), Ordering::Release);
+    folded
 }
 
 impl Counters {
@@ -233,7 +275,9 @@ mod tests {
         window.record(FAILED_CALL, || true);
         let last_lap = (7 << LAPS | LAPS_MASK) << POSITION | 1;
         window.cursor.store(last_lap, Ordering::Relaxed);
+        let (calls, failures) = window.totals();
         assert_eq!(record(window, OK), Counts { calls: 2, failures: 1, slow: 0 });
+        assert_eq!(window.totals(), (calls + 1, failures));
         assert_eq!(window.cursor.load(Ordering::Relaxed) >> (LAPS + POSITION), 7);
     }
 
@@ -315,6 +359,7 @@ mod tests {
             }
         });
         assert_eq!(window.counts(), Counts { calls: 4_000, failures: 2_000, slow: 1_000 });
+        assert_eq!(window.totals(), (4_000, 2_000));
     }
 
     proptest! {
@@ -325,7 +370,7 @@ mod tests {
         ) {
             let words = words(calls);
             let window = window(&words, calls);
-            let mut model = VecDeque::new();
+            let (mut model, mut totals) = (VecDeque::new(), (0, 0));
             for (failed, slow, reset) in outcomes {
                 if reset == 0 {
                     window.reset();
@@ -342,6 +387,8 @@ mod tests {
                 };
                 prop_assert_eq!(window.record(Outcome { failed, slow }, || true), expected.if_suspicious());
                 prop_assert_eq!(window.counts(), expected);
+                totals = (totals.0 + 1, totals.1 + u64::from(failed));
+                prop_assert_eq!(window.totals(), totals);
             }
         }
     }

@@ -6,6 +6,7 @@
 //! also sees that its generation has ended, and one that checked before finds that the word has changed and starts
 //! again.
 
+mod carried;
 pub(crate) mod consecutive_failures;
 mod count;
 mod counts;
@@ -14,6 +15,7 @@ mod time;
 
 use std::time::Duration;
 
+use self::carried::Carried;
 use self::consecutive_failures::Age;
 use self::count::CountWindow;
 pub(crate) use self::counts::{Counts, Outcome};
@@ -73,8 +75,8 @@ enum View<'a> {
 }
 
 const DEFAULT_BUCKETS: u32 = 10;
-/// Enough for ten buckets and the consecutive failures.
-const INLINE: usize = 14;
+/// Enough for ten buckets, the totals and the consecutive failures.
+const INLINE: usize = 16;
 /// Two cache lines, because processors fetch them in pairs.
 const APART: usize = 16;
 const LANES: Lanes = Lanes { count: lane::COUNT, stride: APART };
@@ -260,6 +262,23 @@ impl SlidingWindow {
             View::Count(window) => window.counts(),
             View::Time(window, ticks) => window.counts(ticks.at(now.nanos())),
         }
+    }
+
+    /// The calls counted since it was made, and the failures among them.
+    pub(crate) fn totals(&self, config: WindowConfig) -> (u64, u64) {
+        match self.view(config) {
+            View::Count(window) => window.totals(),
+            View::Time(window, _) => window.totals(),
+        }
+    }
+
+    /// Adds a call to the totals alone: a probe.
+    pub(crate) fn count_apart(&self, config: WindowConfig, failed: bool) {
+        let carried: Carried<'_> = match self.view(config) {
+            View::Count(window) => window.carried(),
+            View::Time(window, _) => window.carried,
+        };
+        carried.add(1, failed.into());
     }
 
     /// Empties the window. Only while no generation is closed, and by one at a time.

@@ -1,5 +1,4 @@
-use super::cost::Cost;
-use super::kind::Kind;
+use super::kind::{Cost, Kind};
 use crate::classify::Verdict;
 
 /// What one call holds of its budget. The module draws its states.

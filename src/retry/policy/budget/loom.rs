@@ -1,12 +1,16 @@
 //! Each kind under all interleavings of two threads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 use loom::thread;
 
 use super::kind::Kind;
-use super::{Account, Budget};
+use super::{Account, Bucket, Budget};
 use crate::classify::Verdict;
+use crate::clock::Moment;
+use crate::registry::Forgettable;
 
 fn model(run: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -95,4 +99,45 @@ fn loom_concurrent_retries_stay_within_their_share() {
             granted <= 1 && budget.balance() == Some(1.0 - granted as f64)
         });
     });
+}
+
+/// The registry's own reference, and those of calls, are counted as in `Arc` and `Weak`.
+#[test]
+fn loom_a_forgotten_bucket_loses_no_call() {
+    const MINUTES: Duration = Duration::from_secs(600);
+    // As new, and long unused.
+    for tokens in [1, 2] {
+        model(move || {
+            let budget = Budget::ratio(0.0).reserve(2);
+            let bucket = Arc::new(Bucket::new(budget.kind().unwrap().renewed()));
+            let start = Moment::at(Duration::ZERO);
+            for _ in tokens..2 {
+                assert!(retry(bucket.kind()) && !bucket.is_forgettable(start));
+            }
+            let references = Arc::new(AtomicUsize::new(1));
+            let call = {
+                let (bucket, references) = (bucket.clone(), references.clone());
+                thread::spawn(move || {
+                    // `Weak::upgrade`, and the drop of the `Arc` that it returns.
+                    let one_more = |references| (references > 0).then_some(references + 1);
+                    let found = references.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_more).is_ok();
+                    if found {
+                        bucket.touch();
+                        assert!(retry(bucket.kind()));
+                        references.fetch_sub(1, Ordering::Release);
+                    }
+                    found
+                })
+            };
+            let now = Moment::at(MINUTES);
+            // `Arc::try_unwrap`.
+            let is_out = bucket.is_forgettable(now)
+                && references.compare_exchange(1, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            let is_forgotten = is_out && {
+                fence(Ordering::Acquire);
+                bucket.is_forgettable(now)
+            };
+            assert!(!(call.join().unwrap() && is_forgotten), "a budget was forgotten together with a call");
+        });
+    }
 }

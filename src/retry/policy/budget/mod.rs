@@ -1,4 +1,4 @@
-//! Budgets: how many retries all calls together may make. One kind a file; each decides by a single atomic word.
+//! Budgets: how many retries all calls together may make. `kind` has a file for each way to decide.
 //!
 //! A call reports to its budget through an [`Account`]:
 //!
@@ -13,14 +13,10 @@
 //! A call that is dropped in `Waiting` gives back what its retry cost, because that retry was never sent.
 
 mod account;
-mod aws;
-mod concurrent;
-mod cost;
-mod grpc;
+mod bucket;
 mod kind;
 #[cfg(all(test, rampart_loom))]
 mod loom;
-mod ratio;
 #[cfg(all(test, not(rampart_loom)))]
 mod tests;
 
@@ -28,11 +24,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(in crate::retry) use self::account::Account;
-use self::aws::Aws;
-use self::concurrent::Concurrent;
-use self::grpc::Grpc;
-use self::kind::Kind;
-use self::ratio::Ratio;
+pub(in crate::retry) use self::bucket::Bucket;
+pub(in crate::retry) use self::kind::Kind;
+use self::kind::{Aws, Concurrent, Grpc, Ratio};
 use crate::invalid_setting::{InvalidSetting, valid};
 
 /// Limits the share of retries among all calls, so that retries do not overload a failing upstream.
@@ -45,8 +39,9 @@ use crate::invalid_setting::{InvalidSetting, valid};
 /// | [`concurrent`](Self::concurrent) | retries are a small part of the calls in progress | Envoy |
 /// | [`unlimited`](Self::unlimited) | always | |
 ///
-/// Clones share the tokens: give clones of one budget to all the layers that call the same upstream. A retry that is
-/// cancelled before it is sent gives back what it cost. A first attempt is never rejected.
+/// Clones share the tokens: give clones of one budget to all the layers that call the same upstream. To give each tenant or
+/// host its own, see [`budget_by`](crate::RetryLayer::budget_by). A retry that is cancelled before it is sent gives back
+/// what it cost. A first attempt is never rejected.
 ///
 /// The settings [`reserve`](Self::reserve), [`capacity`](Self::capacity), [`ttl`](Self::ttl) and
 /// [`min_per_second`](Self::min_per_second) belong to `ratio`; budgets of other kinds ignore them.
@@ -79,11 +74,11 @@ impl Budget {
     /// | [`min_per_second`](Self::min_per_second) | none | the retries a second of a client that makes few calls |
     ///
     /// Tokens expire because savings are what makes a storm: 2,000 processes that each saved ten tokens send 20,000 retries
-    /// at once. With a time to live a client that makes 100 calls a second can retry 40 at once, and one that makes a single
-    /// call a second can retry one.
+    /// at once. With a time to live a client that makes 100 calls a second can retry 40 to 80 at once, and
+    /// one that makes a single call a second can retry one.
     ///
-    /// Expired tokens are dropped at the next retry. How fast the rest came is known only as an average since the last one, or
-    /// since the last few hundred calls: so a client that called often and then falls silent loses its savings a little late.
+    /// Tokens expire when a retry asks for one, and once in 64 calls. In between no call says when it came, so the tokens of up
+    /// to 64 calls count as spread evenly over the time since: a few may stay a little longer, or expire a little early.
     ///
     /// The design is that of Finagle's `RetryBudget` (a fifth of the calls, tokens that expire) and of gRPC proposal A6,
     /// "throttling retry attempts" (starts with 10). Unlike theirs it reads no clock on a call that succeeds.
@@ -205,8 +200,8 @@ impl Budget {
         Ok(self.changed(|ratio| ratio.capacity(tokens)))
     }
 
-    /// Sets how long tokens last on average. A budget without retries keeps what the calls of this time deposit, and at
-    /// least one token. [`Duration::MAX`] keeps them for ever.
+    /// Sets how long tokens last on average. A budget without retries keeps what the calls of one to two such times deposit,
+    /// and at least one token. [`Duration::MAX`] keeps them for ever.
     ///
     /// Earlier clones keep their own tokens and do not share with the result.
     ///

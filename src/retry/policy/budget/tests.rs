@@ -258,6 +258,47 @@ async fn deposits_and_withdrawals_add_up_as_finagle_tests_them() {
     }
 }
 
+/// The figures of gRPC proposal A6: 10 tokens, a tenth of one for a success, and no retry at or below half.
+#[test]
+fn retries_are_throttled_as_grpc_proposal_a6_says() {
+    let budget = Budget::grpc(10, 0.1);
+    let Some(Kind::Grpc(grpc)) = budget.kind() else { panic!() };
+    assert_eq!([(); 6].map(|()| grpc.fail()), [true, true, true, true, false, false]);
+    assert_eq!(budget.balance(), Some(4.0));
+    // Over half again after 11 successes, which one failure undoes. Ten more pay for a retry.
+    for (successes, balance, granted) in [(11, 5.1, false), (10, 5.1, false), (20, 6.1, true), (1_000, 10.0, true)] {
+        (0..successes).for_each(|_| grpc.succeed());
+        assert_eq!((budget.balance(), grpc.fail()), (Some(balance), granted), "{successes} successes");
+    }
+    assert!((0..100).filter(|_| grpc.fail()).count() == 3 && budget.balance() == Some(0.0));
+}
+
+/// Envoy's `retry_budget` with its defaults: so many calls in progress allow so many retries, the fraction cut off.
+#[test]
+fn active_retries_are_counted_as_envoy_counts_them() {
+    for (calls, retries) in [(3, 3), (15, 3), (19, 3), (20, 4), (24, 4), (25, 5), (40, 8), (99, 19), (1_000, 200)] {
+        let budget = Budget::concurrent(20.0, 3);
+        let kind = budget.kind();
+        let mut accounts = vec![Account::default(); calls];
+        accounts.iter_mut().for_each(|account| account.open(kind));
+        let granted = |accounts: &mut [Account]| {
+            accounts
+                .iter_mut()
+                .filter(|account| **account == Account::Active)
+                .fold(0, |granted, account| granted + usize::from(account.withdraw(kind, &verdict(Fault::Answer))))
+        };
+        assert_eq!(granted(&mut accounts), retries, "{calls} calls");
+        // The end of a retry makes room for another, as long as there are as many calls.
+        let Some(retry) = accounts.iter_mut().find(|account| **account != Account::Active) else { panic!() };
+        retry.begin_retry();
+        retry.succeed(kind);
+        retry.open(kind);
+        assert_eq!(granted(&mut accounts), 1, "{calls} calls");
+        accounts.iter_mut().for_each(|account| account.close(kind));
+        assert_eq!(budget.balance(), Some(3.0));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_expires_below_the_minimum() {
     let budget = Budget::ratio(0.2).ttl(Duration::from_secs(1)).min_per_second(5);

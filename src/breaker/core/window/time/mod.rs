@@ -8,9 +8,10 @@ mod tests;
 
 pub(super) use self::newest::MAX_BUCKETS;
 use self::newest::{Newest, TICK_MAX, next_index};
-use self::total::Begin;
+use self::total::{Begin, Total};
 pub(super) use self::track::Lanes;
 use self::track::Track;
+use super::carried::Carried;
 use super::counts::{Counts, Outcome};
 use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 
@@ -33,6 +34,8 @@ pub(super) struct TimeWindow<'a> {
     newest: &'a AtomicU64,
     outcomes: Track<'a>,
     slow: Option<Track<'a>>,
+    /// What the totals of the outcomes lose when they go round, less the calls that they were moved by to empty the window.
+    pub(super) carried: Carried<'a>,
     shape: Shape,
 }
 
@@ -49,6 +52,8 @@ pub(crate) struct Shape {
 const CALLS_MAX: u64 = 1 << 25;
 /// How often a recorder looks for that.
 const CALLS_BETWEEN: u64 = 1 << 24;
+/// Words before the beginnings, besides the totals.
+const HEAD: usize = 3;
 
 impl<'a> TimeWindow<'a> {
     /// How many words it needs besides the totals, and what the first of them begins with.
@@ -56,15 +61,16 @@ impl<'a> TimeWindow<'a> {
         let last = shape.buckets - 1;
         // All slots are of the lap before, and time begins in the last of them.
         let newest = Newest { tick: 0, index: last, oldest: last, lap: false, unbegun: false };
-        (1 + shape.tracks() * shape.buckets as usize * lanes.count, newest.bits())
+        (HEAD + shape.tracks() * shape.buckets as usize * lanes.count, newest.bits())
     }
 
     #[inline(always)]
     pub(super) fn new(totals: &'a [AtomicU64], words: &'a [AtomicU64], shape: Shape, lanes: Lanes) -> Self {
-        let [newest, begins @ ..] = words else { unreachable!("there are more than none") };
+        let [newest, calls, failures, begins @ ..] = words else { unreachable!("there are more") };
         let (begins, slow_begins) = begins.split_at(shape.buckets as usize * lanes.count);
         let slow = shape.watch_slow.then(|| Track { totals: &totals[1..], begins: slow_begins, lanes });
-        Self { newest, outcomes: Track { totals, begins, lanes }, slow, shape }
+        let carried = Carried { calls, failures };
+        Self { newest, outcomes: Track { totals, begins, lanes }, slow, carried, shape }
     }
 
     /// Adds an outcome in this lane and returns the counts only if they include a failed or slow call, or if another
@@ -85,7 +91,10 @@ impl<'a> TimeWindow<'a> {
         let total = self.outcomes.count(lane, outcome.failed, live)?;
         seq_cst_in_loom();
         if total.calls() % CALLS_BETWEEN == 0 {
-            self.relieve(lane);
+            self.relieve(lane, total);
+        }
+        if outcome.failed && total.hits() == 0 {
+            self.carried.add(0, Total::ROUND);
         }
         let newest = self.newest();
         // If the newest bucket is later than this outcome, its own recorder checks the rates.
@@ -118,8 +127,11 @@ impl<'a> TimeWindow<'a> {
 
     pub(super) fn reset(self, tick: u64) {
         // A late recorder that has still found its generation alive finds that the total has changed.
-        for (track, lane) in self.tracks() {
-            track.word(lane).fetch_add(1 << 32, Ordering::SeqCst);
+        for lane in 0..self.outcomes.lanes.count {
+            let total = self.outcomes.move_on(lane);
+            self.slow.map(|slow| slow.move_on(lane));
+            // That was no call.
+            self.carried.add(total.lost().wrapping_sub(1), 0);
         }
         loop {
             let newest = self.newest();
@@ -128,6 +140,14 @@ impl<'a> TimeWindow<'a> {
                 return self.begin(next);
             }
         }
+    }
+
+    /// The calls recorded since it was made, and the failures among them.
+    pub(super) fn totals(self) -> (u64, u64) {
+        let lanes = (0..self.outcomes.lanes.count).map(|lane| self.outcomes.total(lane));
+        lanes.fold(self.carried.get(), |(calls, failures), total| {
+            (calls.wrapping_add(total.calls()), failures.wrapping_add(total.hits()))
+        })
     }
 
     /// Each track with each of its lanes.
@@ -222,9 +242,10 @@ impl<'a> TimeWindow<'a> {
         Counts { calls, failures, slow: slow.min(calls) }
     }
 
-    /// Keeps the number of calls far below the width of the beginnings.
+    /// Keeps the number of calls far below the width of the beginnings, and carries what the total loses as it goes round.
     #[cold]
-    fn relieve(self, lane: usize) {
+    fn relieve(self, lane: usize, total: Total) {
+        self.carried.add(total.lost(), 0);
         loop {
             let newest = self.newest();
             let begin = self.outcomes.begin(newest.oldest, lane);

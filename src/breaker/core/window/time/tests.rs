@@ -270,6 +270,31 @@ fn threads_lose_nothing() {
         }
     });
     assert_eq!(window.counts(499), Counts { calls: 4_000, failures: 2_000, slow: 1_000 });
+    assert_eq!(window.totals(), (4_000, 2_000));
+}
+
+#[test]
+fn totals_go_on_where_the_words_go_round() {
+    for reset in [false, true] {
+        let words = words(3, true);
+        let window = window(&words, 3, true);
+        for lane in [0, 1] {
+            // All but one of the first round.
+            window.outcomes.word(lane).store(u64::MAX, Ordering::Relaxed);
+        }
+        let (calls, failures) = window.totals();
+        assert_eq!((calls, failures), (2 * (Total::ROUND - 1), 2 * (Total::ROUND - 1)));
+        if reset {
+            window.reset(0);
+            assert_eq!(window.totals(), (calls, failures));
+        }
+        window.record(0, 0, OK, || true);
+        assert_eq!(window.totals(), (calls + 1, failures));
+        window.record(1, 0, FAILED, || true);
+        assert_eq!(window.totals(), (calls + 2, failures + 1));
+        window.record(0, 0, FAILED, || true);
+        assert_eq!(window.totals(), (calls + 3, failures + 2));
+    }
 }
 
 proptest! {
@@ -335,7 +360,7 @@ proptest! {
     ) {
         let words = words(buckets, watch_slow);
         let window = window(&words, buckets, watch_slow);
-        let mut model = Vec::new();
+        let (mut model, mut totals) = (Vec::new(), (0, 0));
         let mut tick = 0;
         for (jump, failed, slow, reset) in outcomes {
             // Mostly within a bucket or to the next; now and then far.
@@ -357,6 +382,8 @@ proptest! {
             let seen = window.record(0, tick, Outcome { failed, slow }, || true);
             prop_assert_eq!(seen, expected(&model).if_suspicious());
             prop_assert_eq!(window.counts(tick), expected(&model));
+            totals = (totals.0 + 1, totals.1 + u64::from(failed));
+            prop_assert_eq!(window.totals(), totals);
         }
     }
 }

@@ -18,6 +18,9 @@ const COUNTS_MASK: u64 = (1 << (CALLS + HITS)) - 1;
 const LAP: u64 = 1 << (CALLS + HITS);
 
 impl Total {
+    /// After so many, calls and hits begin again at 0.
+    pub(super) const ROUND: u64 = 1 << 32;
+
     /// One call more.
     #[inline(always)]
     pub(super) fn plus(self, hit: bool) -> Self {
@@ -25,11 +28,16 @@ impl Total {
         Self(self.0.wrapping_add(1 << 32) >> 32 << 32 | u64::from(hits))
     }
 
+    /// The calls that have just gone round with this one.
+    pub(super) fn lost(self) -> u64 {
+        if self.calls() == 0 { Self::ROUND } else { 0 }
+    }
+
     pub(super) fn calls(self) -> u64 {
         self.0 >> 32
     }
 
-    fn hits(self) -> u64 {
+    pub(super) fn hits(self) -> u64 {
         u64::from(self.0 as u32)
     }
 

@@ -36,6 +36,11 @@ impl<'a> Track<'a> {
         Total(self.word(lane).load(Ordering::SeqCst))
     }
 
+    /// Makes the step of every recorder fail that has read the total before. Returns the new one.
+    pub(super) fn move_on(self, lane: usize) -> Total {
+        Total(self.word(lane).fetch_add(Total(0).plus(false).0, Ordering::SeqCst)).plus(false)
+    }
+
     #[inline(always)]
     pub(super) fn begin(self, index: u32, lane: usize) -> Begin {
         Begin(self.slot(index, lane).load(Ordering::SeqCst))

@@ -1,42 +1,40 @@
 use std::sync::Arc;
 
-use crate::breaker::core::node::Node;
-
 /// The nodes of all keys, and the hand that goes round among them to find those that are not in use.
 ///
 /// It grows by pieces, so that no insertion pays for moving the others.
-#[derive(Debug, Default)]
-pub(crate) struct Ring {
-    pieces: Vec<Piece>,
+#[derive(Debug)]
+pub(crate) struct Ring<Node> {
+    pieces: Vec<Piece<Node>>,
     hand: usize,
     /// How many have been looked at since one was evicted.
     pub(crate) fruitless: usize,
 }
 
 #[derive(Debug)]
-struct Piece {
-    nodes: Vec<Held>,
+struct Piece<Node> {
+    nodes: Vec<Held<Node>>,
     /// Those of their keys, which find them in the map.
     hashes: Vec<u32>,
 }
 
 /// `None` while an eviction is being decided.
-type Held = Option<Arc<Node>>;
+type Held<Node> = Option<Arc<Node>>;
 
 const PIECE: usize = 512;
 
-impl Ring {
+impl<Node> Ring<Node> {
     pub(crate) fn len(&self) -> usize {
         self.pieces.last().map_or(0, |last| (self.pieces.len() - 1) * PIECE + last.nodes.len())
     }
 
-    pub(crate) fn get_mut(&mut self, place: usize) -> Option<(&mut Held, u32)> {
+    pub(crate) fn get_mut(&mut self, place: usize) -> Option<(&mut Held<Node>, u32)> {
         let Piece { nodes, hashes } = self.pieces.get_mut(place / PIECE)?;
         Some((nodes.get_mut(place % PIECE)?, *hashes.get(place % PIECE)?))
     }
 
     /// Adds a node at the last place.
-    pub(crate) fn push(&mut self, node: Held, hash: u32) {
+    pub(crate) fn push(&mut self, node: Held<Node>, hash: u32) {
         if self.len() % PIECE == 0 {
             self.pieces.push(Piece { nodes: Vec::with_capacity(PIECE), hashes: Vec::with_capacity(PIECE) });
         }
@@ -47,7 +45,7 @@ impl Ring {
     }
 
     /// Takes a node out. The last one moves to its place.
-    pub(crate) fn swap_remove(&mut self, place: usize) -> Held {
+    pub(crate) fn swap_remove(&mut self, place: usize) -> Held<Node> {
         let last = self.pieces.last_mut()?;
         let (node, hash) = (last.nodes.pop()?, last.hashes.pop()?);
         if last.nodes.is_empty() {
@@ -70,13 +68,19 @@ impl Ring {
     }
 }
 
-#[cfg(all(test, not(rampart_loom)))]
+impl<Node> Default for Ring<Node> {
+    fn default() -> Self {
+        Self { pieces: Vec::new(), hand: 0, fruitless: 0 }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_last_moves_to_the_place_of_what_is_taken_out() {
-        let mut ring = Ring::default();
+        let mut ring = Ring::<()>::default();
         let nodes = 2 * PIECE + 1;
         for hash in 0..nodes {
             assert_eq!(ring.len(), hash);
@@ -97,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_hand_goes_round() {
-        let mut ring = Ring::default();
+        let mut ring = Ring::<()>::default();
         (0..3).for_each(|hash| ring.push(None, hash));
         assert_eq!([(); 7].map(|()| ring.next()), [0, 1, 2, 0, 1, 2, 0]);
     }

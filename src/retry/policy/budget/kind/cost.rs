@@ -1,3 +1,3 @@
 /// What a granted retry took from its budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::retry) struct Cost(pub(super) u64);
+pub(in crate::retry) struct Cost(pub(in crate::retry) u64);

@@ -62,7 +62,7 @@ impl Write for Start {
     }
 }
 
-/// The label of a breaker that new keys share when all partitions are in use.
+/// The label of what new keys share when all partitions are in use.
 pub(crate) fn overflow(which: usize) -> Box<str> {
     format!("(overflow-{which})").into()
 }
@@ -119,7 +119,7 @@ mod tests {
     fn a_key_that_spells_a_built_in_label_is_quoted() {
         use http::uri::Authority;
 
-        use crate::breaker::partition::{Host, Nested};
+        use crate::registry::partition::{Host, Nested};
 
         let labels = Labels::new(false, Seed::default());
         assert_eq!(&*labels.of(&"(default)"), r#""(default)""#);

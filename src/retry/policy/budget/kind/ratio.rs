@@ -9,7 +9,7 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub(in crate::retry) struct Ratio {
     settings: Settings,
-    /// The balance at which a deposit expires old tokens: so far above the capacity that few deposits read the clock.
+    /// The balance at which a deposit expires tokens, old or not. Far above the capacity, so that it is reached rarely.
     highest: u64,
     /// Can exceed the capacity: what is above it cannot be withdrawn, and only shows how many calls there were.
     balance: AtomicU64,
@@ -18,6 +18,8 @@ pub(in crate::retry) struct Ratio {
     expired_at: AtomicU64,
     /// The balance after that.
     survivors: AtomicU64,
+    /// The balance at which a deposit looks at the clock.
+    look_at: AtomicU64,
     /// Until when the minimum a second has been paid, in nanoseconds.
     paid_until: AtomicU64,
 }
@@ -42,8 +44,8 @@ const NANOS_PER_MILLIONTH: u64 = 1_000;
 /// The same limit as in Finagle. It catches mistakes such as a percentage of 2000.
 const MAX_RATIO: f64 = 1_000.0;
 
-/// A deposit into a full bucket reads the clock at most once in so many calls.
-const CALLS_BETWEEN_CLOCKS: u64 = 256;
+/// A deposit reads the clock once in so many calls.
+const CALLS_BETWEEN_CLOCKS: u64 = 64;
 
 const DEFAULT_TTL: Duration = Duration::from_secs(2);
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,7 +53,7 @@ const SECOND: Duration = Duration::from_secs(1);
 // Relaxed, because the balance is one word and guards no other memory. The other words only say how many tokens expire and
 // are paid.
 impl Ratio {
-    pub(super) fn try_new(ratio: f64) -> Result<Self, InvalidSetting> {
+    pub(in crate::retry) fn try_new(ratio: f64) -> Result<Self, InvalidSetting> {
         ensure!((0.0..=MAX_RATIO).contains(&ratio), "Budget: the ratio must be from 0 to {MAX_RATIO}, but is {ratio}");
         // Checked to be in range above. Rounded because 0.6 has no exact binary form.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -60,70 +62,109 @@ impl Ratio {
         Ok(Self::new(Settings { deposit, capacity, reserve, ttl: DEFAULT_TTL, min_per_second: 0 }))
     }
 
-    pub(super) fn check_capacity(tokens: u32) -> Result<(), InvalidSetting> {
+    pub(in crate::retry) fn check_capacity(tokens: u32) -> Result<(), InvalidSetting> {
         ensure!(tokens > 0, "Budget: the capacity must be at least 1 token, but is {tokens}");
         Ok(())
     }
 
-    pub(super) fn reserve(&self, tokens: u32) -> Self {
+    pub(in crate::retry) fn reserve(&self, tokens: u32) -> Self {
         let reserve = u64::from(tokens) * TOKEN;
         Self::new(Settings { reserve, capacity: self.settings.capacity.max(reserve), ..self.settings })
     }
 
-    pub(super) fn capacity(&self, tokens: u32) -> Self {
+    pub(in crate::retry) fn capacity(&self, tokens: u32) -> Self {
         let capacity = u64::from(tokens) * TOKEN;
         Self::new(Settings { capacity, reserve: self.settings.reserve.min(capacity), ..self.settings })
     }
 
-    pub(super) fn ttl(&self, ttl: Duration) -> Self {
+    pub(in crate::retry) fn ttl(&self, ttl: Duration) -> Self {
         Self::new(Settings { ttl, ..self.settings })
     }
 
-    pub(super) fn min_per_second(&self, min_per_second: u32) -> Self {
+    pub(in crate::retry) fn min_per_second(&self, min_per_second: u32) -> Self {
         Self::new(Settings { min_per_second, ..self.settings })
+    }
+
+    pub(in crate::retry) fn renewed(&self) -> Self {
+        Self::new(self.settings)
+    }
+
+    /// Whether it holds what it began with. What differs in the ages of the tokens is not worth the memory.
+    pub(in crate::retry) fn is_as_new(&self) -> bool {
+        self.balance.load(Ordering::Relaxed).min(self.settings.capacity) == self.settings.reserve
+    }
+
+    pub(in crate::retry) fn time_to_live(&self) -> Duration {
+        self.settings.ttl
     }
 
     fn new(settings: Settings) -> Self {
         let Settings { deposit, capacity, reserve, .. } = settings;
         Self {
             settings,
-            highest: capacity + capacity.max(CALLS_BETWEEN_CLOCKS * deposit),
+            highest: capacity + capacity.max(4 * CALLS_BETWEEN_CLOCKS * deposit),
             balance: AtomicU64::new(reserve),
             clock: Clock::start(),
             expired_at: AtomicU64::new(0),
             survivors: AtomicU64::new(reserve),
+            look_at: AtomicU64::new(reserve + CALLS_BETWEEN_CLOCKS * deposit),
             paid_until: AtomicU64::new(0),
         }
     }
 
     #[inline]
-    pub(super) fn deposit(&self) {
+    pub(in crate::retry) fn deposit(&self) {
         // The reserve does not age before there are calls.
         if self.expired_at.load(Ordering::Relaxed) == 0 {
             self.expired_at.store(self.now(), Ordering::Relaxed);
         }
         let deposit = self.settings.deposit;
-        if deposit > 0 && self.balance.fetch_add(deposit, Ordering::Relaxed) >= self.highest {
-            self.expire(self.now());
+        if deposit > 0 {
+            let before = self.balance.fetch_add(deposit, Ordering::Relaxed);
+            if before >= self.look_at.load(Ordering::Relaxed) {
+                self.look(before);
+            }
         }
     }
 
-    pub(super) fn withdraw(&self) -> Option<Cost> {
-        let Settings { capacity, ttl, .. } = self.settings;
+    /// Expires tokens if it is time to. Without this the calls of a burst would count as spread over the quiet time before
+    /// it, because no call says when it came.
+    #[cold]
+    fn look(&self, balance: u64) {
         let now = self.now();
-        if now.saturating_sub(self.expired_at.load(Ordering::Relaxed)) > nanos(ttl) {
+        if self.is_due(now) || balance >= self.highest {
+            self.expire(now);
+        } else {
+            self.look_at.store(self.next_look(balance), Ordering::Relaxed);
+        }
+    }
+
+    /// The balance at which the clock is looked at again.
+    fn next_look(&self, balance: u64) -> u64 {
+        balance + CALLS_BETWEEN_CLOCKS * self.settings.deposit
+    }
+
+    fn is_due(&self, now: u64) -> bool {
+        now.saturating_sub(self.expired_at.load(Ordering::Relaxed)) > nanos(self.settings.ttl)
+    }
+
+    pub(in crate::retry) fn withdraw(&self) -> Option<Cost> {
+        let now = self.now();
+        if self.is_due(now) {
             self.expire(now);
         }
         self.pay(now);
-        let take = |balance: u64| balance.min(capacity).checked_sub(TOKEN);
-        self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok().map(|_| Cost(TOKEN))
+        let take = |balance: u64| balance.min(self.settings.capacity).checked_sub(TOKEN);
+        let before = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        self.look_at.fetch_min(self.next_look(before), Ordering::Relaxed);
+        Some(Cost(TOKEN))
     }
 
-    pub(super) fn give_back(&self, Cost(cost): Cost) {
+    pub(in crate::retry) fn give_back(&self, Cost(cost): Cost) {
         self.add(cost, self.settings.capacity);
     }
 
-    pub(super) fn balance(&self) -> f64 {
+    pub(in crate::retry) fn balance(&self) -> f64 {
         self.balance.load(Ordering::Relaxed).min(self.settings.capacity) as f64 / TOKEN as f64
     }
 
@@ -147,7 +188,9 @@ impl Ratio {
         let floor = self.floor().max(TOKEN);
         let left = |balance: u64| left_of(balance, survivors, passed).max(floor).min(balance).min(capacity);
         let before = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| Some(left(balance)));
-        self.survivors.store(before.map_or(0, left), Ordering::Relaxed);
+        let survivors = before.map_or(0, left);
+        self.survivors.store(survivors, Ordering::Relaxed);
+        self.look_at.store(self.next_look(survivors), Ordering::Relaxed);
     }
 
     /// Adds what the minimum a second has earned since the last time. Each stretch of time is paid once.
@@ -314,6 +357,35 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_can_be_retried_however_long_it_was_quiet_before() {
+        for quiet in [1, 60, 3_600] {
+            let budget = Budget::ratio(0.2);
+            for round in 0..10 {
+                for _ in 0..450 {
+                    deposit(&budget);
+                    tokio::time::advance(Duration::from_millis(1)).await;
+                }
+                let granted = (0..50).filter(|_| withdraw(&budget)).count();
+                assert_eq!(granted, 50, "round {round}, {quiet} s");
+                tokio::time::advance(Duration::from_secs(quiet)).await;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_of_this_moment_do_not_count_as_old() {
+        let budget = drained(0.2);
+        for _ in 0..100 {
+            deposit(&budget);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        (0..400).for_each(|_| deposit(&budget));
+        // 80 tokens, but for those of up to 64 calls.
+        let granted = (0..1_000).filter(|_| withdraw(&budget)).count();
+        assert!((67..=80).contains(&granted), "{granted}");
+    }
+
     #[test]
     fn a_full_budget_of_any_size_never_overflows() {
         for budget in [Budget::ratio(1_000.0).capacity(1), Budget::ratio(1_000.0).reserve(u32::MAX), Budget::ratio(0.0)]
@@ -350,7 +422,7 @@ mod tests {
     fn sixty_four_racing_threads_never_overdraw_it() {
         const THREADS: u32 = 64;
         const CALLS: u32 = 500;
-        let budget = Budget::ratio(0.6).reserve(7).capacity(u32::MAX);
+        let budget = Budget::ratio(0.6).reserve(7).capacity(u32::MAX).ttl(Duration::MAX);
         let granted = AtomicU32::new(0);
         let start = Barrier::new(THREADS as usize);
         thread::scope(|scope| {

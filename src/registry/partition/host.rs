@@ -175,7 +175,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::breaker::registry::hash::KeyedHash;
+    use crate::registry::hash::KeyedHash;
     use crate::seed::Seed;
 
     /// Whether a request to this authority finds the breaker that was made for it.

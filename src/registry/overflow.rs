@@ -1,14 +1,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::label;
-use crate::breaker::core::node::Node;
-
-/// The breakers that keys share while all partitions are in use.
+/// The nodes that keys share while all partitions are in use.
 ///
 /// Several, so that one bad key does not shut out all others. Each is made when it is first used.
-#[derive(Debug, Default)]
-pub(crate) struct Overflow {
+#[derive(Debug)]
+pub(crate) struct Overflow<Node> {
     nodes: [OnceLock<Arc<Node>>; SHARED],
     /// Calls that found all partitions in use.
     calls: AtomicU64,
@@ -19,9 +16,9 @@ pub(crate) struct Overflow {
 pub(crate) const SHARED: usize = 16;
 const WARN_EVERY_MILLIS: u64 = 60_000;
 
-impl Overflow {
-    pub(crate) fn node(&self, which: usize, make: impl FnOnce(Box<str>) -> Arc<Node>) -> &Arc<Node> {
-        self.nodes[which].get_or_init(|| make(label::overflow(which)))
+impl<Node> Overflow<Node> {
+    pub(crate) fn node(&self, which: usize, make: impl FnOnce() -> Arc<Node>) -> &Arc<Node> {
+        self.nodes[which].get_or_init(make)
     }
 
     /// Those in use.
@@ -41,5 +38,11 @@ impl Overflow {
         let warns =
             now >= due && self.next_warning.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         warns.then_some(calls)
+    }
+}
+
+impl<Node> Default for Overflow<Node> {
+    fn default() -> Self {
+        Self { nodes: [const { OnceLock::new() }; SHARED], calls: AtomicU64::new(0), next_warning: AtomicU64::new(0) }
     }
 }

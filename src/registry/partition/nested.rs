@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use papaya::Equivalent;
 
 use super::{Finder, Keyed, Partition, Place};
-use crate::breaker::registry::label::{DEFAULT, bare};
+use crate::registry::label::{DEFAULT, bare};
 
 /// One breaker for each key within each key of another: see [`nested_in`](crate::CircuitBreakerLayer::nested_in).
 #[derive(Clone, Debug)]

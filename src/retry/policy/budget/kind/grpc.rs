@@ -17,7 +17,7 @@ const RATIOS: std::ops::RangeInclusive<f64> = 0.001..=1_000.0;
 
 // Relaxed, because the tokens are one word and guard no other memory.
 impl Grpc {
-    pub(super) fn try_new(max_tokens: u32, ratio: f64) -> Result<Self, InvalidSetting> {
+    pub(in crate::retry) fn try_new(max_tokens: u32, ratio: f64) -> Result<Self, InvalidSetting> {
         ensure!(
             (1..=MOST_TOKENS).contains(&max_tokens),
             "Budget: max_tokens must be from 1 to {MOST_TOKENS}, but is {max_tokens}"
@@ -33,8 +33,16 @@ impl Grpc {
         Self { max, ratio, tokens: AtomicU64::new(max) }
     }
 
+    pub(in crate::retry) fn renewed(&self) -> Self {
+        Self::full(self.max, self.ratio)
+    }
+
+    pub(in crate::retry) fn is_full(&self) -> bool {
+        self.tokens.load(Ordering::Relaxed) == self.max
+    }
+
     /// Counts a failure. Returns whether a retry is allowed after it.
-    pub(super) fn fail(&self) -> bool {
+    pub(in crate::retry) fn fail(&self) -> bool {
         let take = |tokens: u64| tokens.saturating_sub(TOKEN);
         let before = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| Some(take(tokens)));
         before.is_ok_and(|before| take(before) * 2 > self.max)
@@ -42,12 +50,12 @@ impl Grpc {
 
     /// Counts a success. With all tokens there, which is the usual case, this is one load.
     #[inline]
-    pub(super) fn succeed(&self) {
+    pub(in crate::retry) fn succeed(&self) {
         let give = |tokens: u64| (tokens < self.max).then(|| (tokens + self.ratio).min(self.max));
         let _ = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, give);
     }
 
-    pub(super) fn balance(&self) -> f64 {
+    pub(in crate::retry) fn balance(&self) -> f64 {
         self.tokens.load(Ordering::Relaxed) as f64 / TOKEN as f64
     }
 }

@@ -5,18 +5,17 @@ use std::sync::{Arc, Weak};
 use papaya::Equivalent;
 
 use super::hash::{Digest, Hashed, KeyedHash};
-use crate::breaker::core::node::Node;
 
 /// The entry of one key in the map.
-pub(crate) struct Slot<K> {
+pub(crate) struct Slot<K, Node> {
     hash: u32,
     /// Index in the ring. Written and read under the lock.
     place: AtomicU32,
-    entry: Entry<K>,
+    entry: Entry<K, Node>,
 }
 
 /// A key as it is kept, and its node: weak, because the map drops an entry late. The ring keeps the node.
-enum Entry<K> {
+enum Entry<K, Node> {
     Whole(K, Weak<Node>),
     // Boxed, because most keys are short.
     Digest(Box<(Digest, Weak<Node>)>),
@@ -29,7 +28,7 @@ pub(crate) struct ByKey<'a, Q: ?Sized> {
 }
 
 /// Finds the slot of a node, without asking the key.
-pub(crate) struct ByNode {
+pub(crate) struct ByNode<Node> {
     pub(crate) hash: u32,
     pub(crate) node: *const Node,
 }
@@ -41,7 +40,7 @@ pub(crate) struct AsHashed;
 /// The hasher of [`AsHashed`].
 pub(crate) struct Spread(u64);
 
-impl<K: Hash> Slot<K> {
+impl<K: Hash, Node> Slot<K, Node> {
     /// Makes the slot of a key that has no node yet.
     pub(crate) fn new(key: K, hash: &KeyedHash) -> Self {
         let Hashed { hash, digest } = hash.of(&key);
@@ -53,7 +52,7 @@ impl<K: Hash> Slot<K> {
     }
 }
 
-impl<K> Slot<K> {
+impl<K, Node> Slot<K, Node> {
     pub(crate) fn hash(&self) -> u32 {
         self.hash
     }
@@ -82,7 +81,7 @@ impl<K> Slot<K> {
         self.place.store(place as u32, Ordering::Relaxed);
     }
 
-    pub(crate) fn by_node(&self) -> ByNode {
+    pub(crate) fn by_node(&self) -> ByNode<Node> {
         ByNode { hash: self.hash, node: self.node().as_ptr() }
     }
 
@@ -98,7 +97,7 @@ impl<K> Slot<K> {
 }
 
 /// A slot of the same key, for another node.
-impl<K: Clone> Clone for Slot<K> {
+impl<K: Clone, Node> Clone for Slot<K, Node> {
     fn clone(&self) -> Self {
         let entry = match &self.entry {
             Entry::Whole(key, node) => Entry::Whole(key.clone(), node.clone()),
@@ -108,7 +107,7 @@ impl<K: Clone> Clone for Slot<K> {
     }
 }
 
-impl<K: PartialEq> PartialEq for Slot<K> {
+impl<K: PartialEq, Node> PartialEq for Slot<K, Node> {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash
             && match (&self.entry, &other.entry) {
@@ -119,11 +118,11 @@ impl<K: PartialEq> PartialEq for Slot<K> {
     }
 }
 
-impl<K: Eq> Eq for Slot<K> {}
+impl<K: Eq, Node> Eq for Slot<K, Node> {}
 
-impl<Q: Equivalent<K> + ?Sized, K> Equivalent<Slot<K>> for ByKey<'_, Q> {
+impl<Q: Equivalent<K> + ?Sized, K, Node> Equivalent<Slot<K, Node>> for ByKey<'_, Q> {
     #[inline]
-    fn equivalent(&self, slot: &Slot<K>) -> bool {
+    fn equivalent(&self, slot: &Slot<K, Node>) -> bool {
         self.hashed.hash == slot.hash
             && match (&slot.entry, &self.hashed.digest) {
                 (Entry::Whole(key, _), None) => self.key.equivalent(key),
@@ -133,13 +132,13 @@ impl<Q: Equivalent<K> + ?Sized, K> Equivalent<Slot<K>> for ByKey<'_, Q> {
     }
 }
 
-impl<K> Equivalent<Slot<K>> for ByNode {
-    fn equivalent(&self, slot: &Slot<K>) -> bool {
+impl<K, Node> Equivalent<Slot<K, Node>> for ByNode<Node> {
+    fn equivalent(&self, slot: &Slot<K, Node>) -> bool {
         self.node == slot.node().as_ptr()
     }
 }
 
-impl<K> Hash for Slot<K> {
+impl<K, Node> Hash for Slot<K, Node> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u32(self.hash);
     }
@@ -152,7 +151,7 @@ impl<Q: ?Sized> Hash for ByKey<'_, Q> {
     }
 }
 
-impl Hash for ByNode {
+impl<Node> Hash for ByNode<Node> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u32(self.hash);
     }

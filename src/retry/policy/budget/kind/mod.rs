@@ -1,8 +1,18 @@
-use super::aws::Aws;
-use super::concurrent::Concurrent;
-use super::cost::Cost;
-use super::grpc::Grpc;
-use super::ratio::Ratio;
+//! The kinds of budgets, one a file. Each decides by a single atomic word.
+
+mod aws;
+mod concurrent;
+mod cost;
+mod grpc;
+mod ratio;
+
+use std::time::Duration;
+
+pub(in crate::retry) use self::aws::Aws;
+pub(in crate::retry) use self::concurrent::Concurrent;
+pub(in crate::retry) use self::cost::Cost;
+pub(in crate::retry) use self::grpc::Grpc;
+pub(in crate::retry) use self::ratio::Ratio;
 use crate::classify::{Reason, Verdict};
 
 /// A budget that has a limit.
@@ -85,6 +95,34 @@ impl Kind {
     pub(super) fn close(&self) {
         if let Self::Concurrent(concurrent) = self {
             concurrent.leave();
+        }
+    }
+
+    /// A new one with the same settings.
+    pub(in crate::retry) fn renewed(&self) -> Self {
+        match self {
+            Self::Ratio(ratio) => Self::Ratio(ratio.renewed()),
+            Self::Grpc(grpc) => Self::Grpc(grpc.renewed()),
+            Self::Aws(_) => Self::Aws(Aws::new()),
+            Self::Concurrent(concurrent) => Self::Concurrent(concurrent.renewed()),
+        }
+    }
+
+    /// Whether it is no different from a new one.
+    pub(super) fn is_as_new(&self) -> bool {
+        match self {
+            Self::Ratio(ratio) => ratio.is_as_new(),
+            Self::Grpc(grpc) => grpc.is_full(),
+            Self::Aws(aws) => aws.is_full(),
+            Self::Concurrent(concurrent) => concurrent.is_idle(),
+        }
+    }
+
+    /// How long tokens last, if they expire.
+    pub(super) fn ttl(&self) -> Option<Duration> {
+        match self {
+            Self::Ratio(ratio) => Some(ratio.time_to_live()),
+            Self::Grpc(_) | Self::Aws(_) | Self::Concurrent(_) => None,
         }
     }
 }

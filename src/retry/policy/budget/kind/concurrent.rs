@@ -17,7 +17,7 @@ const RETRY: u64 = 1;
 
 // Relaxed, because the counts are one word and guard no other memory.
 impl Concurrent {
-    pub(super) fn try_new(percent: f64, minimum: u32) -> Result<Self, InvalidSetting> {
+    pub(in crate::retry) fn try_new(percent: f64, minimum: u32) -> Result<Self, InvalidSetting> {
         ensure!((0.0..=100.0).contains(&percent), "Budget: percent must be from 0 to 100, but is {percent}");
         Ok(Self::idle(percent / 100.0, minimum))
     }
@@ -26,26 +26,34 @@ impl Concurrent {
         Self { share, minimum, in_progress: AtomicU64::new(0) }
     }
 
+    pub(in crate::retry) fn renewed(&self) -> Self {
+        Self::idle(self.share, self.minimum)
+    }
+
+    pub(in crate::retry) fn is_idle(&self) -> bool {
+        self.in_progress.load(Ordering::Relaxed) == 0
+    }
+
     #[inline]
-    pub(super) fn enter(&self) {
+    pub(in crate::retry) fn enter(&self) {
         self.in_progress.fetch_add(CALL, Ordering::Relaxed);
     }
 
     #[inline]
-    pub(super) fn leave(&self) {
+    pub(in crate::retry) fn leave(&self) {
         self.in_progress.fetch_sub(CALL, Ordering::Relaxed);
     }
 
-    pub(super) fn withdraw(&self) -> Option<Cost> {
+    pub(in crate::retry) fn withdraw(&self) -> Option<Cost> {
         let begin = |counts: u64| (self.free(counts) > 0).then_some(counts + RETRY);
         self.in_progress.fetch_update(Ordering::Relaxed, Ordering::Relaxed, begin).ok().map(|_| Cost(RETRY))
     }
 
-    pub(super) fn end_retry(&self) {
+    pub(in crate::retry) fn end_retry(&self) {
         self.in_progress.fetch_sub(RETRY, Ordering::Relaxed);
     }
 
-    pub(super) fn balance(&self) -> f64 {
+    pub(in crate::retry) fn balance(&self) -> f64 {
         f64::from(self.free(self.in_progress.load(Ordering::Relaxed)))
     }
 

@@ -1,0 +1,275 @@
+//! The breakers of one layer, found by their keys, with the outer ones that [`Place`] asks for.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::{Arc, OnceLock};
+
+use papaya::Equivalent;
+
+use super::config::Config;
+use super::core::node::node_ref::Lanes;
+use super::core::node::{Node, Shared};
+use super::core::observer::Observer;
+use crate::clock::{Clock, Moment};
+use crate::registry::label::{self, Labels};
+use crate::registry::partition::{Finder, Keyed, Place};
+use crate::registry::{Forgettable, Registry, Slot};
+
+pub(crate) struct Breakers<K> {
+    nodes: Registry<K, Node>,
+    shared: Arc<Shared>,
+    /// What outer nodes share.
+    outer: Arc<Shared>,
+    place: fn(&K) -> Place<K>,
+    labels: Labels,
+    default: OnceLock<Lanes>,
+}
+
+/// Finds the node for a call: that of its key, or an overflow node if there is no room.
+pub(crate) struct ForCall<'a, P: Keyed> {
+    pub(crate) breakers: &'a Breakers<P::Key>,
+    pub(crate) partition: &'a P,
+}
+
+/// A key with all that foreign code has to do for it.
+struct Newcomer<K> {
+    slot: Slot<K, Node>,
+    label: Box<str>,
+}
+
+impl<K> Breakers<K> {
+    pub(crate) fn new(
+        config: &Config,
+        is_partitioned: bool,
+        place: fn(&K) -> Place<K>,
+        observer: Arc<dyn Observer<Node>>,
+    ) -> Self {
+        let policy = config.policy();
+        let labels = Labels::new(policy.redact_labels, config.seed().split("labels"));
+        let clock = Clock::start();
+        let nodes = Registry::new(policy.max_partitions, config.seed().split("keys"), clock.clone());
+        let shared = |policy| Shared::new(policy, is_partitioned, clock.clone(), observer.clone());
+        Self {
+            nodes,
+            shared: shared(policy),
+            outer: shared(config.outer_policy()),
+            place,
+            labels,
+            default: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.shared.policy.name
+    }
+
+    /// The node of requests without a key.
+    pub(crate) fn default_node(&self) -> &Arc<Node> {
+        self.default_lanes().node()
+    }
+
+    #[inline]
+    pub(crate) fn default_lanes(&self) -> &Lanes {
+        self.default.get_or_init(|| Lanes::new(self.new_node(label::DEFAULT.into())))
+    }
+
+    pub(crate) fn overflowed(&self) -> u64 {
+        self.nodes.overflowed()
+    }
+
+    fn new_node(&self, label: Box<str>) -> Arc<Node> {
+        Arc::new(Node::new(self.shared.clone(), label))
+    }
+}
+
+impl<K: Hash + Eq + Clone + Debug> Breakers<K> {
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Returns the node of this key, if it has one.
+    #[inline]
+    pub(crate) fn find<Q>(&self, key: &Q) -> Option<Arc<Node>>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.nodes.find(key)
+    }
+
+    /// The node that this key shares with others when all partitions are in use.
+    pub(crate) fn overflow_node(&self, key: &K) -> Arc<Node> {
+        self.overflow_of(self.nodes.hash(key))
+    }
+
+    fn overflow_of(&self, hash: u32) -> Arc<Node> {
+        self.nodes.overflow_node(hash, |which| self.new_node(label::overflow(which))).clone()
+    }
+
+    /// Returns the node of this key, and makes it if there is room, else the hash of the key.
+    #[cold]
+    pub(crate) fn insert(&self, key: K, keep: impl FnOnce(K) -> K) -> Result<Arc<Node>, u32> {
+        let guard = self.nodes.guard();
+        if !self.nodes.may_have_room(&guard) {
+            // Another call may have inserted it since this one looked.
+            return self.find(&key).ok_or_else(|| self.nodes.hash(&key));
+        }
+        // Code of the key that may call back into the registry: `Hash`, `Debug` and `Clone` run before the lock is taken,
+        // and `Drop` after it is released. Only `Eq` runs under the lock, and `Clone` when an eviction is taken back. They
+        // may panic, but must not call back.
+        let key = keep(key);
+        let place = (self.place)(&key);
+        let is_outer = matches!(place, Place::Outer);
+        let mut outer = match place {
+            Place::NestedIn(outer) => Some(self.newcomer(outer)),
+            Place::Alone | Place::Outer => None,
+        };
+        let newcomer = self.newcomer(key);
+
+        let mut locked = self.nodes.lock(&guard);
+        if let Some(node) = locked.node_of(&newcomer.slot) {
+            return Ok(node);
+        }
+        // A reference is held, so that it is not evicted.
+        let found = outer.as_ref().and_then(|outer| locked.node_of(&outer.slot));
+        // Room for both, or for neither.
+        let is_new = outer.is_some() && found.is_none();
+        let wanted = if is_new { 2 } else { 1 };
+        if !locked.has_room(wanted) {
+            return Err(newcomer.slot.hash());
+        }
+        let new_outer = |label| Arc::new(Node::new_outer(self.outer.clone(), label));
+        let outer = match (found, outer.take_if(|_| is_new)) {
+            (None, Some(Newcomer { slot, label })) => Some(locked.add(slot, new_outer(label))),
+            (found, _) => found,
+        };
+        let Newcomer { slot, label } = newcomer;
+        let node = match outer {
+            Some(outer) => Arc::new(Node::nested_in(outer, self.shared.clone(), label)),
+            None if is_outer => new_outer(label),
+            None => self.new_node(label),
+        };
+        Ok(locked.add(slot, node))
+    }
+
+    /// Removes the node of a key and all nodes inside it, and returns them.
+    pub(crate) fn remove(&self, key: &K) -> Vec<Arc<Node>> {
+        let Some(node) = self.nodes.remove(key) else { return Vec::new() };
+        let mut removed = vec![node.clone()];
+        if node.is_outer() {
+            // None is added from here on: a newcomer finds its outer node under the lock. None is evicted either, because
+            // a reference is held.
+            let is_inner = |inner: &Node| inner.outer().is_some_and(|outer| Arc::ptr_eq(outer, &node));
+            let inner = self.nodes.nodes_where(is_inner);
+            removed.extend(inner.iter().filter_map(|(hash, inner)| self.nodes.remove_node(*hash, inner)));
+        }
+        removed
+    }
+
+    /// All breakers of keys that are kept.
+    pub(crate) fn keyed_nodes(&self) -> Vec<(K, Arc<Node>)> {
+        self.nodes.keyed_nodes()
+    }
+
+    /// All breakers in use.
+    pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
+        let default = self.default.get().map(Lanes::node).cloned();
+        default.into_iter().chain(self.nodes.nodes()).chain(self.nodes.overflow_nodes().cloned()).collect()
+    }
+
+    fn newcomer(&self, key: K) -> Newcomer<K> {
+        Newcomer { label: self.labels.of(&key), slot: self.nodes.slot(key) }
+    }
+
+    #[cold]
+    fn overflow(&self, hash: u32) -> Arc<Node> {
+        let node = self.overflow_of(hash);
+        if let Some(calls) = self.nodes.count_overflow() {
+            self.shared.observer.overflowed(&node, self.nodes.max(), calls);
+        }
+        node
+    }
+}
+
+impl Forgettable for Node {
+    fn is_forgettable(&self, now: Moment) -> bool {
+        self.is_unused(now)
+    }
+}
+
+impl<P: Keyed> Finder<P::Key> for ForCall<'_, P> {
+    type Found = Arc<Node>;
+
+    #[inline]
+    fn find<Q>(&self, query: &Q) -> Option<Arc<Node>>
+    where
+        Q: Hash + Equivalent<P::Key> + ?Sized,
+    {
+        self.breakers.find(query)
+    }
+
+    #[cold]
+    fn insert(&self, key: impl FnOnce() -> P::Key) -> Arc<Node> {
+        let Self { breakers, partition } = self;
+        breakers.insert(key(), |key| partition.keep(key)).unwrap_or_else(|hash| breakers.overflow(hash))
+    }
+}
+
+#[cfg(all(test, not(rampart_loom)))]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::breaker::Mode;
+    use crate::breaker::config::Config;
+    use crate::breaker::control::events::Subscribers;
+    use crate::breaker::core::state_machine::Attempt;
+    use crate::invalid_setting::valid;
+    use http::HeaderValue;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn breakers(max_partitions: usize, mode: Mode) -> Breakers<HeaderValue> {
+        let mut config = Config::default();
+        valid(config.set_max_partitions(max_partitions));
+        config.set_mode(mode);
+        Breakers::new(&config, true, |_| Place::Alone, Arc::new(Subscribers::default()))
+    }
+
+    #[test]
+    fn two_that_find_no_breaker_make_one() {
+        let breakers = breakers(10, Mode::Automatic);
+        let key = HeaderValue::from_static("tenant-7");
+        // Both have looked before either inserts.
+        let nodes = [(); 2].map(|()| breakers.insert(key.clone(), |key| key).map(|node| Arc::as_ptr(&node)));
+        assert!(nodes[0].is_ok() && nodes[0] == nodes[1]);
+    }
+
+    #[test]
+    fn rule_8_a_closed_breaker_that_counts_takes_no_lock() {
+        for mode in [Mode::Automatic, Mode::ObserveOnly, Mode::RejectRetriesOnly] {
+            let breakers = breakers(1, mode);
+            let (done, is_done) = mpsc::channel();
+            let node = breakers.default_node().clone();
+            std::thread::spawn(move || {
+                // While another thread holds the lock.
+                node.while_locked(|| {
+                    if let Ok(admission) = node.admit(Attempt::First) {
+                        node.settle_admission(admission, None, (&crate::classify::Verdict::transient()).into());
+                    }
+                });
+                done.send(node.snapshot().failures)
+            });
+            assert_eq!(is_done.recv_timeout(LONG), Ok(1), "{mode}");
+        }
+    }
+
+    #[test]
+    fn an_insert_at_the_cap_finds_what_another_call_has_inserted() {
+        let breakers = breakers(1, Mode::Automatic);
+        let key = HeaderValue::from_static("tenant-7");
+        let held = breakers.insert(key.clone(), |key| key).ok();
+        let found = breakers.insert(key.clone(), |key| key).ok();
+        assert!(held.is_some() && held.as_ref().map(Arc::as_ptr) == found.as_ref().map(Arc::as_ptr));
+    }
+}

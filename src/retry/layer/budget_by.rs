@@ -1,0 +1,58 @@
+//! One budget for each key.
+
+use super::RetryLayer;
+use crate::invalid_setting::{InvalidSetting, valid};
+use crate::registry::partition::{Keyed, Unpartitioned};
+use crate::retry::config::SharedConfig;
+use crate::retry::policy::Budget;
+
+impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry, Unpartitioned> {
+    /// Gives each tenant, host or other key a budget of its own, so that tenants that are down do not spend the retries of
+    /// the others. Each key that [`partition`](crate::breaker::partition) finds in a request begins with a new budget like
+    /// `budget`; requests without a key share `budget` itself. All clones of the layer share the budgets of the keys.
+    ///
+    /// A budget is found once for each call, at its beginning, and nothing is allocated for a key that has one. Memory is
+    /// bounded by [`max_partitions`](Self::max_partitions). The retries of all keys together are not: a thousand tenants
+    /// that fail at once make as many first retries as a thousand budgets grant.
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    /// use tower_rampart::breaker::partition;
+    /// use tower_rampart::retry::Budget;
+    ///
+    /// let layer = RetryLayer::new_for_http().budget_by(partition::header("x-tenant-id"), Budget::ratio(0.2));
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn budget_by<Partition: Keyed>(
+        self,
+        partition: Partition,
+        budget: Budget,
+    ) -> RetryLayer<Classifier, Replay, OnRetry, Partition> {
+        let SharedConfig { policy, replay, budgets } = self.budget(budget).shared;
+        let budgets = budgets.partition_by(partition);
+        RetryLayer { shared: SharedConfig { policy, replay, budgets } }
+    }
+}
+
+impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
+    /// Sets how many keys can have a [budget of their own](RetryLayer::budget_by). When room is needed, a budget without a
+    /// call in flight is forgotten if it holds what it began with, or if it has had no call for a minute, or for its
+    /// [`ttl`](Budget::ttl) if that is longer. A new key looks at eight others; if none of them can go, it shares one of 16
+    /// budgets with other new keys.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    #[must_use]
+    #[track_caller]
+    pub fn max_partitions(self, partitions: usize) -> Self {
+        valid(self.try_max_partitions(partitions))
+    }
+
+    /// [`max_partitions`](Self::max_partitions), with an error in place of a panic.
+    pub fn try_max_partitions(mut self, partitions: usize) -> Result<Self, InvalidSetting> {
+        self.shared.budgets = self.shared.budgets.try_max_partitions(partitions)?;
+        Ok(self)
+    }
+}

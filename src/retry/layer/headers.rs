@@ -1,0 +1,64 @@
+//! The headers that the layer writes into HTTP requests.
+
+use super::RetryLayer;
+use crate::retry::replay::{DeadlineHeader, ReplayBodies, RetryGuard};
+
+impl<Classifier, Idempotency, OnRetry> RetryLayer<Classifier, ReplayBodies<Idempotency>, OnRetry> {
+    /// Sends with every attempt how long this side still waits for its answer, so that the server can stop working when no
+    /// answer is wanted: the time until the deadline of the call or the end of the attempt, whichever comes first. A call
+    /// without any limit does not send it.
+    ///
+    /// The value is rounded down to the header's unit. It is never zero, which some servers read as "no limit": less than one
+    /// unit is sent as one.
+    ///
+    /// A header of this name that a request has already is a deadline of the whole call. The earliest of all deadlines counts,
+    /// and the attempts send what remains of it.
+    ///
+    /// Over gRPC, `grpc-timeout` carries the deadline of the call without this setting.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::RetryLayer;
+    /// use tower_rampart::retry::DeadlineHeader;
+    ///
+    /// let layer = RetryLayer::new_for_http()
+    ///     .attempt_timeout(Duration::from_secs(2))
+    ///     .deadline(Duration::from_secs(5))
+    ///     .deadline_header(DeadlineHeader::milliseconds("x-request-timeout-ms"));
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn deadline_header(self, header: DeadlineHeader) -> Self {
+        self.map_replay(|ReplayBodies { max_bytes, mut http }| {
+            http.headers.get_or_insert_default().deadline = Some(header);
+            ReplayBodies { max_bytes, http }
+        })
+    }
+
+    /// Keeps the tiers of a system from multiplying each other's retries. Three tiers of three attempts send up to 27 requests
+    /// to the bottom for one call; with a guard in each, five, and three if their servers also mark their answers with
+    /// [`StopRetries`](crate::retry::StopRetries).
+    ///
+    /// - Every attempt carries its number, `x-retry-attempt`, and how many tiers may retry it, `x-retry-depth`; over gRPC a
+    ///   retry also has `grpc-previous-rpc-attempts`.
+    /// - A server reads these headers, and `x-envoy-attempt-count`, with
+    ///   [`InboundRetries::from_headers`](crate::retry::InboundRetries::from_headers), and puts the result into the extensions
+    ///   of the requests that it sends for that call. Nothing is read otherwise.
+    /// - A call for an inbound retry, or below too many tiers that retry, makes one attempt
+    ///   ([`GiveUp::RetriedAbove`](crate::retry::GiveUp::RetriedAbove)), unless the request provably was not processed.
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    /// use tower_rampart::retry::RetryGuard;
+    ///
+    /// let layer = RetryLayer::new_for_http().guard(RetryGuard::new());
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn guard(self, guard: RetryGuard) -> Self {
+        self.map_replay(|ReplayBodies { max_bytes, mut http }| {
+            http.headers.get_or_insert_default().guard = Some(guard);
+            ReplayBodies { max_bytes, http }
+        })
+    }
+}

@@ -1,0 +1,153 @@
+use std::time::Duration;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::classify::digits;
+use crate::deadline::Deadline;
+use crate::invalid_setting::{InvalidSetting, valid};
+
+/// A header that carries how long the caller still waits: see
+/// [`RetryLayer::deadline_header`](crate::RetryLayer::deadline_header).
+///
+/// ```
+/// use tower_rampart::retry::DeadlineHeader;
+///
+/// // Envoy's name, and that of a company that counts in seconds.
+/// let of_envoy = DeadlineHeader::milliseconds("x-envoy-expected-rq-timeout-ms");
+/// let ours = DeadlineHeader::seconds("request-timeout");
+/// # let _ = (of_envoy, ours);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadlineHeader {
+    name: HeaderName,
+    unit: Duration,
+}
+
+/// The largest value that is written. It fits a signed number of 32 bits, which is what many servers read.
+const LARGEST: u128 = i32::MAX as u128;
+
+impl DeadlineHeader {
+    /// A header in whole milliseconds.
+    ///
+    /// # Panics
+    ///
+    /// If this is not the name of a header.
+    #[must_use]
+    #[track_caller]
+    pub fn milliseconds(name: &str) -> Self {
+        valid(Self::try_milliseconds(name))
+    }
+
+    /// [`milliseconds`](Self::milliseconds), with an error in place of a panic.
+    pub fn try_milliseconds(name: &str) -> Result<Self, InvalidSetting> {
+        Self::new(name, Duration::from_millis(1))
+    }
+
+    /// A header in whole seconds.
+    ///
+    /// # Panics
+    ///
+    /// If this is not the name of a header.
+    #[must_use]
+    #[track_caller]
+    pub fn seconds(name: &str) -> Self {
+        valid(Self::try_seconds(name))
+    }
+
+    /// [`seconds`](Self::seconds), with an error in place of a panic.
+    pub fn try_seconds(name: &str) -> Result<Self, InvalidSetting> {
+        Self::new(name, Duration::from_secs(1))
+    }
+
+    fn new(name: &str, unit: Duration) -> Result<Self, InvalidSetting> {
+        match HeaderName::try_from(name) {
+            Ok(name) => Ok(Self { name, unit }),
+            Err(_) => Err(InvalidSetting::new(format!("DeadlineHeader: {name:?} is not the name of a header"))),
+        }
+    }
+
+    /// Returns the deadline in these headers, counted from now. A server reads the deadline of its caller with it, for the
+    /// calls that it makes itself.
+    ///
+    /// A value that is not a whole number is ignored, and so is zero, which means "no limit" to some and "no time" to
+    /// others.
+    ///
+    /// ```
+    /// use tower_rampart::retry::DeadlineHeader;
+    ///
+    /// let inbound = http::Request::get("/").header("x-request-timeout-ms", "250").body(()).unwrap();
+    /// let mut outbound = http::Request::get("/next").body(()).unwrap();
+    /// if let Some(deadline) = DeadlineHeader::milliseconds("x-request-timeout-ms").read(inbound.headers()) {
+    ///     outbound.extensions_mut().insert(deadline);
+    /// }
+    /// ```
+    #[must_use]
+    pub fn read(&self, headers: &HeaderMap) -> Option<Deadline> {
+        let units = digits(headers.get(&self.name)?.to_str().ok()?.trim()).filter(|units| *units > 0)?;
+        let unit = self.unit.as_millis() as u64;
+        Some(Deadline::within(Duration::from_millis(units.saturating_mul(unit))))
+    }
+
+    /// Writes the remaining time in whole units, rounded down, and at least one: a zero would mean "no limit" to some
+    /// servers.
+    pub(super) fn write(&self, headers: &mut HeaderMap, remaining: Duration) {
+        let units = (remaining.as_nanos() / self.unit.as_nanos()).clamp(1, LARGEST);
+        headers.insert(self.name.clone(), HeaderValue::from(units as u64));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn writes_whole_units_rounded_down_and_never_zero() {
+        let (millis, seconds) = (DeadlineHeader::milliseconds("x-ms"), DeadlineHeader::seconds("x-s"));
+        for (remaining, in_millis, in_seconds) in [
+            (Duration::ZERO, "1", "1"),
+            (Duration::from_nanos(1), "1", "1"),
+            (Duration::from_micros(1_999), "1", "1"),
+            (1_999 * MS, "1999", "1"),
+            (2_000 * MS, "2000", "2"),
+            (Duration::MAX, "2147483647", "2147483647"),
+        ] {
+            let mut headers = HeaderMap::from_iter([(HeaderName::from_static("x-ms"), HeaderValue::from(7))]);
+            millis.write(&mut headers, remaining);
+            seconds.write(&mut headers, remaining);
+            assert_eq!(
+                (&headers["x-ms"], &headers["x-s"]),
+                (&in_millis.parse().unwrap(), &in_seconds.parse().unwrap())
+            );
+            assert_eq!(headers.len(), 2);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_whole_numbers_alone() {
+        let read = |header: DeadlineHeader, value: &[u8]| {
+            let value = (HeaderName::from_static("x-t"), HeaderValue::from_bytes(value).unwrap());
+            header.read(&HeaderMap::from_iter([value])).map(Deadline::remaining)
+        };
+        let millis = || DeadlineHeader::milliseconds("x-t");
+        assert_eq!(read(millis(), b"250"), Some(250 * MS));
+        assert_eq!(read(DeadlineHeader::seconds("x-t"), b" 2 "), Some(2_000 * MS));
+        for rubbish in ["", "0", "-5", "+5", "1.5", "1e3", "5ms", "0x10"] {
+            assert_eq!(read(millis(), rubbish.as_bytes()), None, "{rubbish}");
+        }
+        assert_eq!(read(millis(), b"\xff"), None);
+        for header in [millis(), DeadlineHeader::seconds("x-t")] {
+            let endless = read(header, b"99999999999999999999999999").unwrap();
+            assert!(endless > Duration::from_secs(60 * 60 * 24 * 365));
+        }
+        assert_eq!(millis().read(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_an_error() {
+        for invalid in [DeadlineHeader::try_milliseconds("a b"), DeadlineHeader::try_seconds("")] {
+            assert!(invalid.unwrap_err().to_string().contains("is not the name of a header"));
+        }
+    }
+}
