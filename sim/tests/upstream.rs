@@ -90,3 +90,31 @@ fn breakers_open_and_close_for_the_bad_tenant_alone() {
         assert_eq!(calls.answered() < 1.0, tenant == 3, "{tenant}: {calls:?}");
     }
 }
+
+#[test]
+fn requests_that_are_never_answered_run_into_the_timeouts_of_their_attempts() {
+    let load = Load::open(2, 1.0).lasting(10 * SECOND);
+    let stack = |process: Process| {
+        let retry = RetryLayer::new_for_http().seed(process.seed).attempt_timeout(SECOND);
+        ServiceBuilder::new().layer(retry).service(process.upstream)
+    };
+    let stuck = Upstream::new(4, Latency::Fixed(100 * MS)).queue(100).episode(Episode::capacity(0.0));
+    let slow = (0..4)
+        .fold(Upstream::new(100, Latency::Fixed(100 * MS)), |upstream, _| upstream.episode(Episode::slow(1_000_000.0)));
+    for upstream in [stuck, slow] {
+        let report = simulate(stack, &load, &upstream, 5);
+        // A task that panics makes one attempt.
+        assert!(report.failed == report.calls && report.attempts > report.calls, "{report:?}");
+    }
+}
+
+#[test]
+fn an_answer_is_an_error_if_the_trouble_covers_its_end() {
+    let errors = Episode::errors(1.0).between(10 * SECOND, 20 * SECOND);
+    let upstream = Upstream::new(1_000, Latency::Fixed(2 * SECOND)).episode(errors);
+    let report = bare(&Load::open(10, 5.0).lasting(30 * SECOND), &upstream);
+    for (second, count) in report.seconds.iter().enumerate().take(30) {
+        let good = if (8..18).contains(&second) { 0 } else { count.calls };
+        assert_eq!(count.good, good, "{second}");
+    }
+}

@@ -67,14 +67,14 @@ impl Ledger {
 
     pub(crate) fn served(&mut self, came: Duration, queueing: Duration, work: Duration) {
         let longest = &mut self.second(came).longest_answer_ms;
-        *longest = (*longest).max(u32::try_from((queueing + work).as_millis()).unwrap_or(u32::MAX));
+        *longest = (*longest).max(u32::try_from(queueing.saturating_add(work).as_millis()).unwrap_or(u32::MAX));
         self.served += 1;
-        self.queueing += queueing;
-        self.work += work;
+        self.queueing = self.queueing.saturating_add(queueing);
+        self.work = self.work.saturating_add(work);
     }
 
     pub(crate) fn wasted(&mut self, work: Duration) {
-        self.wasted += work;
+        self.wasted = self.wasted.saturating_add(work);
     }
 
     pub(crate) fn ended(&mut self, began: Duration, took: Duration, tenant: u32, ending: Ending) {

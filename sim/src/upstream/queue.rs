@@ -9,6 +9,9 @@ use rand::rngs::SmallRng;
 use super::Upstream;
 use super::episode::{Episode, Trouble};
 
+/// When a request ends that is never answered: thirty years after the beginning, which every clock and timer can count.
+const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+
 /// The servers and the queue as numbers: with one queue in order, a request's beginning and end are known when it comes.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -44,8 +47,9 @@ impl Queue {
             return fate;
         }
         let (begins, server) = self.next_server(now);
-        let work = self.upstream.latency.draw(&mut self.rng).mul_f64(self.slowness(begins, tenant));
-        let ends = begins.saturating_add(work);
+        let work = self.upstream.latency.draw(&mut self.rng).as_secs_f64() * self.slowness(begins, tenant);
+        let work = Duration::try_from_secs_f64(work).unwrap_or(FAR);
+        let ends = begins.saturating_add(work).min(FAR);
         if begins > now {
             self.begins.push_back(begins);
         }
@@ -111,11 +115,11 @@ impl Queue {
     fn next_server(&mut self, now: Duration) -> (Duration, u32) {
         loop {
             // There is at least one server, and each one taken is put back.
-            let Some(Reverse((free, server))) = self.free.pop() else { return (Duration::MAX, 0) };
+            let Some(Reverse((free, server))) = self.free.pop() else { return (FAR, 0) };
             let begins = free.max(now);
             match self.missing_until(begins, server) {
                 Some(until) => self.free.push(Reverse((until, server))),
-                None => return (begins, server),
+                None => return (begins.min(FAR), server),
             }
         }
     }

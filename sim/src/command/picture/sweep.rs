@@ -96,7 +96,7 @@ where
         .x_labels(setting.values.len())
         .y_labels(5)
         .x_label_formatter(&|x| format!("{x}"))
-        .y_label_formatter(&|y| format!("{y:.0}{}", measure.unit))
+        .y_label_formatter(&|tick| format!("{tick:.*}{}", usize::from(y.end - y.start < 4.0), measure.unit))
         .label_style(font)
         .axis_desc_style(font)
         .draw()?;
