@@ -163,6 +163,8 @@ fn lint_prints_what_it_finds_and_one_line_for_a_bad_file() {
         ("max_attempts = 0", facts, "mine.toml: settings: retry: max_attempts"),
         ("", "processes = 2000", "mine.toml:3: facts: missing field `calls_per_second`"),
         ("", "processes = -1", "mine.toml:4: facts.processes: invalid value"),
+        ("", &format!("{facts}\ntypical_outage = '0s'"), "facts.typical_outage: must not be zero"),
+        ("", &format!("{facts}\ntypical_latency = '0s'"), "facts.typical_latency: must not be zero"),
     ] {
         let output = lint(settings, facts);
         let error = text(&output.stderr);

@@ -98,6 +98,31 @@ fn what_all_processes_saved_comes_at_once() {
 }
 
 #[test]
+fn a_reserve_that_outlives_an_outage_is_saved_too() {
+    for (budget, instead) in [
+        (Tokens { ratio: 0.0, reserve: 1_000_000, ttl: 3_600 * SECOND }, "a reserve of 1"),
+        (Tokens { ratio: 0.1, reserve: 1_000_000, ttl: 3_600 * SECOND }, "a ttl of 10 s"),
+        (Tokens { ratio: 0.001, reserve: 1_000, ttl: 900 * SECOND }, "a reserve of 1"),
+    ] {
+        let settings = Settings { budget, breaker: false, ..fitting() };
+        let finding = only(&settings, &facts());
+        assert_eq!((finding.setting, finding.instead.as_str()), ("budget", instead));
+        assert_eq!(lint(&finding.mended, &facts()), []);
+    }
+    let young = Settings { budget: Tokens { reserve: 1_000_000, ..fitting().budget }, ..fitting() };
+    assert_eq!(lint(&young, &facts()), [], "gone after two seconds");
+}
+
+#[test]
+fn the_defaults_fit_the_fleet_that_decided_them() {
+    let settings = Settings { max_attempts: 4, attempt_timeout: Some(SECOND), ..Settings::default() };
+    let facts = Facts::new(2_000, 1.0, 2_500.0);
+    assert_eq!(lint(&settings, &facts), []);
+    let unreachable = Settings { no_outage: true, ..settings };
+    assert!(lint(&unreachable, &facts).iter().any(|finding| finding.setting == "minimum_calls"));
+}
+
+#[test]
 fn an_outage_is_over_before_a_long_window_notices_it() {
     let settings = Settings { window: Some(60 * SECOND), minimum_calls: Some(10), ..fitting() };
     let finding = only(&settings, &facts());

@@ -16,7 +16,9 @@ const SPARE: f64 = 1.5;
 pub(super) fn unreachable_minimum(settings: &Settings, facts: &Facts) -> Option<Finding> {
     let minimum = f64::from(settings.minimum());
     let found = facts.calls_per_second * settings.window().as_secs_f64();
-    if !settings.breaker || !exceeds(minimum, found) {
+    // The defaults are made for little traffic, too: there a row of failures opens the breaker.
+    let is_default = settings.minimum_calls.is_none() && settings.window.is_none() && settings.outage().is_some();
+    if !settings.breaker || is_default || !exceeds(minimum, found) {
         return None;
     }
     let longest = soonest_by_rate(settings, facts) / settings.failure_rate;

@@ -33,10 +33,10 @@ pub struct Facts {
     #[serde(default = "default_failures", deserialize_with = "text::share")]
     pub usual_failures: f64,
     /// How long an answer takes that is still usual, such as the 99 % quantile. Default: 100 ms.
-    #[serde(default = "default_latency", deserialize_with = "text::duration")]
+    #[serde(default = "default_latency", deserialize_with = "text::positive_duration")]
     pub typical_latency: Duration,
     /// How long the upstream is in trouble, when it is. Default: 60 s.
-    #[serde(default = "default_outage", deserialize_with = "text::duration")]
+    #[serde(default = "default_outage", deserialize_with = "text::positive_duration")]
     pub typical_outage: Duration,
 }
 

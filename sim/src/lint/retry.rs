@@ -32,19 +32,31 @@ pub(super) fn load(settings: &Settings, facts: &Facts) -> Option<Finding> {
 }
 
 pub(super) fn burst(settings: &Settings, facts: &Facts) -> Option<Finding> {
-    if settings.no_budget || settings.max_attempts <= 1 || settings.budget.ratio <= 0.0 {
+    if settings.no_budget || settings.max_attempts <= 1 {
         return None;
     }
     let (rate, processes) = (facts.calls_per_second, f64::from(facts.processes));
-    let saved = settings.budget.saved(rate);
+    let budget = settings.budget;
+    let reserve = budget.lasting_reserve(facts.typical_outage);
+    let saved = budget.saved(rate).max(reserve);
     let spare = (facts.capacity - facts.calls()).max(0.0);
     // A budget keeps one token whatever is set.
     let (found, limit) = (saved * processes / spare, facts.soon().max(processes / spare));
     if !exceeds(found, limit) || spare <= 0.0 {
         return None;
     }
-    let ttl = round_down(limit * spare / processes / (settings.budget.ratio * rate));
-    let budget = Tokens { ttl: time(ttl), ..settings.budget };
+    let most = limit * spare / processes;
+    let mut instead = Vec::new();
+    let mut mended = budget;
+    if exceeds(budget.saved(rate), most) {
+        let ttl = round_down(most / (budget.ratio * rate));
+        mended.ttl = time(ttl);
+        instead.push(format!("a ttl of {}", seconds(ttl)));
+    }
+    if exceeds(mended.lasting_reserve(facts.typical_outage), most) {
+        mended.reserve = most as u32;
+        instead.push(format!("a reserve of {}", mended.reserve));
+    }
     Some(Finding {
         setting: "budget",
         found,
@@ -57,8 +69,8 @@ pub(super) fn burst(settings: &Settings, facts: &Facts) -> Option<Finding> {
             number(spare),
             seconds(limit)
         ),
-        instead: format!("a ttl of {}", seconds(ttl)),
-        mended: Settings { budget, ..*settings },
+        instead: instead.join(" and "),
+        mended: Settings { budget: mended, ..*settings },
     })
 }
 

@@ -202,6 +202,11 @@ impl Tokens {
     pub(super) fn saved(&self, calls_per_second: f64) -> f64 {
         (self.ratio * calls_per_second * self.ttl.as_secs_f64()).clamp(1.0, CAPACITY)
     }
+
+    /// The tokens of the start that a process still holds in an outage of this length, if it began with the last one.
+    pub(super) fn lasting_reserve(&self, outage: Duration) -> f64 {
+        if self.ttl > outage { self.reserve.into() } else { 0.0 }
+    }
 }
 
 impl Waits {
