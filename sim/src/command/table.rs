@@ -1,4 +1,5 @@
 use std::io::{Result, Write};
+use std::time::Duration;
 
 use rampart_sim::scenario::Scenario;
 
@@ -25,16 +26,22 @@ fn row(scenario: &Scenario, Run { stack, report }: &Run) -> String {
         None if scenario.ends_well() => "never".to_owned(),
         None => "-".to_owned(),
     };
+    let answering = scenario.answering_after(report);
+    let backlog = match scenario.well_from + answering < Duration::from_secs(scenario.seconds()) {
+        _ if !scenario.ends_well() => "-".to_owned(),
+        true => format!("{} s", answering.as_secs()),
+        // Only the end of the load ended it.
+        false => "never".to_owned(),
+    };
     let in_trouble = match scenario.goodput_in_trouble(report) {
         // No call began then.
         share if share.is_nan() => "-".to_owned(),
         share => format!("{:.1}%", 100.0 * share),
     };
     format!(
-        "{:<42} {:>9.2}x {:>8} s {after:>10} {:>8.1}% {in_trouble:>11} {:>9} {:>11.1}%",
+        "{:<42} {:>9.2}x {backlog:>10} {after:>10} {:>8.1}% {in_trouble:>11} {:>9} {:>11.1}%",
         stack.title,
         report.worst_load(),
-        scenario.answering_after(report).as_secs(),
         100.0 * scenario.goodput(report),
         report.rejected_in_vain,
         100.0 * report.wasted_work / report.work.max(f64::MIN_POSITIVE),

@@ -1,6 +1,6 @@
 use super::numbers::{exceeds, round_down, round_up, time};
 use super::text::{number, seconds};
-use super::{Facts, Finding, Settings, Tokens};
+use super::{Facts, Finding, Settings};
 
 /// Requests that one call may cause.
 const PER_CALL: f64 = 10.0;
