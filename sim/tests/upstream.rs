@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rampart_sim::{Episode, Latency, Load, Process, Report, Upstream, simulate};
-use tower::ServiceBuilder;
+use tower::{Layer, ServiceBuilder};
 use tower_rampart::breaker::partition;
 use tower_rampart::{CircuitBreakerLayer, RetryLayer};
 
@@ -117,4 +117,28 @@ fn an_answer_is_an_error_if_the_trouble_covers_its_end() {
         let good = if (8..18).contains(&second) { 0 } else { count.calls };
         assert_eq!(count.good, good, "{second}");
     }
+}
+
+#[test]
+fn calls_without_a_timeout_end_though_they_are_never_answered() {
+    let stuck = Upstream::new(4, Latency::Fixed(100 * MS)).queue(100);
+    let stuck = stuck.episode(Episode::capacity(0.0)).episode(Episode::errors(1.0));
+    let stack = |process: Process| RetryLayer::new_for_http().seed(process.seed).layer(process.upstream);
+    let report = simulate(stack, &Load::open(2, 1.0).lasting(10 * SECOND), &stuck, 5);
+    assert_eq!((report.good, report.failed), (0, report.calls));
+    assert!(report.attempts > report.calls && report.seconds.len() <= (1 << 20) + 1, "{}", report.seconds.len());
+}
+
+#[test]
+#[should_panic(expected = "the stack is at fault")]
+fn a_panic_of_a_stack_is_one_of_the_run() {
+    let stack = |process: Process| {
+        ServiceBuilder::new()
+            .map_request(|request: http::Request<http_body_util::Empty<bytes::Bytes>>| {
+                assert!(request.uri().path().is_empty(), "the stack is at fault");
+                request
+            })
+            .service(process.upstream)
+    };
+    simulate(stack, &Load::open(2, 1.0).lasting(10 * SECOND), &Upstream::new(4, Latency::Fixed(MS)), 5);
 }

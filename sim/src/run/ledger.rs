@@ -4,6 +4,9 @@ use hdrhistogram::Histogram;
 
 use crate::report::{Latencies, Report, Second, TenantCalls};
 
+/// What comes after twelve days counts as of the twelfth: a call without a timeout may be retried after years.
+const LAST_SECOND: u64 = 1 << 20;
+
 /// What is counted at one upstream while a run goes on. Grows with the seconds and tenants of the run, not with its calls.
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -41,7 +44,7 @@ impl Ledger {
     }
 
     fn second(&mut self, at: Duration) -> &mut Second {
-        let second = at.as_secs() as usize;
+        let second = at.as_secs().min(LAST_SECOND) as usize;
         if second >= self.seconds.len() {
             self.seconds.resize(second + 1, Second::default());
         }

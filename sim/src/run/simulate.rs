@@ -1,3 +1,4 @@
+use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use http_body_util::Empty;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::runtime::Builder;
-use tokio::task::{LocalSet, yield_now};
+use tokio::task::{JoinSet, LocalSet, yield_now};
 use tokio::time::{sleep, sleep_until};
 use tower::Service;
 
@@ -35,7 +36,7 @@ pub struct Progress {
 ///
 /// # Panics
 ///
-/// If it is called within a tokio runtime.
+/// If it is called within a tokio runtime, or a call of a stack panics.
 pub fn simulate<M, S, B>(stack: M, load: &Load, upstream: &Upstream, seed: u64) -> Report
 where
     M: Fn(Process) -> S,
@@ -61,7 +62,7 @@ where
 ///
 /// # Panics
 ///
-/// If it is called within a tokio runtime.
+/// If it is called within a tokio runtime, or a call of a stack panics.
 pub fn simulate_with<M, S, B>(
     stack: M,
     load: &Load,
@@ -99,6 +100,7 @@ where
     let server = Server::new(upstream, &tenants, &mut seeds);
     let schedule = load.schedule(SmallRng::from_rng(&mut seeds));
     let fleet = Rc::new(Fleet::new(load.processes, stack, server.clone(), tenants, &mut seeds));
+    let mut calls = JoinSet::new();
     match schedule {
         Some(schedule) => {
             let mut next = Duration::ZERO;
@@ -109,14 +111,17 @@ where
                     progress(Progress { at: arrival.at, of: load.duration });
                 }
                 let fleet = fleet.clone();
-                tokio::task::spawn_local(async move { fleet.call(arrival.process as usize, arrival.tenant).await });
+                calls.spawn_local(async move {
+                    fleet.call(arrival.process as usize, arrival.tenant).await;
+                });
+                forget_ended(&mut calls);
             }
         }
         None => {
             for process in 0..fleet.processes() {
                 let (fleet, load) = (fleet.clone(), load.clone());
                 let (tenants, mut rng) = (Tenants::of(&load), SmallRng::from_rng(&mut seeds));
-                tokio::task::spawn_local(async move {
+                calls.spawn_local(async move {
                     while fleet.server().elapsed() < load.duration {
                         fleet.call(process, tenants.draw(&mut rng)).await;
                         sleep(load.think()).await;
@@ -125,11 +130,23 @@ where
             }
         }
     }
-    // Every call holds the fleet.
-    while Rc::strong_count(&fleet) > 1 || server.is_handling() {
-        sleep(Duration::from_secs(1)).await;
+    let mut pause = Duration::from_secs(1);
+    while !calls.is_empty() || server.is_handling() {
+        sleep(pause).await;
         yield_now().await;
+        forget_ended(&mut calls);
         progress(Progress { at: server.elapsed(), of: load.duration });
+        // A call without a timeout may wait for years.
+        pause += pause / 10;
     }
     server.report()
+}
+
+/// Panics as a call did.
+fn forget_ended(calls: &mut JoinSet<()>) {
+    while let Some(ended) = calls.try_join_next() {
+        if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
+            resume_unwind(panic);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io::ErrorKind;
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -189,8 +190,8 @@ impl Future for Answer {
             Wait::Nothing => {}
             Wait::Work(sleep) => ready!(sleep.as_mut().poll(cx)),
             Wait::Handler(handler) => {
-                // A stack that panics has failed the call.
-                if !ready!(Pin::new(handler).poll(cx)).unwrap_or(false) {
+                let handled = ready!(Pin::new(handler).poll(cx));
+                if !handled.unwrap_or_else(|error| resume_unwind(error.into_panic())) {
                     self.outcome = Ok((StatusCode::SERVICE_UNAVAILABLE, None));
                 }
             }

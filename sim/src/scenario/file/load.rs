@@ -64,7 +64,7 @@ impl LoadFields {
         if usual * highest > MOST_CALLS_PER_SECOND {
             let why =
                 format!("{:.0} calls a second in all, at most {MOST_CALLS_PER_SECOND} are allowed", usual * highest);
-            return invalid("processes", &why);
+            return invalid(if self.think.is_some() { "think" } else { "processes" }, &why);
         }
         if self.changes.windows(2).any(|pair| pair[1].at.0 < pair[0].at.0) {
             return invalid("changes", "must be in the order of their times");
