@@ -44,6 +44,7 @@ fn a_stack_that_keeps_the_upstream_down_fails_with_numbers() {
         "storm: An upstream is 20 times slower for ten seconds. The stack must recover within 2s.",
         "was well from 20s on, and the stack had not recovered when the scenario ended",
         "times the usual load",
+        "rejected\n     17 ",
         "\n     20 ",
         "\n     24 ",
     ] {

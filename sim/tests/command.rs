@@ -96,6 +96,9 @@ fn a_report_is_one_line_of_json_and_a_picture_is_valid_xml() {
     let stacks: Vec<&str> = lines.iter().map(|line| line["stack"].as_str().unwrap()).collect();
     assert_eq!(stacks, ["naive", "defaults"]);
     assert!(lines[0]["report"]["calls"].as_u64().unwrap() > 1_000);
+    assert!(lines[0]["amplification"].as_f64().unwrap() > 1.0 && lines[0]["goodput"].as_f64().unwrap() < 1.0);
+    assert!(lines[0]["opened_at"].is_null() && lines[1]["opened_at"].as_u64().is_some());
+    assert!(lines[1]["recovered_at"].as_u64() > lines[1]["opened_at"].as_u64());
     let svg = std::fs::read_to_string(pictures.join("outage.svg")).unwrap();
     assert!(svg.contains("Ten &lt;seconds&gt; &amp; no answer"), "{}", &svg[..600]);
     assert!(svg.contains("Calls that are answered") && svg.ends_with("</svg>\n"));
@@ -121,6 +124,10 @@ fn what_cannot_be_run_ends_in_one_line_and_exit_code_2() {
     for (arguments, line) in [
         (vec!["--scenario", "strom"], "strom: no such scenario; --list shows them"),
         (vec!["--stack", "nothing"], "nothing: no such stack; --list shows them"),
+        (
+            vec!["--scenario", "storm", "--scenario", "storm", "--svg", folder.to_str().unwrap()],
+            "storm: two scenarios of this name would be one picture",
+        ),
         (vec!["--sweep", "nothing"], "nothing: no such setting; --list shows them"),
         (vec!["--scenario", missing.to_str().unwrap()], "missing.toml: No such file or directory (os error 2)"),
         (vec!["--scenario", "storm", "--scenario", &file], "outage: expect.unknown: there is no such stack"),

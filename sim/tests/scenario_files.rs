@@ -130,6 +130,19 @@ until = "5s""#,
         ("a share of two", with("share = 1.0", "share = 2.0"), "upstream.episodes[1].share", "from 0 to 1"),
         ("changes out of order", with(r#""12s""#, r#""2s""#), "load.changes", "order"),
         ("two kinds of load", with("processes = 20", "processes = 20\nthink = '1s'"), "load.think", "beside"),
+        (
+            "hardly a pause",
+            "load = { processes = 20, think = '1us', duration = '20s' }\nupstream = { servers = 1, work = '1ms' }"
+                .into(),
+            "load.think",
+            "20000000 calls a second",
+        ),
+        (
+            "a tenant of none",
+            with("tenants = 4\nzipf = 1.0\n", ""),
+            "upstream.episodes[1].tenant",
+            "the load has no tenants",
+        ),
         ("no kind of load", with("calls_per_second = 1\n", ""), "load.calls_per_second", "missing"),
         ("tenants in the void", with("tenants = 4\n", ""), "load.zipf", "without tenants"),
         (

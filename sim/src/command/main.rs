@@ -5,6 +5,7 @@ mod stacks;
 mod sweep;
 mod table;
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -100,6 +101,14 @@ fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool> {
     let scenarios = chosen_scenarios(&arguments.scenario, all)?;
     let stacks = chosen_stacks(&arguments.stack)?;
     scenarios.iter().try_for_each(check_goals)?;
+    if arguments.svg.is_some() {
+        let mut names = HashSet::new();
+        if let Some(twice) = scenarios.iter().find(|scenario| !names.insert(&scenario.name)) {
+            return Err(
+                format!("{}: two scenarios of this name would be one picture", twice.name.escape_debug()).into()
+            );
+        }
+    }
     let mut reached = true;
     for scenario in &scenarios {
         let runs: Vec<Run> = stacks.iter().map(|stack| stack.run(scenario, arguments.seed)).collect();

@@ -77,7 +77,9 @@ pub(crate) fn print_notes(out: &mut impl Write, stacks: &[Stack]) -> Result<()> 
 pub(crate) fn print_json(out: &mut impl Write, scenario: &Scenario, runs: &[Run]) -> Result<()> {
     for Run { stack, report } in runs {
         let line = serde_json::json!({
-            "scenario": scenario.name, "stack": stack.name, "report": report,
+            "scenario": scenario.name, "stack": stack.name, "goodput": scenario.goodput(report),
+            "amplification": report.amplification(), "opened_at": report.opened_at().map(|at| at.as_secs()),
+            "recovered_at": report.recovered_at(0.99).map(|at| at.as_secs()), "report": report,
         });
         writeln!(out, "{line}")?;
     }

@@ -110,8 +110,9 @@ impl Load {
         self
     }
 
-    /// Makes the calls those of so many tenants (a trace keeps its own), named in the header `x-tenant-id`. Tenant k calls as often as Zipf's law
-    /// with this exponent says: with 0 all call alike, with 1 the tenth a tenth as often as the first.
+    /// Makes the calls those of so many tenants (a trace keeps its own), named in the header `x-tenant-id`. Tenant k calls
+    /// as often as Zipf's law with this exponent says: with 0 all call alike, with 1 the tenth a tenth as often as the
+    /// first.
     ///
     /// # Panics
     ///

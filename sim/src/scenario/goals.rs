@@ -52,7 +52,8 @@ impl Goals {
         at_most("later_load", self.later_load, scenario.later_load(report));
         let mut at_least = |goal: &str, limit: Option<f64>, value: f64| {
             if let Some(limit) = limit.filter(|limit| !is_at_most(*limit, value)) {
-                missed.push(format!("{goal}: {value:.4}, must be at least {limit}"));
+                let value = if value.is_nan() { "no calls".to_owned() } else { format!("{value:.4}") };
+                missed.push(format!("{goal}: {value}, must be at least {limit}"));
             }
         };
         at_least("goodput", self.goodput.map(|limit| limit.0), scenario.goodput(report));
@@ -110,13 +111,13 @@ impl Scenario {
     }
 
     /// How long after the end of the trouble the calls were answered again, 99 in 100 in every second; `None` if they were
-    /// not for the last three seconds of the run.
+    /// not for the last three seconds of the run, unless no second was worse.
     #[must_use]
     pub fn recovered_after(&self, report: &Report) -> Option<Duration> {
         let seconds = self.called_seconds(report);
         let is_bad = |second: &crate::Second| f64::from(second.good) < 0.99 * f64::from(second.calls);
         let well = seconds.iter().rposition(is_bad).map_or(0, |bad| bad + 1);
-        let settled = seconds.len().saturating_sub(well) >= 3;
+        let settled = seconds.len().saturating_sub(well) >= 3 || (well == 0 && !seconds.is_empty());
         (settled && self.ends_well()).then(|| Duration::from_secs(well as u64).saturating_sub(self.well_from))
     }
 
@@ -131,7 +132,7 @@ impl Scenario {
     /// The highest load, in calls as usual, after it had been back at the usual for the first time since the trouble began.
     fn later_load(&self, report: &Report) -> f64 {
         let called = report.seconds.iter().filter(|second| second.calls > 0).count();
-        let load = |second: &crate::Second| f64::from(second.attempts) * called as f64 / report.calls as f64;
+        let load = |second: &crate::Second| f64::from(second.attempts) * called as f64 / report.calls.max(1) as f64;
         let mut since = report.seconds.iter().skip(self.trouble_from.as_secs() as usize).map(load);
         // Before the first pulse, within it, and after it.
         since.by_ref().find(|load| *load > USUAL);

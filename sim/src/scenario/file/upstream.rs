@@ -94,7 +94,11 @@ impl UpstreamFields {
                 ));
             }
             if let Some(Count(tenant)) = fields.tenant.filter(|tenant| tenant.0 >= tenants) {
-                return Err((format!("{field}.tenant"), format!("there is no tenant {tenant}, counted from 0")));
+                let why = match tenants {
+                    0 => "the load has no tenants".to_owned(),
+                    _ => format!("there is no tenant {tenant}, counted from 0"),
+                };
+                return Err((format!("{field}.tenant"), why));
             }
             trouble = Some(trouble.map_or((from, until), |all| (all.0.min(from), all.1.max(until))));
             upstream = upstream.episode(fields.episode(&field)?.between(from, until));
