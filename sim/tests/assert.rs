@@ -60,3 +60,15 @@ fn a_stack_that_recovers_too_late_fails_with_the_time() {
     });
     assert!(message.contains("but the stack had recovered only "), "{message}");
 }
+
+#[test]
+fn calls_that_stop_after_two_seconds_and_were_all_answered_have_recovered() {
+    let scenario = ten_seconds_of(Episode::down());
+    let load = scenario.load.clone().change_rate(Duration::from_secs(2), 0.0);
+    let scenario = Scenario { load, ..scenario };
+    let report = assert_recovers(|process: Process| process.upstream, &scenario, Duration::ZERO);
+    assert_eq!(report.good, report.calls);
+    let goals = "goodput_in_trouble = 0.5";
+    let missed = toml::from_str::<rampart_sim::scenario::Goals>(goals).unwrap().missed(&scenario, &report);
+    assert_eq!(missed, ["goodput_in_trouble: no calls, must be at least 0.5"]);
+}
