@@ -4,7 +4,7 @@ use std::time::Duration;
 use plotters::prelude::*;
 use tower_rampart::retry::{Backoff, Jitter};
 
-use super::{Area, BLUE, GREY, GRID, INK, ORANGE, RED, Result, SMALL, Style};
+use super::{Area, BLUE, GREY, INK, ORANGE, RED, Result, SMALL, Style, plain};
 
 const FIRST: Duration = Duration::from_millis(100);
 const STEP: Duration = Duration::from_millis(100);
@@ -65,12 +65,7 @@ fn grown(area: &Area<'_>, formulas: &[(Style, &str, Backoff)]) -> Result {
         .x_label_area_size(44)
         .y_label_area_size(62)
         .build_cartesian_2d(1.0..10.0, 0.0..2.1)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(INK.mix(0.6))
+    plain(&mut chart.configure_mesh())
         .x_desc("retry")
         .x_labels(10)
         .y_labels(5)
@@ -100,12 +95,7 @@ fn spread(area: &Area<'_>, name: &str, backoff: &Backoff) -> Result {
         .x_label_area_size(34)
         .y_label_area_size(54)
         .build_cartesian_2d(0.0..LAST as f64, 0.0..highest * 1.08)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(INK.mix(0.6))
+    plain(&mut chart.configure_mesh())
         .x_labels(6)
         .y_labels(4)
         .x_label_formatter(&|x| format!("{:.1} s", x / 1_000.0))

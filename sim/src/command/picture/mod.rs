@@ -8,7 +8,9 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{Ranged, ValueFormatter};
 use plotters::prelude::*;
 
 pub(crate) use self::backoff::draw as draw_backoff;
@@ -76,6 +78,16 @@ fn write(
     }
     fs::write(path, dashed(&svg))?;
     Ok(())
+}
+
+/// Lines across at the ticks, and no others.
+fn plain<'m, 'a, 'b, X, Y, D>(mesh: &'m mut MeshStyle<'a, 'b, X, Y, D>) -> &'m mut MeshStyle<'a, 'b, X, Y, D>
+where
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    D: DrawingBackend,
+{
+    mesh.disable_x_mesh().light_line_style(TRANSPARENT).bold_line_style(GRID).axis_style(INK.mix(0.6))
 }
 
 /// Gives each line its dashes, which plotters can only draw one by one.

@@ -6,7 +6,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use rampart_sim::Second;
 use rampart_sim::scenario::Scenario;
 
-use super::{Area, BLUE, GREY, GRID, INK, LEFT, ORANGE, PALE_INK, RED, Result, SHADE, SMALL, Style};
+use super::{Area, BLUE, GREY, INK, LEFT, ORANGE, PALE_INK, RED, Result, SHADE, SMALL, Style, plain};
 use crate::stacks::Run;
 
 /// Seconds before the trouble that are shown.
@@ -103,12 +103,7 @@ fn panel(
     let centred = ("sans-serif", SMALL, &PALE_INK).into_text_style(area).pos(Pos::new(HPos::Center, VPos::Bottom));
     let label = Text::new(scenario.trouble_label.clone(), ((from + until) / 2.0, y.end), centred);
     chart.draw_series([label])?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(INK.mix(0.6))
+    plain(&mut chart.configure_mesh())
         .x_desc("seconds")
         .x_labels(12)
         .y_labels(6)

@@ -4,7 +4,7 @@ use std::path::Path;
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-use super::{Area, BLUE, GREY, GRID, INK, ORANGE, PALE_INK, RED, Result, SMALL, Style};
+use super::{Area, BLUE, GREY, INK, ORANGE, PALE_INK, RED, Result, SMALL, Style, plain};
 use crate::sweep::{Curve, Point, Setting};
 
 /// One panel: what is measured.
@@ -86,12 +86,7 @@ where
         .build_cartesian_2d(x, y.clone())?;
     let title = ("sans-serif", SMALL + 2, FontStyle::Bold, &INK).into_text_style(area);
     area.draw(&Text::new(measure.title, (16, 10), title))?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(INK.mix(0.6))
+    plain(&mut chart.configure_mesh())
         .x_desc(if measure.title == MEASURES[3].title { x_title(setting) } else { String::new() })
         .x_labels(setting.values.len())
         .y_labels(5)
