@@ -56,6 +56,11 @@ pub(crate) fn begin<F>(call: impl FnOnce() -> F) -> F {
 
 /// Calls the inner service for a hedge: an attempt beside another one of the same call.
 pub(crate) fn begin_hedge<F>(call: impl FnOnce() -> F) -> F {
+    hedging(|| begin(call))
+}
+
+/// Runs a call as part of a hedge. The first poll is one, too, because some services call a breaker only then.
+pub(crate) fn hedging<T>(call: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -63,7 +68,7 @@ pub(crate) fn begin_hedge<F>(call: impl FnOnce() -> F) -> F {
         }
     }
     let _outer = Restore(HEDGING.replace(true));
-    begin(call)
+    call()
 }
 
 /// Returns true while the inner service is called for a hedge.

@@ -315,7 +315,7 @@ where
         }
         self.shared.replay().rewind(kept, answered)?;
         let was_resent = self.failures.as_ref().is_some_and(|failures| failures.was_resent);
-        if !answered && !was_resent && was_given_back(verdict) {
+        if !answered && !was_resent && was_given_back(verdict) && verdict.retry_after().is_none() {
             return Ok(NextSend::Resend);
         }
         if !verdict.is_unprocessed() && self.shared.replay().is_retried_above(kept) {
@@ -363,6 +363,8 @@ where
         let failures = self.failures.get_or_insert_default();
         failures.history.push(AttemptReport { attempt, is_hedge, verdict, wait: Some(wait) });
         (failures.ended, failures.not_before) = (None, None);
+        // The next attempt has a time of its own, or none.
+        self.clock = None;
         failures.last_error = error;
         failures.maybe_processed |= !verdict.is_unprocessed();
         failures.was_resent |= is_resend;

@@ -73,8 +73,11 @@
 //!     - A breaker inside sees the dropped attempt as a call that its caller left: neutral, unless it already ran longer than
 //!       [`Abandoned`](crate::breaker::Abandoned) allows, or its deadline has passed.
 //!     - No hedge while the budget is empty, while a breaker inside is not closed, once the server has asked to wait or not to
-//!       retry, or if the deadline leaves no time. A hedge that the breaker rejects counts as no attempt and returns its
-//!       token; so does one whose call ends before the service was ready.
+//!       retry, or if the deadline leaves no time. A hedge that the breaker rejects at once counts as no attempt and returns
+//!       its token; so does one whose call ends before the service was ready. A hedge that waits within the layers inside
+//!       counts as sent.
+//!     - The breaker knows a hedge if it is called in the `call` or the first poll of the layers in between, not behind a
+//!       buffer. It is no probe then, and rejected by a breaker that only observes and would be open, too.
 //!
 //! A server that states whether to retry overrides the class of the outcome, but never makes a request idempotent.
 //!

@@ -120,7 +120,7 @@ where
 impl<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT> Future
     for HedgedResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>
 where
-    S: Service<ReplayT::Request>,
+    S: Service<ReplayT::Request> + Clone,
     S::Error: Into<BoxError>,
     ClassifierT: Classifier<S::Response>,
     ReplayT: Replay<Req> + Report<S::Response>,
@@ -171,6 +171,8 @@ where
                         Some(outcome) => outcome,
                         None => ready!(this.race().poll(cx)),
                     };
+                    // Enter `Done` first: if a callback panics, polling again must not hang.
+                    *this.stage = Stage::Done;
                     match outcome {
                         AttemptOutcome::Answered(mut response, verdict) if this.call.is_success(&verdict) => {
                             this.call.succeed(&mut response, &verdict);

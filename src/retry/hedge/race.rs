@@ -63,7 +63,7 @@ pub(super) enum Which {
 
 impl<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT> Race<'_, S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>
 where
-    S: Service<ReplayT::Request>,
+    S: Service<ReplayT::Request> + Clone,
     S::Error: Into<BoxError>,
     ClassifierT: Classifier<S::Response>,
     ReplayT: Replay<Req> + Report<S::Response>,
@@ -118,7 +118,9 @@ where
         };
         // Over also if the call of the service panics: polling again must not send another hedge.
         let granted = std::mem::replace(self.hedging, Hedging::Over);
-        let (Hedging::Granted(mut token), Some(kept), true) = (granted, self.kept, is_ready) else { return None };
+        // Asked again: the service may have become ready at the deadline.
+        let kept = self.kept.filter(|kept| self.call.may_hedge(kept));
+        let (Hedging::Granted(mut token), Some(kept), true) = (granted, kept, is_ready) else { return None };
         let now = Instant::now();
         let (plan, ends) = self.call.plan_hedge(now);
         let request = self.call.shared.replay.hedge(kept, plan)?;
@@ -127,7 +129,7 @@ where
         let id = AttemptId { attempt: plan.attempt, is_hedge: true };
         self.hedge.as_mut().begin(future, id, Some(now), ends);
         self.timer.as_mut().stop();
-        let ended = match self.hedge.as_mut().poll(cx) {
+        let ended = match cut::hedging(|| self.hedge.as_mut().poll(cx)) {
             Poll::Ready(result) => Some(self.outcome(result)),
             Poll::Pending => None,
         };
@@ -168,6 +170,10 @@ where
             let id = self.slot(which).id();
             self.call.lose(id, verdict);
             self.call.charge_lost();
+            if which == Which::Hedge {
+                // Frees its place of the budget.
+                *self.hedging = Hedging::Over;
+            }
             self.timer.as_mut().stop();
             return None;
         }
@@ -199,6 +205,10 @@ where
 
     /// Makes an attempt the one that ends the race.
     fn settle(&mut self, which: Which) {
+        if let Hedging::Granted(_) = self.hedging {
+            // It may stand in a queue for the hedge, and would hold a place there until the next attempt.
+            *self.service = self.service.clone();
+        }
         // Gives back the token of a hedge that was not sent.
         *self.hedging = Hedging::Over;
         let slot = self.slot(which);

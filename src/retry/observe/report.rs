@@ -65,7 +65,8 @@ impl RetryReport {
         self.processed
     }
 
-    /// Returns every send of the request in order, the last one included; the latest 64 if there are more.
+    /// Returns every send of the request in the order in which they ended, the last one included; the latest 64 if there are
+    /// more.
     ///
     /// ```
     /// use tower_rampart::retry::RetryReport;

@@ -3,6 +3,7 @@
 mod budgets;
 mod latency;
 mod layers;
+mod rounds;
 mod types;
 
 use std::pin::pin;
