@@ -54,9 +54,9 @@ async fn durations<S: Service<(), Response = (), Error = BoxError> + Clone>(serv
     durations
 }
 
-/// One answer of a hundred takes a second, the others 10 to 100 ms.
-fn tail(_: usize, rng: &mut SmallRng) -> Duration {
-    if rng.random_ratio(1, 100) { SECOND } else { rng.random_range(10..=100) * MS }
+/// One answer of 99 takes a second, so that the 99th percentile does, and the others 10 to 100 ms.
+fn tail(number: usize, rng: &mut SmallRng) -> Duration {
+    if number % 99 == 98 { SECOND } else { rng.random_range(10..=100) * MS }
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,7 +64,7 @@ async fn rule_13_hedges_at_the_95th_percentile_cut_the_tail_for_five_percent_mor
     let (_, slow) = upstream(tail);
     let without = durations(plain().layer(slow), CALLS).await;
     let p95 = without[CALLS * 95 / 100];
-    assert_eq!((without[CALLS * 993 / 1_000], p95 <= 100 * MS), (SECOND, true));
+    assert_eq!((without[CALLS * 99 / 100], p95 <= 100 * MS), (SECOND, true));
 
     let (calls, slow) = upstream(tail);
     let with = durations(plain().hedge(Hedge::quantile(0.95)).layer(slow), CALLS).await;
@@ -88,8 +88,9 @@ async fn rule_13_if_all_is_slow_the_budget_bounds_the_hedges() {
         durations(service, 1_000).await;
         let hedges = calls() - before - 1_000;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let most = (1_000.0 * ratio) as usize;
-        assert!(hedges <= most + 20, "{hedges} of {most}");
+        // The fast calls deposit, too.
+        let most = (1_100.0 * ratio) as usize;
+        assert!(hedges <= most, "{hedges} of {most}");
         assert!(hedges > 0);
     }
 }
