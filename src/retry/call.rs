@@ -346,7 +346,7 @@ where
         }
         let Some(deadline) = self.deadline else { return limit };
         let more = (self.shared.policy().config.max_attempts.get() - self.attempt.number()).max(1);
-        limit.min((deadline.remaining() / more).saturating_sub(limit + SHORTEST_ATTEMPT))
+        limit.min((deadline.remaining() / more).saturating_sub(limit.saturating_add(SHORTEST_ATTEMPT)))
     }
 
     /// Records the failed attempt and reports the next one.

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::breaker::partition::{self, Keyed, Partition};
 use tower_rampart::classify::{Verdict, classifier_fn};
-use tower_rampart::retry::{Backoff, Budget, ReplayBodies, Retry, RetryLayer};
+use tower_rampart::retry::{Backoff, Budget, DeadlineHeader, ReplayBodies, Retry, RetryGuard, RetryLayer};
 
 use crate::support::*;
 use crate::telemetry::lines_of;
@@ -273,4 +273,11 @@ fn the_types_keep_their_defaults_and_bounds() {
     send_sync(&layer);
     let service: Retry<_, _, _, _, partition::ByHeader> = layer.layer(Upstream::new([answer(200)]));
     sent(service.oneshot(get()));
+}
+
+#[test]
+fn the_settings_of_headers_come_before_or_after_the_budgets_of_keys() {
+    let header = || DeadlineHeader::milliseconds("x-timeout-ms");
+    let _ = layer().guard(RetryGuard::new()).deadline_header(header()).budget_by(partition::host(), one_retry());
+    let _ = layer().budget_by(partition::host(), one_retry()).guard(RetryGuard::new()).deadline_header(header());
 }

@@ -39,7 +39,7 @@ pin_project! {
         service: Option<S>,
         call: Call<SharedT>,
         // Whether this call is the whole attempt of an outer retry layer.
-        is_attempt: bool,
+        pub(in crate::retry) is_attempt: bool,
     }
 
     impl<S, F, Kept, SharedT: Shared> PinnedDrop for Attempts<S, F, Kept, SharedT> {

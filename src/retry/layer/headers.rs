@@ -1,9 +1,12 @@
 //! The headers that the layer writes into HTTP requests.
 
 use super::RetryLayer;
+use crate::registry::partition::Keyed;
 use crate::retry::replay::{DeadlineHeader, ReplayBodies, RetryGuard};
 
-impl<Classifier, Idempotency, OnRetry> RetryLayer<Classifier, ReplayBodies<Idempotency>, OnRetry> {
+impl<Classifier, Idempotency, OnRetry, Partition: Keyed>
+    RetryLayer<Classifier, ReplayBodies<Idempotency>, OnRetry, Partition>
+{
     /// Sends with every attempt how long this side still waits for its answer, so that the server can stop working when no
     /// answer is wanted: the time until the deadline of the call or the end of the attempt, whichever comes first. A call
     /// without any limit does not send it.

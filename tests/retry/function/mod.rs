@@ -397,6 +397,23 @@ fn now<F: Future>(future: F) {
     let _ = poll_once(pin!(future));
 }
 
+/// A call beside the request proves nothing about it.
+#[tokio::test(start_paused = true)]
+async fn rule_1_a_post_is_not_sent_again_for_a_function_that_its_service_had_not_polled() {
+    let sent = Cell::new(0);
+    let policy = policy();
+    let client = layer().attempt_timeout(SECOND).layer(service_fn(|_: http::Request<retry::ReplayBody<_>>| {
+        let beside = retry::call(&policy, || ready(Ok::<_, io::Error>(())));
+        async {
+            sent.set(sent.get() + 1);
+            pending::<()>().await;
+            beside.await.map(|()| http::Response::new(()))
+        }
+    }));
+    let error = client.oneshot(post("pay")).await.unwrap_err();
+    assert_eq!((gave_up(&error).kind(), sent.get()), (GiveUp::NotIdempotent, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_layer_and_a_function_share_budget_and_callbacks_of_their_policy_but_not_its_classifier() {
     let events = Arc::new(AtomicU32::new(0));
