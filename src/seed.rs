@@ -1,10 +1,11 @@
 //! Where a layer takes its random numbers from: the system, unless the user has set a seed.
 
+use std::convert::Infallible;
 use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng, TryRng};
 
 /// The seed of a layer. Unset by default: everything that is made of it is then random.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +63,24 @@ impl SharedRng {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, SmallRng> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Holds the lock for a number at a time, so that code of the user can run between two.
+impl TryRng for &SharedRng {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.lock().next_u32())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(self.lock().next_u64())
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.lock().fill_bytes(bytes);
+        Ok(())
     }
 }
 

@@ -318,7 +318,8 @@ where
         if !answered && !was_resent && was_given_back(verdict) && verdict.retry_after().is_none() {
             return Ok(NextSend::Resend);
         }
-        if !verdict.is_unprocessed() && self.shared.replay().is_retried_above(kept) {
+        // A server that answers, if only to refuse, is under the load that tiers multiply.
+        if (answered || !verdict.is_unprocessed()) && self.shared.replay().is_retried_above(kept) {
             return Err(GiveUp::RetriedAbove);
         }
         let left = self.deadline.map(|deadline| TimeLeft {

@@ -58,9 +58,9 @@
 //!     counted or sent. Whatever depends on the attempt timeout uses the value of the current attempt. It is at least a
 //!     millisecond.
 //! 12. **A [`guard`](crate::RetryLayer::guard)** marks every attempt with its number and with the number of tiers that may
-//!     retry it. If an [`InboundRetries`] in the request is a retry, or names more tiers than the guard allows, only what
-//!     provably was not processed is sent again, and a transparent retry is still made. Without it no mark of a caller is
-//!     read. [`StopRetries`] marks the answer of a server whose own call must not be repeated.
+//!     retry it. If an [`InboundRetries`] in the request is a retry, or names more tiers than the guard allows, the
+//!     request is sent again only if no server answered it and it provably was not processed; a 429 is an answer. A
+//!     transparent retry is still made. Without a guard no mark of a caller is read. [`StopRetries`] marks the answer of a server whose own call must not be repeated.
 //! 13. **Hedges**, if [`hedge`](crate::RetryLayer::hedge) is set. An attempt that is slow gets a second one beside it, and the
 //!     first good answer is returned.
 //!     - A hedge is an attempt: it counts, has the number after the latest, takes a token, and ends at its own attempt timeout
@@ -86,6 +86,10 @@
 //! "Not processed" describes the last request of an attempt. A service inside can turn one request into several, for
 //! example a client that follows redirects. Its first request may be processed and the last one refused, and a POST would
 //! then be sent twice. Configure the client to follow no redirects, or follow them outside of this layer.
+//!
+//! The same goes for a service inside that sends the request itself and, within its `call` and beside it, calls another
+//! retry layer or breaker: what waits there passes for the request, and an attempt timeout takes that for unsent. Make such a
+//! call in the future that `call` returns.
 //!
 //! # HTTP with a custom classifier
 //!

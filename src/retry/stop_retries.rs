@@ -55,7 +55,7 @@ impl StopRetries {
     ///
     /// - the layer gave up with its attempts, its budget or its time used up, or with an open circuit;
     /// - a retry would not help or could do harm: [`GiveUp::NotRetryable`], [`GiveUp::NotIdempotent`],
-    ///   [`GiveUp::RetryAfterTooLong`];
+    ///   [`GiveUp::RetryAfterTooLong`]. A response that wanted no retry, such as a 404, has no report and gives no mark;
     /// - the answer itself asks not to retry.
     ///
     /// Not if the call ended for a reason that callers do not share, such as [`GiveUp::RetriedAbove`]: then it is theirs

@@ -211,6 +211,20 @@ async fn rule_12_what_was_not_processed_is_sent_again_even_for_an_inbound_retry(
     assert_eq!(response.status(), 200);
 }
 
+/// A 429 proves that nothing was processed, but it comes from a server that has too much to do.
+#[tokio::test(start_paused = true)]
+async fn rule_12_what_a_server_refused_is_not_sent_again_for_an_inbound_retry() {
+    for status in [421, 425, 429] {
+        let (first, retry) = (inbound(&[]), inbound(&[("x-retry-attempt", "2")]));
+        for (request, expected) in [(first, (3, Some(GiveUp::Exhausted))), (retry, (1, Some(GiveUp::RetriedAbove)))] {
+            let upstream = Upstream::new([answer(status)]);
+            let log = upstream.log();
+            let response = send(guarded(), upstream, request).await.unwrap();
+            assert_eq!((report(&response), log.calls()), (expected, expected.0 as usize), "{status}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn rule_12_every_attempt_carries_its_marks() {
     async fn marks<C, I>(layer: RetryLayer<C, ReplayBodies<I>>, mut request: Request<Full<Bytes>>) -> Vec<String>

@@ -13,13 +13,14 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_rampart::classify::{ClassifiedError, HttpClassifier, Verdict, classifier_fn};
 use tower_rampart::retry::{
     Attempt, Budget, CloneRequests, Deadline, GiveUp, ReplayBodies, ReplayBody, ResponseFuture, Retry, RetryError,
-    RetryEvent, RetryReport, TimedOut,
+    RetryEvent, RetryPolicy, RetryReport, TimedOut,
 };
 use tower_rampart::{BoxError, RetryLayer};
 
 use crate::support::*;
 
 fn send<T: Send>() {}
+fn unwind_safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
 fn sync<T: Sync>() {}
 fn unpin<T: Unpin>() {}
 fn fixed<T: Send + Sync + Unpin + 'static>() {}
@@ -37,6 +38,7 @@ fn auto_traits_follow_the_inner_service() {
     send::<Stack<NotSync>>();
     sync::<ResponseFuture<Quick, Request<NotSync>, HttpClassifier, ReplayBodies, ()>>();
     unpin::<ReplayBody<NotSync>>();
+    unwind_safe::<RetryPolicy>();
     sync::<ReplayBody<Full<Bytes>>>();
     fixed::<Budget>();
     fixed::<Deadline>();

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ impl AttemptTimeout {
         }
     }
 }
+
+/// No state of this crate depends on whether the function returned.
+impl UnwindSafe for AttemptTimeout {}
+impl RefUnwindSafe for AttemptTimeout {}
 
 impl fmt::Debug for AttemptTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -25,7 +25,7 @@ impl Config {
     pub(in crate::retry) fn draw<T>(&self, draw: impl FnOnce(&mut dyn Rng) -> T) -> T {
         match &self.rng {
             None => draw(&mut rand::rng()),
-            Some(rng) => draw(&mut *rng.lock()),
+            Some(rng) => draw(&mut &**rng),
         }
     }
 }

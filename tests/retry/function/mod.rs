@@ -17,7 +17,9 @@ use tokio::sync::Semaphore;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_rampart::breaker::CircuitBreaker;
 use tower_rampart::classify::{ClassifiedError, ErrorClassifier, Verdict, classifier_fn};
-use tower_rampart::retry::{self, Backoff, Budget, GiveUp, Outcome, RetryError, RetryExt, RetryPolicy, TimedOut};
+use tower_rampart::retry::{
+    self, Backoff, Budget, GiveUp, Jitter, Outcome, RetryError, RetryExt, RetryPolicy, TimedOut,
+};
 use tower_rampart::{BoxError, CircuitBreakerLayer, RetryLayer};
 
 use crate::support::*;
@@ -395,6 +397,24 @@ fn without_a_timer_a_call_panics_before_it_calls() {
 fn now<F: Future>(future: F) {
     // The clock has moved once the future was polled.
     let _ = poll_once(pin!(future));
+}
+
+#[test]
+fn a_custom_backoff_may_use_the_seeded_policy_that_it_belongs_to() {
+    let shared: Arc<std::sync::OnceLock<RetryPolicy>> = Arc::default();
+    let inner = Arc::clone(&shared);
+    let backoff = Backoff::custom(move |retry, _, _| {
+        if retry == 0 {
+            let _ = inner.get().map(|policy| retry::call_blocking(policy, || Err::<(), _>(down())));
+        }
+        Duration::ZERO
+    });
+    // Jitter draws for the call itself, too.
+    let policy = RetryPolicy::new().max_attempts(2).no_budget().seed(7).backoff(backoff.jitter(Jitter::Full));
+    let inside = RetryPolicy::clone(&policy).backoff(Backoff::none());
+    shared.set(inside).unwrap();
+    let error = retry::call_blocking(&policy, || Err::<(), _>(down())).unwrap_err();
+    assert_eq!(error.attempts(), 2);
 }
 
 /// A call beside the request proves nothing about it.
