@@ -1,14 +1,14 @@
 //! The exchange between the retry layer and the layers inside it while a time limit cuts an attempt.
 //!
-//! Cutting an attempt means dropping its future. The layers inside must then distinguish an expired time limit from a caller
-//! who left, and the retry layer must learn whether the request was handed to the client. A thread-local carries both. It
-//! is set only while the future is being dropped, so it works for requests of every type; a mark in the extensions would
-//! serve HTTP alone, and in one direction alone.
+//! Cutting an attempt means dropping its future. The layers inside must then distinguish an expired time limit from a
+//! caller who left, and the retry layer must learn whether the request was handed to the client. A thread-local carries
+//! both. It is set only while the future is being dropped, so it works for requests of every type; a mark in the
+//! extensions would serve HTTP alone, and in one direction alone.
 //!
-//! A request that still waits for readiness proves "not sent" only if it is the attempt itself. An attempt may make several
-//! requests: a client follows a redirect, or a body is read from another upstream. Only a service that is called while the
-//! retry layer calls its inner service is the attempt itself, because nothing can have been sent before; it claims the
-//! attempt.
+//! A request that still waits for readiness proves "not sent" only if it is the attempt itself. An attempt may make
+//! several requests: a client follows a redirect, or a body is read from another upstream. Only a service that is
+//! called while the retry layer calls its inner service is the attempt itself, because nothing can have been sent
+//! before; it claims the attempt.
 
 use std::cell::Cell;
 

@@ -8,8 +8,9 @@ const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
 /// The moment by which a call must have ended, with all its attempts and waits.
 ///
-/// In the extensions of an HTTP request it overrides [`RetryLayer::deadline`](crate::RetryLayer::deadline), whether it is
-/// later or earlier, and stays there for the layers inside. It is a point in time, so every layer can compute what remains.
+/// In the extensions of an HTTP request it overrides [`RetryLayer::deadline`](crate::RetryLayer::deadline), whether it
+/// is later or earlier, and stays there for the layers inside. It is a point in time, so every layer can compute what
+/// remains.
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,11 +54,11 @@ impl Deadline {
     }
 }
 
-/// The moment at which the attempt timeout cuts an attempt. The [`RetryLayer`](crate::RetryLayer) puts it in the extensions
-/// of every HTTP request if it has an [`attempt_timeout`](crate::RetryLayer::attempt_timeout).
+/// The moment at which the attempt timeout cuts an attempt. The [`RetryLayer`](crate::RetryLayer) puts it in the
+/// extensions of every HTTP request if it has an [`attempt_timeout`](crate::RetryLayer::attempt_timeout).
 ///
-/// A layer or client inside reads from it how much time its answer has. A call that is dropped at that moment or later has
-/// timed out; one that is dropped earlier was abandoned by its caller.
+/// A layer or client inside reads from it how much time its answer has. A call that is dropped at that moment or later
+/// has timed out; one that is dropped earlier was abandoned by its caller.
 ///
 /// ```
 /// use tower_rampart::retry::AttemptDeadline;

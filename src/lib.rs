@@ -2,7 +2,8 @@
 //!
 //! - **what happened**: [`ClassifyLayer`] turns a response or an error into a [`Verdict`](classify::Verdict);
 //! - **whether to try again**: [`RetryLayer`];
-//! - **whether to try at all**: [`CircuitBreakerLayer`], with one breaker per tenant, host or any other key of a request.
+//! - **whether to try at all**: [`CircuitBreakerLayer`], with one breaker per tenant, host or any other key of a
+//!   request.
 //!
 //! # The stack
 //!

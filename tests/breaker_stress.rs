@@ -1,5 +1,5 @@
-//! Real threads that do everything at once to a few breakers. However their calls end, no permit stays out and every breaker
-//! recovers. Alone in its binary, because it replaces the panic hook.
+//! Real threads that do everything at once to a few breakers. However their calls end, no permit stays out and every
+//! breaker recovers. Alone in its binary, because it replaces the panic hook.
 
 #![allow(clippy::unwrap_used)]
 
@@ -327,8 +327,8 @@ where
     assert!((0..KEYS).all(|id| breakers.get(&(keys.of)(id)).is_none()));
 }
 
-/// No probe slot is taken: each breaker admits the next call as soon as its open time is over, and recovers. Two successes
-/// may complete a window of failures, and the next two are probes.
+/// No probe slot is taken: each breaker admits the next call as soon as its open time is over, and recovers. Two
+/// successes may complete a window of failures, and the next two are probes.
 fn recover_by_probes(breakers: &Handle<u64>) {
     for breaker in breakers.iter() {
         for _ in 0..4 {

@@ -79,8 +79,8 @@ fn a_first_try_that_succeeds_with_an_empty_body_allocates_nothing() {
         for _ in 0..3 {
             let (allocations, _, response) = counted(|| now(quiet.call(Request::new(Empty::new()))));
             assert_eq!((allocations, response.unwrap().status().as_u16()), (0, 200));
-            // The limits travel in the extensions of the request: a map and a box for each of the two, in what is kept and
-            // in what is sent.
+            // The limits travel in the extensions of the request: a map and a box for each of the two, in what is kept
+            // and in what is sent.
             let (allocations, _, response) = counted(|| now(timed.call(Request::new(Full::default()))));
             assert_eq!((allocations, response.unwrap().status().as_u16()), (8, 200));
         }

@@ -182,7 +182,8 @@ impl Panel {
         writeln!(f, r#"<path d="{line}" fill="none" stroke="{colour}" stroke-width="2"/>"#)
     }
 
-    /// A mark for each change of the breaker, in a row for each kind: a probe and what comes of it are milliseconds apart.
+    /// A mark for each change of the breaker, in a row for each kind: a probe and what comes of it are milliseconds
+    /// apart.
     fn changes(&self, f: &mut fmt::Formatter<'_>, recovery: &Recovery) -> fmt::Result {
         for change in &recovery.breaker {
             let row = EVENTS.iter().position(|&(event, _)| event == change.event).unwrap_or(0) as f64;

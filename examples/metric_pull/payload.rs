@@ -9,7 +9,8 @@ use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use tower_rampart::classify;
 
-/// How long a body may take once its head is there. The layers have done their part by then, so this limit is the caller's.
+/// How long a body may take once its head is there. The layers have done their part by then, so this limit is the
+/// caller's.
 const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// No honest answer is longer.

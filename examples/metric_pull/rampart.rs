@@ -25,8 +25,8 @@ use super::report::{Outcome, Pull};
 
 /// One stack for all tenants. The header tells their breakers and their retry budgets apart.
 ///
-/// A shared budget can be spent by the tenants that are down before a healthy one needs it. The price is that each tenant
-/// brings a budget, and so more retries in all. For forty tenants either will do; for a thousand, it shows.
+/// A shared budget can be spent by the tenants that are down before a healthy one needs it. The price is that each
+/// tenant brings a budget, and so more retries in all. For forty tenants either will do; for a thousand, it shows.
 ///
 /// The settings fit tenants that are pulled ten times a second.
 pub(crate) fn stack<C, B>(plan: &Plan, client: C) -> (impl Client<B> + use<C, B>, Handle<HeaderValue>)
@@ -47,8 +47,8 @@ where
         .minimum_calls(10)
         // A tenant that is down fails every call: that is plain before ten of them have failed.
         .consecutive_failures(5)
-        // The retry layer cuts attempts short from outside, which this layer sees as calls that are dropped. By the time
-        // they had taken it knows that the upstream hung, and not that the caller lost interest.
+        // The retry layer cuts attempts short from outside, which this layer sees as calls that are dropped. By the
+        // time they had taken it knows that the upstream hung, and not that the caller lost interest.
         .abandoned(Abandoned::FailureAfter(ATTEMPT_TIMEOUT / 2))
         // A tenant that is well again is noticed after at most a second and a half.
         .open_for(Backoff::exponential(Duration::from_millis(500), Duration::from_millis(1_500)))
@@ -159,7 +159,8 @@ impl<C> Rampart<C> {
     }
 
     fn judge_error(&self, tenant: &Tenant, error: &(dyn Error + 'static)) -> Result<Outcome, Failure> {
-        // First of all: an open circuit is terminal by its verdict, as no retry would help, but it is not the upstream's word.
+        // First of all: an open circuit is terminal by its verdict, as no retry would help, but it is not the
+        // upstream's word.
         if CircuitOpen::find(error).is_some() {
             return Ok(Outcome::CircuitOpen(self.last_good.age(tenant)));
         }

@@ -1,5 +1,5 @@
-//! Any bytes as the `Content-Length` of a body that does not know its own: the body is short if and only if the header is a
-//! number that is larger than the bytes that came.
+//! Any bytes as the `Content-Length` of a body that does not know its own: the body is short if and only if the header
+//! is a number that is larger than the bytes that came.
 #![no_main]
 
 use std::cell::Cell;

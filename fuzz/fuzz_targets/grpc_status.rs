@@ -1,4 +1,5 @@
-//! Any bytes as `grpc-status` and `grpc-retry-pushback-ms`: the code and the wait are those of a slow reading by the grammar.
+//! Any bytes as `grpc-status` and `grpc-retry-pushback-ms`: the code and the wait are those of a slow reading by the
+//! grammar.
 //!
 //! The first line is the status; each further line is a pushback.
 #![no_main]

@@ -1,5 +1,5 @@
-//! Any bytes as `grpc-timeout`: the deadline is that of a slow reading by the grammar, and what is sent on is the finest
-//! value that is not longer.
+//! Any bytes as `grpc-timeout`: the deadline is that of a slow reading by the grammar, and what is sent on is the
+//! finest value that is not longer.
 #![no_main]
 
 use std::convert::Infallible;

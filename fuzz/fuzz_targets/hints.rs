@@ -1,4 +1,5 @@
-//! Any bytes in any header that is a hint: no panic, no wait above the documented maximum, and dates as httpdate reads them.
+//! Any bytes in any header that is a hint: no panic, no wait above the documented maximum, and dates as httpdate reads
+//! them.
 //!
 //! The first bytes choose the status; then each line is a header, whose first byte chooses the name.
 #![no_main]

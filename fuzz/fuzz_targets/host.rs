@@ -1,5 +1,5 @@
-//! Any bytes as the authority of a URI or as a `Host` header: two requests share a breaker if and only if their hosts are the
-//! same without userinfo and in lower case, and no label shows userinfo.
+//! Any bytes as the authority of a URI or as a `Host` header: two requests share a breaker if and only if their hosts
+//! are the same without userinfo and in lower case, and no label shows userinfo.
 #![no_main]
 
 use std::hash::{DefaultHasher, Hash, Hasher};

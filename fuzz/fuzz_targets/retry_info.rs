@@ -1,5 +1,5 @@
-//! Any bytes as the details of a gRPC status: no panic, no wait above the maximum. Then the same bytes choose a delay and
-//! what stands around it, and the delay is read back.
+//! Any bytes as the details of a gRPC status: no panic, no wait above the maximum. Then the same bytes choose a delay
+//! and what stands around it, and the delay is read back.
 #![no_main]
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! How often a breaker with the defaults opens although only one call in five fails, each by chance.
 //!
-//! `cargo run --release -p rampart-sim --example false_alarms [SHARE]` simulates an hour of breakers at 1 to 10,000 calls a
-//! second and takes some minutes. Its numbers are in `docs/DEFAULTS.md`.
+//! `cargo run --release -p rampart-sim --example false_alarms [SHARE]` simulates an hour of breakers at 1 to 10,000
+//! calls a second and takes some minutes. Its numbers are in `docs/DEFAULTS.md`.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! What a client would gain that rejects calls at random before they fail, instead of opening a breaker.
 //!
-//! `cargo run --release -p rampart-sim --example graded_rejection`. The formula is that of "Handling Overload", chapter 21 of
-//! Site Reliability Engineering (Beyer et al., 2016): reject with the probability
-//! max(0, (requests - K × accepts) / (requests + 1)). Its numbers are in `docs/DEFAULTS.md`, which says why no layer does it.
+//! `cargo run --release -p rampart-sim --example graded_rejection`. The formula is that of "Handling Overload", chapter
+//! 21 of Site Reliability Engineering (Beyer et al., 2016): reject with the probability max(0, (requests - K × accepts)
+//! / (requests + 1)). Its numbers are in `docs/DEFAULTS.md`, which says why no layer does it.
 
 use std::collections::VecDeque;
 use std::future::Future;

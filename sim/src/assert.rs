@@ -14,8 +14,8 @@ const SHOWN: u64 = 3;
 /// Seconds shown in all.
 const SHOWN_AT_MOST: usize = 16;
 
-/// Panics unless the stack answers again all of its calls soon enough after the trouble of a scenario is over, and returns
-/// what happened.
+/// Panics unless the stack answers again all of its calls soon enough after the trouble of a scenario is over, and
+/// returns what happened.
 ///
 /// [All of its calls](Scenario::recovered_after) are 99 in a hundred in every second from then on, until the scenario
 /// ends. `stack` is called once a process, as by [`simulate`]. The message of the panic says in numbers what happened

@@ -38,12 +38,12 @@ enum Write {
     Conflict,
 }
 
-/// Clients that begin together and each write one row once, with optimistic concurrency: read the version, write with it,
-/// and after a conflict wait and begin again.
+/// Clients that begin together and each write one row once, with optimistic concurrency: read the version, write with
+/// it, and after a conflict wait and begin again.
 ///
-/// The model is that of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: the time of a message is
-/// normally distributed around `message` with a standard deviation of a fifth, and the row takes no time. The waits are those
-/// of a [`RetryLayer`] with this backoff.
+/// The model is that of Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: the time of a
+/// message is normally distributed around `message` with a standard deviation of a fifth, and the row takes no time.
+/// The waits are those of a [`RetryLayer`] with this backoff.
 ///
 /// Only the proportions count, and tokio's timers round up to a millisecond: give all times in seconds where you mean
 /// milliseconds. Brooker's first wait is twice his base: his base of 5, cap of 2,000 and messages of 10 are these.

@@ -25,9 +25,10 @@
 //! assert_eq!(report.calls, report.good + report.failed + report.rejected);
 //! ```
 //!
-//! - An upstream can [call a further one](Upstream::calling) through stacks of its own, as tiers do; the report then has one
-//!   of that tier inside.
-//! - [`Load::trace`] replays recorded calls; [`Load::closed`] waits for answers; [`Load::tenants`] gives the calls tenants.
+//! - An upstream can [call a further one](Upstream::calling) through stacks of its own, as tiers do; the report then
+//!   has one of that tier inside.
+//! - [`Load::trace`] replays recorded calls; [`Load::closed`] waits for answers; [`Load::tenants`] gives the calls
+//!   tenants.
 //! - [`Process::watch`] reports when breakers open and close.
 //! - [`simulate_with`] reports its progress.
 //!

@@ -93,8 +93,8 @@ impl Report {
         Some(Duration::from_secs(first as u64))
     }
 
-    /// The time from which on every second had at least this share of its calls answered well; `None` if the last second
-    /// had not.
+    /// The time from which on every second had at least this share of its calls answered well; `None` if the last
+    /// second had not.
     #[must_use]
     pub fn recovered_at(&self, share: f64) -> Option<Duration> {
         let is_good = |second: &Second| f64::from(second.good) >= share * f64::from(second.calls);
@@ -106,8 +106,8 @@ impl Report {
         }
     }
 
-    /// The time from which on the upstream answered every request within `limit`: requests that came before were sent in
-    /// vain, whatever protects the calls. An upstream that is well again may first have to work off a backlog.
+    /// The time from which on the upstream answered every request within `limit`: requests that came before were sent
+    /// in vain, whatever protects the calls. An upstream that is well again may first have to work off a backlog.
     #[must_use]
     pub fn answering_from(&self, limit: Duration) -> Duration {
         let is_late = |second: &Second| u128::from(second.longest_answer_ms) > limit.as_millis();

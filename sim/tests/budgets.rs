@@ -1,5 +1,5 @@
-//! What limits on retries cost at each failure rate, with clients that do not slow down: the sweep of Marc Brooker, "Fixing
-//! retries with token buckets and circuit breakers", 2022.
+//! What limits on retries cost at each failure rate, with clients that do not slow down: the sweep of Marc Brooker,
+//! "Fixing retries with token buckets and circuit breakers", 2022.
 
 use std::time::Duration;
 

@@ -10,7 +10,8 @@ use tower_rampart::retry::Budget;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Clients call A, which calls B, which calls a database that fails for ten seconds. Each hop makes up to three attempts.
+/// Clients call A, which calls B, which calls a database that fails for ten seconds. Each hop makes up to three
+/// attempts.
 fn storm(budget: fn() -> Budget) -> Report {
     let stack = move |process: Process| {
         let retry = RetryLayer::new_for_http().seed(process.seed).max_attempts(3).budget(budget());

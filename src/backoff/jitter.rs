@@ -5,7 +5,8 @@ use crate::invalid_setting::{InvalidSetting, ensure};
 
 /// How much of a wait is random, so that clients that failed together do not return together.
 ///
-/// `wait` is what the formula of the [`Backoff`](super::Backoff) returns, capped; all draws are uniform, both ends included.
+/// `wait` is what the formula of the [`Backoff`](super::Backoff) returns, capped; all draws are uniform, both ends
+/// included.
 ///
 /// | jitter | the wait is drawn from | source |
 /// |---|---|---|
@@ -19,8 +20,8 @@ use crate::invalid_setting::{InvalidSetting, ensure};
 /// - AWS: Marc Brooker, [Exponential Backoff And Jitter][aws], AWS Architecture Blog, 2015. The names are from there.
 /// - gRPC: the [Connection Backoff Protocol][grpc], with a share of 0.2.
 /// - resilience4j: `IntervalFunction.ofRandomized`, with a share of 0.5 by default.
-/// - backon: `with_jitter`. tenacity's `wait_exponential_jitter` adds up to a second whatever the wait; for that, write a
-///   [custom](super::Backoff::custom) function.
+/// - backon: `with_jitter`. tenacity's `wait_exponential_jitter` adds up to a second whatever the wait; for that, write
+///   a [custom](super::Backoff::custom) function.
 ///
 /// # The cap
 ///
@@ -49,9 +50,9 @@ pub enum Jitter {
     /// Between the first wait and three times the last one, whatever the formula, and at most the longest:
     /// [`Backoff::decorrelated`](super::Backoff::decorrelated).
     ///
-    /// A wait that a server asked for counts as the last one, and so does one that was spread over an attempt timeout. An open circuit has no last wait and takes
-    /// [`Equal`](Self::Equal) instead. A [fixed](super::Backoff::fixed) or [custom](super::Backoff::custom) backoff has no
-    /// longest wait to grow to, and gets no jitter from this.
+    /// A wait that a server asked for counts as the last one, and so does one that was spread over an attempt timeout.
+    /// An open circuit has no last wait and takes [`Equal`](Self::Equal) instead. A [fixed](super::Backoff::fixed) or
+    /// [custom](super::Backoff::custom) backoff has no longest wait to grow to, and gets no jitter from this.
     Decorrelated,
     /// Always the whole wait.
     None,

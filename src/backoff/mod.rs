@@ -109,8 +109,9 @@ impl Backoff {
         Self::growing(Growth::Linear { first, step }, first, max)
     }
 
-    /// Multiplies `first` by the Fibonacci numbers 1, 1, 2, 3, 5, 8 … up to `max`, with [`Jitter::Full`]. Grows by a factor of
-    /// 1.6 in the long run, and more slowly at first. The crates backon and tokio-retry have the same, without jitter.
+    /// Multiplies `first` by the Fibonacci numbers 1, 1, 2, 3, 5, 8 … up to `max`, with [`Jitter::Full`]. Grows by a
+    /// factor of 1.6 in the long run, and more slowly at first. The crates backon and tokio-retry have the same,
+    /// without jitter.
     ///
     /// # Panics
     ///
@@ -127,7 +128,8 @@ impl Backoff {
     }
 
     /// Draws each wait between `first` and three times the last one, at most `max`. The same as
-    /// [`exponential(first, max)`](Self::exponential) with [`Jitter::Decorrelated`], which takes the place of the formula.
+    /// [`exponential(first, max)`](Self::exponential) with [`Jitter::Decorrelated`], which takes the place of the
+    /// formula.
     ///
     /// # Panics
     ///
@@ -161,12 +163,13 @@ impl Backoff {
     /// - the verdict on the attempt that failed. [`waits`](Self::waits) and [`ceiling`](Self::ceiling) have none;
     /// - the wait before the retry before it, if there was one.
     ///
-    /// A hint of the server beats the function. The function should be quick and depend on nothing but its arguments and
-    /// a random generator of its own: it may run more often than there are waits.
+    /// A hint of the server beats the function. The function should be quick and depend on nothing but its arguments
+    /// and a random generator of its own: it may run more often than there are waits.
     ///
     /// As the [open time](crate::CircuitBreakerLayer::open_for) of a breaker it gets the number of openings since the
-    /// breaker was last closed, no verdict, because no single call opens a breaker, and the last open time. It runs outside
-    /// of all locks. If it panics, the breaker does not open, and the panic reaches the call that would have opened it.
+    /// breaker was last closed, no verdict, because no single call opens a breaker, and the last open time. It runs
+    /// outside of all locks. If it panics, the breaker does not open, and the panic reaches the call that would have
+    /// opened it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -358,7 +361,8 @@ mod tests {
             let draws = (0..1_000).map(|_| backoff.wait(&retry, &mut rng).as_millis());
             draws.fold((u128::MAX, 0), |(least, most), wait| (least.min(wait), most.max(wait)))
         };
-        // Nothing but the last wait counts: not the number of the retry, and a last wait of zero is a transparent retry.
+        // Nothing but the last wait counts: not the number of the retry, and a last wait of zero is a transparent
+        // retry.
         for (retry, last, ceiling) in [(0, None, 300), (9, Some(0), 300), (1, Some(200), 600), (9, Some(200), 600)] {
             let (least, most) = extremes(retry, last);
             assert!(

@@ -38,8 +38,8 @@ impl Backoff {
     /// [`waits`](Self::waits) that are the same for the same seed, for tests.
     ///
     /// They are those of the first call through a new [`RetryLayer`](crate::RetryLayer) with this
-    /// [`seed`](crate::RetryLayer::seed), unless the server sends hints. The same seed may give other waits with another
-    /// version of this crate.
+    /// [`seed`](crate::RetryLayer::seed), unless the server sends hints. The same seed may give other waits with
+    /// another version of this crate.
     ///
     /// ```
     /// use tower_rampart::retry::Backoff;

@@ -113,9 +113,9 @@ impl<K: Hash + Eq + Clone + Debug> Breakers<K> {
             // Another call may have inserted it since this one looked.
             return self.find(&key).ok_or_else(|| self.nodes.hash(&key));
         }
-        // Code of the key that may call back into the registry: `Hash`, `Debug` and `Clone` run before the lock is taken,
-        // and `Drop` after it is released. Only `Eq` runs under the lock, and `Clone` when an eviction is taken back. They
-        // may panic, but must not call back.
+        // Code of the key that may call back into the registry: `Hash`, `Debug` and `Clone` run before the lock is
+        // taken, and `Drop` after it is released. Only `Eq` runs under the lock, and `Clone` when an eviction is taken
+        // back. They may panic, but must not call back.
         let key = keep(key);
         let place = (self.place)(&key);
         let is_outer = matches!(place, Place::Outer);
@@ -156,8 +156,8 @@ impl<K: Hash + Eq + Clone + Debug> Breakers<K> {
         let Some(node) = self.nodes.remove(key) else { return Vec::new() };
         let mut removed = vec![node.clone()];
         if node.is_outer() {
-            // None is added from here on: a newcomer finds its outer node under the lock. None is evicted either, because
-            // a reference is held.
+            // None is added from here on: a newcomer finds its outer node under the lock. None is evicted either,
+            // because a reference is held.
             let is_inner = |inner: &Node| inner.outer().is_some_and(|outer| Arc::ptr_eq(outer, &node));
             let inner = self.nodes.nodes_where(is_inner);
             removed.extend(inner.iter().filter_map(|(hash, inner)| self.nodes.remove_node(*hash, inner)));

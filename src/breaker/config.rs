@@ -43,15 +43,16 @@ pub(crate) struct Config {
 
 /// How a call counts that is dropped before it ends.
 ///
-/// A call that a time limit cuts has failed: one of the [`RetryLayer`](crate::RetryLayer) around the breaker, or any other
-/// once the [`Deadline`](crate::retry::Deadline) in the extensions of the HTTP request has passed. For other calls the
-/// default is `FailureAfter` the limit of the slow calls if there is one; else they are neutral.
+/// A call that a time limit cuts has failed: one of the [`RetryLayer`](crate::RetryLayer) around the breaker, or any
+/// other once the [`Deadline`](crate::retry::Deadline) in the extensions of the HTTP request has passed. For other
+/// calls the default is `FailureAfter` the limit of the slow calls if there is one; else they are neutral.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Abandoned {
     /// Neutral, however long it ran and even if a time limit cut it.
     Neutral,
-    /// A failure if it had run longer than this or a time limit cut it; else neutral. Zero makes every such call a failure.
+    /// A failure if it had run longer than this or a time limit cut it; else neutral. Zero makes every such call a
+    /// failure.
     FailureAfter(Duration),
 }
 
@@ -221,8 +222,8 @@ impl Config {
         self.seed
     }
 
-    /// The policy of outer breakers. They have no outcomes of their own, and a mode of forced open or disabled applies to the
-    /// inner ones, each of which can then be changed alone.
+    /// The policy of outer breakers. They have no outcomes of their own, and a mode of forced open or disabled applies
+    /// to the inner ones, each of which can then be changed alone.
     pub(crate) fn outer_policy(&self) -> Policy {
         let mode = match self.mode {
             Mode::ForcedOpen | Mode::Disabled => Mode::Automatic,

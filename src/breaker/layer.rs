@@ -48,9 +48,9 @@ use crate::invalid_setting::valid;
 ///
 /// # State
 ///
-/// The breakers live in the layer: every service made by it or a clone of it shares them. They are created with the first
-/// [`handle`](Self::handle), [`breaker`](Self::breaker) or service; a setting changed after that makes a layer with
-/// breakers of its own, and leaves the earlier ones unchanged.
+/// The breakers live in the layer: every service made by it or a clone of it shares them. They are created with the
+/// first [`handle`](Self::handle), [`breaker`](Self::breaker) or service; a setting changed after that makes a layer
+/// with breakers of its own, and leaves the earlier ones unchanged.
 ///
 /// ```
 /// use std::time::Duration;
@@ -204,31 +204,32 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
         valid(self.try_name(name))
     }
 
-    /// Nests these partitions in others, as tenants in a host. Each key of `outer` has a breaker of its own around those of
-    /// its inner keys, which takes their votes. It opens when at least `share` of the tenants that called lately are bad, so
-    /// one bad tenant never shuts a host, however often it calls. A dead host with a thousand quiet tenants, each far below
-    /// its own minimum, is noticed after some seventy calls. One with fewer than 64 tenants is noticed by the share alone,
-    /// which takes about half the window; until then, and where they are few and call seldom, each tenant's own breaker
-    /// protects it. Call it after [`partition_by`](CircuitBreakerLayer::partition_by). The keys become
-    /// [`Nested`](super::partition::Nested) ones: the same tenant has one breaker for each host.
+    /// Nests these partitions in others, as tenants in a host. Each key of `outer` has a breaker of its own around
+    /// those of its inner keys, which takes their votes. It opens when at least `share` of the tenants that called
+    /// lately are bad, so one bad tenant never shuts a host, however often it calls. A dead host with a thousand quiet
+    /// tenants, each far below its own minimum, is noticed after some seventy calls. One with fewer than 64 tenants is
+    /// noticed by the share alone, which takes about half the window; until then, and where they are few and call
+    /// seldom, each tenant's own breaker protects it. Call it after
+    /// [`partition_by`](CircuitBreakerLayer::partition_by). The keys become [`Nested`](super::partition::Nested) ones:
+    /// the same tenant has one breaker for each host.
     ///
-    /// - Each inner breaker with recent counted calls has one vote: within the window of time, or within the last minute for
-    ///   a window of calls. There must be [a minimum](Self::minimum_children) of votes. Breakers that are forced open or
-    ///   disabled do not vote, and neither do the probes of an inner breaker. The
-    ///   [rules](crate::breaker#rules-of-nested-partitions) say when a vote is bad, and when the host opens. The votes are
-    ///   the calls of its [`Snapshot`](super::Snapshot).
-    /// - While the outer breaker is open, it rejects the calls of all its keys. [`CircuitOpen`](super::CircuitOpen) names the
-    ///   breaker that rejected, and that one counts the rejection. An inner breaker whose mode rejects nothing is not
-    ///   rejected by the outer one either.
-    /// - After [`open_for`](Self::open_for) the outer breaker asks each inner one once, those first whose own breaker is
-    ///   closed, and [`half_open_max_calls`](Self::half_open_max_calls) at once. Successes of
-    ///   [`success_threshold`](Self::success_threshold) different ones close it. A bad minority does not open it again. If
-    ///   only one inner breaker is called, that one decides after half the open time, or a [lease](Self::probe_lease) if
-    ///   that is shorter.
-    /// - It has no [`ramp`](Self::ramp), and a [hint of the server](Self::honor_retry_after) applies to the inner breaker
-    ///   alone.
-    /// - An outer breaker takes a place of [`max_partitions`](Self::max_partitions), and the first inner one is made only
-    ///   together with it: there must be room for two. Keys that share an overflow breaker have no outer one.
+    /// - Each inner breaker with recent counted calls has one vote: within the window of time, or within the last
+    ///   minute for a window of calls. There must be [a minimum](Self::minimum_children) of votes. Breakers that are
+    ///   forced open or disabled do not vote, and neither do the probes of an inner breaker. The
+    ///   [rules](crate::breaker#rules-of-nested-partitions) say when a vote is bad, and when the host opens. The votes
+    ///   are the calls of its [`Snapshot`](super::Snapshot).
+    /// - While the outer breaker is open, it rejects the calls of all its keys. [`CircuitOpen`](super::CircuitOpen)
+    ///   names the breaker that rejected, and that one counts the rejection. An inner breaker whose mode rejects
+    ///   nothing is not rejected by the outer one either.
+    /// - After [`open_for`](Self::open_for) the outer breaker asks each inner one once, those first whose own breaker
+    ///   is closed, and [`half_open_max_calls`](Self::half_open_max_calls) at once. Successes of
+    ///   [`success_threshold`](Self::success_threshold) different ones close it. A bad minority does not open it again.
+    ///   If only one inner breaker is called, that one decides after half the open time, or a
+    ///   [lease](Self::probe_lease) if that is shorter.
+    /// - It has no [`ramp`](Self::ramp), and a [hint of the server](Self::honor_retry_after) applies to the inner
+    ///   breaker alone.
+    /// - An outer breaker takes a place of [`max_partitions`](Self::max_partitions), and the first inner one is made
+    ///   only together with it: there must be room for two. Keys that share an overflow breaker have no outer one.
     ///
     /// ```
     /// use http::uri::Authority;
@@ -274,8 +275,8 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
         CircuitBreakerLayer { classifier, partition, scope, requests, config, breakers: Shared::default() }
     }
 
-    /// Treats a request whose stream was refused as one that may have been processed: see [`DistrustRefusals`] for when that
-    /// is needed. Does not change what the breaker counts for a refused stream.
+    /// Treats a request whose stream was refused as one that may have been processed: see [`DistrustRefusals`] for when
+    /// that is needed. Does not change what the breaker counts for a refused stream.
     ///
     /// ```
     /// use tower_rampart::CircuitBreakerLayer;
@@ -293,23 +294,25 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
         Self { classifier, partition, scope, requests, config, breakers }
     }
 
-    /// Counts a success only when its body has ended, by how it ended: see [the table](crate::classify::body). For gRPC the
-    /// trailers decide.
+    /// Counts a success only when its body has ended, by how it ended: see [the table](crate::classify::body). For gRPC
+    /// the trailers decide.
     ///
     /// The body of the response becomes a [`JudgedBody`](crate::classify::body::JudgedBody), whose error is wrapped in
-    /// [`ClassifiedError`](crate::classify::ClassifiedError). The head is passed on as soon as it comes, and counts at once if it is
-    /// no success. For HTTP and gRPC only: the classifier must be a [`ClassifyHttp`](crate::classify::ClassifyHttp).
+    /// [`ClassifiedError`](crate::classify::ClassifiedError). The head is passed on as soon as it comes, and counts at
+    /// once if it is no success. For HTTP and gRPC only: the classifier must be a
+    /// [`ClassifyHttp`](crate::classify::ClassifyHttp).
     ///
     /// - The duration of a call ends with its head: a slow reader does not make a slow upstream.
-    /// - A body that is dropped before its end is neutral, whatever [`abandoned`](Self::abandoned) sets for calls without a
-    ///   response. A body that outlives the service still counts when it ends; one that never ends is a call that never
-    ///   counts.
-    /// - A probe holds its slot until its body has ended or its [lease](Self::probe_lease) is over. It has succeeded, too,
-    ///   when its reader drops the body, or when its lease is over and the body has not broken off: otherwise an upstream of
-    ///   long streams would never close its breaker. A [`ramp`](Self::ramp) counts a success at its head.
+    /// - A body that is dropped before its end is neutral, whatever [`abandoned`](Self::abandoned) sets for calls
+    ///   without a response. A body that outlives the service still counts when it ends; one that never ends is a call
+    ///   that never counts.
+    /// - A probe holds its slot until its body has ended or its [lease](Self::probe_lease) is over. It has succeeded,
+    ///   too, when its reader drops the body, or when its lease is over and the body has not broken off: otherwise an
+    ///   upstream of long streams would never close its breaker. A [`ramp`](Self::ramp) counts a success at its head.
     ///
-    /// The breaker does not see the verdict of a [`ClassifyLayer`](crate::ClassifyLayer) further inside on trailers, because
-    /// trailers cannot carry one: give the breaker a classifier with the same [overrides](GrpcClassifier::code).
+    /// The breaker does not see the verdict of a [`ClassifyLayer`](crate::ClassifyLayer) further inside on trailers,
+    /// because trailers cannot carry one: give the breaker a classifier with the same
+    /// [overrides](GrpcClassifier::code).
     ///
     /// ```
     /// use tower_rampart::CircuitBreakerLayer;

@@ -15,8 +15,8 @@ pub trait Requests<Req>: sealed::Sealed {
     fn deadline(&self, request: &Req) -> Option<Deadline>;
 }
 
-/// Reads the [`Attempt`], the [`Deadline`] and the [`AttemptDeadline`](crate::retry::AttemptDeadline) that a [`RetryLayer`](crate::RetryLayer) further outside leaves in the
-/// extensions of an HTTP request.
+/// Reads the [`Attempt`], the [`Deadline`] and the [`AttemptDeadline`](crate::retry::AttemptDeadline) that a
+/// [`RetryLayer`](crate::RetryLayer) further outside leaves in the extensions of an HTTP request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HttpRequests;
 

@@ -19,10 +19,10 @@ use crate::cut;
 
 /// The service that [`CircuitBreakerLayer`](super::CircuitBreakerLayer) makes.
 ///
-/// It is always ready. It polls the inner service for readiness in the call itself, and only once the breaker has admitted
-/// the call. If the inner service is not ready, the call waits with that instance, and a clone takes its place. A probe that
-/// waits holds its slot, on a lease. So a call is rejected at once even while the inner service is not ready, and a rejected
-/// call never holds a permit of the inner service.
+/// It is always ready. It polls the inner service for readiness in the call itself, and only once the breaker has
+/// admitted the call. If the inner service is not ready, the call waits with that instance, and a clone takes its
+/// place. A probe that waits holds its slot, on a lease. So a call is rejected at once even while the inner service is
+/// not ready, and a rejected call never holds a permit of the inner service.
 pub struct CircuitBreakerService<
     S,
     Classifier = HttpClassifier,

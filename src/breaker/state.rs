@@ -7,9 +7,9 @@ pub enum State {
     Closed,
     /// Rejects all calls.
     Open,
-    /// Admits a few calls as probes, which close it or open it again. An open breaker also reads as half-open once its open
-    /// time is over, before a call has come: the next call is a probe. If time alone ends the half-open period, as on a
-    /// [ramp](super::CircuitBreakerLayer::ramp), the breaker closes with the next call.
+    /// Admits a few calls as probes, which close it or open it again. An open breaker also reads as half-open once its
+    /// open time is over, before a call has come: the next call is a probe. If time alone ends the half-open period, as
+    /// on a [ramp](super::CircuitBreakerLayer::ramp), the breaker closes with the next call.
     HalfOpen,
 }
 
@@ -26,9 +26,10 @@ pub enum Mode {
     Disabled,
     /// Counts, opens, closes and reports as if automatic, but rejects no call.
     ObserveOnly,
-    /// The outcomes of the calls, but an open breaker rejects retries only: it admits first attempts without counting them,
-    /// so that callers see the upstream as it is while retries do not add to its load. The requests must show which calls
-    /// are retries: see [`CircuitBreakerLayer::reject_retries_only`](super::CircuitBreakerLayer::reject_retries_only).
+    /// The outcomes of the calls, but an open breaker rejects retries only: it admits first attempts without counting
+    /// them, so that callers see the upstream as it is while retries do not add to its load. The requests must show
+    /// which calls are retries: see
+    /// [`CircuitBreakerLayer::reject_retries_only`](super::CircuitBreakerLayer::reject_retries_only).
     RejectRetriesOnly,
 }
 

@@ -5,10 +5,11 @@ use foldhash::quality::FoldHasher;
 
 use crate::seed::{HashState, Seed};
 
-/// Hashes keys, which come from callers, with seeds of its own: random and new in every registry, unless the user sets one.
+/// Hashes keys, which come from callers, with seeds of its own: random and new in every registry, unless the user sets
+/// one.
 ///
-/// The hash that finds a key is fast, and withstands keys that were made to collide without knowledge of its seeds or its
-/// values. Neither leaves the registry: what shows outside comes from the keyed hash of the standard library.
+/// The hash that finds a key is fast, and withstands keys that were made to collide without knowledge of its seeds or
+/// its values. Neither leaves the registry: what shows outside comes from the keyed hash of the standard library.
 pub(crate) struct KeyedHash {
     seed: u64,
     shared: SharedSeed,
@@ -24,8 +25,8 @@ pub(crate) struct Hashed {
     pub(crate) digest: Option<Digest>,
 }
 
-/// 128 bits of two keyed hashes. A long key gets the breaker of another given one with a probability of 2^-128, and that
-/// of any of 65,536 others with 2^-112.
+/// 128 bits of two keyed hashes. A long key gets the breaker of another given one with a probability of 2^-128, and
+/// that of any of 65,536 others with 2^-112.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Digest([u64; 2]);
 
@@ -88,7 +89,8 @@ impl Hasher for Measuring<'_> {
 
     write!(write_u8: u8, write_u16: u16, write_u32: u32, write_u64: u64, write_u128: u128);
 
-    /// Lengths and variants, which are no part of what a key takes unless they are many; and numbers, which look the same.
+    /// Lengths and variants, which are no part of what a key takes unless they are many; and numbers, which look the
+    /// same.
     #[inline]
     fn write_usize(&mut self, number: usize) {
         self.words += 1;

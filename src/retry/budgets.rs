@@ -32,8 +32,8 @@ struct ForCall<'a, P: Keyed> {
     name: &'a str,
 }
 
-/// The bucket of one call, if it does not share the budget of the settings. Calls of a layer without partitions have none, so
-/// they neither write nor drop anything.
+/// The bucket of one call, if it does not share the budget of the settings. Calls of a layer without partitions have
+/// none, so they neither write nor drop anything.
 pub(super) struct CallBucket<Partition: Keyed> {
     bucket: ManuallyDrop<Option<Arc<Bucket>>>,
     partition: PhantomData<fn() -> Partition>,

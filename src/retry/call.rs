@@ -104,7 +104,8 @@ where
         Self { shared, deadline, attempt, clock: None, failures: None, bucket, account }
     }
 
-    /// Panics if this call may need a timer and there is none. Without this check it would panic after the first attempt.
+    /// Panics if this call may need a timer and there is none. Without this check it would panic after the first
+    /// attempt.
     #[inline]
     pub(super) fn check_timer(&self) {
         if self.retries() || self.is_timed() {

@@ -13,21 +13,21 @@
 //!     └── the service is ready ───┘  └───────────────────────────────┘
 //! ```
 //!
-//! The deadline ends a call in `Ready`, in `Calling`, where it cuts the attempt, and in `Readying`. A wait always ends before
-//! the deadline.
+//! The deadline ends a call in `Ready`, in `Calling`, where it cuts the attempt, and in `Readying`. A wait always ends
+//! before the deadline.
 //!
 //! # Rules
 //!
 //! 1. **What is retried.** All of these must hold: the outcome is [transient](crate::classify::Class::Transient); the
 //!    request is [idempotent](Idempotency) or provably was not processed; attempts are left; the body can be
-//!    [replayed](ReplayBody); the wait fits the deadline; the [`Budget`] grants a token. The budget comes last, so that no
-//!    token is spent on a retry that another condition forbids.
+//!    [replayed](ReplayBody); the wait fits the deadline; the [`Budget`] grants a token. The budget comes last, so that
+//!    no token is spent on a retry that another condition forbids.
 //!
 //!    **Transparent retry** (gRPC proposal A6). An established connection can give a request back: it refuses the
 //!    stream, sends GOAWAY, or closes before the write. Such a request is sent again at once if it is idempotent or
-//!    provably was not processed. This costs no token, no attempt and no wait, and happens once per call; a second time it
-//!    is a retry like any other. A server that recycles a connection gives back all of its streams at once, and without
-//!    this rule each of them would cost a token.
+//!    provably was not processed. This costs no token, no attempt and no wait, and happens once per call; a second time
+//!    it is a retry like any other. A server that recycles a connection gives back all of its streams at once, and
+//!    without this rule each of them would cost a token.
 //! 2. **The wait** is the server's hint plus jitter, or else the [`Backoff`]. A hint above
 //!    [`max_retry_after`](crate::RetryLayer::max_retry_after), unless it is
 //!    [clamped](crate::RetryLayer::clamp_retry_after), or past the deadline ends the retrying at once. The wait leaves
@@ -36,73 +36,74 @@
 //! 3. **The failed response is dropped** before the wait. The last attempt moves the request instead of copying it, and
 //!    with a single attempt nothing is copied.
 //! 4. **The inner service is polled ready** before every attempt, and the instance that was ready is the one that is
-//!    called. An error of readiness is final. The first attempt begins when the call is first polled; until then the call
-//!    keeps the readiness and sends nothing. A call that has ended holds no resources.
+//!    called. An error of readiness is final. The first attempt begins when the call is first polled; until then the
+//!    call keeps the readiness and sends nothing. A call that has ended holds no resources.
 //! 5. **Giving up never fabricates a response.** The caller gets the last response unchanged, or a [`RetryError`] whose
-//!    source is the last error. If a retry was made or wanted, a [`RetryReport`] is in the extensions of the response or in
-//!    the error.
-//! 6. **The deadline** spans attempts and waits and cuts an attempt short. A [`Deadline`] in the extensions of a request
-//!    overrides that of the layer. Every HTTP attempt carries its limits as [`Deadline`] and [`AttemptDeadline`]. A breaker
-//!    or a classifier inside counts a cut as a timeout of the upstream, for requests of every type. A request that still
-//!    waited for readiness was not sent. Over gRPC a `grpc-timeout` is the deadline of the whole call unless another one is
-//!    earlier, and every attempt sends what remains of it.
+//!    source is the last error. If a retry was made or wanted, a [`RetryReport`] is in the extensions of the response
+//!    or in the error.
+//! 6. **The deadline** spans attempts and waits and cuts an attempt short. A [`Deadline`] in the extensions of a
+//!    request overrides that of the layer. Every HTTP attempt carries its limits as [`Deadline`] and
+//!    [`AttemptDeadline`]. A breaker or a classifier inside counts a cut as a timeout of the upstream, for requests of
+//!    every type. A request that still waited for readiness was not sent. Over gRPC a `grpc-timeout` is the deadline of
+//!    the whole call unless another one is earlier, and every attempt sends what remains of it.
 //! 7. **An open circuit** is not retried unless [`retry_circuit_open`](crate::RetryLayer::retry_circuit_open) is set.
 //! 8. **A body** streams at once, and a copy is kept as it passes: see [`ReplayBody`]. There is no retry if the body
 //!    failed, or was still being sent when the answer came.
-//! 9. **Budgets** are shared by clones, exact, and never overdrawn. A retry that is cancelled before it is sent gives back what
-//!    it cost. With [`budget_by`](crate::RetryLayer::budget_by) each tenant or host has its own.
-//! 10. **A [`deadline_header`](crate::RetryLayer::deadline_header)** carries in every attempt the time until the deadline or the
-//!     end of the attempt, whichever comes first: rounded down, at least one unit, and nothing without a limit. The same
-//!     header in the request is a deadline of the whole call.
-//! 11. **[`attempt_timeout_by`](crate::RetryLayer::attempt_timeout_by)** is asked once for each send, before anything is
-//!     counted or sent. Whatever depends on the attempt timeout uses the value of the current attempt. It is at least a
-//!     millisecond.
-//! 12. **A [`guard`](crate::RetryLayer::guard)** marks every attempt with its number and with the number of tiers that may
-//!     retry it. If an [`InboundRetries`] in the request is a retry, or names more tiers than the guard allows, the
+//! 9. **Budgets** are shared by clones, exact, and never overdrawn. A retry that is cancelled before it is sent gives
+//!    back what it cost. With [`budget_by`](crate::RetryLayer::budget_by) each tenant or host has its own.
+//! 10. **A [`deadline_header`](crate::RetryLayer::deadline_header)** carries in every attempt the time until the
+//!     deadline or the end of the attempt, whichever comes first: rounded down, at least one unit, and nothing without
+//!     a limit. The same header in the request is a deadline of the whole call.
+//! 11. **[`attempt_timeout_by`](crate::RetryLayer::attempt_timeout_by)** is asked once for each send, before anything
+//!     is counted or sent. Whatever depends on the attempt timeout uses the value of the current attempt. It is at
+//!     least a millisecond.
+//! 12. **A [`guard`](crate::RetryLayer::guard)** marks every attempt with its number and with the number of tiers that
+//!     may retry it. If an [`InboundRetries`] in the request is a retry, or names more tiers than the guard allows, the
 //!     request is sent again only if no server answered it and it provably was not processed; a 429 is an answer. A
-//!     transparent retry is still made. Without a guard no mark of a caller is read. [`StopRetries`] marks the answer of a server whose own call must not be repeated.
-//! 13. **Hedges**, if [`hedge`](crate::RetryLayer::hedge) is set. An attempt that is slow gets a second one beside it, and the
-//!     first good answer is returned.
-//!     - A hedge is an attempt: it counts, has the number after the latest, takes a token, and ends at its own attempt timeout
-//!       and the deadline of the call.
-//!     - Only an idempotent request is hedged, as rule 1 has it, and never because it was "not processed": the first attempt
-//!       may be. All of the body must have been read by the first attempt and be kept.
-//!     - At most two attempts are in flight. The other one is dropped when a good answer comes, or one that no retry would
-//!       improve. A failure that is worth a retry waits for the other attempt. If both fail, the later outcome is settled by
-//!       the ordinary rules, with the longer hint of both.
-//!     - A breaker inside sees the dropped attempt as a call that its caller left: neutral, unless it already ran longer than
-//!       [`Abandoned`](crate::breaker::Abandoned) allows, or its deadline has passed.
-//!     - No hedge while the budget is empty, while a breaker inside is not closed, once the server has asked to wait or not to
-//!       retry, or if the deadline leaves no time. A hedge that the breaker rejects at once counts as no attempt and returns
-//!       its token; so does one whose call ends before the service was ready. A hedge that waits within the layers inside
-//!       counts as sent.
-//!     - The breaker knows a hedge if it is called in the `call` or the first poll of the layers in between, not behind a
-//!       buffer. It is no probe then, and rejected by a breaker that only observes and would be open, too.
+//!     transparent retry is still made. Without a guard no mark of a caller is read. [`StopRetries`] marks the answer
+//!     of a server whose own call must not be repeated.
+//! 13. **Hedges**, if [`hedge`](crate::RetryLayer::hedge) is set. An attempt that is slow gets a second one beside it,
+//!     and the first good answer is returned.
+//!     - A hedge is an attempt: it counts, has the number after the latest, takes a token, and ends at its own attempt
+//!       timeout and the deadline of the call.
+//!     - Only an idempotent request is hedged, as rule 1 has it, and never because it was "not processed": the first
+//!       attempt may be. All of the body must have been read by the first attempt and be kept.
+//!     - At most two attempts are in flight. The other one is dropped when a good answer comes, or one that no retry
+//!       would improve. A failure that is worth a retry waits for the other attempt. If both fail, the later outcome is
+//!       settled by the ordinary rules, with the longer hint of both.
+//!     - A breaker inside sees the dropped attempt as a call that its caller left: neutral, unless it already ran
+//!       longer than [`Abandoned`](crate::breaker::Abandoned) allows, or its deadline has passed.
+//!     - No hedge while the budget is empty, while a breaker inside is not closed, once the server has asked to wait or
+//!       not to retry, or if the deadline leaves no time. A hedge that the breaker rejects at once counts as no attempt
+//!       and returns its token; so does one whose call ends before the service was ready. A hedge that waits within the
+//!       layers inside counts as sent.
+//!     - The breaker knows a hedge if it is called in the `call` or the first poll of the layers in between, not behind
+//!       a buffer. It is no probe then, and rejected by a breaker that only observes and would be open, too.
 //!
 //! A server that states whether to retry overrides the class of the outcome, but never makes a request idempotent.
 //!
 //! # One attempt, one request
 //!
 //! "Not processed" describes the last request of an attempt. A service inside can turn one request into several, for
-//! example a client that follows redirects. Its first request may be processed and the last one refused, and a POST would
-//! then be sent twice. Configure the client to follow no redirects, or follow them outside of this layer.
+//! example a client that follows redirects. Its first request may be processed and the last one refused, and a POST
+//! would then be sent twice. Configure the client to follow no redirects, or follow them outside of this layer.
 //!
 //! The same goes for a service inside that sends the request itself and, within its `call` and beside it, calls another
-//! retry layer or breaker: what waits there passes for the request, and an attempt timeout takes that for unsent. Make such a
-//! call in the future that `call` returns.
+//! retry layer or breaker: what waits there passes for the request, and an attempt timeout takes that for unsent. Make
+//! such a call in the future that `call` returns.
 //!
 //! # HTTP with a custom classifier
 //!
 //! [`RetryLayer::new`](crate::RetryLayer::new) accepts requests of every type, so it does not know HTTP: it reads no
 //! [`Deadline`], numbers no attempts, leaves no [`RetryReport`], and treats every request as idempotent. For HTTP write
-//! `RetryLayer::new_for_http().classifier(yours)`, and add [`clone_bodies`](crate::RetryLayer::clone_bodies) if the inner
-//! service expects the caller's own body type.
+//! `RetryLayer::new_for_http().classifier(yours)`, and add [`clone_bodies`](crate::RetryLayer::clone_bodies) if the
+//! inner service expects the caller's own body type.
 //!
 //! # Functions
 //!
-//! [`call`] retries an async closure and [`call_blocking`] any closure, without a runtime. They follow the same rules as a
-//! layer made by [`RetryLayer::new`](crate::RetryLayer::new) with the same [`RetryPolicy`], except that a blocking attempt
-//! cannot be cut. **Every operation counts as idempotent.**
+//! [`call`] retries an async closure and [`call_blocking`] any closure, without a runtime. They follow the same rules
+//! as a layer made by [`RetryLayer::new`](crate::RetryLayer::new) with the same [`RetryPolicy`], except that a blocking
+//! attempt cannot be cut. **Every operation counts as idempotent.**
 //!
 //! # What an attempt can see
 //!

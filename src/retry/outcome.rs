@@ -79,7 +79,8 @@ impl Outcome {
         Self::of_response(result, Verdict::of_grpc)
     }
 
-    /// Returns the outcome of a call whose response is not HTTP, for example of [`call`](super::call): every `Ok` is a success.
+    /// Returns the outcome of a call whose response is not HTTP, for example of [`call`](super::call): every `Ok` is a
+    /// success.
     ///
     /// ```
     /// use tower_rampart::retry::{self, Outcome, RetryPolicy};

@@ -15,7 +15,8 @@ const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 /// Asks the callers of a server not to retry, because a call that the server made for them has been retried in vain or
 /// must not be retried.
 ///
-/// Retries belong to the tier next to the failure. Without the mark, every tier above repeats what that tier has repeated.
+/// Retries belong to the tier next to the failure. Without the mark, every tier above repeats what that tier has
+/// repeated.
 ///
 /// ```
 /// use http::{Request, Response};
@@ -50,16 +51,17 @@ const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 pub struct StopRetries(());
 
 impl StopRetries {
-    /// Returns the mark if the outcome of a call through a [`RetryLayer`](crate::RetryLayer) is one that callers must not
-    /// repeat:
+    /// Returns the mark if the outcome of a call through a [`RetryLayer`](crate::RetryLayer) is one that callers must
+    /// not repeat:
     ///
     /// - the layer gave up with its attempts, its budget or its time used up, or with an open circuit;
     /// - a retry would not help or could do harm: [`GiveUp::NotRetryable`], [`GiveUp::NotIdempotent`],
-    ///   [`GiveUp::RetryAfterTooLong`]. A response that wanted no retry, such as a 404, has no report and gives no mark;
+    ///   [`GiveUp::RetryAfterTooLong`]. A response that wanted no retry, such as a 404, has no report and gives no
+    ///   mark;
     /// - the answer itself asks not to retry.
     ///
-    /// Not if the call ended for a reason that callers do not share, such as [`GiveUp::RetriedAbove`]: then it is theirs
-    /// to retry.
+    /// Not if the call ended for a reason that callers do not share, such as [`GiveUp::RetriedAbove`]: then it is
+    /// theirs to retry.
     #[must_use]
     pub fn after<B>(outcome: &Result<Response<B>, BoxError>) -> Option<Self> {
         match outcome {

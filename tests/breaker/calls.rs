@@ -1,4 +1,5 @@
-//! Calls without tower: closures, futures and blocks of code behind a breaker, and what it has counted since it was made.
+//! Calls without tower: closures, futures and blocks of code behind a breaker, and what it has counted since it was
+//! made.
 
 use std::cell::Cell;
 use std::future::{Ready, pending, ready};

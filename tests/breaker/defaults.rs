@@ -34,7 +34,8 @@ async fn its_window_is_ten_seconds() {
     }
 }
 
-/// The first open time is one second and the others are two, less at most a half of jitter; and one good probe closes it.
+/// The first open time is one second and the others are two, less at most a half of jitter; and one good probe closes
+/// it.
 #[tokio::test(start_paused = true)]
 async fn it_is_probed_after_a_second_or_two_and_one_success_closes_it() {
     let layer = defaults();

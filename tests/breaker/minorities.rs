@@ -28,8 +28,8 @@ async fn almost_half_of_the_tenants_that_turn_bad_in_an_outage_keep_no_host_shut
         run(&breakers, &[good], MINUTE, false).await;
         run(&breakers, &[good], MINUTE, true).await;
         assert_ne!(breakers.state(&HOST), State::Closed);
-        // At the end of an open time, which is a multiple of the time between two calls of good tenants, bad ones come first:
-        // of the second pair all of them.
+        // At the end of an open time, which is a multiple of the time between two calls of good tenants, bad ones come
+        // first: of the second pair all of them.
         advance(45 * MS).await;
         let recovery = run(&breakers, &[bad, good], 35 * SECOND, false).await;
         assert_eq!((breakers.state(&HOST), recovery.closed.len()), (State::Closed, 1), "{recovery:?}");

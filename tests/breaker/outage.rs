@@ -1,4 +1,5 @@
-//! Failures in a row that last are an outage: by default ten of them, of which the first and the last are 2 seconds apart.
+//! Failures in a row that last are an outage: by default ten of them, of which the first and the last are 2 seconds
+//! apart.
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};

@@ -52,7 +52,8 @@ fn retry_after_as_a_date_in_any_form() {
     let imf = httpdate::fmt_http_date(in_a_day());
     assert!(about_a_day(wait(&[("retry-after", &imf)])), "{imf}");
 
-    // "Sun, 06 Nov 1994 08:49:37 GMT" in the two obsolete forms of RFC 9110 section 5.6.7. The weekday has to fit the day.
+    // "Sun, 06 Nov 1994 08:49:37 GMT" in the two obsolete forms of RFC 9110 section 5.6.7. The weekday has to fit the
+    // day.
     const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
     let (short, day, month, year, time) = (&imf[..3], &imf[5..7], &imf[8..11], &imf[12..16], &imf[17..25]);
     let long = WEEKDAYS.iter().find(|weekday| weekday.starts_with(short)).unwrap();

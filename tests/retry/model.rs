@@ -147,7 +147,8 @@ fn is_retried(plan: &Plan, number: usize, pulled: &Pulled, was_complete: bool) -
     number + 1 < plan.attempts.len() && !lost && !(attempt.answered && sending)
 }
 
-/// Reads so many frames, checking every byte, the size and the end on the way. Whether it knows to have read everything.
+/// Reads so many frames, checking every byte, the size and the end on the way. Whether it knows to have read
+/// everything.
 async fn read(plan: &Plan, body: &mut Pin<Box<ReplayBody<Source>>>, frames: usize) -> bool {
     let total: usize = plan.chunks.iter().sum();
     let mut seen = 0;

@@ -95,7 +95,8 @@ async fn rule_5_a_layer_that_clones_bodies_reports_numbers_and_honours_deadlines
 
 #[tokio::test(start_paused = true)]
 async fn rule_5_the_source_is_the_error_of_the_last_attempt_itself() {
-    // An earlier attempt may have been processed and the last one was not, so the verdict is not that of the last error.
+    // An earlier attempt may have been processed and the last one was not, so the verdict is not that of the last
+    // error.
     let last = std::io::Error::other("the last");
     let classifier = classifier_fn(|outcome: Result<&(), &(dyn std::error::Error + 'static)>| match outcome {
         Ok(()) => Verdict::success(),

@@ -75,8 +75,8 @@ async fn dns() {
     assert_eq!(facts_of(&*error), no_connection("dns"));
 }
 
-/// A listener whose queue is full drops whoever else knocks, as a firewall does. Its queue has room for one; on loopback
-/// the kernel fills it before `connect` returns.
+/// A listener whose queue is full drops whoever else knocks, as a firewall does. Its queue has room for one; on
+/// loopback the kernel fills it before `connect` returns.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn connect_timeout() {

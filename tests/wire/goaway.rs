@@ -1,7 +1,8 @@
 //! Servers that go away now and then and answer every stream nevertheless: no keyless POST is processed twice.
 //!
-//! Hyper sends a request and then hands the connection's GOAWAY to the stream that it has just opened. The server answers
-//! that stream, so sending the request again would double it. The race needs the client's tasks on several threads.
+//! Hyper sends a request and then hands the connection's GOAWAY to the stream that it has just opened. The server
+//! answers that stream, so sending the request again would double it. The race needs the client's tasks on several
+//! threads.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -65,8 +66,8 @@ async fn doubled(start: impl AsyncFnOnce(Processed) -> Server) {
                 let mut value = HeaderValue::from_str(&id(n)).unwrap();
                 value.set_sensitive(true);
                 let request = Request::post(uri.clone()).header("x-request-id", value).body(Empty::<Bytes>::new());
-                // Rarely, hyper-util's client never answers a call that waits for a connection which goes away. It would
-                // hold the test up for good.
+                // Rarely, hyper-util's client never answers a call that waits for a connection which goes away. It
+                // would hold the test up for good.
                 let call = timeout(PATIENCE, service.clone().oneshot(request.unwrap()));
                 if let Ok(Ok(response)) = call.await {
                     response.into_body().collect().await.unwrap();
@@ -152,8 +153,8 @@ async fn serve_frames(mut stream: TcpStream, processed: Processed) -> std::io::R
     }
 }
 
-/// The request id in a block of headers (RFC 7541): the only value that is marked sensitive, so that it stands there as a
-/// literal that is never indexed. Its digits are those whose Huffman codes are their values in five bits.
+/// The request id in a block of headers (RFC 7541): the only value that is marked sensitive, so that it stands there as
+/// a literal that is never indexed. Its digits are those whose Huffman codes are their values in five bits.
 fn id_in(mut block: &[u8]) -> String {
     loop {
         match block[0] {

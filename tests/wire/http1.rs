@@ -88,8 +88,8 @@ async fn keep_alive_race() {
 
 /// The server has ended the connection, and the client is about to notice when it queues the second request.
 ///
-/// The end of the connection and a byte on another one arrive while the client's thread is held up, so its runtime learns
-/// of both at once. It then runs the test, which waits for the byte, before the task of the connection.
+/// The end of the connection and a byte on another one arrive while the client's thread is held up, so its runtime
+/// learns of both at once. It then runs the test, which waits for the byte, before the task of the connection.
 #[tokio::test]
 async fn pooled_connection_closed_before_the_write() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -195,8 +195,8 @@ fn runtime_shut_down_under_the_client() {
     assert_eq!(facts_of(&*error), (Class::Transient, Processed::Maybe, Health::Neutral, "dispatch_gone"));
 }
 
-/// Timeouts around the call: tower's and tokio's. The clock stands still but for them from the moment the server has the
-/// request.
+/// Timeouts around the call: tower's and tokio's. The clock stands still but for them from the moment the server has
+/// the request.
 #[tokio::test]
 async fn timeout_after_sending() {
     let (server, mut arrived) = stalling_server().await;

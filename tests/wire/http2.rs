@@ -39,8 +39,8 @@ async fn on_reset_stream(code: u32) -> Facts {
     facts_of(&*failure(&client::http2(), get(server.uri())).await)
 }
 
-/// What a call meets on stream 1 when the server goes away, with this last stream and code, and then ends the connection
-/// or not.
+/// What a call meets on stream 1 when the server goes away, with this last stream and code, and then ends the
+/// connection or not.
 async fn on_go_away(last_id: u32, code: u32, end: Option<fn(TcpStream)>) -> Facts {
     let server = Server::start(move |mut stream| async move {
         frames::accept_request(&mut stream).await;
@@ -111,8 +111,8 @@ async fn go_away_on_connect() {
     assert_eq!(facts_of(&*error), unprocessed(Health::Failure, "canceled"));
 }
 
-/// The server allows one stream at a time. The last request waits for its stream when the server goes away and answers the
-/// stream that is open, as nginx does after `keepalive_requests`. Hyper drops the request that waits.
+/// The server allows one stream at a time. The last request waits for its stream when the server goes away and answers
+/// the stream that is open, as nginx does after `keepalive_requests`. Hyper drops the request that waits.
 #[tokio::test]
 async fn go_away_drops_a_request_that_waits_for_its_stream() {
     const ONE_STREAM: &[u8] = &[0, 3, 0, 0, 0, 1];
@@ -163,8 +163,8 @@ async fn connection_dies_in_its_handshake() {
     assert_eq!(facts_of(&*error), unprocessed(Health::Failure, "connect"));
     assert!(find::<ClientError>(&*error).unwrap().connect_info().is_none());
 
-    // The client's half of an HTTP/2 handshake needs no answer, so hyper finds the end only when it has a request to hand
-    // over.
+    // The client's half of an HTTP/2 handshake needs no answer, so hyper finds the end only when it has a request to
+    // hand over.
     let server = Server::start(|stream| async move { fin(stream) }).await;
     let error = failure(&patient_http2(), get(server.uri())).await;
     assert_eq!(facts_of(&*error), unprocessed(Health::Failure, "canceled"));

@@ -1,5 +1,5 @@
-//! The examples of the README and of the pages in `docs`, so that they stay true. They are here because some need a client
-//! that only the wire tests need.
+//! The examples of the README and of the pages in `docs`, so that they stay true. They are here because some need a
+//! client that only the wire tests need.
 
 #[cfg(doctest)]
 mod pages {

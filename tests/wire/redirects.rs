@@ -13,8 +13,8 @@ use tower_rampart::retry::{Backoff, Budget, ReplayBody};
 
 use crate::kit::server::{Server, fin, nobody, read_head, say};
 
-/// The client of `docs/CLIENTS.md`, without redirects. If reqwest followed them, the refused GET would make the POST look
-/// unsent.
+/// The client of `docs/CLIENTS.md`, without redirects. If reqwest followed them, the refused GET would make the POST
+/// look unsent.
 #[tokio::test]
 async fn redirected_a_processed_post_is_sent_once() {
     let location = format!("http://{}/", nobody().await);

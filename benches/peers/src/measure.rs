@@ -1,4 +1,5 @@
-//! The measuring loop: every contender in turn, round after round, so that what disturbs the machine disturbs all alike.
+//! The measuring loop: every contender in turn, round after round, so that what disturbs the machine disturbs all
+//! alike.
 
 use std::hint;
 use std::sync::atomic::{AtomicUsize, Ordering};

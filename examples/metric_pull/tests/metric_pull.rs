@@ -57,7 +57,8 @@ fn number(run: &Value, group: &str, figure: &str) -> u64 {
 const GROUPS: [&str; 8] =
     ["healthy", "down", "throttled", "hanging", "resetting", "recovering", "unauthorized", "truncated"];
 
-/// What holds however slow and busy the machine is. What depends on the clock is tested in `job.rs`, where it is paused.
+/// What holds however slow and busy the machine is. What depends on the clock is tested in `job.rs`, where it is
+/// paused.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_run_shows_what_the_layers_are_for() {
     const PULLS: u64 = 30;

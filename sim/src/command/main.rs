@@ -20,7 +20,8 @@ use self::sweep::Setting;
 
 /// Runs storms through stacks of layers on paused time and prints what became of the calls.
 ///
-/// Exits with 1 if a goal of a scenario was missed or `--lint` found something, and with 2 if an argument or a file is wrong.
+/// Exits with 1 if a goal of a scenario was missed or `--lint` found something, and with 2 if an argument or a file is
+/// wrong.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// A built-in scenario, or a file that ends in `.toml`. May be repeated. Default: all built-in ones.

@@ -41,8 +41,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// So many processes with so many calls a second each, and an upstream that can answer this many a second; everything
-    /// else is the default.
+    /// So many processes with so many calls a second each, and an upstream that can answer this many a second;
+    /// everything else is the default.
     #[must_use]
     pub fn new(processes: u32, calls_per_second: f64, capacity: f64) -> Self {
         Self {

@@ -1,7 +1,8 @@
 //! Judges settings by arithmetic, before any storm.
 //!
-//! [`lint`] compares [`Settings`] with the [`Facts`] about traffic and upstream. Each [`Finding`] names a setting, the number
-//! that is wrong, the limit and what to set instead. [`Settings`] build the layers, too, so that what is judged is what runs.
+//! [`lint`] compares [`Settings`] with the [`Facts`] about traffic and upstream. Each [`Finding`] names a setting, the
+//! number that is wrong, the limit and what to set instead. [`Settings`] build the layers, too, so that what is judged
+//! is what runs.
 //!
 //! | finding | the number | the limit |
 //! |---|---|---|

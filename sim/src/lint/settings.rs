@@ -47,8 +47,8 @@ pub struct Settings {
     pub failure_rate: f64,
     /// So many failures in a row open it, too.
     pub consecutive_failures: Option<u32>,
-    /// A row of failures that lasts opens it, too. `None` is the default of the builder: ten, or as many as the minimum,
-    /// over 2 s, or none with `consecutive_failures`.
+    /// A row of failures that lasts opens it, too. `None` is the default of the builder: ten, or as many as the
+    /// minimum, over 2 s, or none with `consecutive_failures`.
     pub outage: Option<Row>,
     /// Whether no row does.
     pub no_outage: bool,

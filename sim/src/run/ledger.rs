@@ -7,7 +7,8 @@ use crate::report::{Latencies, Report, Second, TenantCalls};
 /// What comes after twelve days counts as of the twelfth: a call without a timeout may be retried after years.
 const LAST_SECOND: u64 = 1 << 20;
 
-/// What is counted at one upstream while a run goes on. Grows with the seconds and tenants of the run, not with its calls.
+/// What is counted at one upstream while a run goes on. Grows with the seconds and tenants of the run, not with its
+/// calls.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     seconds: Vec<Second>,

@@ -60,8 +60,8 @@ impl Load {
         Self::new(processes, Kind::Closed { think })
     }
 
-    /// Replays recorded calls: when each came, from which process, counted from 0, and of which tenant, counted from 0. If all
-    /// are of tenant 0, there are no tenants. The order does not matter.
+    /// Replays recorded calls: when each came, from which process, counted from 0, and of which tenant, counted from 0.
+    /// If all are of tenant 0, there are no tenants. The order does not matter.
     ///
     /// ```
     /// use rampart_sim::{Latency, Load, Process, Upstream, simulate};
@@ -110,9 +110,9 @@ impl Load {
         self
     }
 
-    /// Makes the calls those of so many tenants (a trace keeps its own), named in the header `x-tenant-id`. Tenant k calls
-    /// as often as Zipf's law with this exponent says: with 0 all call alike, with 1 the tenth a tenth as often as the
-    /// first.
+    /// Makes the calls those of so many tenants (a trace keeps its own), named in the header `x-tenant-id`. Tenant k
+    /// calls as often as Zipf's law with this exponent says: with 0 all call alike, with 1 the tenth a tenth as often
+    /// as the first.
     ///
     /// # Panics
     ///

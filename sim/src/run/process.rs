@@ -7,8 +7,8 @@ use crate::upstream::Server;
 pub struct Process {
     /// Counted from 0.
     pub number: u32,
-    /// For what is random in the stack: another number in each process, the same in each run with the same seed. The layers
-    /// of `tower_rampart` take it with their setting `seed`.
+    /// For what is random in the stack: another number in each process, the same in each run with the same seed. The
+    /// layers of `tower_rampart` take it with their setting `seed`.
     pub seed: u64,
     /// The service at the bottom of the stack.
     pub upstream: Server,

@@ -48,8 +48,8 @@ impl<'a> Schedule<'a> {
         (factor, self.load.changes.get(past).map(|change| change.0))
     }
 
-    /// Moves to the time of the next call. A time that is left at a change counts anew: neither spread has a memory that
-    /// a change of the rate would keep.
+    /// Moves to the time of the next call. A time that is left at a change counts anew: neither spread has a memory
+    /// that a change of the rate would keep.
     fn advance(&mut self) -> Option<()> {
         loop {
             let (factor, change) = self.factor();

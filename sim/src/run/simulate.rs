@@ -31,8 +31,8 @@ pub struct Progress {
 
 /// Runs a load through one stack a process, over one upstream, and waits until every call has ended.
 ///
-/// `stack` is called once a process. Takes no real time beyond that of the work itself: the clock is paused, and jumps to the
-/// next timer. With stacks that draw what is random from [`Process::seed`], the same seed gives the same report.
+/// `stack` is called once a process. Takes no real time beyond that of the work itself: the clock is paused, and jumps
+/// to the next timer. With stacks that draw what is random from [`Process::seed`], the same seed gives the same report.
 ///
 /// # Panics
 ///

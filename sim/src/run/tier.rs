@@ -28,8 +28,8 @@ struct RunningTier<S> {
 }
 
 impl Upstream {
-    /// Makes the handlers call a further upstream once their server has worked on a request, and answer 503 if that call
-    /// fails. Requests go in turn to so many processes, each of which has a stack of its own, as in
+    /// Makes the handlers call a further upstream once their server has worked on a request, and answer 503 if that
+    /// call fails. Requests go in turn to so many processes, each of which has a stack of its own, as in
     /// [`simulate`](crate::simulate). A call of a tenant stays one of that tenant.
     ///
     /// A handler that waits holds no server, as in an asynchronous program, and it goes on if its caller leaves.

@@ -110,8 +110,8 @@ impl Scenario {
         others.map(|(_, tenant)| tenant.answered()).fold(1.0, f64::min)
     }
 
-    /// How long after the end of the trouble the calls were answered again, 99 in 100 in every second; `None` if they were
-    /// not for the last three seconds of the run, unless no second was worse.
+    /// How long after the end of the trouble the calls were answered again, 99 in 100 in every second; `None` if they
+    /// were not for the last three seconds of the run, unless no second was worse.
     #[must_use]
     pub fn recovered_after(&self, report: &Report) -> Option<Duration> {
         let seconds = self.called_seconds(report);
@@ -122,14 +122,15 @@ impl Scenario {
     }
 
     /// How long after the end of the trouble the upstream answered every request within a second, the usual limit of an
-    /// attempt. An upstream that is well first has to work off the requests that wait for it, also those whose callers have
-    /// left.
+    /// attempt. An upstream that is well first has to work off the requests that wait for it, also those whose callers
+    /// have left.
     #[must_use]
     pub fn answering_after(&self, report: &Report) -> Duration {
         report.answering_from(Duration::from_secs(1)).saturating_sub(self.well_from)
     }
 
-    /// The highest load, in calls as usual, after it had been back at the usual for the first time since the trouble began.
+    /// The highest load, in calls as usual, after it had been back at the usual for the first time since the trouble
+    /// began.
     fn later_load(&self, report: &Report) -> f64 {
         let called = report.seconds.iter().filter(|second| second.calls > 0).count();
         let load = |second: &crate::Second| f64::from(second.attempts) * called as f64 / report.calls.max(1) as f64;

@@ -89,8 +89,8 @@ pub fn built_in(name: &str) -> Option<Scenario> {
     Some(Scenario::parse(name, &format!("{name}.toml"), text).unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// 2,000 processes, one call a second each; an upstream of 1.25 times that capacity with three seconds of backlog, 20 times
-/// slower for ten seconds.
+/// 2,000 processes, one call a second each; an upstream of 1.25 times that capacity with three seconds of backlog, 20
+/// times slower for ten seconds.
 #[must_use]
 #[allow(clippy::expect_used)] // It is in the list above.
 pub fn storm() -> Scenario {

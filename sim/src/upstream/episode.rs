@@ -67,12 +67,12 @@ impl Episode {
         Self::new(Trouble::Capacity(checked("capacity", share)))
     }
 
-    /// Restarts so many replicas, among which the servers are divided, one after the other: each is down for this time, and
-    /// the next one goes down as it returns. Begins with the [episode](Self::between), which the last restart ends.
+    /// Restarts so many replicas, among which the servers are divided, one after the other: each is down for this time,
+    /// and the next one goes down as it returns. Begins with the [episode](Self::between), which the last restart ends.
     ///
-    /// When a replica goes down, the requests that it works on are lost with their connection. Those that wait for a server
-    /// go to the others. The load balancer learns nothing before the replica is back, so it sends it its share of the new
-    /// requests, which are refused: of four replicas every fourth.
+    /// When a replica goes down, the requests that it works on are lost with their connection. Those that wait for a
+    /// server go to the others. The load balancer learns nothing before the replica is back, so it sends it its share
+    /// of the new requests, which are refused: of four replicas every fourth.
     ///
     /// # Panics
     ///

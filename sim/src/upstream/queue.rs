@@ -12,7 +12,8 @@ use super::episode::{Episode, Trouble};
 /// When a request ends that is never answered: thirty years after the beginning, which every clock and timer can count.
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
-/// The servers and the queue as numbers: with one queue in order, a request's beginning and end are known when it comes.
+/// The servers and the queue as numbers: with one queue in order, a request's beginning and end are known when it
+/// comes.
 #[derive(Debug)]
 pub(super) struct Queue {
     upstream: Upstream,
@@ -110,8 +111,8 @@ impl Queue {
         self.begins.len() - self.begins.partition_point(|begins| *begins <= now)
     }
 
-    /// Takes the server that is free first, and returns when it begins. A server that is missing then is passed over until
-    /// it is back.
+    /// Takes the server that is free first, and returns when it begins. A server that is missing then is passed over
+    /// until it is back.
     fn next_server(&mut self, now: Duration) -> (Duration, u32) {
         loop {
             // There is at least one server, and each one taken is put back.

@@ -46,7 +46,8 @@ impl CircuitBreaker {
         Permit::acquire(&self.node, Attempt::First)
     }
 
-    /// Acquires a permit for a retry. Differs from [`try_acquire`](Self::try_acquire) only in the mode [`RejectRetriesOnly`](Mode::RejectRetriesOnly).
+    /// Acquires a permit for a retry. Differs from [`try_acquire`](Self::try_acquire) only in the mode
+    /// [`RejectRetriesOnly`](Mode::RejectRetriesOnly).
     ///
     /// # Errors
     ///
@@ -55,10 +56,11 @@ impl CircuitBreaker {
         Permit::acquire(&self.node, Attempt::Retry)
     }
 
-    /// Makes a call if the breaker admits it, and records its outcome. Blocks while the call does, and needs no runtime.
+    /// Makes a call if the breaker admits it, and records its outcome. Blocks while the call does, and needs no
+    /// runtime.
     ///
-    /// An error is judged by [`Verdict::of_error`](crate::classify::Verdict::of_error), and everything else is a success;
-    /// [`call_with`](Self::call_with) takes another classifier. A panic is a failure.
+    /// An error is judged by [`Verdict::of_error`](crate::classify::Verdict::of_error), and everything else is a
+    /// success; [`call_with`](Self::call_with) takes another classifier. A panic is a failure.
     ///
     /// ```
     /// use tower_rampart::breaker::{CircuitBreaker, CircuitOpen};
@@ -120,9 +122,9 @@ impl CircuitBreaker {
 
     /// [`call`](Self::call) for a call that returns a future. The breaker is asked at the first poll.
     ///
-    /// The future counts in the same way as that of the layer, also when it panics or is dropped before its end: see the
-    /// rules 2 and 3 of [the module](crate::breaker#rules). If a [`RetryLayer`](crate::RetryLayer) around it cuts it by a time
-    /// limit, it has failed.
+    /// The future counts in the same way as that of the layer, also when it panics or is dropped before its end: see
+    /// the rules 2 and 3 of [the module](crate::breaker#rules). If a [`RetryLayer`](crate::RetryLayer) around it cuts
+    /// it by a time limit, it has failed.
     ///
     /// ```
     /// use tower_rampart::breaker::CircuitBreaker;
@@ -167,8 +169,8 @@ impl CircuitBreaker {
         CallFuture::new(self.node.clone(), call, classifier)
     }
 
-    /// Returns the state. A breaker that is forced open is open; a disabled one is closed. An open breaker reads as half-open
-    /// once its open time is over: the next call is a probe, and the event of that change comes with it.
+    /// Returns the state. A breaker that is forced open is open; a disabled one is closed. An open breaker reads as
+    /// half-open once its open time is over: the next call is a probe, and the event of that change comes with it.
     #[must_use]
     pub fn state(&self) -> State {
         self.node.state()
@@ -186,8 +188,8 @@ impl CircuitBreaker {
         self.node.snapshot()
     }
 
-    /// Rejects every call until the mode is changed or the breaker is [`reset`](Self::reset), also those that wait for the
-    /// inner service to be ready. Calls in flight no longer count.
+    /// Rejects every call until the mode is changed or the breaker is [`reset`](Self::reset), also those that wait for
+    /// the inner service to be ready. Calls in flight no longer count.
     pub fn force_open(&self) {
         self.set_mode(Mode::ForcedOpen);
     }
@@ -202,7 +204,8 @@ impl CircuitBreaker {
         self.set_mode(Mode::ObserveOnly);
     }
 
-    /// Makes outcomes decide the state. After being forced open or disabled, the breaker begins closed with an empty window.
+    /// Makes outcomes decide the state. After being forced open or disabled, the breaker begins closed with an empty
+    /// window.
     pub fn automatic(&self) {
         self.set_mode(Mode::Automatic);
     }
@@ -212,8 +215,8 @@ impl CircuitBreaker {
         self.node.set_mode(mode);
     }
 
-    /// Returns the breaker to its initial state: closed, with an empty window, in the mode configured in the layer. Calls in
-    /// flight no longer count.
+    /// Returns the breaker to its initial state: closed, with an empty window, in the mode configured in the layer.
+    /// Calls in flight no longer count.
     pub fn reset(&self) {
         self.node.reset();
     }

@@ -14,11 +14,13 @@ use crate::registry::label::DEFAULT;
 
 /// The error of a call that a circuit breaker rejected. The inner service has not seen the call.
 ///
-/// Layers further outside judge it as terminal, unprocessed and neutral, so that they neither retry it blindly nor blame
-/// the upstream. It has no source, so that a chain of errors ends with its text. With the feature `tonic` its source is a
-/// `tonic::Status` with the code UNAVAILABLE and the same text, which is what the clients that tonic generates return.
+/// Layers further outside judge it as terminal, unprocessed and neutral, so that they neither retry it blindly nor
+/// blame the upstream. It has no source, so that a chain of errors ends with its text. With the feature `tonic` its
+/// source is a `tonic::Status` with the code UNAVAILABLE and the same text, which is what the clients that tonic
+/// generates return.
 ///
-/// A call that is rejected ends with a `Box<CircuitOpen>`, which `?` may box again. [`find`](Self::find) sees it either way.
+/// A call that is rejected ends with a `Box<CircuitOpen>`, which `?` may box again. [`find`](Self::find) sees it either
+/// way.
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -119,24 +121,24 @@ impl CircuitOpen {
         self.breaker.name()
     }
 
-    /// The label of the partition whose breaker rejected the call: see [`partition`](crate::breaker::partition). `(default)` if the
-    /// request had no key, and if the layer is not partitioned.
+    /// The label of the partition whose breaker rejected the call: see [`partition`](crate::breaker::partition).
+    /// `(default)` if the request had no key, and if the layer is not partitioned.
     #[must_use]
     pub fn partition(&self) -> &str {
         self.breaker.label()
     }
 
-    /// The state of the breaker: open, or half-open with all probe slots taken. The outer breaker of nested partitions is
-    /// half-open also for an inner one that has to let others go first.
+    /// The state of the breaker: open, or half-open with all probe slots taken. The outer breaker of nested partitions
+    /// is half-open also for an inner one that has to let others go first.
     #[must_use]
     pub fn state(&self) -> State {
         self.state
     }
 
     /// Time until the next probe would be admitted, as of the rejection. While half-open that is when the lease of a
-    /// probe runs out, or for nested partitions when it is the turn of this one; it can be earlier, as soon as a probe ends. Whole milliseconds, and never less than what is
-    /// left. `None` if the breaker was forced open, or if it already admits a [share](crate::CircuitBreakerLayer::ramp)
-    /// of the calls.
+    /// probe runs out, or for nested partitions when it is the turn of this one; it can be earlier, as soon as a probe
+    /// ends. Whole milliseconds, and never less than what is left. `None` if the breaker was forced open, or if it
+    /// already admits a [share](crate::CircuitBreakerLayer::ramp) of the calls.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after

@@ -43,8 +43,9 @@ pub struct Event {
     pub mode: Mode,
     /// What caused the change.
     pub cause: Cause,
-    /// The breaker's [`generation`](Snapshot::generation) after the change. Events of changes that follow each other closely on
-    /// several threads may arrive in another order: the generation grows, and wraps after four billion changes.
+    /// The breaker's [`generation`](Snapshot::generation) after the change. Events of changes that follow each other
+    /// closely on several threads may arrive in another order: the generation grows, and wraps after four billion
+    /// changes.
     pub generation: u32,
 }
 
@@ -85,8 +86,8 @@ impl CircuitBreaker {
 }
 
 impl Watch {
-    /// Waits until the state or the mode changes, or the breaker is reset. Counts from the last return, or from when the
-    /// watch was made. Several changes at once return once, also if the last one undoes the others. Cancel safe.
+    /// Waits until the state or the mode changes, or the breaker is reset. Counts from the last return, or from when
+    /// the watch was made. Several changes at once return once, also if the last one undoes the others. Cancel safe.
     ///
     /// Changes of other breakers do not wake it.
     pub async fn changed(&mut self) -> Snapshot {

@@ -9,8 +9,8 @@ use crate::breaker::config::Config;
 use crate::breaker::partition::Place;
 use crate::breaker::{CircuitBreaker, Events, Mode, State};
 
-/// Watches and controls the breakers of a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer), from anywhere and without
-/// waiting.
+/// Watches and controls the breakers of a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer), from anywhere and
+/// without waiting.
 ///
 /// ```
 /// use tower_rampart::CircuitBreakerLayer;
@@ -66,8 +66,8 @@ impl<K> Handle<K> {
         CircuitBreaker::new(self.breakers.default_node().clone())
     }
 
-    /// Returns the number of calls that shared an [overflow breaker](Self::overflow_partition) because all partitions were
-    /// in use.
+    /// Returns the number of calls that shared an [overflow breaker](Self::overflow_partition) because all partitions
+    /// were in use.
     #[must_use]
     pub fn overflowed(&self) -> u64 {
         self.breakers.overflowed()
@@ -75,7 +75,8 @@ impl<K> Handle<K> {
 }
 
 impl<K: Hash + Eq + Clone + Debug> Handle<K> {
-    /// Returns the number of keys with a breaker of their own, those [around others](crate::CircuitBreakerLayer::nested_in) included.
+    /// Returns the number of keys with a breaker of their own, those [around
+    /// others](crate::CircuitBreakerLayer::nested_in) included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.breakers.len()
@@ -101,31 +102,33 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
         node.map(CircuitBreaker::new)
     }
 
-    /// Returns the breaker that this key shares with others if it comes while all partitions are in use. There are 16 of
-    /// them, and the key, hashed, chooses one.
+    /// Returns the breaker that this key shares with others if it comes while all partitions are in use. There are 16
+    /// of them, and the key, hashed, chooses one.
     #[must_use]
     pub fn overflow_partition(&self, key: &K) -> CircuitBreaker {
         CircuitBreaker::new(self.breakers.overflow_node(key))
     }
 
-    /// Iterates over all current breakers: those of keys, and the default and the overflow breakers once they are in use.
+    /// Iterates over all current breakers: those of keys, and the default and the overflow breakers once they are in
+    /// use.
     pub fn iter(&self) -> impl Iterator<Item = CircuitBreaker> + use<K> {
         self.breakers.nodes().into_iter().map(CircuitBreaker::new)
     }
 
-    /// The breakers of keys with their keys, in no order. The default and the overflow breakers have none. A key that feeds
-    /// more than 256 bytes to its [`Hash`] [is not kept](crate::breaker::partition#long-keys), so its breaker is left out. A
-    /// `String` of 256 bytes feeds 257.
+    /// The breakers of keys with their keys, in no order. The default and the overflow breakers have none. A key that
+    /// feeds more than 256 bytes to its [`Hash`] [is not kept](crate::breaker::partition#long-keys), so its breaker is
+    /// left out. A `String` of 256 bytes feeds 257.
     pub fn iter_keyed(&self) -> impl Iterator<Item = (K, CircuitBreaker)> + use<K> {
         self.breakers.keyed_nodes().into_iter().map(|(key, node)| (key, CircuitBreaker::new(node)))
     }
 
-    /// Forgets the breaker of a key, whatever its state, for example when a tenant is gone for good. False if the key has
-    /// none. With an [outer](crate::breaker::partition::Nested::Outer) key the breakers of all its inner keys go too.
+    /// Forgets the breaker of a key, whatever its state, for example when a tenant is gone for good. False if the key
+    /// has none. With an [outer](crate::breaker::partition::Nested::Outer) key the breakers of all its inner keys go
+    /// too.
     ///
-    /// Later calls get a new breaker, which begins as set in the layer. Those in flight, and a [`CircuitBreaker`] that is
-    /// still held, go on with the old one, which is [disabled](CircuitBreaker::disable): it admits every call and counts
-    /// none.
+    /// Later calls get a new breaker, which begins as set in the layer. Those in flight, and a [`CircuitBreaker`] that
+    /// is still held, go on with the old one, which is [disabled](CircuitBreaker::disable): it admits every call and
+    /// counts none.
     ///
     /// ```
     /// use tower_rampart::CircuitBreakerLayer;

@@ -12,13 +12,13 @@ use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Moment, Stopwatch};
 use crate::cut::{self, Sent};
 
-/// The right to one call, from [`CircuitBreaker::try_acquire`](crate::breaker::CircuitBreaker::try_acquire). Guards a block
-/// of code that [`call`](crate::breaker::CircuitBreaker::call) cannot wrap.
+/// The right to one call, from [`CircuitBreaker::try_acquire`](crate::breaker::CircuitBreaker::try_acquire). Guards a
+/// block of code that [`call`](crate::breaker::CircuitBreaker::call) cannot wrap.
 ///
 /// Settles once, however the call ends. Its time runs from when it was acquired until it is settled. Dropped without a
-/// verdict, for example by `?`, the call was abandoned, which teaches nothing unless it had already run too long or a time
-/// limit cut it: see [`Abandoned`](crate::breaker::Abandoned). Dropped by a panic that began after it was acquired, the call
-/// failed.
+/// verdict, for example by `?`, the call was abandoned, which teaches nothing unless it had already run too long or a
+/// time limit cut it: see [`Abandoned`](crate::breaker::Abandoned). Dropped by a panic that began after it was
+/// acquired, the call failed.
 ///
 /// ```
 /// use tower_rampart::BoxError;

@@ -2,22 +2,22 @@ use std::time::Duration;
 
 use crate::breaker::{Mode, State};
 
-/// What a circuit breaker has counted since it was made, for counters of a metrics system. A reset and the window change
-/// nothing in it.
+/// What a circuit breaker has counted since it was made, for counters of a metrics system. A reset and the window
+/// change nothing in it.
 ///
 /// They belong to the breaker of one partition: it loses them when it is
-/// [evicted](crate::CircuitBreakerLayer::max_partitions) or [removed](crate::breaker::Handle::remove). So the sum over all
-/// partitions can shrink, and a new breaker begins at 0.
+/// [evicted](crate::CircuitBreakerLayer::max_partitions) or [removed](crate::breaker::Handle::remove). So the sum over
+/// all partitions can shrink, and a new breaker begins at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Totals {
-    /// Calls whose outcome counted, in the window or as a probe: those that succeeded or failed. Neutral ones, those of a
-    /// disabled breaker and those that outlived the state in which they began are not among them.
+    /// Calls whose outcome counted, in the window or as a probe: those that succeeded or failed. Neutral ones, those of
+    /// a disabled breaker and those that outlived the state in which they began are not among them.
     ///
     /// Always 0 for a breaker [around others](crate::CircuitBreakerLayer::nested_in), which takes votes.
     pub calls: u64,
-    /// Successes among the calls. With a window of [`count`](crate::breaker::Window::count) a failure is one for the moment
-    /// in which it is recorded.
+    /// Successes among the calls. With a window of [`count`](crate::breaker::Window::count) a failure is one for the
+    /// moment in which it is recorded.
     pub succeeded: u64,
     /// Failed and throttled ones among the calls.
     pub failed: u64,

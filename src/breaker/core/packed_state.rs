@@ -2,15 +2,15 @@ use crate::breaker::{Mode, State};
 
 /// The state of a node that admission needs, in one load: phase, mode, generation and deadline.
 ///
-/// From the lowest bit: phase 2, mode 3, nested 1, generation 32. The nested bit marks inner and outer nodes, so that other
-/// nodes do not pay for nesting. An open breaker has no permits out, so its packed state holds only 20 bits of the
-/// generation, to tell openings apart, and then 38 bits of the deadline: the millisecond at which it is due to be probed.
-/// One more than 8 years ahead is known to the engine only.
+/// From the lowest bit: phase 2, mode 3, nested 1, generation 32. The nested bit marks inner and outer nodes, so that
+/// other nodes do not pay for nesting. An open breaker has no permits out, so its packed state holds only 20 bits of
+/// the generation, to tell openings apart, and then 38 bits of the deadline: the millisecond at which it is due to be
+/// probed. One more than 8 years ahead is known to the engine only.
 ///
-/// A permit could be taken for a new one only if exactly 2^32 changes of state, or a multiple, happened within its call. A
-/// breaker that flaps all the time with an open time of 30 seconds takes 1,300 years for that, one with an open time of a
-/// millisecond 16 days. A user that resets a breaker a million times a second takes 71 minutes; a call that outlives this
-/// and ends at a random moment counts in a wrong window with odds of 1 in 4 billion.
+/// A permit could be taken for a new one only if exactly 2^32 changes of state, or a multiple, happened within its
+/// call. A breaker that flaps all the time with an open time of 30 seconds takes 1,300 years for that, one with an open
+/// time of a millisecond 16 days. A user that resets a breaker a million times a second takes 71 minutes; a call that
+/// outlives this and ends at a random moment counts in a wrong window with odds of 1 in 4 billion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PackedState(u64);
 

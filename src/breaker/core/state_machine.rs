@@ -288,7 +288,8 @@ impl Engine {
         current.then(|| self.open(config, cause, opening, rng))
     }
 
-    /// Counts what happened to a probe of this generation: one of an earlier generation reports on an outage that is over.
+    /// Counts what happened to a probe of this generation: one of an earlier generation reports on an outage that is
+    /// over.
     pub(crate) fn settle_probe(
         &mut self,
         config: &EngineConfig,

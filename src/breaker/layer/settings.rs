@@ -47,8 +47,8 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
     /// Also opens when at least this share of the calls in the window took longer than `limit`. Calls that are dropped
     /// after that limit then count as failures, whatever the reason: see [`abandoned`](Self::abandoned).
     ///
-    /// The same rate applies to probes: a half-open breaker opens again as soon as its slow probes are at least this share
-    /// of the [`success_threshold`](Self::success_threshold). Otherwise a slow probe is a success.
+    /// The same rate applies to probes: a half-open breaker opens again as soon as its slow probes are at least this
+    /// share of the [`success_threshold`](Self::success_threshold). Otherwise a slow probe is a success.
     ///
     /// # Panics
     ///
@@ -72,15 +72,15 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
         valid(self.try_consecutive_failures(failures))
     }
 
-    /// Opens after this many failures in a row if the last one comes at least `lasting` after the first: a total outage,
-    /// which the failure rate shows only once most of the window has failed. A success ends the row, a throttled call
-    /// neither adds to it nor ends it. A row is forgotten once its last failure is a minute old and has left the window; in a
-    /// window of calls no row is too old.
+    /// Opens after this many failures in a row if the last one comes at least `lasting` after the first: a total
+    /// outage, which the failure rate shows only once most of the window has failed. A success ends the row, a
+    /// throttled call neither adds to it nor ends it. A row is forgotten once its last failure is a minute old and has
+    /// left the window; in a window of calls no row is too old.
     ///
-    /// By default ten failures over two seconds, or as many as [`minimum_calls`](Self::minimum_calls) asks for; and no such
-    /// rule if [`consecutive_failures`](Self::consecutive_failures) is set. If one call in five fails at random, ten in a
-    /// row fail once in twelve million calls. The time keeps a client with many calls from opening when they all meet the
-    /// same bad moment.
+    /// By default ten failures over two seconds, or as many as [`minimum_calls`](Self::minimum_calls) asks for; and no
+    /// such rule if [`consecutive_failures`](Self::consecutive_failures) is set. If one call in five fails at random,
+    /// ten in a row fail once in twelve million calls. The time keeps a client with many calls from opening when they
+    /// all meet the same bad moment.
     ///
     /// # Panics
     ///
@@ -97,10 +97,10 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
         self.set(Config::unset_outage)
     }
 
-    /// Sets how long the breaker stays open before it is probed: a time, or a [`Backoff`] that grows each time the probes
-    /// fail and starts again when the breaker closes. In whole milliseconds, rounded up. The jitter never makes it shorter
-    /// than half of the longest time that it can draw. A [custom](Backoff::custom) function is given the number of openings,
-    /// no verdict and the last open time.
+    /// Sets how long the breaker stays open before it is probed: a time, or a [`Backoff`] that grows each time the
+    /// probes fail and starts again when the breaker closes. In whole milliseconds, rounded up. The jitter never makes
+    /// it shorter than half of the longest time that it can draw. A [custom](Backoff::custom) function is given the
+    /// number of openings, no verdict and the last open time.
     ///
     /// # Panics
     ///
@@ -111,8 +111,8 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
         valid(self.try_open_for(open_for))
     }
 
-    /// Uses the server's `Retry-After` (or a similar hint) as the open duration, capped at `longest`. Without a hint in the
-    /// response that opens the breaker, [`open_for`](Self::open_for) applies.
+    /// Uses the server's `Retry-After` (or a similar hint) as the open duration, capped at `longest`. Without a hint in
+    /// the response that opens the breaker, [`open_for`](Self::open_for) applies.
     ///
     /// # Panics
     ///
@@ -123,8 +123,8 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
         valid(self.try_honor_retry_after(longest))
     }
 
-    /// Sets how many probes a half-open breaker admits at once. A failed or throttled probe opens it again, and so do too many
-    /// [slow](Self::slow_calls) ones.
+    /// Sets how many probes a half-open breaker admits at once. A failed or throttled probe opens it again, and so do
+    /// too many [slow](Self::slow_calls) ones.
     ///
     /// # Panics
     ///
@@ -147,8 +147,8 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
         valid(self.try_success_threshold(successes))
     }
 
-    /// Sets how long a probe holds its slot. After that time another probe is admitted; the late one still counts if it ends
-    /// while the breaker is half-open. A probe whose [body](Self::judge_body) streams has succeeded by then.
+    /// Sets how long a probe holds its slot. After that time another probe is admitted; the late one still counts if it
+    /// ends while the breaker is half-open. A probe whose [body](Self::judge_body) streams has succeeded by then.
     ///
     /// # Panics
     ///
@@ -159,20 +159,20 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
         valid(self.try_probe_lease(lease))
     }
 
-    /// Admits a growing share of the calls after the probes have succeeded, before the breaker closes: one step for each of
-    /// `shares`. It is half-open during the ramp.
+    /// Admits a growing share of the calls after the probes have succeeded, before the breaker closes: one step for
+    /// each of `shares`. It is half-open during the ramp.
     ///
-    /// - About `calls` calls come in each step: it ends when its share of as many has ended, at least one. The first call of
-    ///   the ramp is admitted.
-    /// - A step also ends after an even part of the (first) [open time](Self::open_for), however few calls come and however
-    ///   long they take, so the ramp takes no longer than the breaker was open. Only if the calls of the step have reached
-    ///   the failure rate so far, it waits for more of them.
-    /// - The breaker opens again when the failures of a step reach the [`failure_rate`](Self::failure_rate) of the calls that
-    ///   end the step, or the slow calls the [slow-call rate](Self::slow_calls). So the only call of a small step is as a
-    ///   probe: if it fails, the breaker opens.
+    /// - About `calls` calls come in each step: it ends when its share of as many has ended, at least one. The first
+    ///   call of the ramp is admitted.
+    /// - A step also ends after an even part of the (first) [open time](Self::open_for), however few calls come and
+    ///   however long they take, so the ramp takes no longer than the breaker was open. Only if the calls of the step
+    ///   have reached the failure rate so far, it waits for more of them.
+    /// - The breaker opens again when the failures of a step reach the [`failure_rate`](Self::failure_rate) of the
+    ///   calls that end the step, or the slow calls the [slow-call rate](Self::slow_calls). So the only call of a small
+    ///   step is as a probe: if it fails, the breaker opens.
     ///
-    /// The ramp of this example admits about one in 100 calls, then one in 20, one in 4 and one in 2. If all succeed, it
-    /// closes after 61 calls, 17 of them admitted, or after 30 seconds:
+    /// The ramp of this example admits about one in 100 calls, then one in 20, one in 4 and one in 2. If all succeed,
+    /// it closes after 61 calls, 17 of them admitted, or after 30 seconds:
     ///
     /// ```
     /// use tower_rampart::CircuitBreakerLayer;
@@ -223,15 +223,16 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
         CircuitBreakerLayer { classifier, partition, scope, requests, config, breakers }
     }
 
-    /// Sets how many keys can have a breaker of their own. When room is needed, a breaker without a call in flight is evicted
-    /// if it is closed with an empty window, or if it is open, its open time is over, and no call has come for as long
-    /// again. A window of calls counts as empty after ten minutes without a call. A half-open breaker without calls
-    /// for ten minutes is forgotten too, also one on a [`ramp`](Self::ramp). The ten minutes run from when it became half-open,
-    /// so one that is still half-open after a few calls can go as well.
+    /// Sets how many keys can have a breaker of their own. When room is needed, a breaker without a call in flight is
+    /// evicted if it is closed with an empty window, or if it is open, its open time is over, and no call has come for
+    /// as long again. A window of calls counts as empty after ten minutes without a call. A half-open breaker without
+    /// calls for ten minutes is forgotten too, also one on a [`ramp`](Self::ramp). The ten minutes run from when it
+    /// became half-open, so one that is still half-open after a few calls can go as well.
     ///
-    /// A new key looks at eight partitions, the next key at those that follow. If one of them can go, it may look at two
-    /// more, or at up to sixteen in all if it is the first inner key of an outer one. If none can go, it shares one of 16
-    /// breakers with other new keys, chosen by its hash: [`Handle::overflow_partition`](super::Handle::overflow_partition).
+    /// A new key looks at eight partitions, the next key at those that follow. If one of them can go, it may look at
+    /// two more, or at up to sixteen in all if it is the first inner key of an outer one. If none can go, it shares one
+    /// of 16 breakers with other new keys, chosen by its hash:
+    /// [`Handle::overflow_partition`](super::Handle::overflow_partition).
     ///
     /// # Panics
     ///
@@ -249,11 +250,12 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
     }
 
     /// Makes the layer repeatable, for tests and simulations: the jitter of [`open_for`](Self::open_for), the choice of
-    /// [overflow breakers](super::Handle::overflow_partition) and [redacted labels](Self::redact_labels). The breakers of the
-    /// layer draw from one stream: if they open in the same order, they stay open as long. Default: all of it is random.
+    /// [overflow breakers](super::Handle::overflow_partition) and [redacted labels](Self::redact_labels). The breakers
+    /// of the layer draw from one stream: if they open in the same order, they stay open as long. Default: all of it is
+    /// random.
     ///
-    /// **Not for production.** Anyone who knows the seed can make keys that collide and read redacted labels, and processes
-    /// with one seed probe together. Another version of this crate or of Rust may draw other numbers.
+    /// **Not for production.** Anyone who knows the seed can make keys that collide and read redacted labels, and
+    /// processes with one seed probe together. Another version of this crate or of Rust may draw other numbers.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         self.set(|config| config.set_seed(seed))

@@ -15,7 +15,8 @@ pub struct ByHost;
 
 /// The key of [`host`]: a host and port, in which letter case makes no difference.
 ///
-/// [`Authority`] hashes letter by letter and takes 32 bytes beside its text; this hashes many letters at once and takes 16.
+/// [`Authority`] hashes letter by letter and takes 32 bytes beside its text; this hashes many letters at once and takes
+/// 16.
 ///
 /// ```
 /// use http::uri::Authority;
@@ -43,8 +44,8 @@ const INVALID: &str = "invalid";
 /// One breaker for each host and port, from the request's URI, else from its `Host` header. Letter case makes no
 /// difference; a user and a password are left out.
 ///
-/// A request without a host falls to the default partition. Requests of tonic's clients have none, unless the client was
-/// made with `with_origin`.
+/// A request without a host falls to the default partition. Requests of tonic's clients have none, unless the client
+/// was made with `with_origin`.
 #[must_use]
 pub fn host() -> ByHost {
     ByHost

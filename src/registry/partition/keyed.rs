@@ -79,9 +79,9 @@ pub trait Partition<Req>: Keyed {
         Some(finder.find(&key).unwrap_or_else(|| finder.insert(|| key)))
     }
 
-    /// Whether the request repeats an earlier one. Asked only in the mode [`RejectRetriesOnly`](crate::breaker::Mode::RejectRetriesOnly). What
-    /// a [`RetryLayer`](crate::RetryLayer) further outside repeats over HTTP is known without it: see
-    /// [`HttpRequests`](crate::breaker::HttpRequests).
+    /// Whether the request repeats an earlier one. Asked only in the mode
+    /// [`RejectRetriesOnly`](crate::breaker::Mode::RejectRetriesOnly). What a [`RetryLayer`](crate::RetryLayer) further
+    /// outside repeats over HTTP is known without it: see [`HttpRequests`](crate::breaker::HttpRequests).
     fn is_retry(&self, request: &Req) -> bool {
         let _ = request;
         false

@@ -1,19 +1,21 @@
-//! Partitions: one breaker, or one [budget](crate::RetryLayer::budget_by), for each tenant, host or other key of a request.
+//! Partitions: one breaker, or one [budget](crate::RetryLayer::budget_by), for each tenant, host or other key of a
+//! request.
 //!
 //! A [`Partition`] finds the key of a request. Requests without a key share the partition `(default)`; when all
 //! [`max_partitions`](crate::CircuitBreakerLayer::max_partitions) are in use, new keys share `(overflow-0)` to
 //! `(overflow-15)`, each key always the same one.
 //!
-//! The label of a breaker's partition, in errors and telemetry, is what [`Debug`] writes of its key: a sensitive `HeaderValue`
-//! stays unseen, and [`redact_labels`](crate::CircuitBreakerLayer::redact_labels) hides the others. It is cut after 64
-//! characters, with an ellipsis as the mark. A host is written in lower case. A key that spells a label of our own, such
-//! as `(default)`, is written in quotes.
+//! The label of a breaker's partition, in errors and telemetry, is what [`Debug`] writes of its key: a sensitive
+//! `HeaderValue` stays unseen, and [`redact_labels`](crate::CircuitBreakerLayer::redact_labels) hides the others. It is
+//! cut after 64 characters, with an ellipsis as the mark. A host is written in lower case. A key that spells a label of
+//! our own, such as `(default)`, is written in quotes.
 //!
 //! # Long keys
 //!
-//! A key that feeds more than 256 bytes, or more than 256 lengths and variants, to its [`Hash`] is not kept. A digest of 128 bits of what it feeds stands for it,
-//! keyed at random, so that partitions take little memory whatever callers send. Two given long keys share a digest, and
-//! so a breaker or a budget, with a probability of 2<sup>-128</sup>; that any two of four billion do, about 2<sup>-65</sup>.
+//! A key that feeds more than 256 bytes, or more than 256 lengths and variants, to its [`Hash`] is not kept. A digest
+//! of 128 bits of what it feeds stands for it, keyed at random, so that partitions take little memory whatever callers
+//! send. Two given long keys share a digest, and so a breaker or a budget, with a probability of 2<sup>-128</sup>; that
+//! any two of four billion do, about 2<sup>-65</sup>.
 //!
 //! This holds for keys of any type: text, bytes, tuples and types that derive `Hash`. A type with a `Hash` of its own
 //! must feed it all that its `Eq` compares, if that is long. What a key owns and does not feed to its hash is kept.

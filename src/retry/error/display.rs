@@ -1,4 +1,5 @@
-//! What a [`RetryError`] shows. In a file of its own: it asks the judge of errors, which itself knows the type of the error.
+//! What a [`RetryError`] shows. In a file of its own: it asks the judge of errors, which itself knows the type of the
+//! error.
 
 use std::fmt;
 

@@ -62,8 +62,8 @@ impl RetryError {
         Self { kind, report, verdict, source: Source::Plain(source) }
     }
 
-    /// Adds a status to the source chain, which a generated gRPC client returns, unless there is one already. `is_late` is
-    /// true if the deadline has passed, whatever error the last attempt ended in.
+    /// Adds a status to the source chain, which a generated gRPC client returns, unless there is one already. `is_late`
+    /// is true if the deadline has passed, whatever error the last attempt ended in.
     #[cfg(feature = "tonic")]
     pub(in crate::retry) fn with_status(self, is_late: bool) -> Self {
         use crate::classify::{Class, Reason};

@@ -10,14 +10,16 @@ use crate::retry::error::RetryError;
 use crate::retry::observe::OnRetry;
 use crate::retry::retry_policy::RetryPolicy;
 
-/// Calls a blocking operation, and again where the policy says so. The thread sleeps between attempts; no runtime is needed.
+/// Calls a blocking operation, and again where the policy says so. The thread sleeps between attempts; no runtime is
+/// needed.
 ///
-/// **Every operation counts as idempotent**: see [`call`](super::call), which this equals in everything but time. A running
-/// attempt cannot be cut:
+/// **Every operation counts as idempotent**: see [`call`](super::call), which this equals in everything but time. A
+/// running attempt cannot be cut:
 ///
 /// - The [deadline](RetryPolicy::deadline) bounds waits and further attempts. A result that comes after it is returned.
-/// - The [attempt timeout](RetryPolicy::attempt_timeout) cuts nothing. If an attempt fails later than that, the upstream is
-///   slow, and the jitter of the next wait is as large as after a timeout. Set the timeout of the client too.
+/// - The [attempt timeout](RetryPolicy::attempt_timeout) cuts nothing. If an attempt fails later than that, the
+///   upstream is slow, and the jitter of the next wait is as large as after a timeout. Set the timeout of the client
+///   too.
 ///
 /// Do not call it in async code, where it blocks the thread of other tasks.
 ///

@@ -26,7 +26,8 @@ impl<'a, F, Fut, Classifier, OnRetry> CallFuture<'a, F, Fut, Classifier, OnRetry
     #[inline]
     pub(super) fn new(policy: &'a RetryPolicy<Classifier, OnRetry>, operation: F) -> Self {
         let mut attempts = Attempts::new(Operation(operation), policy, ());
-        // A service that calls a function may send its request beside it, so the function proves nothing about the attempt.
+        // A service that calls a function may send its request beside it, so the function proves nothing about the
+        // attempt.
         attempts.is_attempt = false;
         Self { attempts }
     }

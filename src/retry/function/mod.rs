@@ -18,14 +18,13 @@ pub use self::future::CallFuture;
 
 /// Calls an async operation, and again where the policy says so.
 ///
-/// **Every operation counts as idempotent**: every transient error is retried, although the upstream may have acted on the
-/// attempt before. Do not pass an operation that must not happen twice, or have
-/// [`retry_if`](RetryPolicy::retry_if) or a [classifier](RetryPolicy::classifier) reject the errors after which it may have
-/// happened.
+/// **Every operation counts as idempotent**: every transient error is retried, although the upstream may have acted on
+/// the attempt before. Do not pass an operation that must not happen twice, or have [`retry_if`](RetryPolicy::retry_if)
+/// or a [classifier](RetryPolicy::classifier) reject the errors after which it may have happened.
 ///
 /// Attempts, backoff, budget, deadline, attempt timeout, callbacks and telemetry are those of
-/// [`RetryLayer::new`](crate::RetryLayer::new), and so are [the rules](super#rules). The deadline runs from here on. An attempt
-/// that a time limit cuts is dropped. Dropping the future gives back all that it holds.
+/// [`RetryLayer::new`](crate::RetryLayer::new), and so are [the rules](super#rules). The deadline runs from here on. An
+/// attempt that a time limit cuts is dropped. Dropping the future gives back all that it holds.
 ///
 /// ```
 /// use tower_rampart::retry::{self, RetryError, RetryPolicy};
@@ -43,8 +42,8 @@ pub use self::future::CallFuture;
 ///
 /// # Errors
 ///
-/// Returns a [`RetryError`](super::RetryError) that reports every attempt. Its source is the error of the last attempt, which
-/// [`into_source`](super::RetryError::into_source) returns as it was:
+/// Returns a [`RetryError`](super::RetryError) that reports every attempt. Its source is the error of the last attempt,
+/// which [`into_source`](super::RetryError::into_source) returns as it was:
 ///
 /// ```
 /// use std::io;
@@ -59,13 +58,13 @@ pub use self::future::CallFuture;
 /// # }
 /// ```
 ///
-/// An operation may fail with everything that converts to a [`BoxError`], a `String` or an `anyhow::Error` too. A result that
-/// the classifier rejects is returned as it is when no attempt is left.
+/// An operation may fail with everything that converts to a [`BoxError`], a `String` or an `anyhow::Error` too. A
+/// result that the classifier rejects is returned as it is when no attempt is left.
 ///
 /// # Panics
 ///
-/// The future panics on its first poll, before the operation is called, if tokio's time driver is not enabled, unless the
-/// policy has a single attempt and no time limit.
+/// The future panics on its first poll, before the operation is called, if tokio's time driver is not enabled, unless
+/// the policy has a single attempt and no time limit.
 #[inline]
 pub fn call<F, Fut, T, E, ClassifierT, OnRetryT>(
     policy: &RetryPolicy<ClassifierT, OnRetryT>,

@@ -25,8 +25,8 @@ use crate::registry::partition::Partition;
 pub use self::response::ResponseFuture;
 
 pin_project! {
-    /// One call, from its first attempt to its end. The types of its fields say nothing about the request and the response,
-    /// so that a future can hold it without bounds.
+    /// One call, from its first attempt to its end. The types of its fields say nothing about the request and the
+    /// response, so that a future can hold it without bounds.
     #[project = Projection]
     pub(in crate::retry) struct Attempts<S, F, Kept, SharedT: Shared> {
         #[pin]
@@ -69,7 +69,8 @@ pin_project! {
 }
 
 impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
-    /// The service must be ready. It is called on the first poll, so that a future that is dropped before was never sent.
+    /// The service must be ready. It is called on the first poll, so that a future that is dropped before was never
+    /// sent.
     #[inline]
     pub(in crate::retry) fn new<Req>(service: S, shared: SharedT, request: Req) -> Self
     where
@@ -113,7 +114,8 @@ impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
                 StateProj::Ready => {
                     this.call.check_timer();
                     this.timer.as_mut().stop();
-                    // Enter `Done` first: if a closure of the user or `call` panics, polling again must not resend the request.
+                    // Enter `Done` first: if a closure of the user or `call` panics, polling again must not resend the
+                    // request.
                     this.state.set(State::Done);
                     let plan = this.call.begin_attempt();
                     let request = this.call.shared.replay().request(this.kept, plan);
@@ -162,8 +164,8 @@ impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
                         Action::Send(NextSend::After(wait)) => {
                             this.state.set(State::Waiting);
                             if wait.is_zero() {
-                                // Yields between attempts that fail at once, so that other tasks run and an outer timeout
-                                // can cut the call.
+                                // Yields between attempts that fail at once, so that other tasks run and an outer
+                                // timeout can cut the call.
                                 this.timer.as_mut().stop();
                                 cx.waker().wake_by_ref();
                                 return Poll::Pending;

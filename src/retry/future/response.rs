@@ -21,8 +21,8 @@ pin_project! {
     /// # Panics
     ///
     /// On the first poll, before anything is sent, if tokio's time driver is not enabled. A layer whose
-    /// [`max_attempts`](crate::RetryLayer::max_attempts) is 1 and that has no time limit does not need it. Also if it is
-    /// polled after it has completed.
+    /// [`max_attempts`](crate::RetryLayer::max_attempts) is 1 and that has no time limit does not need it. Also if it
+    /// is polled after it has completed.
     // The fields name associated types of both traits, hence the bounds.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT = Unpartitioned>

@@ -132,7 +132,8 @@ where
     }
 }
 
-/// Whether an outcome ends the call although another attempt is in flight: a success, or a failure that will not go away.
+/// Whether an outcome ends the call although another attempt is in flight: a success, or a failure that will not go
+/// away.
 pub(super) fn is_final(verdict: &Verdict) -> bool {
     match (verdict.should_retry(), verdict.reason()) {
         (Some(true), _) => false,

@@ -137,7 +137,8 @@ where
                 Stage::Ready => {
                     this.call.check_timer();
                     this.timer.as_mut().stop();
-                    // Enter `Done` first: if a closure of the user or `call` panics, polling again must not resend the request.
+                    // Enter `Done` first: if a closure of the user or `call` panics, polling again must not resend the
+                    // request.
                     *this.stage = Stage::Done;
                     let plan = this.call.begin_attempt();
                     let request = this.call.shared.replay.request(this.kept, plan);

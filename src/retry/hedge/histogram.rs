@@ -8,9 +8,9 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Durations of the last 30 to 60 seconds.
 ///
-/// Two halves count 30 seconds each, in turn. The first thread of a new half empties the counts of the last but one. What
-/// another thread records at that very moment can be lost; nothing is counted twice, and nothing lasts longer than a
-/// minute of calls.
+/// Two halves count 30 seconds each, in turn. The first thread of a new half empties the counts of the last but one.
+/// What another thread records at that very moment can be lost; nothing is counted twice, and nothing lasts longer than
+/// a minute of calls.
 #[derive(Debug)]
 pub(super) struct Histogram<const BUCKETS: usize = { ALL_BUCKETS }> {
     /// The number of the current half.
@@ -46,8 +46,8 @@ impl<const BUCKETS: usize> Histogram<BUCKETS> {
         self.add(Duration::ZERO, self.half.load(Ordering::Relaxed));
     }
 
-    /// Returns a duration that the share `quantile` of the last durations did not reach, or `None` if there are fewer than
-    /// `minimum`. It exceeds the exact quantile by at most a sixteenth and two microseconds.
+    /// Returns a duration that the share `quantile` of the last durations did not reach, or `None` if there are fewer
+    /// than `minimum`. It exceeds the exact quantile by at most a sixteenth and two microseconds.
     pub(super) fn quantile(&self, quantile: f64, minimum: u64, now: u64) -> Option<Duration> {
         self.half_at(now);
         let [one, other] = &self.counts;
@@ -214,8 +214,8 @@ mod loom_tests {
         histogram.counts[half].iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    /// Two threads begin a half together while a third reads: its thread's own durations count, the other's at most once,
-    /// and those of the half before are untouched.
+    /// Two threads begin a half together while a third reads: its thread's own durations count, the other's at most
+    /// once, and those of the half before are untouched.
     #[test]
     fn loom_a_swap_loses_no_more_than_what_comes_at_that_moment() {
         loom::model(|| {

@@ -1,7 +1,8 @@
 //! Hedging: a second attempt beside one that is slow.
 //!
-//! [`HedgedRetry`] has a service and a future of its own, so that a layer without hedging pays nothing. [`Call`] decides
-//! for both. Within a state `Calling` of that future, [`Race`] runs one or two attempts, and ends with the outcome of one:
+//! [`HedgedRetry`] has a service and a future of its own, so that a layer without hedging pays nothing. [`Call`]
+//! decides for both. Within a state `Calling` of that future, [`Race`] runs one or two attempts, and ends with the
+//! outcome of one:
 //!
 //! ```text
 //!                pending           the delay is over       the service is ready
@@ -18,9 +19,9 @@
 //! *Why the breaker decides whether it is closed:* only it knows at the moment of the hedge, and a call in flight knows
 //! nothing of it. It is asked as for any call, and never makes a hedge a probe.
 //!
-//! *Why a failure does not send the hedge at once:* gRPC proposal A6 sends the next hedge when an attempt fails. Here the
-//! backoff, the hint and the budget of a retry decide what follows a failure, so that a server that fails fast is not
-//! hedged without a wait.
+//! *Why a failure does not send the hedge at once:* gRPC proposal A6 sends the next hedge when an attempt fails. Here
+//! the backoff, the hint and the budget of a retry decide what follows a failure, so that a server that fails fast is
+//! not hedged without a wait.
 //!
 //! *Why losers count in the histogram:* otherwise the slow attempts would be missing, and the delay would shrink with
 //! every hedge. They took longer than the delay, which is all that a quantile asks.

@@ -67,8 +67,8 @@ impl Pace {
         }
     }
 
-    /// Records when an attempt began that has now been answered well, or that is dropped although it goes on. The latter is
-    /// as good: it took longer than the delay, and only that counts for the quantile.
+    /// Records when an attempt began that has now been answered well, or that is dropped although it goes on. The
+    /// latter is as good: it took longer than the delay, and only that counts for the quantile.
     pub(super) fn record(&self, began: Instant) {
         if let Self::Quantile(latencies) = self {
             let now = Instant::now();

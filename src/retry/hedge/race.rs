@@ -70,8 +70,8 @@ where
     OnRetryT: OnRetry,
     PartitionT: Keyed,
 {
-    /// Polls what is in flight beside the first attempt, which has been polled. Ready with the outcome of the attempt that
-    /// ends the race.
+    /// Polls what is in flight beside the first attempt, which has been polled. Ready with the outcome of the attempt
+    /// that ends the race.
     pub(super) fn poll(mut self, cx: &mut Context<'_>) -> Poll<AttemptOutcome<S::Response>> {
         if let Poll::Ready(result) = self.hedge.as_mut().poll(cx) {
             let outcome = self.outcome(result);

@@ -25,8 +25,8 @@ pub(super) enum When {
 }
 
 impl Hedge {
-    /// Hedges an attempt that takes longer than this. With zero, every attempt that is not answered at once is hedged. An
-    /// attempt whose body is still being sent at that moment is not.
+    /// Hedges an attempt that takes longer than this. With zero, every attempt that is not answered at once is hedged.
+    /// An attempt whose body is still being sent at that moment is not.
     #[must_use]
     pub const fn after(delay: Duration) -> Self {
         Self { when: When::After(delay) }
@@ -34,11 +34,12 @@ impl Hedge {
 
     /// Hedges an attempt that takes longer than this share of the latest attempts: with 0.95 the slowest twentieth.
     ///
-    /// The attempts of the last 30 to 60 seconds count, those of all clones of the layer together. Before 50 of them nothing
-    /// is hedged. The delay is computed twice a second and at most a sixteenth longer than the exact one; it is at least a
-    /// millisecond. Answers that are failures do not count, because most of them are quick. Attempts that were cut or that
-    /// lost against their hedge count with the time until then. Calls that the caller drops count for nothing: if a timeout
-    /// around the layer ends most of them, the delay stays too short, and only the budget limits the hedges.
+    /// The attempts of the last 30 to 60 seconds count, those of all clones of the layer together. Before 50 of them
+    /// nothing is hedged. The delay is computed twice a second and at most a sixteenth longer than the exact one; it is
+    /// at least a millisecond. Answers that are failures do not count, because most of them are quick. Attempts that
+    /// were cut or that lost against their hedge count with the time until then. Calls that the caller drops count for
+    /// nothing: if a timeout around the layer ends most of them, the delay stays too short, and only the budget limits
+    /// the hedges.
     ///
     /// # Panics
     ///

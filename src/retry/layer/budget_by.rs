@@ -7,13 +7,14 @@ use crate::retry::config::SharedConfig;
 use crate::retry::policy::Budget;
 
 impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry, Unpartitioned> {
-    /// Gives each tenant, host or other key a budget of its own, so that tenants that are down do not spend the retries of
-    /// the others. Each key that [`partition`](crate::breaker::partition) finds in a request begins with a new budget like
-    /// `budget`; requests without a key share `budget` itself. All clones of the layer share the budgets of the keys.
+    /// Gives each tenant, host or other key a budget of its own, so that tenants that are down do not spend the retries
+    /// of the others. Each key that [`partition`](crate::breaker::partition) finds in a request begins with a new
+    /// budget like `budget`; requests without a key share `budget` itself. All clones of the layer share the budgets of
+    /// the keys.
     ///
-    /// A budget is found once for each call, at its beginning, and nothing is allocated for a key that has one. Memory is
-    /// bounded by [`max_partitions`](Self::max_partitions). The retries of all keys together are not: a thousand tenants
-    /// that fail at once make as many first retries as a thousand budgets grant.
+    /// A budget is found once for each call, at its beginning, and nothing is allocated for a key that has one. Memory
+    /// is bounded by [`max_partitions`](Self::max_partitions). The retries of all keys together are not: a thousand
+    /// tenants that fail at once make as many first retries as a thousand budgets grant.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -36,10 +37,10 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry, Unpart
 }
 
 impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
-    /// Sets how many keys can have a [budget of their own](RetryLayer::budget_by). When room is needed, a budget without a
-    /// call in flight is forgotten if it holds what it began with, or if it has had no call for a minute, or for its
-    /// [`ttl`](Budget::ttl) if that is longer. A new key looks at eight others; if none of them can go, it shares one of 16
-    /// budgets with other new keys.
+    /// Sets how many keys can have a [budget of their own](RetryLayer::budget_by). When room is needed, a budget
+    /// without a call in flight is forgotten if it holds what it began with, or if it has had no call for a minute, or
+    /// for its [`ttl`](Budget::ttl) if that is longer. A new key looks at eight others; if none of them can go, it
+    /// shares one of 16 budgets with other new keys.
     ///
     /// # Panics
     ///

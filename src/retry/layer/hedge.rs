@@ -23,18 +23,18 @@ pub struct HedgedRetryLayer<
 }
 
 impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
-    /// Sends a second attempt beside one that is slow, and returns the first good answer. This cuts the tail of the latency:
-    /// if one answer of a hundred takes a second, [`Hedge::quantile(0.95)`](Hedge::quantile) replaces that second by the 95th
-    /// percentile and the time of another answer, for at most five percent more calls. If all answers become slow, the
-    /// [`budget`](Self::budget) bounds the hedges.
+    /// Sends a second attempt beside one that is slow, and returns the first good answer. This cuts the tail of the
+    /// latency: if one answer of a hundred takes a second, [`Hedge::quantile(0.95)`](Hedge::quantile) replaces that
+    /// second by the 95th percentile and the time of another answer, for at most five percent more calls. If all
+    /// answers become slow, the [`budget`](Self::budget) bounds the hedges.
     ///
-    /// Only idempotent requests are hedged. A hedge counts as an attempt, so [`max_attempts`](Self::max_attempts) must be at
-    /// least 2; the default of 3 leaves one retry after a hedge. [The module](crate::retry) lists the rules, of which the
-    /// thirteenth is about hedges.
+    /// Only idempotent requests are hedged. A hedge counts as an attempt, so [`max_attempts`](Self::max_attempts) must
+    /// be at least 2; the default of 3 leaves one retry after a hedge. [The module](crate::retry) lists the rules, of
+    /// which the thirteenth is about hedges.
     ///
-    /// The result is a layer of another type, so that a layer without hedges pays nothing for them: make all other settings
-    /// before. Its clones and services share the latencies that a quantile is computed from, so use one layer for each
-    /// upstream.
+    /// The result is a layer of another type, so that a layer without hedges pays nothing for them: make all other
+    /// settings before. Its clones and services share the latencies that a quantile is computed from, so use one layer
+    /// for each upstream.
     ///
     /// ```
     /// use std::time::Duration;

@@ -47,8 +47,8 @@ use crate::registry::partition::{Keyed, Unpartitioned};
 /// | [`seed`](Self::seed) | none | makes the jitter repeatable, for tests |
 /// | [`partition_label`](RetryLayer::partition_label) | none | HTTP: the partition of a request in telemetry |
 ///
-/// Over HTTP a request is idempotent if RFC 9110 defines its method so or if it has an `Idempotency-Key`; over gRPC only
-/// the key counts; **with [`new`](Self::new) every request is idempotent**.
+/// Over HTTP a request is idempotent if RFC 9110 defines its method so or if it has an `Idempotency-Key`; over gRPC
+/// only the key counts; **with [`new`](Self::new) every request is idempotent**.
 ///
 /// ```
 /// use std::time::Duration;
@@ -93,8 +93,8 @@ impl RetryLayer {
 impl RetryLayer<GrpcClassifier, ReplayBodies<GrpcIdempotency>> {
     /// Retries gRPC requests, with outcomes classified by [`GrpcClassifier`] from the head of the response.
     ///
-    /// Every gRPC method is a POST, so by default a request is sent again only if it provably was not processed or has an
-    /// `Idempotency-Key`. Declare the methods that may be repeated with [`idempotent`](Self::idempotent):
+    /// Every gRPC method is a POST, so by default a request is sent again only if it provably was not processed or has
+    /// an `Idempotency-Key`. Declare the methods that may be repeated with [`idempotent`](Self::idempotent):
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -108,11 +108,11 @@ impl RetryLayer<GrpcClassifier, ReplayBodies<GrpcIdempotency>> {
     /// ```
     ///
     /// - `UNAVAILABLE` and `DEADLINE_EXCEEDED` are retried; `RESOURCE_EXHAUSTED` only if the server sends a hint.
-    /// - `grpc-retry-pushback-ms` (gRPC proposal A6) is the server's hint; a negative, unreadable or repeated one ends the
-    ///   retrying.
+    /// - `grpc-retry-pushback-ms` (gRPC proposal A6) is the server's hint; a negative, unreadable or repeated one ends
+    ///   the retrying.
     /// - A head without a code starts a stream and is returned at once; an error in its trailers is not retried.
-    /// - `grpc-timeout` is the deadline of the whole call unless another one is earlier, and every attempt sends what remains
-    ///   of it.
+    /// - `grpc-timeout` is the deadline of the whole call unless another one is earlier, and every attempt sends what
+    ///   remains of it.
     #[must_use]
     pub fn new_for_grpc() -> Self {
         Self::with(GrpcClassifier::new(), ReplayBodies::new(Http::new(GrpcIdempotency, true)))

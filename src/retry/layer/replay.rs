@@ -32,15 +32,15 @@ impl<Classifier, Idempotency, OnRetry, Partition: Keyed>
         })
     }
 
-    /// Sets how many bytes of a body are kept for a replay. A body of exactly this size can be replayed; a larger one is
-    /// sent once. With 0 no body is kept.
+    /// Sets how many bytes of a body are kept for a replay. A body of exactly this size can be replayed; a larger one
+    /// is sent once. With 0 no body is kept.
     #[must_use]
     pub fn max_replay_bytes(self, bytes: usize) -> Self {
         self.map_replay(|ReplayBodies { max_bytes: _, http }| ReplayBodies { max_bytes: bytes, http })
     }
 
-    /// Sets the label of a request's partition, such as its tenant, in the events of retries and give-ups. The closure runs
-    /// for those alone.
+    /// Sets the label of a request's partition, such as its tenant, in the events of retries and give-ups. The closure
+    /// runs for those alone.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -63,9 +63,9 @@ impl<Classifier, Idempotency, OnRetry, Partition: Keyed>
     /// Clones bodies instead of wrapping them, for bodies that are `Clone`: the inner service sees the caller's own
     /// `Request<B>` and no [`ReplayBody`](crate::retry::ReplayBody).
     ///
-    /// With a custom classifier this is [`new`](RetryLayer::new) for HTTP: a [`Deadline`](crate::retry::Deadline) in the request
-    /// counts, attempts are numbered, responses carry a [`RetryReport`](crate::retry::RetryReport), and only idempotent requests
-    /// are repeated.
+    /// With a custom classifier this is [`new`](RetryLayer::new) for HTTP: a [`Deadline`](crate::retry::Deadline) in
+    /// the request counts, attempts are numbered, responses carry a [`RetryReport`](crate::retry::RetryReport), and
+    /// only idempotent requests are repeated.
     ///
     /// ```
     /// use bytes::Bytes;

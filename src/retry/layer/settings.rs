@@ -35,9 +35,9 @@ macro_rules! settings {
 }
 
 impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
-    /// Takes the settings and callbacks of a policy, which other layers and [functions](crate::retry::call) may share, in place
-    /// of all that were made before. The layer keeps its own classifier, because it judges responses: of the policy's,
-    /// [`retry_if`](RetryPolicy::retry_if) included, nothing counts here.
+    /// Takes the settings and callbacks of a policy, which other layers and [functions](crate::retry::call) may share,
+    /// in place of all that were made before. The layer keeps its own classifier, because it judges responses: of the
+    /// policy's, [`retry_if`](RetryPolicy::retry_if) included, nothing counts here.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -70,8 +70,8 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
         /// If it is 0.
         max_attempts or try_max_attempts(attempts: u32);
 
-        /// Sets the wait before a retry if the server sends no hint. A plain `Duration` is a fixed wait without jitter. See
-        /// [`RetryPolicy::backoff`].
+        /// Sets the wait before a retry if the server sends no hint. A plain `Duration` is a fixed wait without jitter.
+        /// See [`RetryPolicy::backoff`].
         backoff(backoff: impl Into<Backoff>);
 
         /// Cuts an attempt whose response takes longer than this. See [`RetryPolicy::attempt_timeout`].
@@ -81,12 +81,12 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
         /// If it is zero.
         attempt_timeout or try_attempt_timeout(timeout: Duration);
 
-        /// Sets an [`attempt_timeout`](Self::attempt_timeout) for each attempt, from the attempt and the time until the deadline. See
-        /// [`RetryPolicy::attempt_timeout_by`].
+        /// Sets an [`attempt_timeout`](Self::attempt_timeout) for each attempt, from the attempt and the time until the
+        /// deadline. See [`RetryPolicy::attempt_timeout_by`].
         attempt_timeout_by(timeout: impl Fn(Attempt, Duration) -> Duration + Send + Sync + 'static);
 
-        /// Limits the whole call, with all its attempts and waits. A [`Deadline`](crate::retry::Deadline) in the extensions of an
-        /// HTTP request overrides this setting. See [`RetryPolicy::deadline`].
+        /// Limits the whole call, with all its attempts and waits. A [`Deadline`](crate::retry::Deadline) in the
+        /// extensions of an HTTP request overrides this setting. See [`RetryPolicy::deadline`].
         ///
         /// # Panics
         ///
@@ -165,8 +165,9 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
         self.map_policy(|policy| policy.on_retry(on_retry))
     }
 
-    /// Adds a callback that runs for every retry that was wanted and not made, for example because the attempts are used
-    /// up, the budget is empty, or the request is not idempotent. Outcomes that are not worth a retry do not run it.
+    /// Adds a callback that runs for every retry that was wanted and not made, for example because the attempts are
+    /// used up, the budget is empty, or the request is not idempotent. Outcomes that are not worth a retry do not run
+    /// it.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;

@@ -57,14 +57,15 @@ impl RetryEvent<'_> {
         self.is_resend
     }
 
-    /// Returns true for a [hedge](crate::RetryLayer::hedge): nothing has failed, but an attempt is slow and another one joins
-    /// it. Reported once the hedge was sent.
+    /// Returns true for a [hedge](crate::RetryLayer::hedge): nothing has failed, but an attempt is slow and another one
+    /// joins it. Reported once the hedge was sent.
     #[must_use]
     pub const fn is_hedge(&self) -> bool {
         self.is_hedge
     }
 
-    /// Returns the verdict on the failed attempt. That on an attempt that is hedged is transient, with the reason `slow`.
+    /// Returns the verdict on the failed attempt. That on an attempt that is hedged is transient, with the reason
+    /// `slow`.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         self.verdict
@@ -119,8 +120,8 @@ origin!(RetryEvent GiveUpEvent);
 
 /// Observes the retries and give-ups of a layer.
 ///
-/// A closure observes retries alone, a pair runs both of its observers, and `()` observes nothing. Observers run inside the
-/// call and delay it, so do no more than count.
+/// A closure observes retries alone, a pair runs both of its observers, and `()` observes nothing. Observers run inside
+/// the call and delay it, so do no more than count.
 pub trait OnRetry {
     /// Called before the wait for a retry.
     fn on_retry(&self, event: &RetryEvent<'_>);

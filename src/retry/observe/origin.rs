@@ -6,8 +6,8 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Method};
 
-/// The method, host and partition of a request, for telemetry; empty for other protocols than HTTP. Never contains a path,
-/// a query or userinfo.
+/// The method, host and partition of a request, for telemetry; empty for other protocols than HTTP. Never contains a
+/// path, a query or userinfo.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     method: Option<Method>,

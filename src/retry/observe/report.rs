@@ -46,7 +46,8 @@ impl RetryReport {
         response.extensions().get()
     }
 
-    /// Returns the number of attempts, the first one included. A transparent retry belongs to the attempt that it repeats.
+    /// Returns the number of attempts, the first one included. A transparent retry belongs to the attempt that it
+    /// repeats.
     #[must_use]
     pub const fn attempts(&self) -> u32 {
         self.attempts
@@ -58,15 +59,15 @@ impl RetryReport {
         self.gave_up
     }
 
-    /// Returns whether the server acted on the request in any attempt. If an earlier attempt may have been processed and
-    /// the last one was refused, [`Verdict::of`] the response returns the same.
+    /// Returns whether the server acted on the request in any attempt. If an earlier attempt may have been processed
+    /// and the last one was refused, [`Verdict::of`] the response returns the same.
     #[must_use]
     pub const fn processed(&self) -> Processed {
         self.processed
     }
 
-    /// Returns every send of the request in the order in which they ended, the last one included; the latest 64 if there are
-    /// more.
+    /// Returns every send of the request in the order in which they ended, the last one included; the latest 64 if
+    /// there are more.
     ///
     /// ```
     /// use tower_rampart::retry::RetryReport;
@@ -98,8 +99,8 @@ impl AttemptReport {
         self.is_hedge
     }
 
-    /// Returns the verdict on the outcome. The reason of an attempt that was dropped because the other one ended the call is
-    /// [`Reason::ABANDONED`].
+    /// Returns the verdict on the outcome. The reason of an attempt that was dropped because the other one ended the
+    /// call is [`Reason::ABANDONED`].
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         self.verdict
@@ -117,8 +118,8 @@ impl AttemptReport {
         self.verdict.is_unprocessed().then(|| self.verdict.reason())
     }
 
-    /// Returns the wait before the next send: zero before a transparent retry; `None` if the call ended here, or if another
-    /// attempt was in flight.
+    /// Returns the wait before the next send: zero before a transparent retry; `None` if the call ended here, or if
+    /// another attempt was in flight.
     #[must_use]
     pub const fn wait(&self) -> Option<Duration> {
         self.wait

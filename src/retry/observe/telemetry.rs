@@ -1,5 +1,5 @@
-//! The `tracing` events of the layer, with the target `tower_rampart::retry`: one for each retry, at most one a second for
-//! give-ups.
+//! The `tracing` events of the layer, with the target `tower_rampart::retry`: one for each retry, at most one a second
+//! for give-ups.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +10,8 @@ use crate::retry::policy::GiveUp;
 
 const TARGET: &str = "tower_rampart::retry";
 
-/// Logs give-ups, at most one line a second for each kind, because in a storm a line for every call would bury all others.
+/// Logs give-ups, at most one line a second for each kind, because in a storm a line for every call would bury all
+/// others.
 ///
 /// The first give-up of a kind is logged at once. Those of the following second are counted, and the next line contains
 /// their number.

@@ -3,7 +3,8 @@ use http::request::Parts;
 
 /// Decides whether a request may be sent twice without doing more than once.
 ///
-/// Evaluated only after an attempt failed and a retry could help, or before a slow one is [hedged](crate::RetryLayer::hedge). A closure from a request to `bool` implements it.
+/// Evaluated only after an attempt failed and a retry could help, or before a slow one is
+/// [hedged](crate::RetryLayer::hedge). A closure from a request to `bool` implements it.
 pub trait Idempotency<Req> {
     /// Returns true if the request may be sent again although the server may have acted on it.
     fn is_idempotent(&self, request: &Req) -> bool;
@@ -20,9 +21,9 @@ where
 
 /// The rule of [`RetryLayer::new_for_http`](crate::RetryLayer::new_for_http).
 ///
-/// A request is idempotent if its method is GET, HEAD, PUT, DELETE, OPTIONS or TRACE (RFC 9110 section 9.2.2), or if it has
-/// an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header). An empty key does not count, because no server can
-/// recognise a repeated request by it.
+/// A request is idempotent if its method is GET, HEAD, PUT, DELETE, OPTIONS or TRACE (RFC 9110 section 9.2.2), or if it
+/// has an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header). An empty key does not count, because no server
+/// can recognise a repeated request by it.
 ///
 /// ```
 /// use tower_rampart::retry::{HttpIdempotency, Idempotency};
@@ -68,8 +69,8 @@ fn has_key(request: &Parts) -> bool {
     request.headers.get("idempotency-key").is_some_and(|key| !key.as_bytes().trim_ascii().is_empty())
 }
 
-/// The rule of [`RetryLayer::new`](crate::RetryLayer::new): every request is idempotent. Exclude requests with a predicate,
-/// or outcomes with the classifier.
+/// The rule of [`RetryLayer::new`](crate::RetryLayer::new): every request is idempotent. Exclude requests with a
+/// predicate, or outcomes with the classifier.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AlwaysIdempotent;
 

@@ -36,7 +36,8 @@ pub(in crate::retry) struct Decider {
 pub(in crate::retry) struct TimeLeft {
     /// Until the deadline.
     pub(in crate::retry) remaining: Duration,
-    /// The time that the last answer took. Dropping that answer for an attempt with less time would most likely lose both.
+    /// The time that the last answer took. Dropping that answer for an attempt with less time would most likely lose
+    /// both.
     pub(in crate::retry) needed: Duration,
 }
 
@@ -89,15 +90,15 @@ impl Decider {
         if !fits(hint) {
             return Err(GiveUp::Deadline);
         }
-        // Without jitter all clients that received the same hint would return at once. It takes at most half of the time
-        // that the hint leaves.
+        // Without jitter all clients that received the same hint would return at once. It takes at most half of the
+        // time that the hint leaves.
         let spread = self.spread(hint, retry);
         let spread = spare.map_or(spread, |spare| spread.min((spare - hint) / 2));
         Ok(hint.saturating_add(rng.random_range(Duration::ZERO..=spread)))
     }
 
-    /// The most jitter that is added to a hint. A fixed or custom backoff without jitter asks for steady waits, so it gets
-    /// only enough to spread clients.
+    /// The most jitter that is added to a hint. A fixed or custom backoff without jitter asks for steady waits, so it
+    /// gets only enough to spread clients.
     fn spread(&self, hint: Duration, retry: &Retry) -> Duration {
         let ceiling = self.backoff.longest(retry);
         if self.backoff.is_steady() { ceiling.min(hint) / 10 } else { ceiling }
@@ -111,8 +112,8 @@ impl TimeLeft {
     }
 }
 
-/// Returns true if an established connection gave the request back instead of answering it (gRPC proposal A6, "transparent
-/// retries"). A refused connect does not count, because it is a failure of the server.
+/// Returns true if an established connection gave the request back instead of answering it (gRPC proposal A6,
+/// "transparent retries"). A refused connect does not count, because it is a failure of the server.
 pub(in crate::retry) fn was_given_back(verdict: &Verdict) -> bool {
     [Reason::REFUSED_STREAM, Reason::GOAWAY, Reason::CANCELED, Reason::DISPATCH_GONE].contains(&verdict.reason())
 }

@@ -14,21 +14,22 @@ pin_project! {
     /// The body that the inner service sees: the caller's body, read from the start in every attempt.
     ///
     /// - The first attempt streams without delay. Its frames are copied up to
-    ///   [`max_replay_bytes`](crate::RetryLayer::max_replay_bytes). One byte more drops the copy; the attempt continues, and
-    ///   no other can follow. A body that is known to be larger is never copied.
-    /// - A further attempt reads the copy, then the rest of the caller's body, then the trailers. The bytes are the same,
-    ///   the chunks may differ.
-    /// - `size_hint` and `is_end_stream` describe what remains. The length is exact if the caller's body knew it from the
-    ///   start, so that every attempt is framed like the first, with or without a `Content-Length`.
+    ///   [`max_replay_bytes`](crate::RetryLayer::max_replay_bytes). One byte more drops the copy; the attempt
+    ///   continues, and no other can follow. A body that is known to be larger is never copied.
+    /// - A further attempt reads the copy, then the rest of the caller's body, then the trailers. The bytes are the
+    ///   same, the chunks may differ.
+    /// - `size_hint` and `is_end_stream` describe what remains. The length is exact if the caller's body knew it from
+    ///   the start, so that every attempt is framed like the first, with or without a `Content-Length`.
     /// - An empty body allocates nothing. With [`max_attempts(1)`](crate::RetryLayer::max_attempts) nothing is copied.
-    /// - A [hedge](crate::RetryLayer::hedge) reads a copy of its own. There is none before the first attempt has sent the body.
+    /// - A [hedge](crate::RetryLayer::hedge) reads a copy of its own. There is none before the first attempt has sent
+    ///   the body.
     /// - Frames after the trailers, which HTTP does not allow, are passed on, and no other attempt can follow.
     ///
     /// # Errors
     ///
-    /// An error of the caller's body ends the retrying. It is the source of an error that classifiers distinguish from one
-    /// of the client, and that has the same text. An attempt that was replaced by another one gets an error instead of more
-    /// frames, so that the server cannot mistake a truncated body for a complete one.
+    /// An error of the caller's body ends the retrying. It is the source of an error that classifiers distinguish from
+    /// one of the client, and that has the same text. An attempt that was replaced by another one gets an error instead
+    /// of more frames, so that the server cannot mistake a truncated body for a complete one.
     pub struct ReplayBody<B> {
         #[pin]
         kind: Kind<B>,

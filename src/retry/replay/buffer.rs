@@ -16,8 +16,8 @@ use crate::retry::policy::GiveUp;
 
 /// The body of a request and a copy of what was read from it so far. The attempts read it in turn.
 ///
-/// The body must outlive the attempt that started to read it, so it stays here and is polled under the lock. The lock is
-/// uncontended in practice: only the current reader takes it, and the retry layer between attempts.
+/// The body must outlive the attempt that started to read it, so it stays here and is polled under the lock. The lock
+/// is uncontended in practice: only the current reader takes it, and the retry layer between attempts.
 pub(super) struct ReplayBuffer<B> {
     /// The turn of the reader that is alive, or 0. Outside the lock, so that dropping a reader does not take it.
     alive: AtomicU32,
@@ -99,8 +99,8 @@ impl<B: Body> ReplayBuffer<B> {
         Some(Self::reader(&Arc::new(Self { alive, has_exact_length, shared: Mutex::new(shared) }), false))
     }
 
-    /// Ends the turn of the current reader. If a connection still holds that reader, it gets an error from now on, because
-    /// an end of stream would make a truncated body look complete.
+    /// Ends the turn of the current reader. If a connection still holds that reader, it gets an error from now on,
+    /// because an end of stream would make a truncated body look complete.
     ///
     /// Checks and rewinds under one lock, because that reader may continue to read in between.
     pub(super) fn rewind(&self, answered: bool) -> Result<(), GiveUp> {
@@ -232,8 +232,8 @@ impl<B: Body> Shared<B> {
             }
     }
 
-    /// Omits a length that became known only by reading to the end. With a length HTTP/1 frames a body differently, so that
-    /// a replay would lose its trailers.
+    /// Omits a length that became known only by reading to the end. With a length HTTP/1 frames a body differently, so
+    /// that a replay would lose its trailers.
     fn size_hint(&self, exact: bool) -> SizeHint {
         let copied = self.copy.unseen_len();
         let rest = match &self.source {

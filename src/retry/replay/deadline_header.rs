@@ -66,8 +66,8 @@ impl DeadlineHeader {
         }
     }
 
-    /// Returns the deadline in these headers, counted from now. A server reads the deadline of its caller with it, for the
-    /// calls that it makes itself.
+    /// Returns the deadline in these headers, counted from now. A server reads the deadline of its caller with it, for
+    /// the calls that it makes itself.
     ///
     /// A value that is not a whole number is ignored, and so is zero, which means "no limit" to some and "no time" to
     /// others.

@@ -11,7 +11,8 @@ pub(super) struct FrameCopy {
     frames: VecDeque<KeptFrame>,
     /// Small chunks that arrived after the last of `frames`, copied into one. The current reader has seen them.
     tail: BytesMut,
-    /// How many of `frames` the reader has seen. Always 0 once nothing is kept, because frames are then dropped when read.
+    /// How many of `frames` the reader has seen. Always 0 once nothing is kept, because frames are then dropped when
+    /// read.
     seen: usize,
     /// The bytes of data in `frames` and `tail`.
     len: usize,
@@ -78,8 +79,8 @@ impl FrameCopy {
             self.discard();
         } else if let Some(data) = frame.data_ref() {
             self.len += data.len();
-            // A `Bytes` keeps the whole allocation alive that it was sliced from, of unknown size. Only large chunks are
-            // kept by reference, so there are at most eight such allocations; small chunks are copied.
+            // A `Bytes` keeps the whole allocation alive that it was sliced from, of unknown size. Only large chunks
+            // are kept by reference, so there are at most eight such allocations; small chunks are copied.
             if data.len() < (self.cap / 8).max(4 * 1024) {
                 self.tail.extend_from_slice(data);
             } else {

@@ -10,7 +10,8 @@ const OF_ENVOY: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 /// gRPC proposal A6: the number of attempts before this one.
 const OF_GRPC: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 
-/// Keeps the tiers of a system from multiplying each other's retries: see [`RetryLayer::guard`](crate::RetryLayer::guard).
+/// Keeps the tiers of a system from multiplying each other's retries: see
+/// [`RetryLayer::guard`](crate::RetryLayer::guard).
 ///
 /// ```
 /// use http::HeaderName;
@@ -54,9 +55,9 @@ impl RetryGuard {
         Self { attempt_header: ATTEMPT, max_depth: 1 }
     }
 
-    /// Sets how many tiers above may retry the call so that this one retries, too. With the default of 1, the two uppermost
-    /// tiers retry: three tiers of three attempts make at most five calls of the bottom. With 0, only the uppermost tier
-    /// does.
+    /// Sets how many tiers above may retry the call so that this one retries, too. With the default of 1, the two
+    /// uppermost tiers retry: three tiers of three attempts make at most five calls of the bottom. With 0, only the
+    /// uppermost tier does.
     #[must_use]
     pub const fn max_depth(mut self, tiers: u32) -> Self {
         self.max_depth = tiers;
@@ -70,8 +71,8 @@ impl RetryGuard {
         self
     }
 
-    /// Reads the marks of a server's request, with the attempt under the [name](Self::attempt_header) of this guard. See
-    /// [`InboundRetries::from_headers`].
+    /// Reads the marks of a server's request, with the attempt under the [name](Self::attempt_header) of this guard.
+    /// See [`InboundRetries::from_headers`].
     #[must_use]
     pub fn inbound(&self, headers: &HeaderMap) -> InboundRetries {
         let own = [&self.attempt_header, &OF_ENVOY].map(|name| largest(headers, name));

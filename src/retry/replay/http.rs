@@ -120,8 +120,8 @@ impl<Idempotency> Http<Idempotency> {
         }
     }
 
-    /// Returns the origin of a request that is sent for the last time. A first attempt that is also the last one is never
-    /// reported, so it needs none.
+    /// Returns the origin of a request that is sent for the last time. A first attempt that is also the last one is
+    /// never reported, so it needs none.
     pub(super) fn last_origin(&self, head: &Parts, attempt: Attempt) -> Option<Origin> {
         attempt.is_retry().then(|| Origin::of(head, self.partition_label.as_ref()))
     }

@@ -1,7 +1,7 @@
 //! How a request is kept, so that it can be sent again.
 //!
-//! The constructor of the layer chooses one of three ways: [`ReplayBodies`] copies an HTTP body while the first attempt sends
-//! it, [`CloneBodies`] clones an HTTP request, and [`CloneRequests`] clones a request of any type.
+//! The constructor of the layer chooses one of three ways: [`ReplayBodies`] copies an HTTP body while the first attempt
+//! sends it, [`CloneBodies`] clones an HTTP request, and [`CloneRequests`] clones a request of any type.
 
 mod body;
 mod buffer;
@@ -65,10 +65,12 @@ pub trait Replay<Req>: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// Returns an error if the start of the body is lost, or if the body is still being sent although the answer has come.
+    /// Returns an error if the start of the body is lost, or if the body is still being sent although the answer has
+    /// come.
     fn rewind(&self, kept: &Self::Kept, answered: bool) -> Result<(), GiveUp>;
 
-    /// Returns true if a second attempt can be sent while the first is in flight: nothing of the body is still to be sent.
+    /// Returns true if a second attempt can be sent while the first is in flight: nothing of the body is still to be
+    /// sent.
     #[doc(hidden)]
     fn is_complete(&self, kept: &Self::Kept) -> bool;
 

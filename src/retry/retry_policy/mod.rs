@@ -17,8 +17,8 @@ use crate::classify::ErrorClassifier;
 
 /// When and how often to retry: a plain value for layers and functions.
 ///
-/// Clones share the budget, the jitter's seed and the log of give-ups, so one policy can serve all calls to an upstream,
-/// through a [`RetryLayer`](crate::RetryLayer) and through [`call`](crate::retry::call) or
+/// Clones share the budget, the jitter's seed and the log of give-ups, so one policy can serve all calls to an
+/// upstream, through a [`RetryLayer`](crate::RetryLayer) and through [`call`](crate::retry::call) or
 /// [`call_blocking`](crate::retry::call_blocking).
 ///
 /// | setting | default | |
@@ -55,8 +55,8 @@ pub struct RetryPolicy<Classifier = ErrorClassifier, OnRetry = ()> {
 }
 
 impl RetryPolicy {
-    /// Judges errors by [`Verdict::of_error`](crate::classify::Verdict::of_error), which holds an error that it does not know for
-    /// transient. [`retry_if`](Self::retry_if) and [`classifier`](Self::classifier) judge otherwise.
+    /// Judges errors by [`Verdict::of_error`](crate::classify::Verdict::of_error), which holds an error that it does
+    /// not know for transient. [`retry_if`](Self::retry_if) and [`classifier`](Self::classifier) judge otherwise.
     #[must_use]
     pub fn new() -> Self {
         Self::with(ErrorClassifier)

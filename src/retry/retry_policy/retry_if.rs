@@ -13,12 +13,12 @@ pub struct RetryIf<Inner, F, E> {
 }
 
 impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
-    /// Sets which errors of one type are retried: those for which the predicate returns true. Errors of this type are found
-    /// anywhere in the chain of sources; all others, timeouts of the policy too, are judged as before. Call it once for each
-    /// type of error.
+    /// Sets which errors of one type are retried: those for which the predicate returns true. Errors of this type are
+    /// found anywhere in the chain of sources; all others, timeouts of the policy too, are judged as before. Call it
+    /// once for each type of error.
     ///
-    /// The predicate sets the class alone: a server's hint is still honored, and an open circuit is still retried only with
-    /// [`retry_circuit_open`](Self::retry_circuit_open).
+    /// The predicate sets the class alone: a server's hint is still honored, and an open circuit is still retried only
+    /// with [`retry_circuit_open`](Self::retry_circuit_open).
     ///
     /// ```
     /// use std::io;

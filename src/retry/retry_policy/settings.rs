@@ -34,8 +34,8 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         Ok(self)
     }
 
-    /// Sets the most attempts of a call, the first one included. With 1 nothing is retried, copied or buffered; deadline
-    /// and attempt timeout still apply.
+    /// Sets the most attempts of a call, the first one included. With 1 nothing is retried, copied or buffered;
+    /// deadline and attempt timeout still apply.
     ///
     /// # Panics
     ///
@@ -58,9 +58,9 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
 
     /// Sets the wait before a retry if the server sends no hint. A plain `Duration` is a fixed wait without jitter.
     ///
-    /// A hint is honored in full, plus jitter so that clients do not return together. The jitter is at most this backoff's
-    /// [ceiling](Backoff::ceiling); with a fixed or custom backoff without jitter it is at most a tenth of the hint or of the
-    /// ceiling, whichever is less.
+    /// A hint is honored in full, plus jitter so that clients do not return together. The jitter is at most this
+    /// backoff's [ceiling](Backoff::ceiling); with a fixed or custom backoff without jitter it is at most a tenth of
+    /// the hint or of the ceiling, whichever is less.
     #[must_use]
     pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
         self.config.decider.backoff = backoff.into();
@@ -68,12 +68,12 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     }
 
     /// Cuts an attempt whose response takes longer than this. The cut is a transient error
-    /// ([`TimedOut`](crate::retry::TimedOut)), retried by the same rules as any other; a breaker inside counts it as a failure of
-    /// the upstream.
+    /// ([`TimedOut`](crate::retry::TimedOut)), retried by the same rules as any other; a breaker inside counts it as a
+    /// failure of the upstream.
     ///
-    /// The request may have been processed, except if the attempt was still waiting in a breaker for the client to become
-    /// ready: then it was not sent, and even a POST is retried. This needs every layer in between to call the breaker in
-    /// its own `call`, not later in its future.
+    /// The request may have been processed, except if the attempt was still waiting in a breaker for the client to
+    /// become ready: then it was not sent, and even a POST is retried. This needs every layer in between to call the
+    /// breaker in its own `call`, not later in its future.
     ///
     /// The wait until the inner service itself is ready is not part of an attempt: see [`deadline`](Self::deadline).
     ///
@@ -93,8 +93,9 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         Ok(self)
     }
 
-    /// Sets an [`attempt_timeout`](Self::attempt_timeout) for each attempt. The closure gets the attempt and the time until the
-    /// deadline of the call, [`Duration::MAX`] without a deadline. So the last attempt can have all that is left:
+    /// Sets an [`attempt_timeout`](Self::attempt_timeout) for each attempt. The closure gets the attempt and the time
+    /// until the deadline of the call, [`Duration::MAX`] without a deadline. So the last attempt can have all that is
+    /// left:
     ///
     /// ```
     /// use std::time::Duration;
@@ -118,8 +119,9 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         self
     }
 
-    /// Limits the whole call, with all its attempts and waits. A wait that would leave less time than the last answer took
-    /// is not started. A [`Deadline`](crate::retry::Deadline) in the extensions of an HTTP request overrides this setting.
+    /// Limits the whole call, with all its attempts and waits. A wait that would leave less time than the last answer
+    /// took is not started. A [`Deadline`](crate::retry::Deadline) in the extensions of an HTTP request overrides this
+    /// setting.
     ///
     /// # Panics
     ///
@@ -150,17 +152,18 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         self.budget(Budget::unlimited())
     }
 
-    /// Sets the longest hint that is honored. A longer one ends the retrying, and the answer is returned at once: a retry
-    /// before the time that the server asked for would be wasted. [`clamp_retry_after`](Self::clamp_retry_after) retries
-    /// nevertheless.
+    /// Sets the longest hint that is honored. A longer one ends the retrying, and the answer is returned at once: a
+    /// retry before the time that the server asked for would be wasted. [`clamp_retry_after`](Self::clamp_retry_after)
+    /// retries nevertheless.
     #[must_use]
     pub fn max_retry_after(mut self, wait: Duration) -> Self {
         self.config.decider.max_retry_after = wait;
         self
     }
 
-    /// Sets whether a hint longer than [`max_retry_after`](Self::max_retry_after) is cut to it, plus the jitter of every hint,
-    /// instead of ending the retrying. By default it is not. Set it for servers that ask for far more time than they need.
+    /// Sets whether a hint longer than [`max_retry_after`](Self::max_retry_after) is cut to it, plus the jitter of
+    /// every hint, instead of ending the retrying. By default it is not. Set it for servers that ask for far more time
+    /// than they need.
     ///
     /// ```
     /// use std::time::Duration;
@@ -176,19 +179,20 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         self
     }
 
-    /// Sets whether a call that a circuit breaker rejected is retried. By default it is not: the upstream is known to be
-    /// down, and the caller can fall back at once.
+    /// Sets whether a call that a circuit breaker rejected is retried. By default it is not: the upstream is known to
+    /// be down, and the caller can fall back at once.
     #[must_use]
     pub fn retry_circuit_open(mut self, retry: bool) -> Self {
         self.config.decider.retry_circuit_open = retry;
         self
     }
 
-    /// Makes the jitter of the waits repeatable, for tests and simulations. All layers and functions with this policy or its
-    /// clones draw from one stream: if their calls come in the same order, they wait as long. Default: jitter is random.
+    /// Makes the jitter of the waits repeatable, for tests and simulations. All layers and functions with this policy
+    /// or its clones draw from one stream: if their calls come in the same order, they wait as long. Default: jitter is
+    /// random.
     ///
-    /// Processes with the same seed retry at the same moments, which is what jitter must prevent, so set none in production.
-    /// The same seed may give other waits with another version of this crate or of Rust.
+    /// Processes with the same seed retry at the same moments, which is what jitter must prevent, so set none in
+    /// production. The same seed may give other waits with another version of this crate or of Rust.
     ///
     /// ```
     /// use tower_rampart::retry::RetryPolicy;
@@ -238,8 +242,9 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         self.observed_by(on_retry)
     }
 
-    /// Adds a callback that runs for every retry that was wanted and not made, for example because the attempts are used
-    /// up, the budget is empty, or the request is not idempotent. Outcomes that are not worth a retry do not run it.
+    /// Adds a callback that runs for every retry that was wanted and not made, for example because the attempts are
+    /// used up, the budget is empty, or the request is not idempotent. Outcomes that are not worth a retry do not run
+    /// it.
     ///
     /// ```
     /// use tower_rampart::retry::RetryPolicy;

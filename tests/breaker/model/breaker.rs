@@ -36,8 +36,8 @@ pub(super) enum Phase {
         ended: u32,
         slow: u32,
     },
-    /// The step and when it ends, the millionths of a call that all who came may be admitted with, and of the step all calls
-    /// that ended, that failed and that were slow.
+    /// The step and when it ends, the millionths of a call that all who came may be admitted with, and of the step all
+    /// calls that ended, that failed and that were slow.
     Ramp {
         step: usize,
         ends_at: u64,
@@ -134,8 +134,8 @@ impl Model {
         tick(at) + tick(least).max(buckets.into()) > tick(self.now)
     }
 
-    /// Failures in a row, which are forgotten when the last of them has left the window, and is a minute old if the breaker
-    /// watches for an outage.
+    /// Failures in a row, which are forgotten when the last of them has left the window, and is a minute old if the
+    /// breaker watches for an outage.
     pub(super) fn streak(&self) -> u32 {
         let Phase::Closed { row, .. } = &self.phase else { return 0 };
         let least = Duration::from_secs(if self.config.outage.is_some() { 60 } else { 0 });

@@ -233,8 +233,8 @@ async fn agree(config: Config, nesting: Nesting, steps: Vec<Step>) -> Result<(),
     recovers(&config, &world).await
 }
 
-/// From wherever they are, with a healthy upstream and calls of all tenants that arrive, all close within the open time, the
-/// lease of the probes that hang, and the time for which tenants wait for each other.
+/// From wherever they are, with a healthy upstream and calls of all tenants that arrive, all close within the open
+/// time, the lease of the probes that hang, and the time for which tenants wait for each other.
 async fn recovers(config: &Config, world: &World) -> Result<(), TestCaseError> {
     world.breakers.set_mode_all(Mode::Automatic);
     let required = u64::from(config.half_open.1) + config.calls_of_ramp();

@@ -60,8 +60,8 @@ pub async fn serve(address: SocketAddr, ledger: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Records the request once all of it is here, then takes 1 to 8 ms to answer. A request that does not arrive in full is
-/// not acted on.
+/// Records the request once all of it is here, then takes 1 to 8 ms to answer. A request that does not arrive in full
+/// is not acted on.
 pub async fn act<B>(ledger: &Writer, request: Request<B>) -> Result<Response<Answer>, B::Error>
 where
     B: Body,
@@ -81,8 +81,9 @@ where
     Ok(answer(StatusCode::OK, id, grpc))
 }
 
-/// The id as text; over gRPC as a message. The text has a known length, so the answer a `Content-Length`: HAProxy 2.6 ends
-/// an HTTP/2 answer without one cleanly when its server dies after the head, and then no client can see that it was cut.
+/// The id as text; over gRPC as a message. The text has a known length, so the answer a `Content-Length`: HAProxy 2.6
+/// ends an HTTP/2 answer without one cleanly when its server dies after the head, and then no client can see that it
+/// was cut.
 fn answer(status: StatusCode, id: u64, grpc: bool) -> Response<Answer> {
     let text = id.to_string();
     let mut response = Response::new(if grpc { message(&text) } else { Full::from(text).boxed_unsync() });

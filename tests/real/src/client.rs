@@ -33,8 +33,8 @@ pub type HttpService = BoxCloneSyncService<Request<Full<Bytes>>, Response<Answer
 pub enum Stack {
     /// Retry over breaker over classify over hyper, all defaults.
     Http,
-    /// The same, with a limit for each attempt. hyper-util's client now and then holds a request for ever that it takes while
-    /// its connection ends, also without these layers: only a time limit helps.
+    /// The same, with a limit for each attempt. hyper-util's client now and then holds a request for ever that it takes
+    /// while its connection ends, also without these layers: only a time limit helps.
     HttpTimed,
     /// The same as `HttpTimed`, and bodies of 100 KB are kept for a replay.
     HttpBulk,
@@ -166,7 +166,8 @@ impl Client {
     }
 }
 
-/// Numbers each attempt that leaves the stack. Two lines of the ledger with one number are the doing of something below.
+/// Numbers each attempt that leaves the stack. Two lines of the ledger with one number are the doing of something
+/// below.
 fn stamp<B>(mut request: Request<B>) -> Request<B> {
     static SENDS: AtomicU64 = AtomicU64::new(1);
     request.headers_mut().insert(SEND, HeaderValue::from(SENDS.fetch_add(1, Ordering::Relaxed)));

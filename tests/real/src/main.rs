@@ -1,4 +1,5 @@
-//! `rampart-real app ADDRESS LEDGER` serves the app; `rampart-real [--calls N] [WORD...]` runs the long form of the audit.
+//! `rampart-real app ADDRESS LEDGER` serves the app; `rampart-real [--calls N] [WORD...]` runs the long form of the
+//! audit.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -17,7 +17,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Output goes to the log; the child sees the end of its standard input when this is dropped or [finished](Self::finish).
+    /// Output goes to the log; the child sees the end of its standard input when this is dropped or
+    /// [finished](Self::finish).
     pub fn start(command: &mut Command, log: &Path) -> io::Result<Self> {
         let log = File::options().create(true).append(true).open(log)?;
         let child = command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).process_group(0).spawn()?;

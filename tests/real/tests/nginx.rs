@@ -21,8 +21,8 @@ fn gets(at_once: usize) -> Load {
     Load { calls: 2_000, at_once, kinds: &[Kind::Get] }
 }
 
-/// Over HTTP/2 all calls share a connection. One that takes twenty requests gives back all the others: with a hundred at once
-/// a call is given back again and again, and only the first time it goes out again for free.
+/// Over HTTP/2 all calls share a connection. One that takes twenty requests gives back all the others: with a hundred
+/// at once a call is given back again and again, and only the first time it goes out again for free.
 const fn at_once(protocol: Protocol) -> [usize; 3] {
     match protocol {
         Protocol::Http1 => [100, 200, 400],

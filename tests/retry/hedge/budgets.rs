@@ -20,7 +20,8 @@ async fn rule_13_an_empty_budget_hedges_nothing() {
     assert_eq!(log.calls(), 3);
 }
 
-/// Of each kind of budget: what is left while a hedge is in flight, once its call was answered, and once it was dropped.
+/// Of each kind of budget: what is left while a hedge is in flight, once its call was answered, and once it was
+/// dropped.
 #[tokio::test(start_paused = true)]
 async fn rule_13_a_hedge_takes_a_token_of_every_kind_of_budget() {
     type Kind = (fn() -> Budget, [f64; 3]);
@@ -62,7 +63,8 @@ async fn rule_13_a_retry_and_its_hedge_hold_two_places_of_a_concurrent_budget() 
     assert_eq!((free, budget.balance()), (vec![2.0, 2.0, 1.0], Some(3.0)));
 }
 
-/// As in proposal A6: while half of the tokens or less are left, nothing is hedged. Both failures of a hedged call count.
+/// As in proposal A6: while half of the tokens or less are left, nothing is hedged. Both failures of a hedged call
+/// count.
 #[tokio::test(start_paused = true)]
 async fn rule_13_the_throttle_of_grpc_holds_hedges_too() {
     let budget = Budget::grpc(4, 0.1);

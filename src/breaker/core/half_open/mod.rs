@@ -9,8 +9,8 @@
 //!    Failed: the breaker opens again   Failed
 //! ```
 //!
-//! Nothing here waits for a timer: leases and steps end when the next call comes or a probe ends. So the period is a pure
-//! function of its events and their times.
+//! Nothing here waits for a timer: leases and steps end when the next call comes or a probe ends. So the period is a
+//! pure function of its events and their times.
 
 mod probing;
 mod ramp;

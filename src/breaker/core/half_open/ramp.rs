@@ -58,8 +58,9 @@ impl RampStep {
         Self { ramp, step: 0, ends_at, credit, tally: Tally::default() }
     }
 
-    /// Goes on to the next step when enough calls have ended. It also does when its time is over, so that neither sparse
-    /// calls nor hung ones hold up the ramp, unless too many calls have failed so far: it then waits for more of them.
+    /// Goes on to the next step when enough calls have ended. It also does when its time is over, so that neither
+    /// sparse calls nor hung ones hold up the ramp, unless too many calls have failed so far: it then waits for more of
+    /// them.
     pub(super) fn pass_time(&mut self, limits: Limits, now: u64) -> Progress {
         let is_over = |this: &Self| {
             let Tally { ended, .. } = this.tally;
@@ -98,8 +99,8 @@ impl RampStep {
         self.credit + self.ramp.shares[self.step]
     }
 
-    /// Fails as soon as the rest of the step cannot keep its rates below their limits. A head is enough for a success: the
-    /// ramp does not wait for bodies.
+    /// Fails as soon as the rest of the step cannot keep its rates below their limits. A head is enough for a success:
+    /// the ramp does not wait for bodies.
     pub(super) fn settle(&mut self, limits: Limits, outcome: ProbeOutcome, now: u64) -> Progress {
         match outcome {
             ProbeOutcome::Success { slow } | ProbeOutcome::HeadSucceeded { slow } => self.tally.add(false, slow),

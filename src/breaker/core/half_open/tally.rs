@@ -61,7 +61,8 @@ impl Tally {
         self.slow += u32::from(slow);
     }
 
-    /// Returns the rate that stays at its limit or above even if all that remains of the planned calls is good and fast.
+    /// Returns the rate that stays at its limit or above even if all that remains of the planned calls is good and
+    /// fast.
     pub(super) fn reached(self, planned: u32, limits: Limits) -> Option<Cause> {
         let share = |part: u32| f64::from(part) / f64::from(planned);
         if self.failed > 0 && share(self.failed) >= limits.failure_rate {

@@ -3,10 +3,10 @@
 //! The outer node, say of a host, is an ordinary breaker whose window takes votes of the inner ones, its tenants: see
 //! [`votes`]. The rules are those of nested partitions in the docs of [`breaker`](crate::breaker).
 //!
-//! *Why votes:* a share of calls would let one busy tenant speak for a host. *Why a row beside the share:* a dead host with
-//! a thousand quiet tenants would have to fail five hundred of them first. *Why a share waits:* partitions with many
-//! calls vote first, so early votes are not those of all. *Why a half-open host asks each tenant once:* bad tenants that
-//! call often come first, and must not decide for the others.
+//! *Why votes:* a share of calls would let one busy tenant speak for a host. *Why a row beside the share:* a dead host
+//! with a thousand quiet tenants would have to fail five hundred of them first. *Why a share waits:* partitions with
+//! many calls vote first, so early votes are not those of all. *Why a half-open host asks each tenant once:* bad
+//! tenants that call often come first, and must not decide for the others.
 
 pub(super) mod nesting;
 pub(crate) mod votes;
@@ -185,8 +185,8 @@ impl ParentLink<Node> {
         }
     }
 
-    /// The right to ask the outer node for a probe slot; `None` if it is not tripped. Each partition whose own breaker is
-    /// closed may once, and again if it succeeded. The others wait until no newcomer has come for a while.
+    /// The right to ask the outer node for a probe slot; `None` if it is not tripped. Each partition whose own breaker
+    /// is closed may once, and again if it succeeded. The others wait until no newcomer has come for a while.
     fn turn(&self, is_closed: bool) -> Result<Option<Turn>, Rejection> {
         let Some((generation, state, due)) = self.outer().due() else { return Ok(None) };
         let mut probing = self.electorate.probing(generation, due.since);

@@ -1,13 +1,13 @@
 //! The votes of inner partitions on their outer one, in a few words that any number of threads change without a lock.
 //!
-//! Time is cut into buckets. An inner partition has one vote, in the bucket of its last call. A vote that moves to a later
-//! bucket, or turns, is taken out of the counts where it was. So the counts are of distinct partitions, and a call costs
-//! the same however many there are.
+//! Time is cut into buckets. An inner partition has one vote, in the bucket of its last call. A vote that moves to a
+//! later bucket, or turns, is taken out of the counts where it was. So the counts are of distinct partitions, and a
+//! call costs the same however many there are.
 //!
-//! How they stay right: the vote itself is one word. A thread that changes it also changes the counts, by the difference.
-//! Differences add up in any order; fields are signed in between. A word of the counts carries the bucket that it is for: a
-//! late change of a bucket that has been reused changes nothing. It also carries the generation of the outer node, so that
-//! votes of an earlier one count no longer, and nothing has to be emptied.
+//! How they stay right: the vote itself is one word. A thread that changes it also changes the counts, by the
+//! difference. Differences add up in any order; fields are signed in between. A word of the counts carries the bucket
+//! that it is for: a late change of a bucket that has been reused changes nothing. It also carries the generation of
+//! the outer node, so that votes of an earlier one count no longer, and nothing has to be emptied.
 
 use crate::breaker::core::state_machine::Due;
 use crate::breaker::core::window::Counts;
@@ -53,8 +53,8 @@ pub(crate) struct Vote {
 }
 
 /// The votes of one bucket: generation 8, lap 16, votes 20, bad ones 20. The ring of buckets goes round once a lap.
-/// Generations and laps wrap: a bucket counts again after exactly 65,536 laps without a call, 52 days by default, or after
-/// exactly 256 changes of the outer breaker within its time.
+/// Generations and laps wrap: a bucket counts again after exactly 65,536 laps without a call, 52 days by default, or
+/// after exactly 256 changes of the outer breaker within its time.
 #[derive(Clone, Copy)]
 struct Tally(u64);
 
@@ -66,8 +66,8 @@ struct Cast {
     bad: bool,
 }
 
-/// So many partitions that fail in a row, without a success of any, open the outer breaker. More than the bad minority of a
-/// hundred, however often it calls.
+/// So many partitions that fail in a row, without a success of any, open the outer breaker. More than the bad minority
+/// of a hundred, however often it calls.
 pub(crate) const ROW: u64 = 64;
 const BUCKETS: usize = 16;
 const FIELD: u32 = 20;
@@ -122,9 +122,9 @@ impl Votes {
         Counts { calls: votes, failures: u64::try_from(bad).unwrap_or(0).min(votes), slow: 0 }
     }
 
-    /// Returns the counts if they open the outer breaker: a row of failures, or a share of bad votes, of which some are of
-    /// this bucket. Partitions with many calls vote first, so a share counts only once there was time for the others to
-    /// vote. Until then every vote must be bad.
+    /// Returns the counts if they open the outer breaker: a row of failures, or a share of bad votes, of which some are
+    /// of this bucket. Partitions with many calls vote first, so a share counts only once there was time for the others
+    /// to vote. Until then every vote must be bad.
     pub(crate) fn verdict(&self, config: VoteConfig, generation: u32, tick: u64, row: u64) -> Option<Counts> {
         let counts = self.counts(config, generation, tick);
         if row >= ROW {
@@ -289,7 +289,8 @@ impl Tally {
         self.0 >> (2 * FIELD) == Self::empty(generation, tick).0 >> (2 * FIELD)
     }
 
-    /// Whether it has been reused for a later bucket of this generation. Threads are never apart by more than a lap or two.
+    /// Whether it has been reused for a later bucket of this generation. Threads are never apart by more than a lap or
+    /// two.
     fn is_after(self, generation: u32, tick: u64) -> bool {
         (1..=2).any(|laps| self.is_for(generation, tick + laps * BUCKETS as u64))
     }

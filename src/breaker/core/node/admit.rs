@@ -28,8 +28,8 @@ impl Node {
         Ok(Admission::Own(PermitKind::Counted { generation: packed.generation() }))
     }
 
-    /// Admits or rejects a call by the packed state alone. Returns `None` if the engine must be asked, because the call may
-    /// be a probe. Calls `attempt` only if a mode treats retries differently.
+    /// Admits or rejects a call by the packed state alone. Returns `None` if the engine must be asked, because the call
+    /// may be a probe. Calls `attempt` only if a mode treats retries differently.
     #[inline(never)]
     pub(crate) fn admit_by(
         &self,

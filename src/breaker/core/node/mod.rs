@@ -53,8 +53,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) observer: Arc<dyn Observer<Node>>,
     pub(crate) waiters: Arc<Waiters>,
-    /// The jitter of open times, drawn from only when a breaker opens. Not the thread's own generator: a call can be dropped
-    /// while its thread exits, when that generator is gone.
+    /// The jitter of open times, drawn from only when a breaker opens. Not the thread's own generator: a call can be
+    /// dropped while its thread exits, when that generator is gone.
     pub(super) rng: SharedRng,
 }
 
@@ -371,8 +371,8 @@ impl Node {
         let related = self.identity.nesting().is_some();
         let packed = engine.packed().with_nested(related);
         if change.empties_window {
-            // No call may write to the window meanwhile: those of the old generation find that it has ended, and new ones
-            // wait for the lock.
+            // No call may write to the window meanwhile: those of the old generation find that it has ended, and new
+            // ones wait for the lock.
             self.packed.store(packed.between().bits(), Ordering::SeqCst);
             self.window.reset(self.shared.policy.window, self.now());
             self.consecutive_failures().into_iter().for_each(ConsecutiveFailures::reset);

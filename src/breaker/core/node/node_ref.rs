@@ -12,8 +12,8 @@ pub(crate) enum NodeRef {
     Lane(Arc<Lane>),
 }
 
-/// References to the node that all calls of a layer share, one for each lane of threads: otherwise all threads write one
-/// reference count.
+/// References to the node that all calls of a layer share, one for each lane of threads: otherwise all threads write
+/// one reference count.
 #[derive(Debug)]
 pub(crate) struct Lanes([Arc<Lane>; lane::COUNT]);
 

@@ -178,9 +178,9 @@ impl Node {
         }
     }
 
-    /// What an opening depends on. Calls the user's function, so the engine must not be locked. What it is asked is still
-    /// true when the engine is locked again and opens: every opening begins a new generation, and then the permit no longer
-    /// counts.
+    /// What an opening depends on. Calls the user's function, so the engine must not be locked. What it is asked is
+    /// still true when the engine is locked again and opens: every opening begins a new generation, and then the permit
+    /// no longer counts.
     pub(in crate::breaker::core) fn opening(&self, now: u64, hint: Option<Duration>) -> Opening {
         let custom = self.shared.policy.engine.open_for.custom_wait(|| self.lock().openings());
         Opening { now, hint, custom }

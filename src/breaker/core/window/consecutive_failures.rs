@@ -8,8 +8,8 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConsecutiveFailures<'a> {
     count: &'a AtomicU64,
-    /// When the first of them ended, in nanoseconds. Never moves back, so that a thread that was slow to write it can only
-    /// make them look younger.
+    /// When the first of them ended, in nanoseconds. Never moves back, so that a thread that was slow to write it can
+    /// only make them look younger.
     began: &'a AtomicU64,
 }
 
@@ -41,9 +41,9 @@ impl Age {
 /// Epoch 12, tick of the last failure 38, failures 14. Ticks saturate after 8 years with the shortest buckets, of a
 /// millisecond, and after 52,000 years with the default ones: from then on time ends no row.
 ///
-/// A late failure of an earlier generation could slip through only if its thread stood still between two instructions for
-/// exactly 4,096 closed periods, or a multiple, each at least a millisecond after the last, and if count and tick were then
-/// the same again. The count would be wrong by one.
+/// A late failure of an earlier generation could slip through only if its thread stood still between two instructions
+/// for exactly 4,096 closed periods, or a multiple, each at least a millisecond after the last, and if count and tick
+/// were then the same again. The count would be wrong by one.
 #[derive(Clone, Copy)]
 struct Packed(u64);
 

@@ -77,8 +77,8 @@ impl<'a> CountWindow<'a> {
         counters.counts(self.filled()).if_suspicious()
     }
 
-    /// The counts of the window, if they include a failed or slow call. The counters are read first, so that a thread that
-    /// pauses in between sees too low a rate, not too high a one.
+    /// The counts of the window, if they include a failed or slow call. The counters are read first, so that a thread
+    /// that pauses in between sees too low a rate, not too high a one.
     #[inline(always)]
     fn suspicious(self) -> Option<Counts> {
         let counters = Counters(self.counters().load(Ordering::SeqCst));
@@ -116,8 +116,8 @@ impl<'a> CountWindow<'a> {
         self.carried().add(self.since_reset(ended), 0);
     }
 
-    /// How many milliseconds it is known to have recorded nothing; unknown when it is first asked. The cursor moves with
-    /// every outcome. By one at a time.
+    /// How many milliseconds it is known to have recorded nothing; unknown when it is first asked. The cursor moves
+    /// with every outcome. By one at a time.
     pub(super) fn idle_for(self, now: u64) -> Option<u64> {
         let cursor = self.cursor.load(Ordering::Acquire);
         let [_, mark, since, ..] = self.head;

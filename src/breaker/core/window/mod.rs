@@ -109,10 +109,11 @@ impl Window {
         Ok(Self(Kind::Count(calls)))
     }
 
-    /// The outcomes of the last `length`, in ten buckets, or in fewer if they were shorter than a millisecond: at any time
-    /// the newest tenth is still filling, and a tenth is forgotten at once. Takes eight bytes a bucket, or 32 without
-    /// partitions, whatever the traffic; twice that with [`slow_calls`](crate::CircuitBreakerLayer::slow_calls). A window of
-    /// more than 33 million calls forgets its oldest buckets early.
+    /// The outcomes of the last `length`, in ten buckets, or in fewer if they were shorter than a millisecond: at any
+    /// time the newest tenth is still filling, and a tenth is forgotten at once. Takes eight bytes a bucket, or 32
+    /// without partitions, whatever the traffic; twice that with
+    /// [`slow_calls`](crate::CircuitBreakerLayer::slow_calls). A window of more than 33 million calls forgets its
+    /// oldest buckets early.
     ///
     /// # Panics
     ///
@@ -218,7 +219,8 @@ impl WindowConfig {
 }
 
 impl SlidingWindow {
-    /// The window of a breaker that is one of many, or of one that all calls share. With more words if that is asked for.
+    /// The window of a breaker that is one of many, or of one that all calls share. With more words if that is asked
+    /// for.
     pub(crate) fn new(config: WindowConfig, is_one_of_many: bool, more: usize) -> Self {
         let (hot, lanes) =
             if is_one_of_many { (config.hot_words(), Lanes::ONE) } else { (APART + LANES.count * APART, LANES) };

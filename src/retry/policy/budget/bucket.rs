@@ -9,7 +9,8 @@ use crate::sync::{AtomicU64, Ordering};
 #[derive(Debug)]
 pub(in crate::retry) struct Bucket {
     kind: Kind,
-    /// When it was first found unused since its last call, in nanoseconds; [`IN_USE`] after a call. So a call reads no clock.
+    /// When it was first found unused since its last call, in nanoseconds; [`IN_USE`] after a call. So a call reads no
+    /// clock.
     unused_since: AtomicU64,
 }
 

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use super::kind::Cost;
 use super::{Bucket, Budget, Kind};
 
-/// What a hedge took from its budget. Dropped before the hedge was sent, it gives that back. A call may hold one beside its
-/// [`Account`](super::Account), because a retry can be hedged.
+/// What a hedge took from its budget. Dropped before the hedge was sent, it gives that back. A call may hold one beside
+/// its [`Account`](super::Account), because a retry can be hedged.
 #[derive(Debug)]
 pub(in crate::retry) struct HedgeToken {
     budget: Source,

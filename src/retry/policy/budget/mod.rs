@@ -41,9 +41,9 @@ use crate::invalid_setting::{InvalidSetting, valid};
 /// | [`concurrent`](Self::concurrent) | retries are a small part of the calls in progress | Envoy |
 /// | [`unlimited`](Self::unlimited) | always | |
 ///
-/// Clones share the tokens: give clones of one budget to all the layers that call the same upstream. To give each tenant or
-/// host its own, see [`budget_by`](crate::RetryLayer::budget_by). A retry that is cancelled before it is sent gives back
-/// what it cost. A first attempt is never rejected.
+/// Clones share the tokens: give clones of one budget to all the layers that call the same upstream. To give each
+/// tenant or host its own, see [`budget_by`](crate::RetryLayer::budget_by). A retry that is cancelled before it is sent
+/// gives back what it cost. A first attempt is never rejected.
 ///
 /// The settings [`reserve`](Self::reserve), [`capacity`](Self::capacity), [`ttl`](Self::ttl) and
 /// [`min_per_second`](Self::min_per_second) belong to `ratio`; budgets of other kinds ignore them.
@@ -65,8 +65,8 @@ pub struct Budget {
 impl Budget {
     /// Allows this many retries for every call, over time: 0.2 is one retry for every five calls.
     ///
-    /// A token bucket: every call deposits a fraction of a token, and every retry withdraws a whole one; with less than one
-    /// left there is no retry. The ratio is exact and rounded to millionths. With 0 only the reserve can be spent.
+    /// A token bucket: every call deposits a fraction of a token, and every retry withdraws a whole one; with less than
+    /// one left there is no retry. The ratio is exact and rounded to millionths. With 0 only the reserve can be spent.
     ///
     /// | | default | |
     /// |---|---|---|
@@ -75,15 +75,16 @@ impl Budget {
     /// | [`capacity`](Self::capacity) | 100 tokens | the most tokens |
     /// | [`min_per_second`](Self::min_per_second) | none | the retries a second of a client that makes few calls |
     ///
-    /// Tokens expire because savings are what makes a storm: 2,000 processes that each saved ten tokens send 20,000 retries
-    /// at once. With a time to live a client that makes 100 calls a second can retry 40 to 80 at once, and
-    /// one that makes a single call a second can retry one.
+    /// Tokens expire because savings are what makes a storm: 2,000 processes that each saved ten tokens send 20,000
+    /// retries at once. With a time to live a client that makes 100 calls a second can retry 40 to 80 at once, and one
+    /// that makes a single call a second can retry one.
     ///
-    /// Tokens expire when a retry asks for one, and once in 64 calls. In between no call says when it came, so the tokens of up
-    /// to 64 calls count as spread evenly over the time since: a few may stay a little longer, or expire a little early.
+    /// Tokens expire when a retry asks for one, and once in 64 calls. In between no call says when it came, so the
+    /// tokens of up to 64 calls count as spread evenly over the time since: a few may stay a little longer, or expire a
+    /// little early.
     ///
-    /// The design is that of Finagle's `RetryBudget` (a fifth of the calls, tokens that expire) and of gRPC proposal A6,
-    /// "throttling retry attempts" (starts with 10). Unlike theirs it reads no clock on a call that succeeds.
+    /// The design is that of Finagle's `RetryBudget` (a fifth of the calls, tokens that expire) and of gRPC proposal
+    /// A6, "throttling retry attempts" (starts with 10). Unlike theirs it reads no clock on a call that succeeds.
     /// `docs/DEFAULTS.md` shows what other values cost.
     ///
     /// # Panics
@@ -102,9 +103,9 @@ impl Budget {
 
     /// Throttles retries as gRPC does ([proposal A6], "throttling retry attempts", `maxTokens` and `tokenRatio`).
     ///
-    /// Starts with `max_tokens`. Every attempt that fails in a way that is worth a retry, or that the server answers with
-    /// "do not retry", takes one token; every success gives `token_ratio` of one. Retries are made only while more than half
-    /// of `max_tokens` are left. The ratio counts to three decimal places; further ones are ignored.
+    /// Starts with `max_tokens`. Every attempt that fails in a way that is worth a retry, or that the server answers
+    /// with "do not retry", takes one token; every success gives `token_ratio` of one. Retries are made only while more
+    /// than half of `max_tokens` are left. The ratio counts to three decimal places; further ones are ignored.
     ///
     /// Nothing is taken for the retry itself, so a cancelled one has nothing to give back.
     ///
@@ -132,8 +133,9 @@ impl Budget {
         Grpc::try_new(max_tokens, token_ratio).map(Kind::Grpc).map(Self::new)
     }
 
-    /// The retry quota of the AWS SDKs in their ["standard" retry mode][mode]: 500 tokens; a retry costs 5, or 10 after a
-    /// timeout. A success after retries gives back what its last retry cost, and a success without retries gives one token.
+    /// The retry quota of the AWS SDKs in their ["standard" retry mode][mode]: 500 tokens; a retry costs 5, or 10 after
+    /// a timeout. A success after retries gives back what its last retry cost, and a success without retries gives one
+    /// token.
     ///
     /// The quota allows 100 retries at once and then about one retry for five calls that succeed at once.
     ///
@@ -149,8 +151,8 @@ impl Budget {
     /// A call is in progress from its first attempt until it ends, its waits included. A retry is in progress from the
     /// moment it is granted, its wait included, until its attempt ends. Fractions of a retry do not count.
     ///
-    /// This budget has no memory: a client that makes many calls at once retries a share of them, whatever it did before.
-    /// Each call changes one atomic word twice, also when it succeeds at once; the other kinds cost less.
+    /// This budget has no memory: a client that makes many calls at once retries a share of them, whatever it did
+    /// before. Each call changes one atomic word twice, also when it succeeds at once; the other kinds cost less.
     ///
     /// # Panics
     ///
@@ -174,8 +176,8 @@ impl Budget {
         Self { kind: None }
     }
 
-    /// Sets the tokens at the start, and raises the capacity to hold them if it is smaller. They expire as all others do,
-    /// from the first call on.
+    /// Sets the tokens at the start, and raises the capacity to hold them if it is smaller. They expire as all others
+    /// do, from the first call on.
     ///
     /// Earlier clones keep their own tokens and do not share with the result.
     #[must_use]
@@ -202,8 +204,8 @@ impl Budget {
         Ok(self.changed(|ratio| ratio.capacity(tokens)))
     }
 
-    /// Sets how long tokens last on average. A budget without retries keeps what the calls of one to two such times deposit,
-    /// and at least one token. [`Duration::MAX`] keeps them for ever.
+    /// Sets how long tokens last on average. A budget without retries keeps what the calls of one to two such times
+    /// deposit, and at least one token. [`Duration::MAX`] keeps them for ever.
     ///
     /// Earlier clones keep their own tokens and do not share with the result.
     ///
@@ -223,11 +225,11 @@ impl Budget {
     /// Sets how many retries a second are allowed beside the ratio, for clients that make few calls.
     ///
     /// A budget with less than `retries` × [`ttl`](Self::ttl) tokens (or `retries`, if the time to live is less than a
-    /// second) gains `retries` tokens a second, up to that many, and tokens never expire below it. The capacity limits this,
-    /// too. Without this setting a budget gains no token by time, and at least one never expires.
+    /// second) gains `retries` tokens a second, up to that many, and tokens never expire below it. The capacity limits
+    /// this, too. Without this setting a budget gains no token by time, and at least one never expires.
     ///
-    /// The `minRetriesPerSec` of Finagle's `RetryBudget` and the `min_per_sec` of tower's `TpsBudget` are the same over a
-    /// long time. They start with these tokens, for which this budget has [`reserve`](Self::reserve):
+    /// The `minRetriesPerSec` of Finagle's `RetryBudget` and the `min_per_sec` of tower's `TpsBudget` are the same over
+    /// a long time. They start with these tokens, for which this budget has [`reserve`](Self::reserve):
     ///
     /// ```
     /// use std::time::Duration;
@@ -245,9 +247,9 @@ impl Budget {
         self.changed(|ratio| ratio.min_per_second(retries))
     }
 
-    /// Returns the tokens that are left, or for [`concurrent`](Self::concurrent) the retries that could begin now; `None` if
-    /// the budget is unlimited. For monitoring: it may change at any moment. Tokens that have expired are in it until the next
-    /// retry drops them.
+    /// Returns the tokens that are left, or for [`concurrent`](Self::concurrent) the retries that could begin now;
+    /// `None` if the budget is unlimited. For monitoring: it may change at any moment. Tokens that have expired are in
+    /// it until the next retry drops them.
     #[must_use]
     pub fn balance(&self) -> Option<f64> {
         Some(match self.kind.as_deref()? {

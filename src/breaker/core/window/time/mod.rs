@@ -26,15 +26,16 @@ use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 /// which the new bucket begins; until that is done, every other recorder does it too before it counts.
 ///
 /// A window that all threads share has a total for each of a few lanes of threads, because one word that two threads
-/// write costs each of them more than all the rest. Then a success does not look at the totals of the others once its own
-/// lane alone holds the minimum of calls in the newest bucket: since another success had completed that minimum, and had
-/// checked the rates, nothing has left the window, and a success can only lower them.
+/// write costs each of them more than all the rest. Then a success does not look at the totals of the others once its
+/// own lane alone holds the minimum of calls in the newest bucket: since another success had completed that minimum,
+/// and had checked the rates, nothing has left the window, and a success can only lower them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TimeWindow<'a> {
     newest: &'a AtomicU64,
     outcomes: Track<'a>,
     slow: Option<Track<'a>>,
-    /// What the totals of the outcomes lose when they go round, less the calls that they were moved by to empty the window.
+    /// What the totals of the outcomes lose when they go round, less the calls that they were moved by to empty the
+    /// window.
     pub(super) carried: Carried<'a>,
     shape: Shape,
 }
@@ -212,8 +213,8 @@ impl<'a> TimeWindow<'a> {
         self.swap(newest, Newest { unbegun: false, ..newest });
     }
 
-    /// The oldest bucket that lies in the window which ends at this tick, if there is one. The newest bucket must not be
-    /// later.
+    /// The oldest bucket that lies in the window which ends at this tick, if there is one. The newest bucket must not
+    /// be later.
     fn oldest(self, newest: Newest, tick: u64) -> Option<u32> {
         let passed = tick - newest.tick;
         if passed >= self.shape.buckets.into() {
@@ -235,14 +236,15 @@ impl<'a> TimeWindow<'a> {
     /// What has been counted since this bucket began.
     #[inline(always)]
     fn since(self, oldest: u32) -> Counts {
-        // Slow calls are read first, so that a thread that pauses in between sees too low a rate of them, not too high a
-        // one. They are also counted first, so there can be more of them than of calls.
+        // Slow calls are read first, so that a thread that pauses in between sees too low a rate of them, not too high
+        // a one. They are also counted first, so there can be more of them than of calls.
         let slow = self.slow.map_or(0, |slow| slow.since(oldest).1);
         let (calls, failures) = self.outcomes.since(oldest);
         Counts { calls, failures, slow: slow.min(calls) }
     }
 
-    /// Keeps the number of calls far below the width of the beginnings, and carries what the total loses as it goes round.
+    /// Keeps the number of calls far below the width of the beginnings, and carries what the total loses as it goes
+    /// round.
     #[cold]
     fn relieve(self, lane: usize, total: Total) {
         self.carried.add(total.lost(), 0);

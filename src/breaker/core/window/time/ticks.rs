@@ -12,8 +12,8 @@ const NANOS_MAX: u64 = u64::MAX / 2;
 impl Ticks {
     /// Ticks of so many nanoseconds, at least two.
     ///
-    /// The reciprocal is 2^(63 + bits) / nanos, rounded up, where `bits` is the least with nanos <= 2^bits. Its error is
-    /// below nanos / 2^(63 + bits), which adds less than 1 / nanos to a quotient up to [`NANOS_MAX`]: too little to
+    /// The reciprocal is 2^(63 + bits) / nanos, rounded up, where `bits` is the least with nanos <= 2^bits. Its error
+    /// is below nanos / 2^(63 + bits), which adds less than 1 / nanos to a quotient up to [`NANOS_MAX`]: too little to
     /// reach the next integer.
     pub(crate) fn of(nanos: u64) -> Self {
         let bits = u64::BITS - (nanos - 1).leading_zeros();

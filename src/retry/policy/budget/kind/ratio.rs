@@ -53,8 +53,8 @@ const CALLS_BETWEEN_CLOCKS: u64 = 64;
 const DEFAULT_TTL: Duration = Duration::from_secs(2);
 const SECOND: Duration = Duration::from_secs(1);
 
-// Relaxed, because the balance is one word and guards no other memory. The other words only say how many tokens expire and
-// are paid.
+// Relaxed, because the balance is one word and guards no other memory. The other words only say how many tokens expire
+// and are paid.
 impl Ratio {
     pub(in crate::retry) fn try_new(ratio: f64) -> Result<Self, InvalidSetting> {
         ensure!((0.0..=MAX_RATIO).contains(&ratio), "Budget: the ratio must be from 0 to {MAX_RATIO}, but is {ratio}");
@@ -132,8 +132,8 @@ impl Ratio {
         }
     }
 
-    /// Expires tokens if it is time to. Without this the calls of a burst would count as spread over the quiet time before
-    /// it, because no call says when it came.
+    /// Expires tokens if it is time to. Without this the calls of a burst would count as spread over the quiet time
+    /// before it, because no call says when it came.
     #[cold]
     fn look(&self, balance: u64) {
         let now = self.now();
@@ -242,9 +242,9 @@ impl Ratio {
     }
 }
 
-/// Returns what is left of a balance. `survivors` were left the last time; the rest was deposited evenly since then, while
-/// `passed` times to live went by. Tokens expire at random after one time to live on average, so that those of a fleet do
-/// not expire together.
+/// Returns what is left of a balance. `survivors` were left the last time; the rest was deposited evenly since then,
+/// while `passed` times to live went by. Tokens expire at random after one time to live on average, so that those of a
+/// fleet do not expire together.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Positive, and at most the balance.
 fn left_of(balance: u64, survivors: u64, passed: f64) -> u64 {
     let old = survivors.min(balance) as f64;
