@@ -1,0 +1,25 @@
+//! The server that the programs call.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use axum::Router;
+use axum::http::StatusCode;
+
+/// Serves the routes on a free port of this machine, and returns the URL.
+pub async fn serve(routes: Router) -> std::io::Result<String> {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async { axum::serve(listener, routes).await });
+    Ok(url)
+}
+
+/// Answers the first request with 503, and all others with 200.
+pub fn flaky() -> Router {
+    let busy = AtomicBool::new(true);
+    let answer = move || {
+        if busy.swap(false, Relaxed) { (StatusCode::SERVICE_UNAVAILABLE, "busy") } else { (StatusCode::OK, "hello") }
+    };
+    let answer = Arc::new(answer);
+    Router::new().fallback(move || std::future::ready(answer()))
+}
