@@ -6,9 +6,9 @@ use rand::{RngExt, SeedableRng};
 use tower_rampart::breaker::{Cause, CircuitBreaker, State, Window, partition};
 use tower_rampart::classify::{Health, Verdict};
 
-use crate::hierarchy::{HOST, tenant, votes};
+use crate::nested::hierarchy::{HOST, tenant, votes};
+use crate::nested::votes::hosts;
 use crate::support::*;
-use crate::votes::hosts;
 
 fn defaults() -> Breakers {
     Breakers::new(Judge)

@@ -12,7 +12,7 @@ use tower_rampart::BoxError;
 use tower_rampart::breaker::{Mode, State, Window, partition};
 use tower_rampart::classify::Class;
 
-use crate::hierarchy::{HOST, nested, opened, tenant};
+use crate::nested::hierarchy::{HOST, nested, opened, tenant};
 use crate::support::*;
 
 /// Never ready, and wakes no call.

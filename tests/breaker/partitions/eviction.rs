@@ -198,7 +198,7 @@ fn partition_rule_2_evictions_race_with_calls_and_lose_no_outcome() {
 
 #[tokio::test(start_paused = true)]
 async fn partition_rule_2_a_host_stays_for_as_long_as_one_of_its_tenants() {
-    let layer = crate::hierarchy::nested().max_partitions(4);
+    let layer = crate::nested::hierarchy::nested().max_partitions(4);
     let (service, _) = over(&layer);
     let breakers = layer.handle();
     let held = breakers.get_or_insert(&Nested::Inner(1, Some(7))).unwrap();

@@ -7,9 +7,9 @@ use tower_rampart::breaker::{Permit, State};
 use tower_rampart::classify::Verdict;
 use tower_rampart::retry::Backoff;
 
-use crate::hierarchy::{HOST, tenant};
+use crate::nested::hierarchy::{HOST, tenant};
+use crate::nested::votes::*;
 use crate::support::*;
-use crate::votes::*;
 
 #[tokio::test(start_paused = true)]
 async fn almost_half_of_a_thousand_tenants_that_call_a_hundred_times_as_often_never_open_a_healthy_host() {

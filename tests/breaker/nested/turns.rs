@@ -5,7 +5,7 @@ use std::time::Duration;
 use tower_rampart::breaker::{CircuitBreaker, Mode, Permit, State};
 use tower_rampart::classify::{Health, Verdict};
 
-use crate::hierarchy::*;
+use crate::nested::hierarchy::*;
 use crate::support::*;
 
 type Handle = tower_rampart::breaker::Handle<tower_rampart::breaker::partition::Nested<u64, u64>>;

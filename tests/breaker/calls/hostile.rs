@@ -19,7 +19,7 @@ use tower_rampart::classify::{Class, Verdict};
 use tower_rampart::retry::ReplayBody;
 use tower_rampart::{CircuitBreakerLayer, RetryLayer};
 
-use crate::hierarchy::{HOST, nested, opened, tenant};
+use crate::nested::hierarchy::{HOST, nested, opened, tenant};
 use crate::support::*;
 
 const LONG: Duration = Duration::from_secs(60);

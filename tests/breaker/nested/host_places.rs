@@ -12,7 +12,7 @@ use tower_rampart::breaker::partition::Nested;
 use tower_rampart::breaker::{Cause, State};
 use tower_rampart::classify::Verdict;
 
-use crate::hierarchy::*;
+use crate::nested::hierarchy::*;
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use tower_rampart::breaker::partition::{self, NestedIn};
 use tower_rampart::breaker::{Handle, State, Window};
 use tower_rampart::classify::{Health, Verdict};
 
-use crate::hierarchy::{By, HOST, Key, tenant, votes};
+use crate::nested::hierarchy::{By, HOST, Key, tenant, votes};
 use crate::support::*;
 
 pub(crate) type Breakers = Handle<partition::Nested<u64, u64>>;

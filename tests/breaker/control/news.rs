@@ -8,8 +8,8 @@ use futures_util::FutureExt;
 use tower_rampart::breaker::{CircuitBreaker, Mode, State, Window, partition};
 use tower_rampart::classify::Class;
 
+use crate::calls::waiting::Task;
 use crate::support::*;
-use crate::waiting::Task;
 
 /// A waker that panics.
 struct Panics;

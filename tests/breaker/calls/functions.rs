@@ -15,7 +15,7 @@ use tower_rampart::breaker::{CallFuture, CircuitBreaker, CircuitOpen, Mode, Stat
 use tower_rampart::classify::{Class, Verdict, classifier_fn};
 use tower_rampart::{BoxError, RetryLayer};
 
-use crate::hierarchy;
+use crate::nested::hierarchy;
 use crate::support::*;
 
 /// A future that is ready.

@@ -92,7 +92,7 @@ async fn a_removed_host_takes_its_tenants_along() {
 fn removals_race_with_calls_and_evictions_and_lose_nothing() {
     use partition::Nested;
 
-    let layer = crate::hierarchy::nested().max_partitions(16);
+    let layer = crate::nested::hierarchy::nested().max_partitions(16);
     let (service, upstream) = over(&layer);
     let breakers = layer.handle();
     std::thread::scope(|scope| {
