@@ -116,7 +116,8 @@
 //! | `hyper` | yes | classifies the errors of the hyper client |
 //! | `h2` | yes | classifies refused streams, GOAWAY and resets of HTTP/2 |
 //! | `rustls` | no | classifies failures of rustls 0.23 by their type, not only by the io error around them |
-//! | `reqwest` | no | classifies the errors of reqwest |
+//! | `reqwest` | no | classifies the errors of reqwest; its client as a service, and `send`: [`clients::reqwest`] |
+//! | `reqwest-middleware` | no | a stack as a middleware of reqwest, and the other way round: [`clients::reqwest_middleware`] |
 //! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status` |
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
 //!
@@ -137,6 +138,7 @@ mod attempt;
 mod backoff;
 pub mod breaker;
 pub mod classify;
+pub mod clients;
 mod clock;
 mod cut;
 mod deadline;

@@ -16,7 +16,6 @@ mod grpc;
 mod http1;
 mod http2;
 mod kit;
-mod redirects;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod tls;
