@@ -75,6 +75,7 @@ impl ReqwestService {
         &self.client
     }
 
+    #[cfg(feature = "reqwest-middleware")]
     pub(in crate::clients) fn may_resend(&self) -> bool {
         self.may_resend
     }
