@@ -95,6 +95,9 @@ async fn the_reason_of_a_timeout_survives() {
     upstream.hangs().await;
     tokio::time::pause();
     upstream.hangs().await;
+    // The first attempt was dropped while the call goes on.
+    upstream.is_left().await;
+    assert!(!call.is_finished());
     let error = call.await.unwrap().unwrap_err();
     let gave_up = RetryError::find(&error).unwrap();
     assert_eq!((gave_up.kind(), gave_up.attempts()), (GiveUp::Exhausted, 2));
