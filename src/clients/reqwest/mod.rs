@@ -44,6 +44,8 @@ mod service;
 
 pub(super) use self::body::{into_bytes_or_stream, into_stream};
 pub use self::redirects::FollowsRedirects;
+#[cfg(feature = "reqwest-middleware")]
+pub(super) use self::send::into_call;
 pub use self::send::{SendExt, SendFuture};
 #[cfg(feature = "reqwest-middleware")]
 pub(super) use self::service::{OrFailed, into_http};

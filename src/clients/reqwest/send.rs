@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use pin_project_lite::pin_project;
-use reqwest::{Body, RequestBuilder, Response};
+use reqwest::{Body, Request, RequestBuilder, Response};
 use tower::util::Oneshot;
 use tower_service::Service;
 
@@ -16,8 +16,9 @@ use crate::deadline::Deadline;
 
 /// Sends a [`RequestBuilder`] through a stack: `stack.send(client.get(url)).await?`.
 ///
-/// For every `Clone` service that takes an `http::Request<reqwest::Body>`: a stack over
-/// [`ReqwestService`](super::ReqwestService), also in a `tower::util::BoxCloneSyncService`, or over hyper's client.
+/// For every `Clone` service that takes an `http::Request<reqwest::Body>`, such as a stack over
+/// [`ReqwestService`](super::ReqwestService), also in a `tower::util::BoxCloneSyncService`. Over another client the
+/// [`url`](Response::url) of the response is not set.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -39,8 +40,9 @@ use crate::deadline::Deadline;
 pub trait SendExt: Service<http::Request<Body>> {
     /// Sends the request through a clone of this service, once that is ready.
     ///
-    /// A [timeout](RequestBuilder::timeout) of the request is the [`Deadline`] of the call, all attempts included.
-    /// Reqwest applies it to each attempt, too, until the end of its response body.
+    /// A [timeout](RequestBuilder::timeout) of the request is the [`Deadline`] of the call, all attempts included, in
+    /// place of the [deadline](crate::RetryLayer::deadline) of the layer. Reqwest applies it to each attempt, too, until
+    /// the end of its response body.
     ///
     /// # Errors
     ///
@@ -49,15 +51,8 @@ pub trait SendExt: Service<http::Request<Body>> {
     where
         Self: Clone,
     {
-        let call = request.build().and_then(|request| {
-            let deadline = request.timeout().copied().map(Deadline::within);
-            let mut request = http::Request::try_from(request)?;
-            if let Some(deadline) = deadline {
-                request.extensions_mut().insert(deadline);
-            }
-            Ok(Oneshot::new(self.clone(), request))
-        });
-        SendFuture { call: OrFailed::new(call) }
+        let request = request.build().and_then(into_call);
+        SendFuture { call: OrFailed::new(request.map(|request| Oneshot::new(self.clone(), request))) }
     }
 }
 
@@ -92,4 +87,14 @@ impl<S: Service<http::Request<Body>>> fmt::Debug for SendFuture<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SendFuture").finish_non_exhaustive()
     }
+}
+
+/// Returns the request of a whole call, whose timeout covers all attempts.
+pub(in crate::clients) fn into_call(request: Request) -> reqwest::Result<http::Request<Body>> {
+    let deadline = request.timeout().copied().map(Deadline::within);
+    let mut request = http::Request::try_from(request)?;
+    if let Some(deadline) = deadline {
+        request.extensions_mut().insert(deadline);
+    }
+    Ok(request)
 }

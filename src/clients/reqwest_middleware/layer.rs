@@ -14,7 +14,7 @@ use super::error::into_middleware_error;
 use super::inside::Inside;
 use super::next::{Attempts, NextService};
 use crate::BoxError;
-use crate::clients::reqwest::{ReqwestService, into_stream};
+use crate::clients::reqwest::{ReqwestService, into_call, into_stream};
 
 /// A layer, or a whole `ServiceBuilder` stack, as a middleware: `ClientBuilder::with(LayerMiddleware::new(layer))`.
 ///
@@ -66,7 +66,8 @@ where
     {
         Box::pin(async move {
             let (attempts, mut started) = Attempts::channel(self.inside);
-            let mut request = http::Request::try_from(request)?;
+            let mut request = into_call(request)?;
+            // After the deadline, so that the one of a middleware outside wins.
             request.extensions_mut().extend(extensions.clone());
             request.extensions_mut().insert(attempts);
             let mut call = pin!(Oneshot::new(self.stack.clone(), request));

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use reqwest::Client;
-use reqwest_middleware::Error;
+use reqwest_middleware::{Error, RequestBuilder};
+use tokio::time::Instant;
 use tower::ServiceBuilder;
 use tower::limit::ConcurrencyLimitLayer;
 use tower_rampart::CircuitBreakerLayer;
 use tower_rampart::breaker::{CircuitOpen, State, partition};
 use tower_rampart::classify::{Class, Reason, Verdict};
 use tower_rampart::clients::reqwest_middleware::LayerMiddleware;
-use tower_rampart::retry::{Budget, GiveUp, RetryError, RetryReport};
+use tower_rampart::retry::{Budget, Deadline, GiveUp, RetryError, RetryReport};
 
 use super::super::service::{breaker, retry};
 use super::super::upstream::{Act, Upstream, answer};
@@ -37,7 +38,7 @@ async fn rule_1_a_post_is_not_repeated_after_it_was_processed() {
     assert_eq!(upstream.count(), 1);
 }
 
-/// Of reqwest-middleware's own: a body that cannot be cloned is an error of its retries.
+/// The retries of reqwest-retry return an error for a body that cannot be cloned.
 #[tokio::test]
 async fn rule_8_a_stream_is_replayed_and_one_over_the_cap_is_sent_once() {
     for (cap, sent) in [(64 * 1024, 2), (10, 1)] {
@@ -108,17 +109,30 @@ async fn the_reason_of_a_timeout_survives() {
     assert!(error.to_string().contains("timed out"), "{error}");
 }
 
+/// The layer has a deadline of its own, which the timeout of a request and the deadline in its extensions replace.
 #[tokio::test]
 async fn the_deadline_of_a_call_spans_its_attempts() {
-    let upstream = Upstream::answers([answer("503 Service Unavailable"), Act::Hang]).await;
-    let client = client_with(LayerMiddleware::new(retry().deadline(Duration::from_secs(60))));
-    let call = tokio::spawn(client.get(upstream.url()).send());
-    upstream.hangs().await;
-    tokio::time::pause();
-    let error = call.await.unwrap().unwrap_err();
-    assert_eq!(RetryError::find(&error).unwrap().kind(), GiveUp::Deadline);
-    upstream.is_left().await;
-    assert_eq!(upstream.count(), 2);
+    let minute = Duration::from_secs(60);
+    let of_layer = |_: Instant, request: RequestBuilder| request;
+    let of_request = |_: Instant, request: RequestBuilder| request.timeout(Duration::from_secs(20));
+    let of_extensions = |start: Instant, request: RequestBuilder| {
+        request.timeout(Duration::from_secs(20)).with_extension(Deadline::at(start + Duration::from_secs(9)))
+    };
+    let cases: [(fn(Instant, RequestBuilder) -> RequestBuilder, u64); 3] =
+        [(of_layer, 60), (of_request, 20), (of_extensions, 9)];
+    for (limit, seconds) in cases {
+        let upstream = Upstream::answers([answer("503 Service Unavailable"), Act::Hang]).await;
+        let client = client_with(LayerMiddleware::new(retry().deadline(minute)));
+        let start = Instant::now();
+        let call = tokio::spawn(limit(start, client.get(upstream.url())).send());
+        upstream.hangs().await;
+        tokio::time::pause();
+        let error = call.await.unwrap().unwrap_err();
+        assert_eq!(RetryError::find(&error).unwrap().kind(), GiveUp::Deadline);
+        assert_eq!((start.elapsed().as_secs(), upstream.count()), (seconds, 2));
+        upstream.is_left().await;
+        tokio::time::resume();
+    }
 }
 
 #[tokio::test]
