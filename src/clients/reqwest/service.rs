@@ -57,9 +57,8 @@ impl ReqwestService {
         Ok(Self { client, may_resend: false })
     }
 
-    /// Takes a client that was built elsewhere. Its redirects must be off, and it must have no
-    /// [retry policy](reqwest::ClientBuilder::retry) of its own beside the default one. Bodies are always passed as
-    /// streams, so that the default one cannot send them again.
+    /// Takes a client that was built elsewhere. Its redirects must be off. Every body is passed as a stream, so that the
+    /// [retry policy](reqwest::ClientBuilder::retry) of the client cannot send it again.
     ///
     /// # Errors
     ///

@@ -61,7 +61,7 @@ where
     fn call(&mut self, request: http::Request<B>) -> MiddlewareFuture {
         let Self { client, inside } = self.clone();
         let mut extensions = request.extensions().clone();
-        let request = reqwest::Request::try_from(request.map(|body| inside.body(body)));
+        let request = inside.request(request);
         let call = async move {
             let outcome = client.execute_with_extensions(request?, &mut extensions).await;
             let mut response = inside.outcome(outcome)?;

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use reqwest::{Body, Response};
+use reqwest::{Body, Request, Response};
 use reqwest_middleware::{Error, Result};
 
 use crate::BoxError;
@@ -20,11 +20,13 @@ impl Inside {
         Self { is_one_request: true, resends_nothing: !service.may_resend() }
     }
 
-    pub(super) fn body<B>(self, body: B) -> Body
+    /// Hides the bytes of a body that must not be sent twice from a client that could do so.
+    pub(super) fn request<B>(self, request: http::Request<B>) -> reqwest::Result<Request>
     where
         B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
     {
-        if self.resends_nothing { into_bytes_or_stream(body) } else { into_stream(body) }
+        let shows_bytes = self.resends_nothing || request.method().is_idempotent();
+        request.map(if shows_bytes { into_bytes_or_stream } else { into_stream }).try_into()
     }
 
     /// Takes away the proof that the request was not processed, unless a call is one request.

@@ -14,7 +14,9 @@ use super::error::into_middleware_error;
 use super::inside::Inside;
 use super::next::{Attempts, NextService};
 use crate::BoxError;
+use crate::attempt::Attempt;
 use crate::clients::reqwest::{ReqwestService, into_call, into_stream};
+use crate::deadline::{AttemptDeadline, Deadline};
 
 /// A layer, or a whole `ServiceBuilder` stack, as a middleware: `ClientBuilder::with(LayerMiddleware::new(layer))`.
 ///
@@ -24,6 +26,14 @@ use crate::clients::reqwest::{ReqwestService, into_call, into_stream};
 pub struct LayerMiddleware<S> {
     stack: S,
     inside: Inside,
+}
+
+/// What a layer writes for the attempts of one call. Another call with the same extensions must not find it.
+#[derive(Clone, Copy)]
+struct Limits {
+    deadline: Option<Deadline>,
+    attempt: Option<Attempt>,
+    attempt_deadline: Option<AttemptDeadline>,
 }
 
 impl<S> LayerMiddleware<S> {
@@ -65,6 +75,7 @@ where
         Self: 'async_trait,
     {
         Box::pin(async move {
+            let limits = Limits::of(extensions);
             let (attempts, mut started) = Attempts::channel(self.inside);
             let mut request = into_call(request)?;
             // After the deadline, so that the one of a middleware outside wins.
@@ -81,7 +92,7 @@ where
                 }
                 running.retain_mut(|attempt| {
                     let left = attempt.as_mut().poll(cx);
-                    left.map(|left| *extensions = left).is_pending()
+                    left.map(|left| *extensions = limits.restore(left)).is_pending()
                 });
                 Poll::Pending
             });
@@ -89,4 +100,28 @@ where
             Ok(response.map(into_stream).into())
         })
     }
+}
+
+impl Limits {
+    fn of(extensions: &Extensions) -> Self {
+        Self {
+            deadline: extensions.get().copied(),
+            attempt: extensions.get().copied(),
+            attempt_deadline: extensions.get().copied(),
+        }
+    }
+
+    fn restore(self, mut extensions: Extensions) -> Extensions {
+        set(&mut extensions, self.deadline);
+        set(&mut extensions, self.attempt);
+        set(&mut extensions, self.attempt_deadline);
+        extensions
+    }
+}
+
+fn set<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: Option<T>) {
+    match value {
+        Some(value) => extensions.insert(value),
+        None => extensions.remove(),
+    };
 }

@@ -26,11 +26,13 @@
 //! A client may [send several requests](super::reqwest#one-call-one-request) in one call, and so may a middleware
 //! inside, such as one that retries. Then "not connected" or a 429 is about the last of them alone. So by default
 //! nothing that comes from inside proves that a request was not processed: it may have been, and a POST without an
-//! `Idempotency-Key` is sent once. With `over`, which takes the [`ReqwestService`](super::reqwest::ReqwestService) whose
-//! client is inside, the usual proofs count.
+//! `Idempotency-Key` is sent once; its body is passed as a stream, which reqwest cannot send again. With `over`, which
+//! takes the [`ReqwestService`](super::reqwest::ReqwestService) whose client is inside, the usual proofs count.
 //!
 //! # What passes through
 //!
+//! - **The cut of an attempt.** Put retry and breaker into one stack. In two middlewares the breaker learns of a timeout
+//!   from the [`AttemptDeadline`](crate::retry::AttemptDeadline) alone, and takes a hedge for a call like any other.
 //! - **Extensions.** The layers find those of the middlewares outside in the extensions of the request, and the
 //!   middlewares inside those and what the layers added, such as [`Attempt`](crate::retry::Attempt). Afterwards the
 //!   middlewares outside find those of the last attempt that ended.

@@ -95,8 +95,7 @@ where
         let inside = attempts.as_ref().map_or(Inside::default(), |attempts| attempts.inside);
         let extensions = request.extensions().clone();
         let (reply, outcome) = oneshot::channel();
-        let request = Request::try_from(request.map(|body| inside.body(body)));
-        let outcome = request.map(|request| {
+        let outcome = inside.request(request).map(|request| {
             if let Some(attempts) = attempts {
                 let _ = attempts.sender.send(Attempt { request, extensions, reply });
             }

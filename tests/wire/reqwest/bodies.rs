@@ -16,12 +16,12 @@ use super::upstream::{Seen, Upstream, answer};
 
 /// A body of chunks that says how long it is, if it knows.
 struct Chunks {
-    chunks: std::vec::IntoIter<&'static [u8]>,
+    chunks: std::slice::Iter<'static, &'static [u8]>,
     has_length: bool,
 }
 
-fn chunks(chunks: &[&'static [u8]], has_length: bool) -> Chunks {
-    Chunks { chunks: chunks.to_vec().into_iter(), has_length }
+fn chunks(chunks: &'static [&'static [u8]], has_length: bool) -> Chunks {
+    Chunks { chunks: chunks.iter(), has_length }
 }
 
 impl Body for Chunks {
@@ -80,8 +80,9 @@ async fn rule_8_a_stream_of_unknown_length_is_replayed_in_chunks() {
 #[tokio::test]
 async fn rule_8_a_stream_over_the_cap_is_sent_once() {
     static LARGE: [u8; 64 * 1024] = [7; 64 * 1024];
+    static CHUNKS: [&[u8]; 2] = [b"+", &LARGE];
     for has_length in [false, true] {
-        let (seen, status) = put(reqwest::Body::wrap(chunks(&[b"+", &LARGE], has_length))).await;
+        let (seen, status) = put(reqwest::Body::wrap(chunks(&CHUNKS, has_length))).await;
         assert_eq!((seen.len(), status), (1, 503));
         assert_eq!((seen[0].body.len(), seen[0].body[0], seen[0].body[LARGE.len()]), (LARGE.len() + 1, b'+', 7));
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder};
+use reqwest::{Client, ClientBuilder, Method};
 use tower::ServiceBuilder;
 use tower_rampart::clients::reqwest::{FollowsRedirects, ReqwestService, SendExt};
 use tower_rampart::retry::{Backoff, Budget};
@@ -83,5 +83,23 @@ async fn rule_1_reqwest_does_not_send_a_post_again_after_a_goaway() {
         });
         post(service, &server.await.uri().to_string()).await.unwrap_err();
         assert_eq!(posts.load(Relaxed), 1);
+    }
+}
+
+/// Whatever the policy of the client, an attempt is one request.
+#[tokio::test]
+async fn the_retries_of_reqwest_send_nothing() {
+    let builder = || {
+        let policy = reqwest::retry::for_host("127.0.0.1").classify_fn(|outcome| outcome.retryable());
+        Client::builder().redirect(Policy::none()).retry(policy)
+    };
+    let built_here = ReqwestService::from_builder(builder()).unwrap();
+    for service in [built_here, ReqwestService::new(builder().build().unwrap()).unwrap()] {
+        let upstream = Upstream::start(|_, _| answer("503 Service Unavailable")).await;
+        for method in [Method::GET, Method::POST] {
+            let request = service.client().request(method, upstream.url());
+            assert_eq!(service.send(request).await.unwrap().status(), 503);
+        }
+        assert_eq!(upstream.lines(), ["get / http/1.1", "post / http/1.1"]);
     }
 }

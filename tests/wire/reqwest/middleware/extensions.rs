@@ -1,13 +1,14 @@
 //! Extensions go in and come out, and bodies in memory stay readable.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use reqwest::Client;
-use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use reqwest::{Client, Method};
+use reqwest_middleware::ClientBuilder;
 use tower::ServiceBuilder;
 use tower_rampart::breaker::partition;
 use tower_rampart::clients::reqwest_middleware::LayerMiddleware;
-use tower_rampart::retry::Attempt;
+use tower_rampart::retry::{Attempt, AttemptDeadline};
 
 use super::super::service::{breaker, retry};
 use super::super::upstream::{Upstream, answer};
@@ -48,12 +49,41 @@ async fn extensions_reach_the_layers_and_the_middlewares_on_both_sides() {
     assert_eq!(breakers.get(&Tenant(7)).unwrap().snapshot().calls, 2);
 }
 
-/// A middleware that signs a body reads its bytes in every attempt. Where reqwest could send them again, they are
-/// hidden from it.
+/// As a middleware outside does that retries.
 #[tokio::test]
-async fn a_middleware_inside_reads_the_bytes_of_a_body_over_a_known_client() {
-    for (is_known, bytes) in [(true, Some(b"4711".to_vec())), (false, None)] {
-        let upstream = Upstream::answers([answer("503 Service Unavailable")]).await;
+async fn another_call_with_the_same_extensions_starts_anew() {
+    let upstream = Upstream::answers([answer("503 Service Unavailable")]).await;
+    let numbers = Arc::new(Mutex::new(Vec::new()));
+    let number = {
+        let numbers = numbers.clone();
+        move |_: &_, extensions: &mut http::Extensions| numbers.lock().unwrap().push(extensions.get().copied())
+    };
+    let limited = retry().deadline(Duration::from_secs(60)).attempt_timeout(Duration::from_secs(10));
+    let client = ClientBuilder::new(Client::new())
+        .with(LayerMiddleware::new(limited))
+        .with(Around(number, |_: &_, _: &mut _| {}))
+        .build();
+    let mut extensions = http::Extensions::new();
+    for _ in 0..2 {
+        let request = client.get(upstream.url()).build().unwrap();
+        assert_eq!(client.execute_with_extensions(request, &mut extensions).await.unwrap().status(), 200);
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(61)).await;
+        tokio::time::resume();
+    }
+    let numbers: Vec<_> = numbers.lock().unwrap().iter().map(|number| number.map_or(1, Attempt::number)).collect();
+    assert_eq!(numbers, [1, 2, 1]);
+    assert!(extensions.get::<AttemptDeadline>().is_none());
+}
+
+/// A middleware that signs a body reads its bytes in every attempt. Those of a POST are hidden where the client inside
+/// could send them again.
+#[tokio::test]
+async fn a_middleware_inside_reads_the_bytes_of_a_body() {
+    for (is_known, method, bytes) in
+        [(true, Method::POST, Some("4711")), (false, Method::PUT, Some("4711")), (false, Method::POST, None)]
+    {
+        let upstream = Upstream::answers([answer("429 Too Many Requests")]).await;
         let reqwest = one_request(Client::builder());
         let layer = LayerMiddleware::new(retry());
         let layer = if is_known { layer.over(&reqwest) } else { layer };
@@ -64,9 +94,12 @@ async fn a_middleware_inside_reads_the_bytes_of_a_body_over_a_known_client() {
                 signed.lock().unwrap().push(request.body().unwrap().as_bytes().map(<[u8]>::to_vec));
             }
         };
-        let client: ClientWithMiddleware =
-            ClientBuilder::new(reqwest.client().clone()).with(layer).with(Around(sign, |_: &_, _: &mut _| {})).build();
-        client.put(upstream.url()).body("4711").send().await.unwrap();
-        assert_eq!(*signed.lock().unwrap(), [bytes.clone(), bytes]);
+        let client = ClientBuilder::new(reqwest.client().clone()).with(layer);
+        let client = client.with(Around(sign, |_: &_, _: &mut _| {})).build();
+        client.request(method, upstream.url()).body("4711").send().await.unwrap();
+        let bytes = bytes.map(|bytes| bytes.as_bytes().to_vec());
+        let signed = signed.lock().unwrap();
+        assert!(signed.iter().all(|signed| *signed == bytes), "{signed:?}");
+        assert_eq!(signed.len(), if bytes.is_some() { 2 } else { 1 });
     }
 }

@@ -11,7 +11,7 @@ use tower_rampart::CircuitBreakerLayer;
 use tower_rampart::breaker::{CircuitOpen, State, partition};
 use tower_rampart::classify::{Class, Reason, Verdict};
 use tower_rampart::clients::reqwest_middleware::LayerMiddleware;
-use tower_rampart::retry::{Budget, Deadline, GiveUp, RetryError, RetryReport};
+use tower_rampart::retry::{Budget, Deadline, GiveUp, Hedge, RetryError, RetryReport};
 
 use super::super::service::{breaker, retry};
 use super::super::upstream::{Act, Upstream, answer};
@@ -112,19 +112,16 @@ async fn the_reason_of_a_timeout_survives() {
 /// The layer has a deadline of its own, which the timeout of a request and the deadline in its extensions replace.
 #[tokio::test]
 async fn the_deadline_of_a_call_spans_its_attempts() {
-    let minute = Duration::from_secs(60);
-    let of_layer = |_: Instant, request: RequestBuilder| request;
-    let of_request = |_: Instant, request: RequestBuilder| request.timeout(Duration::from_secs(20));
-    let of_extensions = |start: Instant, request: RequestBuilder| {
-        request.timeout(Duration::from_secs(20)).with_extension(Deadline::at(start + Duration::from_secs(9)))
+    let limit = |request: RequestBuilder, seconds| match seconds {
+        9 => request.timeout(Duration::from_secs(20)).with_extension(Deadline::within(Duration::from_secs(9))),
+        20 => request.timeout(Duration::from_secs(20)),
+        _ => request,
     };
-    let cases: [(fn(Instant, RequestBuilder) -> RequestBuilder, u64); 3] =
-        [(of_layer, 60), (of_request, 20), (of_extensions, 9)];
-    for (limit, seconds) in cases {
+    for seconds in [60, 20, 9] {
         let upstream = Upstream::answers([answer("503 Service Unavailable"), Act::Hang]).await;
-        let client = client_with(LayerMiddleware::new(retry().deadline(minute)));
+        let client = client_with(LayerMiddleware::new(retry().deadline(Duration::from_secs(60))));
         let start = Instant::now();
-        let call = tokio::spawn(limit(start, client.get(upstream.url())).send());
+        let call = tokio::spawn(limit(client.get(upstream.url()), seconds).send());
         upstream.hangs().await;
         tokio::time::pause();
         let error = call.await.unwrap().unwrap_err();
@@ -147,6 +144,18 @@ async fn a_cancelled_call_closes_its_connection_and_is_no_failure() {
     upstream.is_left().await;
     assert!(call.await.unwrap_err().is_cancelled());
     assert_eq!((breakers.default_partition().snapshot().calls, upstream.count()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_hedge_runs_beside_the_first_attempt() {
+    let upstream = Upstream::answers([Act::Hang]).await;
+    let client = client_with(LayerMiddleware::new(retry().hedge(Hedge::after(Duration::from_secs(1)))));
+    let call = tokio::spawn(client.get(upstream.url()).send());
+    upstream.hangs().await;
+    tokio::time::pause();
+    assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    upstream.is_left().await;
+    assert_eq!(upstream.count(), 2);
 }
 
 /// The deadline of an attempt reaches a breaker that is a middleware of its own.
