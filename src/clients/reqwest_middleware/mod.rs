@@ -31,8 +31,6 @@
 //!
 //! # What passes through
 //!
-//! - **The cut of an attempt.** Put retry and breaker into one stack. In two middlewares the breaker learns of a timeout
-//!   from the [`AttemptDeadline`](crate::retry::AttemptDeadline) alone, and takes a hedge for a call like any other.
 //! - **Extensions.** The layers find those of the middlewares outside in the extensions of the request, and the
 //!   middlewares inside those and what the layers added, such as [`Attempt`](crate::retry::Attempt). Afterwards the
 //!   middlewares outside find those of the last attempt that ended.
@@ -41,6 +39,9 @@
 //!   one.
 //! - **Errors.** An error of reqwest that no layer has wrapped stays a `reqwest_middleware::Error::Reqwest`. Any other
 //!   is a `Middleware`, and `RetryError::find(&error)` or `CircuitOpen::find(&error)` searches its chain.
+//!
+//! Put retry and breaker into one stack. In two middlewares the breaker learns of a timeout from the
+//! [`AttemptDeadline`](crate::retry::AttemptDeadline) alone, and takes a hedge for a call like any other.
 
 mod client;
 mod error;
