@@ -45,6 +45,10 @@ pub trait Replay<Req>: sealed::Sealed {
     /// Returns the deadline of a call: the one that its request carries, or that of the layer.
     fn deadline(&self, request: &Req, of_layer: Option<Duration>) -> Option<Deadline>;
 
+    /// Claims the attempt of an outer layer for a request that is known to be it.
+    #[doc(hidden)]
+    fn claims_attempt(&self, request: &Req) -> bool;
+
     /// Keeps a request before its first attempt. Its body is not copied if no other attempt can follow.
     fn keep(&self, request: Req, more: bool, deadline: Option<Deadline>) -> Self::Kept;
 
