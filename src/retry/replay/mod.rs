@@ -11,6 +11,7 @@ mod deadline_header;
 mod frames;
 mod grpc_timeout;
 mod guard;
+mod header_name;
 mod headers;
 mod http;
 mod replay_bodies;
