@@ -190,6 +190,19 @@ async fn the_longest_limits_and_waits_do_not_overflow() {
     assert_eq!(error.kind(), GiveUp::Deadline);
 }
 
+/// The attempt timeout ends 30 years after the attempt began, and is added to a shorter time that is left.
+#[tokio::test(start_paused = true)]
+async fn the_wait_after_an_attempt_without_end_does_not_overflow() {
+    const YEAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+    let policy = policy().attempt_timeout(Duration::MAX).deadline(60 * YEAR);
+    let hangs = || async {
+        tokio::time::advance(31 * YEAR).await;
+        Err::<(), _>(down())
+    };
+    let error = retry::call(&policy, hangs).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (GiveUp::Deadline, 2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_ten_thousandth_attempt_is_like_any_other() {
     let policy = policy()
