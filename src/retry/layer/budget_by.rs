@@ -52,8 +52,8 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
     }
 
     /// Returns the [balance](Budget::balance) of the budget of a key. `None` if the key has none of its own: there was
-    /// no call for it, its budget was forgotten or is shared, or all budgets are unlimited. For monitoring: keep a clone
-    /// of the layer, which shares the budgets.
+    /// no call for it, its budget was forgotten or is shared, or all budgets are unlimited. For monitoring: keep a
+    /// clone of the layer, which shares the budgets.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
