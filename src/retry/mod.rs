@@ -135,6 +135,7 @@ mod config;
 mod error;
 mod function;
 mod future;
+mod headers;
 mod hedge;
 mod layer;
 mod observe;
@@ -143,23 +144,19 @@ mod policy;
 mod replay;
 mod retry_policy;
 mod service;
-mod stop_retries;
 
 pub use self::error::{RetryError, TimedOut};
 pub use self::function::{CallFuture, RetryExt, call, call_blocking};
 pub use self::future::ResponseFuture;
+pub use self::headers::{DeadlineHeader, InboundRetries, RetryGuard, StopRetries};
 pub use self::hedge::{Hedge, HedgedResponseFuture, HedgedRetry};
 pub use self::layer::{HedgedRetryLayer, RetryLayer};
 pub use self::observe::{AttemptReport, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
 pub use self::outcome::Outcome;
 pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpIdempotency, Idempotency};
-pub use self::replay::{
-    CloneBodies, CloneRequests, DeadlineHeader, InboundRetries, KeptClone, KeptRequest, Replay, ReplayBodies,
-    ReplayBody, RetryGuard,
-};
+pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody};
 pub use self::retry_policy::{RetryIf, RetryPolicy};
 pub use self::service::Retry;
-pub use self::stop_retries::StopRetries;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter, Waits};
 pub use crate::deadline::{AttemptDeadline, Deadline};

@@ -2,7 +2,8 @@
 
 use super::RetryLayer;
 use crate::registry::partition::Keyed;
-use crate::retry::replay::{CloneBodies, DeadlineHeader, ReplayBodies, RetryGuard};
+use crate::retry::headers::{DeadlineHeader, RetryGuard};
+use crate::retry::replay::{CloneBodies, ReplayBodies};
 
 /// Defines the settings for both ways to keep an HTTP request.
 macro_rules! header_settings {

@@ -5,11 +5,11 @@ use http::{Extensions, Request, Response};
 use tokio::time::Instant;
 
 use super::AttemptPlan;
-use super::headers::Headers;
 use crate::attempt::Attempt;
 use crate::classify::{Health, Processed, Reason, Verdict};
 use crate::cut;
 use crate::deadline::{AttemptDeadline, Deadline};
+use crate::retry::headers::Headers;
 use crate::retry::observe::{Origin, PartitionLabel, RetryReport};
 use crate::retry::policy;
 

@@ -7,12 +7,7 @@ mod body;
 mod buffer;
 mod clone_bodies;
 mod clone_requests;
-mod deadline_header;
 mod frames;
-mod grpc_timeout;
-mod guard;
-mod header_name;
-mod headers;
 mod http;
 mod replay_bodies;
 
@@ -29,8 +24,6 @@ use crate::deadline::Deadline;
 pub use self::body::ReplayBody;
 pub use self::clone_bodies::{CloneBodies, KeptClone};
 pub use self::clone_requests::CloneRequests;
-pub use self::deadline_header::DeadlineHeader;
-pub use self::guard::{InboundRetries, RetryGuard};
 pub(in crate::retry) use self::http::Http;
 pub use self::replay_bodies::{KeptRequest, ReplayBodies};
 

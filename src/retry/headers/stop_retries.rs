@@ -3,11 +3,11 @@ use std::error::Error;
 use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::error::RetryError;
-use super::observe::RetryReport;
-use super::policy::GiveUp;
 use crate::BoxError;
 use crate::classify::Verdict;
+use crate::retry::error::RetryError;
+use crate::retry::observe::RetryReport;
+use crate::retry::policy::GiveUp;
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
