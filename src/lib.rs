@@ -117,7 +117,8 @@
 //! | `h2` | yes | classifies refused streams, GOAWAY and resets of HTTP/2 |
 //! | `rustls` | no | classifies failures of rustls 0.23 by their type, not only by the io error around them |
 //! | `reqwest` | no | classifies the errors of reqwest |
-//! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status` |
+//! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status`; puts the stack over a channel and under generated clients: [`clients`] |
+//! | `axum` | no | the answer of a server whose call to an upstream failed, as the error of a handler: [`clients::UpstreamFailure`] |
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
 //!
 //! [`tower`]: https://docs.rs/tower
@@ -137,6 +138,7 @@ mod attempt;
 mod backoff;
 pub mod breaker;
 pub mod classify;
+pub mod clients;
 mod clock;
 mod cut;
 mod deadline;
