@@ -34,6 +34,7 @@ use tower::util::BoxCloneSyncService;
 use tower_service::Service;
 
 use crate::BoxError;
+use crate::retry::StopRetries;
 
 /// Takes requests with any body for a service that takes tonic's own, such as a `Channel`.
 ///
@@ -48,7 +49,8 @@ pub struct TonicService<S> {
 ///
 /// Its error is the status that a generated client returns. The error of the stack is the source of that status, where
 /// [`CircuitOpen::find`](crate::breaker::CircuitOpen::find) and [`RetryError::find`](crate::retry::RetryError::find)
-/// see it.
+/// see it. If the server's answer is the last of several attempts in vain, the status has the metadata of
+/// [`StopRetries`]: a server that calls others passes it on by [`StopRetries::after_error`].
 pub type BoxTonicService = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
 
 /// Boxes a stack.
@@ -64,7 +66,10 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let stack = stack.map_response(|response: Response<B>| response.map(Body::new));
+    let stack = stack.map_response(|mut response: Response<B>| {
+        StopRetries::mark_for_tonic(&mut response);
+        response.map(Body::new)
+    });
     BoxCloneSyncService::new(stack.map_err(|error| Status::from_error(error.into())))
 }
 
