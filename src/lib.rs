@@ -100,7 +100,8 @@
 //! | how to take settings from a configuration file | [`InvalidSetting`] |
 //! | what to do with the error of a call | [`breaker::CircuitOpen`], [`retry::RetryError`], [`retry::GiveUp`], [`retry::Outcome`] |
 //! | how long to wait before a retry | [docs/BACKOFF.md][backoff], [`retry::Backoff`] |
-//! | how to use reqwest, tonic, or something that is not HTTP | [docs/CLIENTS.md][clients] |
+//! | what a server answers when its upstream fails | [`clients::UpstreamFailure`] |
+//! | how to use reqwest, tonic, axum, or something that is not HTTP | [docs/CLIENTS.md][clients] |
 //! | how to retry a function, with or without a runtime | [`retry::call`], [`retry::call_blocking`] |
 //! | where timeouts, limits and other layers go | [docs/ORDER.md][order] |
 //! | why the defaults are what they are | [docs/DEFAULTS.md][defaults] |
