@@ -89,7 +89,8 @@ impl StopRetries {
         if RetryError::find(error).is_none() {
             let status = crate::classify::find::<tonic::Status>(error)?;
             let mut answer = Response::new(());
-            *answer.headers_mut() = status.metadata().clone().into_headers();
+            answer.headers_mut().clone_from(status.metadata().as_ref());
+            answer.headers_mut().insert("grpc-status", HeaderValue::from(status.code() as i32));
             return Self::after_response(&answer);
         }
         let error = RetryError::find(error)?;
