@@ -171,10 +171,11 @@ async fn the_deadline_of_the_caller_is_504() {
     let (server, mut events) = silent().await;
     let gateway = Gateway::start(server.address()).await;
     let call = gateway.call("GET", &[("x-request-timeout-ms", "3600000")]);
-    let (answer, ()) = tokio::join!(call, async {
+    let (answer, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(3_601), call), async {
         assert_eq!(events.recv().await, Some("arrived"));
         tokio::time::pause();
     });
+    let answer = answer.expect("the deadline has passed");
     assert_eq!((answer.status, answer.header("x-should-retry")), (504, Some("false")));
     assert_eq!(counts(&gateway.breaker("7")), (1, 1));
 }
