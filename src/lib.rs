@@ -118,8 +118,8 @@
 //! | `h2` | yes | classifies refused streams, GOAWAY and resets of HTTP/2 |
 //! | `rustls` | no | classifies failures of rustls 0.23 by their type, not only by the io error around them |
 //! | `reqwest` | no | classifies the errors of reqwest |
-//! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status`; puts the stack over a channel and under generated clients: [`clients`] |
-//! | `axum` | no | the answer of a server whose call to an upstream failed, as the error of a handler: [`clients::UpstreamFailure`] |
+//! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status`; [`clients`] |
+//! | `axum` | no | [`clients::UpstreamFailure`] as the error of a handler |
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
 //!
 //! [`tower`]: https://docs.rs/tower

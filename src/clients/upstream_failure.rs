@@ -14,10 +14,10 @@ use crate::retry::{GiveUp, RetryError, StopRetries};
 /// | the call ended with | status | `Retry-After` |
 /// |---|---|---|
 /// | an open circuit | 503 | the time until the next probe, if it is known |
-/// | an empty retry budget, or a local limit such as tower's `load_shed` | 503 | what the upstream asked for, if anything |
+/// | an empty retry budget, or a local limit such as tower's `load_shed` | 503 | what the upstream asked for |
 /// | a deadline, or an attempt that took too long | 504 | |
 /// | any other error | 502 | |
-/// | an answer with 429 or 503 | 503 | what the upstream asked for, if anything |
+/// | an answer with 429 or 503 | 503 | what the upstream asked for |
 /// | an answer with 408 or 504 | 504 | |
 /// | any other answer that the server does not pass on | 502 | |
 ///

@@ -99,8 +99,8 @@ impl StopRetries {
         (stops_retries(error.kind()) && !is_single).then_some(Self(()))
     }
 
-    /// Writes the mark into the headers of an answer to a generated client, which keeps them and loses the report. A wait
-    /// that the server asked for stays.
+    /// Writes the mark into the headers of an answer to a generated client, which keeps them and loses the report. A
+    /// wait that the server asked for stays.
     #[cfg(feature = "tonic")]
     pub(crate) fn mark_for_tonic<B>(answer: &mut Response<B>) {
         if let Some(stop) = Self::after_response(answer).filter(|_| !answer.headers().contains_key(PUSHBACK)) {
