@@ -100,7 +100,8 @@
 //! | how to take settings from a configuration file | [`InvalidSetting`] |
 //! | what to do with the error of a call | [`breaker::CircuitOpen`], [`retry::RetryError`], [`retry::GiveUp`], [`retry::Outcome`] |
 //! | how long to wait before a retry | [docs/BACKOFF.md][backoff], [`retry::Backoff`] |
-//! | how to use reqwest, tonic, or something that is not HTTP | [docs/CLIENTS.md][clients] |
+//! | what a server answers when its upstream fails | [`clients::UpstreamFailure`] |
+//! | how to use reqwest, tonic, axum, or something that is not HTTP | [docs/CLIENTS.md][clients] |
 //! | how to retry a function, with or without a runtime | [`retry::call`], [`retry::call_blocking`] |
 //! | where timeouts, limits and other layers go | [docs/ORDER.md][order] |
 //! | why the defaults are what they are | [docs/DEFAULTS.md][defaults] |
@@ -117,7 +118,8 @@
 //! | `h2` | yes | classifies refused streams, GOAWAY and resets of HTTP/2 |
 //! | `rustls` | no | classifies failures of rustls 0.23 by their type, not only by the io error around them |
 //! | `reqwest` | no | classifies the errors of reqwest |
-//! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status` |
+//! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status`; [`clients`] |
+//! | `axum` | no | [`clients::UpstreamFailure`] as the error of a handler |
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
 //!
 //! [`tower`]: https://docs.rs/tower
@@ -137,6 +139,7 @@ mod attempt;
 mod backoff;
 pub mod breaker;
 pub mod classify;
+pub mod clients;
 mod clock;
 mod cut;
 mod deadline;

@@ -6,6 +6,7 @@ mod pages {
     #[doc = include_str!("../../README.md")]
     struct Readme;
 
+    #[cfg(all(feature = "axum", feature = "tonic"))]
     #[doc = include_str!("../../docs/CLIENTS.md")]
     struct Clients;
 
