@@ -27,6 +27,7 @@ macro_rules! links {
             source!("docs/CLIENTS.md#reqwest"),
             "\n",
             "[script]: crate::cookbook::testing#an-upstream-that-plays-a-script\n",
+            "[stack-over-script]: crate::cookbook::testing#your-stack-over-a-script\n",
             "[storm-svg]: ",
             source!("docs/storm/storm.svg"),
             "\n",
