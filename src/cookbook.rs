@@ -4,73 +4,43 @@
 // the definitions of `links!` come first, and the first one counts. `.ci/links` follows them all.
 macro_rules! links {
     () => {
-        concat!(
-            "[backoff-svg]: ",
-            source!("docs/backoff.svg"),
-            "\n",
-            "[defaults]: crate::cookbook::defaults\n",
-            "[functions]: ",
-            source!("docs/CLIENTS.md#functions"),
-            "\n",
-            "[limits]: ",
-            source!("README.md#what-it-does-not-do"),
-            "\n",
-            "[naming]: ",
-            source!("docs/CLIENTS.md#naming-the-type"),
-            "\n",
-            "[nested]: crate::cookbook::tenants#tenants-within-a-host\n",
-            "[never-twice]: ",
-            source!("README.md#never-twice"),
-            "\n",
-            "[order]: crate::cookbook::order\n",
-            "[reqwest]: ",
-            source!("docs/CLIENTS.md#reqwest"),
-            "\n",
-            "[script]: crate::cookbook::testing#an-upstream-that-plays-a-script\n",
-            "[stack-over-script]: crate::cookbook::testing#your-stack-over-a-script\n",
-            "[storm-svg]: ",
-            source!("docs/storm/storm.svg"),
-            "\n",
-            "[storms]: crate::cookbook::storms\n",
-            "[sweep-budget-capacity]: ",
-            source!("docs/storm/sweep-budget-capacity.svg"),
-            "\n",
-            "[sweep-budget-ratio]: ",
-            source!("docs/storm/sweep-budget-ratio.svg"),
-            "\n",
-            "[sweep-budget-reserve]: ",
-            source!("docs/storm/sweep-budget-reserve.svg"),
-            "\n",
-            "[sweep-budget-ttl]: ",
-            source!("docs/storm/sweep-budget-ttl.svg"),
-            "\n",
-            "[sweep-failure-rate]: ",
-            source!("docs/storm/sweep-failure-rate.svg"),
-            "\n",
-            "[sweep-first-open-time]: ",
-            source!("docs/storm/sweep-first-open-time.svg"),
-            "\n",
-            "[sweep-first-wait]: ",
-            source!("docs/storm/sweep-first-wait.svg"),
-            "\n",
-            "[sweep-longest-open-time]: ",
-            source!("docs/storm/sweep-longest-open-time.svg"),
-            "\n",
-            "[sweep-outage-failures]: ",
-            source!("docs/storm/sweep-outage-failures.svg"),
-            "\n",
-            "[sweep-outage-time]: ",
-            source!("docs/storm/sweep-outage-time.svg"),
-            "\n",
-            "[tenants]: crate::cookbook::tenants\n",
-            "[tonic]: ",
-            source!("docs/CLIENTS.md#tonic"),
-            "\n",
-            "[without-tower]: ",
-            source!("docs/CLIENTS.md#without-tower"),
-            "\n\n",
-        )
+        definitions! {
+            "defaults" => "crate::cookbook::defaults";
+            "from" => "crate::cookbook::troubleshooting#implementation-of-from-is-not-general-enough";
+            "nested" => "crate::cookbook::tenants#tenants-within-a-host";
+            "order" => "crate::cookbook::order";
+            "script" => "crate::cookbook::testing#an-upstream-that-plays-a-script";
+            "stack-over-script" => "crate::cookbook::testing#your-stack-over-a-script";
+            "storms" => "crate::cookbook::storms";
+            "tenants" => "crate::cookbook::tenants";
+            "turned-off" => "crate::cookbook::order#a-layer-that-is-turned-off";
+
+            "functions" => source!("docs/CLIENTS.md#functions");
+            "limits" => source!("README.md#what-it-does-not-do");
+            "naming" => source!("docs/CLIENTS.md#naming-the-type");
+            "never-twice" => source!("README.md#never-twice");
+            "reqwest" => source!("docs/CLIENTS.md#reqwest");
+            "tonic" => source!("docs/CLIENTS.md#tonic");
+            "without-tower" => source!("docs/CLIENTS.md#without-tower");
+
+            "backoff-svg" => source!("docs/backoff.svg");
+            "storm-svg" => source!("docs/storm/storm.svg");
+            "sweep-budget-capacity" => source!("docs/storm/sweep-budget-capacity.svg");
+            "sweep-budget-ratio" => source!("docs/storm/sweep-budget-ratio.svg");
+            "sweep-budget-reserve" => source!("docs/storm/sweep-budget-reserve.svg");
+            "sweep-budget-ttl" => source!("docs/storm/sweep-budget-ttl.svg");
+            "sweep-failure-rate" => source!("docs/storm/sweep-failure-rate.svg");
+            "sweep-first-open-time" => source!("docs/storm/sweep-first-open-time.svg");
+            "sweep-first-wait" => source!("docs/storm/sweep-first-wait.svg");
+            "sweep-longest-open-time" => source!("docs/storm/sweep-longest-open-time.svg");
+            "sweep-outage-failures" => source!("docs/storm/sweep-outage-failures.svg");
+            "sweep-outage-time" => source!("docs/storm/sweep-outage-time.svg");
+        }
     };
+}
+
+macro_rules! definitions {
+    ($($label:literal => $target:expr;)+) => { concat!($("[", $label, "]: ", $target, "\n",)+ "\n") };
 }
 
 /// What no module shows: a file of the published crate.
