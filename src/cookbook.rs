@@ -20,7 +20,7 @@ macro_rules! links {
             "limits" => source!("README.md#what-it-does-not-do");
             "naming" => source!("docs/CLIENTS.md#naming-the-type");
             "never-twice" => source!("README.md#never-twice");
-            "reqwest" => source!("docs/CLIENTS.md#reqwest");
+            "reqwest-middleware" => source!("docs/CLIENTS.md#reqwest-middleware");
             "tonic" => source!("docs/CLIENTS.md#tonic");
             "without-tower" => source!("docs/CLIENTS.md#without-tower");
 
