@@ -1,10 +1,14 @@
-//! The server that the programs call.
+//! The servers that the programs call.
+
+mod redis_server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use axum::Router;
 use axum::http::StatusCode;
+
+pub use self::redis_server::redis_server;
 
 /// Serves the routes on a free port of this machine, and returns the URL.
 pub async fn serve(routes: Router) -> std::io::Result<String> {
