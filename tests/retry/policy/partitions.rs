@@ -10,8 +10,8 @@ use tower_rampart::breaker::partition::{self, Keyed, Partition};
 use tower_rampart::classify::{Verdict, classifier_fn};
 use tower_rampart::retry::{Backoff, Budget, DeadlineHeader, ReplayBodies, Retry, RetryGuard, RetryLayer};
 
+use crate::observe::telemetry::lines_of;
 use crate::support::*;
-use crate::telemetry::lines_of;
 
 type By<P> = RetryLayer<tower_rampart::classify::HttpClassifier, ReplayBodies, (), P>;
 

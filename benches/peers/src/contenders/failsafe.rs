@@ -8,12 +8,12 @@ use ::failsafe::{Any, Config, Error, FailurePolicy, StateMachine, backoff, failu
 use http::Request;
 use tower::Service;
 
-use crate::contender::{Contender, fail_once};
-use crate::inner::{Answer, Body, Failure, Inner};
-use crate::keyed::Keyed;
-use crate::lazy::Lazy;
+use crate::contenders::{Contender, fail_once};
 use crate::paths::Path;
 use crate::settings::{FAILURE_RATE, MINIMUM_CALLS, OPEN_FOR, TIME_WINDOW};
+use crate::upstream::keyed::Keyed;
+use crate::upstream::lazy::Lazy;
+use crate::upstream::{Answer, Body, Failure, Inner};
 
 pub(crate) const WHO: &str = "failsafe";
 pub(crate) const NOTE: &str = "StateMachine behind a service of ours; success_rate_over_time_window (a moving average over 60 s), \

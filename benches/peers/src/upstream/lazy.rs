@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use http::Request;
 use tower::Service;
 
-use crate::inner::{Answer, Body, Failure, Inner, is_failure, refusal};
+use crate::upstream::{Answer, Body, Failure, Inner, is_failure, refusal};
 
 /// Calls when first polled, so that a rejected call never reaches the inner service. A status that counts as a failure
 /// is made an error, because nothing but an error is a failure to these breakers.

@@ -6,8 +6,8 @@ use tower::Layer;
 use tower_rampart::CircuitBreakerLayer;
 use tower_rampart::breaker::{Window, partition};
 
-use crate::contender::{Contender, Stack};
-use crate::inner::{Inner, Requests};
+use crate::contenders::{Contender, Stack};
+use crate::upstream::{Inner, Requests};
 
 /// Calls to known hosts after each rest, to bring back the caches.
 const WARM_UP: usize = 64;

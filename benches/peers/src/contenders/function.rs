@@ -10,10 +10,10 @@ use tokio_retry::strategy::{ExponentialBackoff, jitter};
 use tower::{Service, service_fn};
 use tower_rampart::retry::{self, Backoff, Budget, RetryPolicy};
 
-use crate::contender::Contender;
-use crate::inner::{Answer, Body, Failure, Inner};
+use crate::contenders::Contender;
 use crate::paths::Path;
 use crate::settings::{BUDGET, FIRST_WAIT, LONGEST_WAIT, MAX_ATTEMPTS};
+use crate::upstream::{Answer, Body, Failure, Inner};
 
 pub(crate) const BACKON: &str = "backon";
 pub(crate) const BACKON_NOTE: &str =
@@ -33,7 +33,7 @@ pub(crate) fn rampart(path: Path) -> Option<Contender> {
         _ => return None,
     };
     let policy: &RetryPolicy = Box::leak(Box::new(policy));
-    Some(Contender::new(crate::rampart::WHO, move || {
+    Some(Contender::new(crate::contenders::rampart::WHO, move || {
         service_fn(move |_: Request<Body>| retry::call(policy, operation(path)))
     }))
 }

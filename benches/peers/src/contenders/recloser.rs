@@ -6,12 +6,12 @@ use ::recloser::{AnyError, AsyncRecloser, Error, Recloser, RecloserFuture};
 use http::Request;
 use tower::Service;
 
-use crate::contender::Contender;
-use crate::inner::{Answer, Body, Failure, Inner};
-use crate::keyed::Keyed;
-use crate::lazy::Lazy;
+use crate::contenders::Contender;
 use crate::paths::Path;
 use crate::settings::{COUNT_WINDOW, FAILURE_RATE, LARGE_COUNT_WINDOW, OPEN_FOR};
+use crate::upstream::keyed::Keyed;
+use crate::upstream::lazy::Lazy;
+use crate::upstream::{Answer, Body, Failure, Inner};
 
 pub(crate) const WHO: &str = "recloser";
 pub(crate) const NOTE: &str = "AsyncRecloser behind a service of ours; only a count window, without a minimum of calls; no \

@@ -9,7 +9,7 @@ use http::Request;
 use http_body_util::Full;
 use tower::Service;
 
-use crate::inner::{Answer, Body, Failure, Inner};
+use crate::upstream::{Answer, Body, Failure, Inner};
 
 /// Gives every request a body before the layers see it.
 #[derive(Clone)]

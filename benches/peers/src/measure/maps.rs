@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::uri::Authority;
 
-use crate::alloc::Heap;
 use crate::measure::Together;
+use crate::measure::alloc::Heap;
 
 const KEYS: [usize; 2] = [1_000, 100_000];
 const LOOKUPS: usize = 20_000;
@@ -85,7 +85,7 @@ struct Result {
 fn measure<K: Key>(maps: &[Box<dyn Map<K>>], count: usize, rounds: usize) -> Vec<Result> {
     let mut keys: Vec<_> = (0..count).map(K::number).collect();
     let bytes: Vec<_> = maps.iter().map(|map| fill(&**map, &keys)).collect();
-    crate::inner::shuffle(&mut keys);
+    crate::upstream::shuffle(&mut keys);
 
     let mut times = vec![[Vec::new(), Vec::new()]; maps.len()];
     for round in 0..rounds {

@@ -7,8 +7,8 @@ use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 use tower_rampart::retry::GiveUp;
 
+use crate::observe::telemetry::lines_of;
 use crate::support::*;
-use crate::telemetry::lines_of;
 
 fn charge() -> Request<Full<bytes::Bytes>> {
     Request::post("http://user:hunter2@api.example:8080/charges?token=7").body(Full::default()).unwrap()

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use crate::floor;
+use crate::contenders::floor;
 use crate::measure::{Measured, Row};
 use crate::paths::Path;
 

@@ -10,9 +10,9 @@ use http::Request;
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::contender::Contender;
-use crate::inner::{Answer, Body, Failure, Inner};
+use crate::contenders::Contender;
 use crate::paths::Path;
+use crate::upstream::{Answer, Body, Failure, Inner};
 
 pub(crate) const WHO: &str = "(floor)";
 pub(crate) const NOTE: &str = "no crate, but the least that any layer does: on the breaker's paths it shares one Arc with its \

@@ -1,5 +1,9 @@
 //! The service under all contenders, and the requests that are sent to it.
 
+pub(crate) mod body;
+pub(crate) mod keyed;
+pub(crate) mod lazy;
+
 use std::future::{Future, Ready, ready};
 use std::hint::black_box;
 use std::io;

@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use http::Request;
 use tower::Service;
 
-use crate::inner::{Body, host};
+use crate::upstream::{Body, host};
 
 /// One service a host, each with a breaker of its own, made when the host is first seen and never forgotten.
 pub(crate) struct Keyed<S, M> {

@@ -1,15 +1,20 @@
 //! The measuring loop: every contender in turn, round after round, so that what disturbs the machine disturbs all
 //! alike.
 
+pub(crate) mod alloc;
+pub(crate) mod insert_full;
+pub(crate) mod maps;
+pub(crate) mod report;
+
 use std::hint;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use crate::alloc::Heap;
-use crate::contender::{Contender, Stack};
-use crate::inner::Requests;
+use crate::contenders::{Contender, Stack};
+use crate::measure::alloc::Heap;
 use crate::paths::Path;
+use crate::upstream::Requests;
 
 /// Calls before the clock starts in each round, to bring back what the other contenders drove out of the caches.
 const WARM_UP: usize = 64;

@@ -1,5 +1,14 @@
 //! One crate on one path, as the measuring loop sees it.
 
+pub(crate) mod failsafe;
+pub(crate) mod floor;
+pub(crate) mod function;
+pub(crate) mod rampart;
+pub(crate) mod recloser;
+pub(crate) mod resilience;
+pub(crate) mod seatbelt;
+pub(crate) mod tower_retry;
+
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::pin;
@@ -10,7 +19,7 @@ use std::thread::{self, Thread};
 use http::Request;
 use tower::Service;
 
-use crate::inner::{Answer, Body, Requests};
+use crate::upstream::{Answer, Body, Requests};
 
 /// The name of a contender and how to build a fresh one.
 pub(crate) struct Contender {

@@ -4,13 +4,13 @@ use tower::Layer;
 use tower_resilience_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, FnClassifier, SlidingWindowType};
 use tower_resilience_retry::{RetryBudgetBuilder, RetryLayer};
 
-use crate::contender::Contender;
-use crate::inner::{Answer, Failure, Inner, is_failure};
-use crate::keyed::Keyed;
+use crate::contenders::Contender;
 use crate::paths::Path;
 use crate::settings::{
     COUNT_WINDOW, FAILURE_RATE, FIRST_WAIT, LARGE_COUNT_WINDOW, MAX_ATTEMPTS, MINIMUM_CALLS, OPEN_FOR, TIME_WINDOW,
 };
+use crate::upstream::keyed::Keyed;
+use crate::upstream::{Answer, Failure, Inner, is_failure};
 
 pub(crate) const WHO: &str = "tower-resilience";
 pub(crate) const NOTE: &str = "circuitbreaker and retry, without listeners, tracing or metrics; failures by status; its count \

@@ -1,6 +1,6 @@
 //! What a thread has allocated, as the tests of the crate count it.
 
-#[path = "../../../tests/support/counting.rs"]
+#[path = "../../../../tests/support/counting.rs"]
 mod counting;
 
 use self::counting::{COUNT, Count};

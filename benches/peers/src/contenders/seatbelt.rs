@@ -7,10 +7,10 @@ use seatbelt::{RecoveryInfo, ResilienceContext};
 use tick::Clock;
 use tower::Layer;
 
-use crate::contender::Contender;
-use crate::inner::{Answer, Body, Failure, Inner, host, is_failure, refusal};
+use crate::contenders::Contender;
 use crate::paths::Path;
 use crate::settings::{FAILURE_RATE, FIRST_WAIT, LONGEST_WAIT, MAX_ATTEMPTS, MINIMUM_CALLS, OPEN_FOR, TIME_WINDOW};
+use crate::upstream::{Answer, Body, Failure, Inner, host, is_failure, refusal};
 
 pub(crate) const WHO: &str = "seatbelt";
 pub(crate) const NOTE: &str = "breaker and retry as tower services, without logs or metrics; its only window is one of time, ten \

@@ -10,11 +10,11 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower::retry::{Policy, RetryLayer};
 use tower::util::rng::HasherRng;
 
-use crate::body::{Kilobyte, Reader};
-use crate::contender::Contender;
-use crate::inner::{Answer, Failure, Inner, is_failure};
+use crate::contenders::Contender;
 use crate::paths::Path;
 use crate::settings::{BUDGET, FIRST_WAIT, LONGEST_WAIT, MAX_ATTEMPTS};
+use crate::upstream::body::{Kilobyte, Reader};
+use crate::upstream::{Answer, Failure, Inner, is_failure};
 
 pub(crate) const WHO: &str = "tower";
 pub(crate) const NOTE: &str = "retry with TpsBudget (10 s, 10 a second, ratio 0.2), ExponentialBackoff and a policy of our own \

@@ -7,15 +7,15 @@ use tower_rampart::classify::HttpClassifier;
 use tower_rampart::retry::{Backoff, Budget, Hedge};
 use tower_rampart::{CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
-use crate::body::{Kilobyte, Reader};
-use crate::contender::{Contender, fail_once};
-use crate::function;
-use crate::inner::{Answer, Inner, Late, TENANT};
+use super::function;
+use crate::contenders::{Contender, fail_once};
 use crate::paths::Path;
 use crate::settings::{
     ATTEMPT_TIMEOUT, BUDGET, COUNT_WINDOW, FAILURE_RATE, FIRST_WAIT, LARGE_COUNT_WINDOW, LONGEST_WAIT, MAX_ATTEMPTS,
     MINIMUM_CALLS, OPEN_FOR, TIME_WINDOW,
 };
+use crate::upstream::body::{Kilobyte, Reader};
+use crate::upstream::{Answer, Inner, Late, TENANT};
 
 pub(crate) const WHO: &str = "rampart";
 pub(crate) const NOTE: &str = "new_for_http() on every layer, replay bodies and the whole classification included; by host: \
