@@ -31,6 +31,7 @@ where
     C: Service<Request<Full<Bytes>>, Response = Response<B>, Error = BoxError> + Clone,
 {
     while let Some(delivery) = queue.next().await {
+        // Idempotent, because a message may be delivered again.
         let request = Request::put(url).body(Full::from(delivery.message.clone()))?;
         let result = client.clone().oneshot(request).await;
         match Outcome::of(&result) {

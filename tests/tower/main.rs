@@ -1,8 +1,8 @@
 //! Our layers under and over those of tower and tower-http: what each order comes to, in numbers.
 //!
-//! What a limit inside means is tested with readiness: `tests/retry/readiness.rs` (a wait holds no permit),
-//! `tests/retry/cut.rs` (a POST that still waited is unsent) and `tests/breaker/calls/readiness.rs` (a rejection gives
-//! the permit back at once).
+//! What a limit inside means is tested with readiness: `tests/retry/attempts/readiness.rs` (a wait holds no permit),
+//! `tests/retry/limits/cut.rs` (a POST that still waited is unsent) and `tests/breaker/calls/readiness.rs` (a rejection
+//! gives the permit back at once).
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

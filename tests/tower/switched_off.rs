@@ -17,7 +17,7 @@ use crate::calls_and_failures;
 use crate::support::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_single_attempt_is_no_retry_and_buffers_nothing() {
+async fn a_single_attempt_is_no_retry() {
     let upstream = Upstream::new([answer(503), answer(200)]);
     let log = upstream.log();
     let response = send(layer().max_attempts(1), upstream, put("5 euros")).await.unwrap();
