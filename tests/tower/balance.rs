@@ -25,7 +25,7 @@ fn pending<S>(endpoint: S) -> PendingRequests<S> {
 /// One breaker for all endpoints: half of them down is no outage, and the retries find the other half.
 #[tokio::test(start_paused = true)]
 async fn outside_a_retry_goes_to_another_endpoint_and_the_breaker_stays_closed() {
-    let breaker = CircuitBreakerLayer::new_for_http();
+    let breaker = CircuitBreakerLayer::new_for_http().minimum_calls(100);
     let handle = breaker.breaker();
     let endpoints = [503, 200].map(|status| Upstream::new([answer(status)]));
     let logs = endpoints.each_ref().map(Upstream::log);
