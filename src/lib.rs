@@ -119,6 +119,7 @@
 //! | `reqwest` | no | classifies the errors of reqwest |
 //! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status` |
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
+//! | `status-page` | no | [`status_page`](https://docs.rs/tower-rampart/latest/tower_rampart/status_page): a page that shows all breakers, and can control them |
 //!
 //! [`tower`]: https://docs.rs/tower
 //! [backoff]: https://docs.rs/crate/tower-rampart/latest/source/docs/BACKOFF.md
@@ -144,6 +145,9 @@ mod invalid_setting;
 mod registry;
 pub mod retry;
 mod seed;
+#[cfg(feature = "status-page")]
+#[cfg_attr(docsrs, doc(cfg(feature = "status-page")))]
+pub mod status_page;
 mod sync;
 
 #[doc(inline)]

@@ -1,0 +1,84 @@
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::{Id, Ids};
+use crate::breaker::{Cause, Event, Mode, State, Subscriber};
+
+/// The last changes of the breakers that changed since the page was made.
+///
+/// It listens instead of reading a queue: events in a queue that nobody reads would keep their breakers from being
+/// evicted.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    ids: Ids,
+    records: Mutex<Records>,
+}
+
+#[derive(Debug, Default)]
+struct Records {
+    of: HashMap<Id, Record>,
+    /// In the order of their first changes.
+    ids: VecDeque<Id>,
+}
+
+/// The last changes of one breaker, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(in crate::status_page) struct Record {
+    /// All changes, also those that are forgotten.
+    pub(in crate::status_page) changes: u64,
+    pub(in crate::status_page) last: VecDeque<Transition>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(in crate::status_page) struct Transition {
+    pub(in crate::status_page) state: State,
+    pub(in crate::status_page) mode: Mode,
+    pub(in crate::status_page) cause: Cause,
+    pub(in crate::status_page) at: Instant,
+}
+
+/// Of how many breakers changes are kept. A further one takes the place of the one that changed first.
+const BREAKERS: usize = 4_096;
+/// The changes that are kept of each.
+const CHANGES: usize = 16;
+
+impl History {
+    pub(super) fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    pub(super) fn record(&self, id: Id) -> Record {
+        self.lock().of.get(&id).cloned().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Subscriber for History {
+    fn changed(&self, event: Event) {
+        let Event { breaker, from: _, to: state, mode, cause, generation: _ } = event;
+        let id = self.ids.of(&breaker);
+        self.lock().add(id, Transition { state, mode, cause, at: Instant::now() });
+    }
+}
+
+impl Records {
+    fn add(&mut self, id: Id, transition: Transition) {
+        if !self.of.contains_key(&id) {
+            if self.ids.len() == BREAKERS {
+                self.ids.pop_front().and_then(|oldest| self.of.remove(&oldest));
+            }
+            self.ids.push_back(id);
+        }
+        let record = self.of.entry(id).or_default();
+        record.changes += 1;
+        if record.last.len() == CHANGES {
+            record.last.pop_front();
+        }
+        record.last.push_back(transition);
+    }
+}
