@@ -42,7 +42,9 @@ impl Future for ResponseFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state {
-            ResponseState::Ready(response) => response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
+            ResponseState::Ready(response) => {
+                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
+            }
             ResponseState::Acting(walk, id, action) => loop {
                 let Some(breakers) = ready!(walk.poll_page(cx)) else {
                     return Poll::Ready(Ok(response::text(StatusCode::NOT_FOUND, "no breaker has this id\n")));

@@ -100,6 +100,9 @@ impl Default for StatusPage {
 
 impl<Guard> fmt::Debug for StatusPage<Guard> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StatusPage").field("breakers", &self.watched).field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("StatusPage")
+            .field("breakers", &self.watched)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }

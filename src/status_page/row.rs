@@ -46,7 +46,9 @@ struct Totals {
 #[derive(Debug, Serialize)]
 struct Change {
     #[serde(serialize_with = "text")]
-    state: State,
+    from: State,
+    #[serde(serialize_with = "text")]
+    to: State,
     #[serde(serialize_with = "text")]
     mode: Mode,
     cause: &'static str,
@@ -103,8 +105,8 @@ impl<'a> LayerRow<'a> {
 
 impl Change {
     fn of(transition: &Transition, now: Instant) -> Self {
-        let Transition { state, mode, cause, at } = *transition;
-        Self { state, mode, cause: cause.as_str(), ago_ms: millis(now.saturating_duration_since(at)) }
+        let Transition { from, to, mode, cause, at } = *transition;
+        Self { from, to, mode, cause: cause.as_str(), ago_ms: millis(now.saturating_duration_since(at)) }
     }
 }
 

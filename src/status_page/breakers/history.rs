@@ -33,7 +33,8 @@ pub(in crate::status_page) struct Record {
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::status_page) struct Transition {
-    pub(in crate::status_page) state: State,
+    pub(in crate::status_page) from: State,
+    pub(in crate::status_page) to: State,
     pub(in crate::status_page) mode: Mode,
     pub(in crate::status_page) cause: Cause,
     pub(in crate::status_page) at: Instant,
@@ -60,9 +61,9 @@ impl History {
 
 impl Subscriber for History {
     fn changed(&self, event: Event) {
-        let Event { breaker, from: _, to: state, mode, cause, generation: _ } = event;
+        let Event { breaker, from, to, mode, cause, generation: _ } = event;
         let id = self.ids.of(&breaker);
-        self.lock().add(id, Transition { state, mode, cause, at: Instant::now() });
+        self.lock().add(id, Transition { from, to, mode, cause, at: Instant::now() });
     }
 }
 
