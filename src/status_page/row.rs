@@ -53,6 +53,7 @@ struct Change {
     mode: Mode,
     cause: &'static str,
     ago_ms: u64,
+    reopened: u64,
 }
 
 /// What the page shows of a layer.
@@ -105,8 +106,9 @@ impl<'a> LayerRow<'a> {
 
 impl Change {
     fn of(transition: &Transition, now: Instant) -> Self {
-        let Transition { from, to, mode, cause, at } = *transition;
-        Self { from, to, mode, cause: cause.as_str(), ago_ms: millis(now.saturating_duration_since(at)) }
+        let Transition { from, to, mode, cause, at, reopened } = *transition;
+        let ago_ms = millis(now.saturating_duration_since(at));
+        Self { from, to, mode, cause: cause.as_str(), ago_ms, reopened }
     }
 }
 

@@ -41,7 +41,7 @@ async fn the_list_holds_every_number_of_a_breaker() {
             "unchanged_for_ms": 4_000,
             "totals": { "calls": 3, "succeeded": 1, "failed": 2, "rejected": 1, "transitions": 1 },
             "history": [
-                { "from": "closed", "to": "open", "mode": "automatic", "cause": "consecutive failures", "ago_ms": 4_000 },
+                { "from": "closed", "to": "open", "mode": "automatic", "cause": "consecutive failures", "ago_ms": 4_000, "reopened": 0 },
             ],
         }],
     });

@@ -111,6 +111,35 @@ async fn the_history_keeps_the_last_sixteen_changes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failed_probe_is_counted_where_the_breaker_opened() {
+    let tenants = tenants("billing");
+    let breaker = tenant(&tenants, "one");
+    let page = StatusPage::new().breakers(tenants);
+    fail(&breaker, 2);
+    for _ in 0..100 {
+        tokio::time::advance(10 * SECOND).await;
+        fail(&breaker, 1);
+    }
+    tokio::time::advance(10 * SECOND).await;
+    breaker.try_acquire().unwrap().succeed();
+    let row = list(page).await["breakers"][0].clone();
+    let history: Vec<_> = row["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| (&change["to"], &change["reopened"], &change["ago_ms"]))
+        .collect();
+    assert_eq!(
+        history,
+        [
+            (&json!("open"), &json!(100), &json!(1_010_000)),
+            (&json!("half-open"), &json!(0), &json!(0)),
+            (&json!("closed"), &json!(0), &json!(0))
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_client_hears_whether_it_may_act() {
     let page = StatusPage::new().guard(|head| head.headers.contains_key("x-operator"));
     let mut request = get("/events");

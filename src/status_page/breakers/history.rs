@@ -23,7 +23,7 @@ struct Records {
     ids: VecDeque<Id>,
 }
 
-/// The last changes of one breaker, oldest first.
+/// The last changes of one breaker, oldest first. A probe that failed is no change of its own.
 #[derive(Clone, Debug, Default)]
 pub(in crate::status_page) struct Record {
     /// All changes, also those that are forgotten.
@@ -38,6 +38,8 @@ pub(in crate::status_page) struct Transition {
     pub(in crate::status_page) mode: Mode,
     pub(in crate::status_page) cause: Cause,
     pub(in crate::status_page) at: Instant,
+    /// How often it has been half-open since, and opened again.
+    pub(in crate::status_page) reopened: u64,
 }
 
 /// Of how many breakers changes are kept. A further one takes the place of the one that changed first.
@@ -63,7 +65,7 @@ impl Subscriber for History {
     fn changed(&self, event: Event) {
         let Event { breaker, from, to, mode, cause, generation: _ } = event;
         let id = self.ids.of(&breaker);
-        self.lock().add(id, Transition { from, to, mode, cause, at: Instant::now() });
+        self.lock().add(id, Transition { from, to, mode, cause, at: Instant::now(), reopened: 0 });
     }
 }
 
@@ -75,11 +77,35 @@ impl Records {
             }
             self.ids.push_back(id);
         }
-        let record = self.of.entry(id).or_default();
-        record.changes += 1;
-        if record.last.len() == CHANGES {
-            record.last.pop_front();
+        self.of.entry(id).or_default().add(transition);
+    }
+}
+
+impl Record {
+    fn add(&mut self, transition: Transition) {
+        self.changes += 1;
+        if transition.from == State::HalfOpen && transition.to == State::Open && self.reopen() {
+            return;
         }
-        record.last.push_back(transition);
+        if self.last.len() == CHANGES {
+            self.last.pop_front();
+        }
+        self.last.push_back(transition);
+    }
+
+    /// Counts a failed probe where the breaker opened, because an outage of minutes can have hundreds of them. False if
+    /// it did not open before.
+    fn reopen(&mut self) -> bool {
+        let half_open = self.last.pop_back();
+        match (self.last.back_mut(), half_open) {
+            (Some(open), Some(half_open)) if half_open.from == State::Open && half_open.to == State::HalfOpen => {
+                open.reopened += 1;
+                true
+            }
+            (_, half_open) => {
+                self.last.extend(half_open);
+                false
+            }
+        }
     }
 }

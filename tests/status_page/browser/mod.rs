@@ -111,7 +111,7 @@ fn an_operator_finds_what_is_open_and_closes_it() {
     assert_eq!(tab.eval("document.querySelector('#summary').textContent"), "Showing 2 of 7 breakers");
     assert_eq!(
         tab.eval("[...document.querySelectorAll('#filters button')].map(button => button.textContent).join()"),
-        "All 2,Open 1,Half-open 0,Closed 1,By hand 1"
+        "All 2,Open 1,Half-open 0,Closed 1,Not automatic 1"
     );
 
     // Reset, with the keyboard.
