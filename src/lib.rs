@@ -119,7 +119,7 @@
 //! | `reqwest` | no | classifies the errors of reqwest |
 //! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status` |
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
-//! | `status-page` | no | [`status_page`](https://docs.rs/tower-rampart/latest/tower_rampart/status_page): a page that shows all breakers, and can control them |
+//! | `status-page` | no | [a page][status] that shows all breakers, and can control them |
 //!
 //! [`tower`]: https://docs.rs/tower
 //! [backoff]: https://docs.rs/crate/tower-rampart/latest/source/docs/BACKOFF.md
@@ -128,6 +128,7 @@
 //! [observing]: https://docs.rs/crate/tower-rampart/latest/source/docs/OBSERVING.md
 //! [order]: https://docs.rs/crate/tower-rampart/latest/source/docs/ORDER.md
 //! [defaults]: https://docs.rs/crate/tower-rampart/latest/source/docs/DEFAULTS.md
+//! [status]: https://docs.rs/tower-rampart/latest/tower_rampart/status_page
 //! [storms]: https://docs.rs/crate/tower-rampart/latest/source/docs/STORMS.md
 //! [troubleshooting]: https://docs.rs/crate/tower-rampart/latest/source/docs/TROUBLESHOOTING.md
 #![cfg_attr(docsrs, feature(doc_cfg))]

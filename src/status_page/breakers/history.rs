@@ -3,13 +3,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::{Id, Ids};
+use super::id::{Id, Ids};
 use crate::breaker::{Cause, Event, Mode, State, Subscriber};
 
 /// The last changes of the breakers that changed since the page was made.
 ///
-/// It listens instead of reading a queue: events in a queue that nobody reads would keep their breakers from being
-/// evicted.
+/// It subscribes without a queue: an event in a queue would keep its breaker from being evicted until it is read.
 #[derive(Debug, Default)]
 pub(super) struct History {
     ids: Ids,
