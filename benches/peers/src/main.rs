@@ -12,34 +12,20 @@
 //!   --insert-full  time new keys while all partitions are in use instead
 //! ```
 
-mod alloc;
-mod body;
-mod contender;
-mod failsafe;
-mod floor;
-mod function;
-mod inner;
-mod insert_full;
-mod keyed;
-mod lazy;
-mod maps;
+mod contenders;
 mod measure;
 mod paths;
-mod rampart;
-mod recloser;
-mod report;
-mod resilience;
-mod seatbelt;
 mod settings;
-mod tower_retry;
+mod upstream;
 
 use std::env;
 use std::process::ExitCode;
 
-use body::{Kilobyte, Reader};
-use contender::Contender;
-use inner::{Inner, Late};
+use contenders::{Contender, failsafe, floor, function, rampart, recloser, resilience, seatbelt, tower_retry};
+use measure::{insert_full, maps, report};
 use paths::Path;
+use upstream::body::{Kilobyte, Reader};
+use upstream::{Inner, Late};
 
 /// Who takes part, what is said of their settings, and how they are built for a path, if they have such a path.
 type Entry = (&'static str, &'static str, fn(Path) -> Option<Contender>);

@@ -16,8 +16,8 @@ pub struct Totals {
     ///
     /// Always 0 for a breaker [around others](crate::CircuitBreakerLayer::nested_in), which takes votes.
     pub calls: u64,
-    /// Successes among the calls. With a window of [`count`](crate::breaker::Window::count) a failure is one for the
-    /// moment in which it is recorded.
+    /// Successes among the calls. With a window of [`count`](crate::breaker::Window::count), a failure can show here
+    /// for an instant while it is recorded.
     pub succeeded: u64,
     /// Failed and throttled ones among the calls.
     pub failed: u64,

@@ -183,7 +183,7 @@ fn nested_step() -> impl Strategy<Value = NestedStep> {
 /// A host is there for as long as one of its tenants, and what is called or has been called lately stays.
 async fn nested_agree(steps: Vec<NestedStep>) -> Result<(), TestCaseError> {
     const CAP: usize = 5;
-    let breakers = crate::hierarchy::nested().max_partitions(CAP).handle();
+    let breakers = crate::nested::hierarchy::nested().max_partitions(CAP).handle();
     let mut calls: Vec<(u64, u64, Permit)> = Vec::new();
     let mut counted: HashMap<(u64, u64), Instant> = HashMap::new();
     for step in steps {

@@ -19,8 +19,8 @@ use tower_rampart::retry::{Budget, GiveUp, Hedge, InboundRetries, ReplayBody, Re
 use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
 use super::{DELAY, hedged, run};
+use crate::observe::telemetry::lines_of;
 use crate::support::*;
-use crate::telemetry::lines_of;
 
 #[tokio::test(start_paused = true)]
 async fn rule_13_a_loser_is_neutral_to_a_breaker_and_to_counters_inside() {

@@ -1,0 +1,4 @@
+//! Rule 8: bodies that are sent again.
+
+mod model;
+mod replay;
