@@ -9,6 +9,7 @@ mod pages {
     #[doc = include_str!("../../docs/CLIENTS.md")]
     struct Clients;
 
+    #[cfg(feature = "status-page")]
     #[doc = include_str!("../../docs/OBSERVING.md")]
     struct Observing;
 

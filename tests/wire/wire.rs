@@ -19,6 +19,8 @@ mod kit;
 mod redirects;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+#[cfg(feature = "status-page")]
+mod status_page;
 mod tls;
 #[cfg(feature = "tonic")]
 mod tonic;

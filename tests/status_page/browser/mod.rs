@@ -3,6 +3,7 @@
 mod devtools;
 
 use std::convert::Infallible;
+use std::io::{Write, stderr};
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -29,7 +30,8 @@ fn chromium() -> Option<&'static str> {
         |name: &&str| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
     let found = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(is_there);
     if found.is_none() {
-        println!("skipped: there is no Chromium");
+        // Not captured as `eprintln!` is.
+        let _ = writeln!(stderr(), "skipped: there is no Chromium");
     }
     found
 }
