@@ -16,24 +16,26 @@ pin_project! {
     /// The future of the [`StatusPage`](super::StatusPage).
     #[derive(Debug)]
     pub struct ResponseFuture {
-        state: ResponseState,
+        // The response, unless the breaker of an action is looked for.
+        response: Option<Response<ResponseBody>>,
+        search: Option<Search>,
     }
 }
 
 #[derive(Debug)]
-enum ResponseState {
-    Ready(Option<Response<ResponseBody>>),
-    /// Looks for the breaker to act on.
-    Acting(Walk, Id, Action),
+struct Search {
+    walk: Walk,
+    id: Id,
+    action: Action,
 }
 
 impl ResponseFuture {
     pub(super) fn ready(response: Response<ResponseBody>) -> Self {
-        Self { state: ResponseState::Ready(Some(response)) }
+        Self { response: Some(response), search: None }
     }
 
     pub(super) fn acting(walk: Walk, id: Id, action: Action) -> Self {
-        Self { state: ResponseState::Acting(walk, id, action) }
+        Self { response: None, search: Some(Search { walk, id, action }) }
     }
 }
 
@@ -41,19 +43,23 @@ impl Future for ResponseFuture {
     type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state {
-            ResponseState::Ready(response) => {
-                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
-            }
-            ResponseState::Acting(walk, id, action) => loop {
-                let Some(breakers) = ready!(walk.poll_page(cx)) else {
-                    return Poll::Ready(Ok(response::text(StatusCode::NOT_FOUND, "no breaker has this id\n")));
-                };
-                if let Some(breaker) = breakers.iter().find(|breaker| walk.watched().id(breaker) == *id) {
-                    action.act(breaker);
-                    return Poll::Ready(Ok(response::json(json(&Row::of(breaker, walk.watched())))));
-                }
-            },
+        let this = self.project();
+        match this.search {
+            Some(search) => search.poll(cx).map(Ok),
+            None => this.response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
         }
+    }
+}
+
+impl Search {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Response<ResponseBody>> {
+        let Self { walk, id, action } = self;
+        while let Some(breakers) = ready!(walk.poll_page(cx)) {
+            if let Some(breaker) = breakers.iter().find(|breaker| walk.watched().id(breaker) == *id) {
+                action.act(breaker);
+                return Poll::Ready(response::json(json(&Row::of(breaker, walk.watched()))));
+            }
+        }
+        Poll::Ready(response::text(StatusCode::NOT_FOUND, "no breaker has this id\n"))
     }
 }

@@ -10,7 +10,6 @@ use std::sync::{Arc, Weak};
 use self::history::History;
 pub(super) use self::history::{Record, Transition};
 pub(super) use self::id::Id;
-use self::id::Ids;
 pub(super) use self::walk::Walk;
 use crate::breaker::{CircuitBreaker, Handle};
 
