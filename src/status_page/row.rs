@@ -29,9 +29,17 @@ pub(super) struct Row<'a> {
     unchanged_for_ms: u64,
     totals: Totals,
     history: Vec<Change>,
-    /// Differs from that of an earlier row unless time alone has passed.
     #[serde(skip)]
-    pub(super) version: u64,
+    pub(super) version: Version,
+}
+
+/// Differs from that of an earlier row unless time alone has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Version {
+    /// State, mode, generation, and the changes in the history, which may come a little later.
+    pub(super) state: (State, Mode, u32, u64),
+    /// A hash.
+    counts: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -93,8 +101,18 @@ impl<'a> Row<'a> {
                 transitions: snapshot.totals.transitions,
             },
             history: record.last.iter().map(|transition| Change::of(transition, now)).collect(),
-            version: version(&snapshot, record.changes),
+            version: Version::of(&snapshot, record.changes),
         }
+    }
+}
+
+impl Version {
+    fn of(snapshot: &Snapshot, changes: u64) -> Self {
+        let Snapshot { state, mode, generation, calls, failures, slow, totals, .. } = snapshot;
+        let mut hasher = DefaultHasher::new();
+        (calls, failures, slow, snapshot.consecutive_failures, snapshot.remaining_probes).hash(&mut hasher);
+        (totals.calls, totals.failed, totals.rejected).hash(&mut hasher);
+        Self { state: (*state, *mode, *generation, changes), counts: hasher.finish() }
     }
 }
 
@@ -115,15 +133,6 @@ impl Change {
 /// Nothing that is shown can fail to be written.
 pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
-}
-
-fn version(snapshot: &Snapshot, changes: u64) -> u64 {
-    let Snapshot { state, mode, generation, calls, failures, slow, totals, .. } = snapshot;
-    let mut hasher = DefaultHasher::new();
-    (state, mode, generation, changes).hash(&mut hasher);
-    (calls, failures, slow, snapshot.consecutive_failures, snapshot.remaining_probes).hash(&mut hasher);
-    (totals.calls, totals.failed, totals.rejected).hash(&mut hasher);
-    hasher.finish()
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -80,6 +80,22 @@ async fn time_alone_is_no_news_but_every_five_seconds_that_the_stream_lives() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn counts_of_thousands_are_sent_less_often_and_states_at_once() {
+    let tenants = tenants("billing");
+    for number in 0..5_000 {
+        tenant(&tenants, &number.to_string()).try_acquire().unwrap().succeed();
+    }
+    let [busy, failing] = ["7", "4000"].map(|name| tenant(&tenants, name));
+    let mut events = Events::open(StatusPage::new().breakers(tenants)).await;
+    while events.next().await.0 != "tick" {}
+    fail(&busy, 1);
+    fail(&failing, 2);
+    assert_eq!((events.rows().await, events.tick().await), (vec!["4000".to_owned()], (5_000, 0, 0)));
+    let (_, rows, millis) = events.next().await;
+    assert_eq!((rows.as_array().unwrap().len(), &rows[0]["partition"], millis), (1, &json!("7"), 1_000));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_breaker_that_is_gone_is_named_once() {
     let tenants = tenants("billing");
     let _ = (tenant(&tenants, "one"), tenant(&tenants, "two"));

@@ -1,26 +1,39 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::mem;
 
 use crate::breaker::CircuitBreaker;
 use crate::status_page::breakers::{Id, Watched};
-use crate::status_page::row::Row;
+use crate::status_page::row::{Row, Version};
 
 /// What the client of one stream knows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Changes {
-    known: HashMap<Id, Known>,
+    /// No hash map, which would now and then move all of them at once.
+    known: BTreeMap<Id, Known>,
     round: u64,
     /// The breakers seen in this round.
     seen: usize,
+    /// How many rounds lie between two rows of a breaker of which only the counts change.
+    interval: u64,
 }
 
 #[derive(Debug)]
 struct Known {
-    version: u64,
+    version: Version,
+    /// The round in which it was last sent.
+    sent: u64,
     /// The round in which it was last seen.
-    round: u64,
+    seen: u64,
 }
 
+/// If all breakers are busy, about as many rows a round.
+const BUSY: usize = 4_096;
+
 impl Changes {
+    pub(super) fn new() -> Self {
+        Self { known: BTreeMap::new(), round: 0, seen: 0, interval: 1 }
+    }
+
     /// Returns the rows of those breakers that are new to the client or have changed.
     pub(super) fn of<'a>(&mut self, breakers: &'a [CircuitBreaker], watched: &Watched) -> Vec<Row<'a>> {
         let rows = breakers.iter().map(|breaker| Row::of(breaker, watched));
@@ -29,11 +42,11 @@ impl Changes {
 
     /// Ends the round. Returns the number of breakers and those that are gone since the last.
     pub(super) fn end_round(&mut self) -> (usize, Vec<Id>) {
-        let Self { known, round, seen } = self;
+        let Self { known, round, seen, interval } = self;
         let mut gone = Vec::new();
         if known.len() > *seen {
             known.retain(|id, known| {
-                let is_here = known.round == *round;
+                let is_here = known.seen == *round;
                 if !is_here {
                     gone.push(*id);
                 }
@@ -41,13 +54,23 @@ impl Changes {
             });
         }
         *round += 1;
-        (std::mem::take(seen), gone)
+        *interval = 1 + (*seen / BUSY) as u64;
+        (mem::take(seen), gone)
     }
 
     fn is_news(&mut self, row: &Row<'_>) -> bool {
-        let Self { known, round, seen } = self;
-        let was = known.insert(row.id, Known { version: row.version, round: *round });
-        *seen += usize::from(was.as_ref().is_none_or(|was| was.round < *round));
-        was.is_none_or(|was| was.version != row.version)
+        let round = self.round;
+        let Some(known) = self.known.get_mut(&row.id) else {
+            self.known.insert(row.id, Known { version: row.version, sent: round, seen: round });
+            self.seen += 1;
+            return true;
+        };
+        self.seen += usize::from(mem::replace(&mut known.seen, round) != round);
+        let is_due = known.version.state != row.version.state || round - known.sent >= self.interval;
+        if known.version == row.version || !is_due {
+            return false;
+        }
+        (known.version, known.sent) = (row.version, round);
+        true
     }
 }

@@ -59,7 +59,7 @@ impl Live {
         Self {
             hello: Some(Hello { can_act }),
             walk: Walk::new(watched),
-            changes: Changes::default(),
+            changes: Changes::new(),
             sent: Sent { rows: false, overflowed: 0, last_tick: None },
             pause: None,
         }

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use crate::breaker::CircuitBreaker;
 
 /// Names one breaker on the page, as long as it exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::status_page) struct Id(u64);
 
 /// Makes the ids of one page. Its hash is keyed at random, so that an id shows nothing of the key and cannot be guessed.
