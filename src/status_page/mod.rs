@@ -43,8 +43,8 @@
 //!    has the nonce of the response, and text only as text.
 //! 5. **No call pays**, and no runtime thread is held: one poll reads at most 128 breakers, and 17 without a key, then
 //!    other tasks run. A stream reads all breakers once, a second later again, and so on, and sends what has changed:
-//!    states at once, and counts alone every second for up to 4,095 breakers, every two seconds for twice as many, and so
-//!    on. It needs tokio's timer, and ends with its connection.
+//!    new states at once, and counts alone every second of up to 4,095 breakers, every two seconds of twice as many, and
+//!    so on. It needs tokio's timer, and ends with its connection.
 //! 6. **No breaker is kept** from being evicted. A page remembers the last 16 changes of each of 4,096 breakers; a probe
 //!    that failed is counted as `reopened` where the breaker opened.
 //!

@@ -13,15 +13,13 @@ pub(super) struct Changes {
     round: u64,
     /// The breakers seen in this round.
     seen: usize,
-    /// How many rounds lie between two rows of a breaker of which only the counts change.
-    interval: u64,
+    /// A breaker of which only the counts change has its turn once in so many rounds.
+    turns: u64,
 }
 
 #[derive(Debug)]
 struct Known {
     version: Version,
-    /// The round in which it was last sent.
-    sent: u64,
     /// The round in which it was last seen.
     seen: u64,
 }
@@ -31,7 +29,7 @@ const BUSY: usize = 4_096;
 
 impl Changes {
     pub(super) fn new() -> Self {
-        Self { known: BTreeMap::new(), round: 0, seen: 0, interval: 1 }
+        Self { known: BTreeMap::new(), round: 0, seen: 0, turns: 1 }
     }
 
     /// Returns the rows of those breakers that are new to the client or have changed.
@@ -42,7 +40,7 @@ impl Changes {
 
     /// Ends the round. Returns the number of breakers and those that are gone since the last.
     pub(super) fn end_round(&mut self) -> (usize, Vec<Id>) {
-        let Self { known, round, seen, interval } = self;
+        let Self { known, round, seen, turns } = self;
         let mut gone = Vec::new();
         if known.len() > *seen {
             known.retain(|id, known| {
@@ -54,23 +52,23 @@ impl Changes {
             });
         }
         *round += 1;
-        *interval = 1 + (*seen / BUSY) as u64;
+        *turns = 1 + (*seen / BUSY) as u64;
         (mem::take(seen), gone)
     }
 
     fn is_news(&mut self, row: &Row<'_>) -> bool {
         let round = self.round;
         let Some(known) = self.known.get_mut(&row.id) else {
-            self.known.insert(row.id, Known { version: row.version, sent: round, seen: round });
+            self.known.insert(row.id, Known { version: row.version, seen: round });
             self.seen += 1;
             return true;
         };
         self.seen += usize::from(mem::replace(&mut known.seen, round) != round);
-        let is_due = known.version.state != row.version.state || round - known.sent >= self.interval;
-        if known.version == row.version || !is_due {
-            return false;
+        let is_turn = row.id.number().wrapping_add(round) % self.turns == 0;
+        let is_news = known.version.state != row.version.state || (known.version != row.version && is_turn);
+        if is_news {
+            known.version = row.version;
         }
-        (known.version, known.sent) = (row.version, round);
-        true
+        is_news
     }
 }

@@ -22,6 +22,12 @@ impl Ids {
     }
 }
 
+impl Id {
+    pub(in crate::status_page) fn number(self) -> u64 {
+        self.0
+    }
+}
+
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
