@@ -1,5 +1,6 @@
 //! Many partitions: what one poll does, and what a page keeps.
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -62,6 +63,32 @@ async fn a_poll_reads_a_page_of_breakers_and_then_yields() {
         assert!(rows.windows(2).all(|two| two.contains(&0)), "{path}");
         assert_eq!(rows.iter().filter(|rows| **rows > 0).count(), 512, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_list_misses_no_breaker_while_others_are_removed() {
+    let handle = numbered(1_000);
+    let mut body = pin!(send(StatusPage::new().breakers(handle.clone()), get("/breakers.json")).await.into_body());
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut text = Vec::new();
+    let mut removed = 0;
+    loop {
+        match body.as_mut().poll_frame(&mut cx) {
+            Poll::Ready(None) => break,
+            Poll::Ready(Some(frame)) => text.extend(frame.unwrap().into_data().unwrap()),
+            // The last ones move to the places of the first.
+            Poll::Pending => {
+                for _ in 0..50 {
+                    assert!(handle.remove(&removed));
+                    removed += 1;
+                }
+            }
+        }
+    }
+    let list: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let rows = list["breakers"].as_array().unwrap();
+    let listed: HashSet<&str> = rows.iter().map(|row| row["partition"].as_str().unwrap()).collect();
+    assert!(removed >= 350 && (removed..1_000).all(|key| listed.contains(&*key.to_string())));
 }
 
 #[tokio::test]
