@@ -63,7 +63,7 @@ fn an_operator_finds_what_is_open_and_closes_it() {
     let runtime = Runtime::new().unwrap();
     let billing = tenants("billing");
     let hostile = ["<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "</td></tr>&amp;"];
-    for name in hostile.into_iter().chain(["tenant-2", "tenant-10", "tenant-1"]) {
+    for name in hostile.into_iter().chain(["tenant-20", "tenant-3", "tenant-2", "tenant-10", "tenant-1"]) {
         tenant(&billing, name).try_acquire().unwrap().succeed();
     }
     let two = tenant(&billing, "tenant-2");
@@ -78,14 +78,17 @@ fn an_operator_finds_what_is_open_and_closes_it() {
     let mut tab = Tab::open(chromium, "operator");
     // Without a slash at the end, relative addresses would lead elsewhere.
     tab.go(&format!("http://{address}/admin/breakers"));
-    tab.until("document.querySelectorAll('#rows tr').length === 7");
+    tab.until("document.querySelectorAll('#rows tr').length === 9");
     tab.until("document.querySelector('#connection').textContent.includes('Live')");
     assert_eq!(tab.eval("document.title"), "(1 open) Circuit breakers");
 
     // Open ones first, and the others in the order of their numbers.
     let partitions = tab.eval(PARTITIONS);
     let partitions: Vec<_> = partitions.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-    assert_eq!((partitions[0], &partitions[4..]), ("tenant-10", &["tenant-1", "tenant-2", redacted.partition()][..]));
+    assert_eq!(
+        (partitions[0], &partitions[4..]),
+        ("tenant-10", &["tenant-1", "tenant-2", "tenant-3", "tenant-20", redacted.partition()][..])
+    );
     assert_eq!(tab.eval("document.querySelector('#rows td').innerText"), "■ open\nforced open");
     assert_eq!(tab.eval("document.querySelector('#rows td:nth-child(5)').innerText"), "not until reset");
 
@@ -110,7 +113,7 @@ fn an_operator_finds_what_is_open_and_closes_it() {
     tab.press("/", "/");
     tab.write("TENANT-1");
     tab.until(&format!("{PARTITIONS}.join() === 'tenant-10,tenant-1'"));
-    assert_eq!(tab.eval("document.querySelector('#summary').textContent"), "Showing 2 of 7 breakers");
+    assert_eq!(tab.eval("document.querySelector('#summary').textContent"), "Showing 2 of 9 breakers");
     assert_eq!(
         tab.eval("[...document.querySelectorAll('#filters button')].map(button => button.textContent).join()"),
         "All 2,Open 1,Half-open 0,Closed 1,Not automatic 1"
@@ -125,7 +128,12 @@ fn an_operator_finds_what_is_open_and_closes_it() {
     tab.press("Enter", "\r");
     tab.until(&format!("{PARTITIONS}.join() === 'tenant-1,tenant-10'"));
     assert_eq!(ten.mode(), Mode::Automatic);
-    assert_eq!(tab.eval("document.activeElement.getAttribute('aria-label')"), "Reset billing tenant-10");
+    let focus = "document.activeElement.getAttribute('aria-label')";
+    assert_eq!(tab.eval(focus), "Reset billing tenant-10");
+    // A row that moves keeps the focus.
+    ten.force_open();
+    tab.until(&format!("{PARTITIONS}.join() === 'tenant-10,tenant-1'"));
+    assert_eq!(tab.eval(focus), "Reset billing tenant-10");
     assert_eq!(tab.errors, Vec::<String>::new());
 }
 
