@@ -1,6 +1,8 @@
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
 
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+
 /// Whether a browser sent the request from a page of the same origin, so that no other page can act in the name of its
 /// reader.
 ///
@@ -19,5 +21,3 @@ pub(super) fn is_same_origin(request: &Parts) -> bool {
     let host = request.uri.authority().map(|authority| authority.as_str()).or_else(|| header(HOST.as_str()));
     origin.zip(host).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
 }
-
-const SEC_FETCH_SITE: &str = "sec-fetch-site";

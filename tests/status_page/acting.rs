@@ -48,7 +48,7 @@ async fn an_action_answers_with_the_new_state() {
 }
 
 #[tokio::test]
-async fn without_a_guard_the_page_only_reads() {
+async fn rule_1_without_a_guard_the_page_only_reads() {
     let tenants = tenants("billing");
     let breaker = tenant(&tenants, "seven");
     let page = StatusPage::new().breakers(tenants);
@@ -58,7 +58,7 @@ async fn without_a_guard_the_page_only_reads() {
 }
 
 #[tokio::test]
-async fn the_guard_decides_by_the_request() {
+async fn rule_1_the_guard_decides_by_the_request() {
     let (breaker, page, path) = guarded().await;
     let stranger = post(&format!("{path}/force-open"), &[SAME_ORIGIN[0], ("x-stranger", "yes")]);
     assert_eq!(refusal(send(page, stranger).await).await, (StatusCode::FORBIDDEN, "forbidden\n".to_owned()));
@@ -66,7 +66,7 @@ async fn the_guard_decides_by_the_request() {
 }
 
 #[tokio::test]
-async fn only_the_page_itself_acts() {
+async fn rule_1_only_the_page_itself_acts() {
     let (breaker, page, path) = guarded().await;
     let path = format!("{path}/force-open");
     let whole = format!("https://ops.example:8443{path}");

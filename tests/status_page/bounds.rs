@@ -52,7 +52,7 @@ fn polls(body: impl Body<Data = bytes::Bytes>, breakers: usize, what: &str) -> V
 }
 
 #[tokio::test]
-async fn a_poll_reads_a_page_of_breakers_and_then_yields() {
+async fn rule_5_a_poll_reads_a_page_of_breakers_and_then_yields() {
     let handle = numbered(MANY);
     let page = StatusPage::new().breakers(handle);
     for path in ["/breakers.json", "/events"] {
@@ -66,7 +66,7 @@ async fn a_poll_reads_a_page_of_breakers_and_then_yields() {
 }
 
 #[tokio::test]
-async fn a_list_misses_no_breaker_while_others_are_removed() {
+async fn rule_5_a_list_misses_no_breaker_while_others_are_removed() {
     let handle = numbered(1_000);
     let mut body = pin!(send(StatusPage::new().breakers(handle.clone()), get("/breakers.json")).await.into_body());
     let mut cx = Context::from_waker(Waker::noop());
@@ -92,7 +92,7 @@ async fn a_list_misses_no_breaker_while_others_are_removed() {
 }
 
 #[tokio::test]
-async fn an_action_looks_for_its_breaker_a_page_a_poll() {
+async fn rule_5_an_action_looks_for_its_breaker_a_page_a_poll() {
     let page = StatusPage::new().breakers(numbered(MANY)).guard(|_| true);
     let path = format!("/breakers/{}/reset", "0".repeat(16));
     let request = http::Request::post(path).header("sec-fetch-site", "same-origin").body(()).unwrap();
@@ -103,7 +103,7 @@ async fn an_action_looks_for_its_breaker_a_page_a_poll() {
 }
 
 #[tokio::test]
-async fn a_page_keeps_no_breaker_from_being_evicted() {
+async fn rule_6_a_page_keeps_no_breaker_from_being_evicted() {
     let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::extension::<u64>()).max_partitions(4);
     let handle = layer.handle();
     let page = StatusPage::new().breakers(handle.clone());
@@ -123,7 +123,7 @@ async fn a_page_keeps_no_breaker_from_being_evicted() {
 }
 
 #[tokio::test]
-async fn the_history_is_bounded() {
+async fn rule_6_the_history_is_bounded() {
     let handle = numbered(4_100);
     let page = StatusPage::new().breakers(handle.clone());
     handle.set_mode_all(tower_rampart::breaker::Mode::ForcedOpen);

@@ -25,7 +25,7 @@ async fn no_response_is_kept_sniffed_or_read_by_other_origins() {
 }
 
 #[tokio::test]
-async fn a_page_runs_only_what_has_its_own_nonce_and_loads_nothing() {
+async fn rule_4_a_page_runs_only_what_has_its_own_nonce_and_loads_nothing() {
     let page = StatusPage::new().prefix("/admin/").breakers(tenants("billing"));
     let mut nonces = HashSet::new();
     for path in ["/admin", "/admin/"] {

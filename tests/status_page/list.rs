@@ -79,7 +79,7 @@ async fn a_list_without_breakers_is_json() {
 }
 
 #[tokio::test]
-async fn labels_are_those_of_errors_and_telemetry() {
+async fn rule_3_labels_are_those_of_errors_and_telemetry() {
     let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::extension::<String>()).redact_labels(true);
     let breaker = tenant(&layer.handle(), "secret-tenant");
     breaker.force_open();
@@ -91,7 +91,7 @@ async fn labels_are_those_of_errors_and_telemetry() {
 }
 
 #[tokio::test]
-async fn equal_labels_have_different_ids() {
+async fn rule_3_equal_labels_have_different_ids() {
     let tenants = tenants("billing");
     let long = "x".repeat(64);
     for last in ["1", "2"] {

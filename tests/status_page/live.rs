@@ -91,7 +91,7 @@ async fn time_alone_is_no_news_but_every_five_seconds_that_the_stream_lives() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn counts_of_thousands_are_sent_less_often_and_states_at_once() {
+async fn rule_5_counts_of_thousands_are_sent_less_often_and_states_at_once() {
     let tenants = tenants("billing");
     for number in 0..5_000 {
         tenant(&tenants, &number.to_string()).try_acquire().unwrap().succeed();
@@ -123,7 +123,7 @@ async fn a_breaker_that_is_gone_is_named_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_history_keeps_the_last_sixteen_changes() {
+async fn rule_6_the_history_keeps_the_last_sixteen_changes() {
     let tenants = tenants("billing");
     let breaker = tenant(&tenants, "one");
     let page = StatusPage::new().breakers(tenants);
@@ -139,7 +139,7 @@ async fn the_history_keeps_the_last_sixteen_changes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_probe_is_counted_where_the_breaker_opened() {
+async fn rule_6_a_failed_probe_is_counted_where_the_breaker_opened() {
     let tenants = tenants("billing");
     let breaker = tenant(&tenants, "one");
     let page = StatusPage::new().breakers(tenants);
@@ -178,7 +178,7 @@ async fn each_client_hears_whether_it_may_act() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_dropped_leaves_nothing_behind() {
+async fn rule_5_a_stream_that_is_dropped_leaves_nothing_behind() {
     let tenants = tenants("billing");
     let breaker = tenant(&tenants, "one");
     let guard = std::sync::Arc::new(());

@@ -53,8 +53,8 @@ pub struct Event {
 #[derive(Debug, Default)]
 pub(crate) struct Subscribers(Mutex<Vec<Weak<dyn Subscriber>>>);
 
-/// Is told of every change, by the thread that made it and outside all locks. An event that is kept keeps its breaker
-/// from being evicted.
+/// Receives every change, from the thread that made it and outside all locks. A breaker is not evicted while an event of it
+/// is kept.
 pub(crate) trait Subscriber: Send + Sync {
     fn changed(&self, event: Event);
 }

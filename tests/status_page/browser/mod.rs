@@ -41,7 +41,14 @@ fn serve<Guard>(runtime: &Runtime, page: StatusPage<Guard>) -> SocketAddr
 where
     Guard: Fn(&Parts) -> bool + Clone + Send + Sync + 'static,
 {
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    serve_at("127.0.0.1:0".parse().unwrap(), runtime, page)
+}
+
+fn serve_at<Guard>(address: SocketAddr, runtime: &Runtime, page: StatusPage<Guard>) -> SocketAddr
+where
+    Guard: Fn(&Parts) -> bool + Clone + Send + Sync + 'static,
+{
+    let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
     let address = listener.local_addr().unwrap();
     runtime.spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
@@ -161,4 +168,26 @@ fn a_reader_sees_thousands_and_no_button_to_press() {
     tab.eval("document.querySelector('[data-filter=Open]').click()");
     assert_eq!(tab.eval(PARTITIONS), json!(["tenant-4999"]));
     assert_eq!(tab.errors, Vec::<String>::new());
+}
+
+#[test]
+fn the_page_finds_a_server_that_was_restarted() {
+    let Some(chromium) = chromium() else { return };
+    let runtime = Runtime::new().unwrap();
+    let before = tenants("billing");
+    let _ = (tenant(&before, "one"), tenant(&before, "two"));
+    let address = serve(&runtime, StatusPage::new().breakers(before));
+    let mut tab = Tab::open(chromium, "restarted");
+    tab.go(&format!("http://{address}/"));
+    tab.until(&format!("{PARTITIONS}.join() === 'one,two'"));
+
+    drop(runtime);
+    tab.until("document.querySelector('#connection').textContent === 'Connection lost, trying again…'");
+    // What was known is still to be seen.
+    assert_eq!(tab.eval(PARTITIONS), json!(["one", "two"]));
+    let runtime = Runtime::new().unwrap();
+    let after = tenants("billing");
+    let _ = tenant(&after, "three");
+    serve_at(address, &runtime, StatusPage::new().breakers(after));
+    tab.until(&format!("{PARTITIONS}.join() === 'three'"));
 }
