@@ -11,7 +11,7 @@ const FILES: [(&str, &str); 9] = [
     ("http2", include_str!("../wire/http2.rs")),
     ("reqwest", include_str!("../wire/reqwest.rs")),
     ("tls", include_str!("../wire/tls.rs")),
-    ("tonic", include_str!("../wire/tonic.rs")),
+    ("tonic", include_str!("../wire/tonic/channel.rs")),
 ];
 
 /// The situations in the order of the table, with the tests that cause them.

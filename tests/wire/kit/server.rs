@@ -29,6 +29,11 @@ impl Server {
         Self { address, accepting }
     }
 
+    #[cfg(feature = "axum")]
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn uri(&self) -> http::Uri {
         format!("http://{}/", self.address).parse().unwrap()
     }

@@ -48,6 +48,15 @@ impl Kind {
         }
     }
 
+    pub(in crate::retry) fn balance(&self) -> f64 {
+        match self {
+            Self::Ratio(ratio) => ratio.balance(),
+            Self::Grpc(grpc) => grpc.balance(),
+            Self::Aws(aws) => aws.balance(),
+            Self::Concurrent(concurrent) => concurrent.balance(),
+        }
+    }
+
     /// Asks for a retry after an attempt with this verdict.
     pub(super) fn withdraw(&self, verdict: &Verdict) -> Option<Cost> {
         match self {
