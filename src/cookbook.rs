@@ -25,6 +25,7 @@ macro_rules! links {
             "without-tower" => source!("docs/CLIENTS.md#without-tower");
 
             "backoff-svg" => source!("docs/backoff.svg");
+            "status-page-png" => source!("docs/status_page.png");
             "storm-svg" => source!("docs/storm/storm.svg");
             "sweep-budget-capacity" => source!("docs/storm/sweep-budget-capacity.svg");
             "sweep-budget-ratio" => source!("docs/storm/sweep-budget-ratio.svg");

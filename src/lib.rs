@@ -124,6 +124,7 @@
 //! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status`; [`clients`] |
 //! | `axum` | no | [`clients::UpstreamFailure`] as the error of a handler |
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
+//! | `status-page` | no | [`status_page`]: a page that shows all breakers, and can control them |
 //!
 //! [`tower`]: https://docs.rs/tower
 //! [clients]: https://docs.rs/crate/tower-rampart/latest/source/docs/CLIENTS.md
@@ -145,6 +146,9 @@ mod invalid_setting;
 mod registry;
 pub mod retry;
 mod seed;
+#[cfg(feature = "status-page")]
+#[cfg_attr(docsrs, doc(cfg(feature = "status-page")))]
+pub mod status_page;
 mod sync;
 
 #[doc(inline)]

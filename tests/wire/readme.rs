@@ -13,6 +13,7 @@ mod pages {
     #[doc = include_str!("../../docs/MIGRATING.md")]
     struct Migrating;
 
+    #[cfg(feature = "status-page")]
     #[doc = include_str!("../../docs/OBSERVING.md")]
     struct Observing;
 

@@ -20,6 +20,8 @@ mod http2;
 mod kit;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+#[cfg(feature = "status-page")]
+mod status_page;
 mod tls;
 #[cfg(feature = "tonic")]
 mod tonic;
