@@ -91,7 +91,8 @@
 //! A service inside may call other services beside the request, for example to fetch a token. That these still wait
 //! proves nothing, because the attempt carries a mark in the extensions of its request: only the layers that are called
 //! with this request, before the `call` of the inner service returns, can report that it was not sent. A copy of the
-//! request loses that proof for both, and a request without extensions has none.
+//! request loses that proof for both, and a request without extensions has none. A copy that is made by hand, without the
+//! extensions, escapes this: do not send one beside the request.
 //!
 //! # HTTP with a custom classifier
 //!
