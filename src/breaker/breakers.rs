@@ -6,23 +6,37 @@ use std::sync::{Arc, OnceLock};
 
 use papaya::Equivalent;
 
+use super::changes::Changes;
 use super::config::Config;
 use super::core::node::node_ref::Lanes;
 use super::core::node::{Node, Shared};
 use super::core::observer::Observer;
+use super::core::packed_state::ERA_MAX;
 use crate::clock::{Clock, Moment};
+use crate::invalid_setting::{InvalidSetting, ensure};
 use crate::registry::label::{self, Labels};
 use crate::registry::partition::{Finder, Keyed, Place};
 use crate::registry::{Forgettable, Registry, Slot};
+use crate::sync::{Mutex, lock};
 
 pub(crate) struct Breakers<K> {
     nodes: Registry<K, Node>,
-    shared: Arc<Shared>,
-    /// What outer nodes share.
-    outer: Arc<Shared>,
+    /// What new nodes begin with. Locked for a moment only, so that an insertion can do it.
+    current: Mutex<Settings>,
+    /// All settings that there have been. Locked while they change, because that is one by one.
+    past: Mutex<Vec<(Config, Settings)>>,
+    name: Arc<str>,
+    observer: Arc<dyn Observer<Node>>,
     place: fn(&K) -> Place<K>,
     labels: Labels,
     default: OnceLock<Lanes>,
+}
+
+/// What nodes share: inner ones, and those around them.
+#[derive(Clone)]
+struct Settings {
+    inner: Arc<Shared>,
+    outer: Arc<Shared>,
 }
 
 /// Finds the node for a call: that of its key, or an overflow node if there is no room.
@@ -37,6 +51,9 @@ struct Newcomer<K> {
     label: Box<str>,
 }
 
+/// As many nodes are looked at under the lock of the registry.
+const PAGE: usize = 512;
+
 impl<K> Breakers<K> {
     pub(crate) fn new(
         config: &Config,
@@ -48,11 +65,15 @@ impl<K> Breakers<K> {
         let labels = Labels::new(policy.redact_labels, config.seed().split("labels"));
         let clock = Clock::start();
         let nodes = Registry::new(policy.max_partitions, config.seed().split("keys"), clock.clone());
+        let name = policy.name.clone();
         let shared = |policy| Shared::new(policy, is_partitioned, clock.clone(), observer.clone());
+        let settings = Settings { inner: shared(policy), outer: shared(config.outer_policy()) };
         Self {
             nodes,
-            shared: shared(policy),
-            outer: shared(config.outer_policy()),
+            current: Mutex::new(settings.clone()),
+            past: Mutex::new(vec![(config.clone(), settings)]),
+            name,
+            observer,
             place,
             labels,
             default: OnceLock::new(),
@@ -60,7 +81,48 @@ impl<K> Breakers<K> {
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.shared.policy.name
+        &self.name
+    }
+
+    fn current(&self) -> Settings {
+        lock(&self.current).clone()
+    }
+
+    /// Lets all nodes go on with other settings, and new ones begin with them. Those of a call that comes meanwhile are
+    /// of before or after.
+    pub(crate) fn reconfigure(&self, config: &Config) -> Result<Changes, InvalidSetting> {
+        let mut past = lock(&self.past);
+        let now = self.current();
+        let Some((before, _)) = past.iter().find(|(_, settings)| settings.is(&now)) else { return Ok(Changes::none()) };
+        let (config, changes) = before.reconfigured(config)?;
+        if changes.is_empty() {
+            return Ok(changes);
+        }
+        let known = past.iter().find(|(known, _)| known.changes(&config).is_empty()).map(|(_, settings)| settings);
+        let settings = match known {
+            Some(settings) => settings.clone(),
+            None => {
+                ensure!(past.len() < ERA_MAX as usize, "reconfigure: there were {ERA_MAX} different settings before");
+                let with = |shared: &Shared, policy| shared.with(policy);
+                let settings = Settings {
+                    inner: with(&now.inner, config.policy()),
+                    outer: with(&now.outer, config.outer_policy()),
+                };
+                past.push((config.clone(), settings.clone()));
+                settings
+            }
+        };
+        *lock(&self.current) = settings.clone();
+        self.nodes.set_max(config.policy().max_partitions);
+        self.shared_nodes().for_each(|node| settings.apply_to(node));
+        // Insertions of before have ended once the ring can be read, and later ones have seen the new settings.
+        let mut end = usize::MAX;
+        while end > 0 {
+            let (first, nodes) = self.nodes.nodes_below(end, PAGE);
+            nodes.iter().for_each(|node| settings.apply_to(node));
+            end = first;
+        }
+        Ok(changes)
     }
 
     /// The node of requests without a key.
@@ -70,7 +132,25 @@ impl<K> Breakers<K> {
 
     #[inline]
     pub(crate) fn default_lanes(&self) -> &Lanes {
-        self.default.get_or_init(|| Lanes::new(self.new_node(label::DEFAULT.into())))
+        self.default.get().unwrap_or_else(|| self.make_default())
+    }
+
+    #[cold]
+    fn make_default(&self) -> &Lanes {
+        let lanes = self.default.get_or_init(|| Lanes::new(self.new_node(label::DEFAULT.into())));
+        self.keep_up(lanes.node());
+        lanes
+    }
+
+    /// Other settings may have come before this node could be found.
+    fn keep_up(&self, node: &Node) {
+        loop {
+            let settings = self.current();
+            settings.apply_to(node);
+            if self.current().is(&settings) {
+                return;
+            }
+        }
     }
 
     pub(crate) fn overflowed(&self) -> u64 {
@@ -93,7 +173,7 @@ impl<K> Breakers<K> {
     }
 
     fn new_node(&self, label: Box<str>) -> Arc<Node> {
-        Arc::new(Node::new(self.shared.clone(), label))
+        Arc::new(Node::new(self.current().inner, label))
     }
 }
 
@@ -117,7 +197,15 @@ impl<K: Hash + Eq + Clone + Debug> Breakers<K> {
     }
 
     fn overflow_of(&self, hash: u32) -> Arc<Node> {
-        self.nodes.overflow_node(hash, |which| self.new_node(label::overflow(which))).clone()
+        let mut is_new = false;
+        let node = self.nodes.overflow_node(hash, |which| {
+            is_new = true;
+            self.new_node(label::overflow(which))
+        });
+        if is_new {
+            self.keep_up(node);
+        }
+        node.clone()
     }
 
     /// Returns the node of this key, and makes it if there is room, else the hash of the key.
@@ -152,16 +240,18 @@ impl<K: Hash + Eq + Clone + Debug> Breakers<K> {
         if !locked.has_room(wanted) {
             return Err(newcomer.slot.hash());
         }
-        let new_outer = |label| Arc::new(Node::new_outer(self.outer.clone(), label));
+        // Under the lock of the registry: see `reconfigure`.
+        let settings = self.current();
+        let new_outer = |label| Arc::new(Node::new_outer(settings.outer.clone(), label));
         let outer = match (found, outer.take_if(|_| is_new)) {
             (None, Some(Newcomer { slot, label })) => Some(locked.add(slot, new_outer(label))),
             (found, _) => found,
         };
         let Newcomer { slot, label } = newcomer;
         let node = match outer {
-            Some(outer) => Arc::new(Node::nested_in(outer, self.shared.clone(), label)),
+            Some(outer) => Arc::new(Node::nested_in(outer, settings.inner.clone(), label)),
             None if is_outer => new_outer(label),
-            None => self.new_node(label),
+            None => Arc::new(Node::new(settings.inner.clone(), label)),
         };
         Ok(locked.add(slot, node))
     }
@@ -198,9 +288,19 @@ impl<K: Hash + Eq + Clone + Debug> Breakers<K> {
     fn overflow(&self, hash: u32) -> Arc<Node> {
         let node = self.overflow_of(hash);
         if let Some(calls) = self.nodes.count_overflow() {
-            self.shared.observer.overflowed(&node, self.nodes.max(), calls);
+            self.observer.overflowed(&node, self.nodes.max(), calls);
         }
         node
+    }
+}
+
+impl Settings {
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    fn apply_to(&self, node: &Node) {
+        node.reconfigure(if node.is_outer() { &self.outer } else { &self.inner });
     }
 }
 

@@ -16,29 +16,29 @@ use crate::seed::Seed;
 /// All settings, each checked where it is set.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    name: Arc<str>,
+    pub(super) name: Arc<str>,
     /// `None` if not set: the default is longer with nested partitions.
-    window: Option<Window>,
+    pub(super) window: Option<Window>,
     /// `None` if not set: the default shrinks to a smaller window.
-    minimum_calls: Option<u32>,
-    failure_rate: f64,
-    slow_calls: Option<SlowCalls>,
-    consecutive_failures: Option<u32>,
+    pub(super) minimum_calls: Option<u32>,
+    pub(super) failure_rate: f64,
+    pub(super) slow_calls: Option<SlowCalls>,
+    pub(super) consecutive_failures: Option<u32>,
     /// `None` if not set: the default gives way to a limit of consecutive failures.
-    outage: Option<Option<Outage>>,
-    open_for: Backoff,
-    max_retry_after: Option<Duration>,
-    half_open_max_calls: u32,
-    success_threshold: u32,
-    probe_lease: Duration,
-    ramp: Option<Ramp>,
-    abandoned: Option<Abandoned>,
-    mode: Mode,
-    max_partitions: usize,
-    redact_labels: bool,
-    share: Option<f64>,
-    minimum_children: u32,
-    seed: Seed,
+    pub(super) outage: Option<Option<Outage>>,
+    pub(super) open_for: Backoff,
+    pub(super) max_retry_after: Option<Duration>,
+    pub(super) half_open_max_calls: u32,
+    pub(super) success_threshold: u32,
+    pub(super) probe_lease: Duration,
+    pub(super) ramp: Option<Ramp>,
+    pub(super) abandoned: Option<Abandoned>,
+    pub(super) mode: Mode,
+    pub(super) max_partitions: usize,
+    pub(super) redact_labels: bool,
+    pub(super) share: Option<f64>,
+    pub(super) minimum_children: u32,
+    pub(super) seed: Seed,
 }
 
 /// How a call counts that is dropped before it ends.

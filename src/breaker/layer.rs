@@ -1,3 +1,4 @@
+mod reconfigure;
 mod settings;
 mod try_settings;
 

@@ -128,6 +128,7 @@
 
 mod breakers;
 mod call;
+mod changes;
 mod config;
 mod control;
 mod core;
@@ -140,6 +141,7 @@ mod service;
 mod state;
 
 pub use self::call::CallFuture;
+pub use self::changes::Changes;
 pub use self::config::Abandoned;
 #[cfg(feature = "status-page")]
 pub(crate) use self::control::events::Subscriber;

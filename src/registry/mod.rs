@@ -17,7 +17,7 @@ mod ring;
 mod slot;
 
 use std::hash::Hash;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use papaya::{Equivalent, Guard, HashSet, LocalGuard};
@@ -36,7 +36,7 @@ pub(crate) struct Registry<K, Node> {
     /// Guards insertions and removals.
     ring: Mutex<Ring<Node>>,
     hash: KeyedHash,
-    max: usize,
+    max: AtomicUsize,
     clock: Clock,
     overflow: Overflow<Node>,
     /// The millisecond before which a full registry is not looked at again.
@@ -72,7 +72,7 @@ impl<K, Node> Registry<K, Node> {
             slots: HashSet::with_hasher(AsHashed),
             ring: Mutex::default(),
             hash: KeyedHash::new(seed),
-            max,
+            max: AtomicUsize::new(max),
             clock,
             overflow: Overflow::default(),
             next_look: AtomicU64::new(0),
@@ -80,7 +80,13 @@ impl<K, Node> Registry<K, Node> {
     }
 
     pub(crate) fn max(&self) -> usize {
-        self.max
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// Sets how many nodes there may be. Those there are stay, also if they are more.
+    pub(crate) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+        self.next_look.store(0, Ordering::Relaxed);
     }
 
     /// Calls that shared an overflow node.
@@ -106,7 +112,6 @@ impl<K, Node> Registry<K, Node> {
     /// Returns at most `count` of the nodes of keys, those at the last places below `end`, and the place of the first
     /// of them. Called again with that place as the end, until it is 0, it returns all nodes that stay meanwhile: those
     /// that are removed have a later one move to their places, which can only be returned twice.
-    #[cfg(feature = "status-page")]
     pub(crate) fn nodes_below(&self, end: usize, count: usize) -> (usize, Vec<Arc<Node>>) {
         let ring = self.ring();
         let end = end.min(ring.len());
@@ -172,7 +177,7 @@ impl<K: Hash + Eq + Clone, Node: Forgettable> Registry<K, Node> {
 
     /// Whether a new key may find room. A flood of keys that find none costs little.
     pub(crate) fn may_have_room(&self, guard: &LocalGuard<'_>) -> bool {
-        self.len() < self.max || (self.is_worth() && self.lock(guard).has_room(1))
+        self.len() < self.max() || (self.is_worth() && self.lock(guard).has_room(1))
     }
 
     /// Removes the node of a key.
@@ -230,7 +235,7 @@ impl<K: Hash + Eq + Clone, Node: Forgettable> Locked<'_, K, Node> {
 
     /// Makes room if it can be had from the next few partitions of the ring.
     pub(crate) fn has_room(&mut self, wanted: usize) -> bool {
-        let max = self.registry.max;
+        let max = self.registry.max();
         let is_full = |ring: &Ring<Node>| ring.len() + wanted > max;
         let was_full = is_full(&self.ring);
         let looks = match self.ring.len() {
@@ -274,11 +279,18 @@ impl<K: Hash + Eq + Clone, Node: Forgettable> Locked<'_, K, Node> {
             Err(node) => *held = Some(node),
             Ok(node) => {
                 self.ring.fruitless = 0;
-                let slot = self.registry.slots.get(&by_node, self.guard);
-                self.forget(&by_node, place);
-                // A call may have come and gone since it was looked at.
-                if let (false, Some(slot)) = (node.is_forgettable(now), slot) {
-                    self.add(slot.clone(), Arc::new(node));
+                let slots = &self.registry.slots;
+                let slot = slots.get(&by_node, self.guard);
+                slots.remove(&by_node, self.guard);
+                match slot {
+                    // A call may have come and gone since it was looked at. It keeps its place in the ring, so that
+                    // none is missed that goes along it.
+                    Some(slot) if !node.is_forgettable(now) => {
+                        let node = Arc::new(node);
+                        slots.insert(slot.clone().with(&node, place), self.guard);
+                        self.ring.put_back(place, node);
+                    }
+                    _ => drop(self.take_place(place)),
                 }
             }
         }
@@ -286,12 +298,16 @@ impl<K: Hash + Eq + Clone, Node: Forgettable> Locked<'_, K, Node> {
 
     /// Removes a node from map and ring.
     fn forget(&mut self, by_node: &ByNode<Node>, place: usize) -> Option<Arc<Node>> {
-        let slots = &self.registry.slots;
-        slots.remove(by_node, self.guard);
+        self.registry.slots.remove(by_node, self.guard);
+        self.take_place(place)
+    }
+
+    /// Takes a place out of the ring.
+    fn take_place(&mut self, place: usize) -> Option<Arc<Node>> {
         let node = self.ring.swap_remove(place);
         // Another has moved there.
         if let Some((Some(moved), hash)) = self.ring.get_mut(place) {
-            let slot = slots.get(&ByNode { hash, node: Arc::as_ptr(moved) }, self.guard);
+            let slot = self.registry.slots.get(&ByNode { hash, node: Arc::as_ptr(moved) }, self.guard);
             slot.into_iter().for_each(|slot| slot.set_place(place));
         }
         node

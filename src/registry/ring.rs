@@ -34,7 +34,6 @@ impl<Node> Ring<Node> {
     }
 
     /// Returns the nodes of these places that are not being evicted.
-    #[cfg(feature = "status-page")]
     pub(crate) fn nodes(&self, places: std::ops::Range<usize>) -> impl Iterator<Item = &Arc<Node>> {
         places.filter_map(|place| self.pieces.get(place / PIECE)?.nodes.get(place % PIECE)?.as_ref())
     }
@@ -47,6 +46,13 @@ impl<Node> Ring<Node> {
         if let Some(last) = self.pieces.last_mut() {
             last.nodes.push(node);
             last.hashes.push(hash);
+        }
+    }
+
+    /// Puts a node back at its place, where its eviction was being decided.
+    pub(crate) fn put_back(&mut self, place: usize, node: Arc<Node>) {
+        if let Some((held, _)) = self.get_mut(place) {
+            *held = Some(node);
         }
     }
 

@@ -2,8 +2,10 @@ use crate::breaker::{Mode, State};
 
 /// The state of a node that admission needs, in one load: phase, mode, generation and deadline.
 ///
-/// From the lowest bit: phase 2, mode 3, nested 1, generation 32. The nested bit marks inner and outer nodes, so that
-/// other nodes do not pay for nesting. An open breaker has no permits out, so its packed state holds only 20 bits of
+/// From the lowest bit: phase 2, mode 3, nested 1, generation 32, windows 10, era 16. The nested bit marks inner and outer
+/// nodes, so that other nodes do not pay for nesting. The era is the number of the settings, 0 for those that the node
+/// was made with, so that other nodes do not pay for a reconfiguration; `windows` counts how often it has replaced the
+/// window, modulo 1,024. An open breaker has no permits out, so its packed state holds only 20 bits of
 /// the generation, to tell openings apart, and then 38 bits of the deadline: the millisecond at which it is due to be
 /// probed. One more than 8 years ahead is known to the engine only.
 ///
@@ -23,18 +25,21 @@ pub(crate) enum Phase {
     Undecided,
 }
 
+/// The largest number of an era.
+pub(crate) const ERA_MAX: u32 = (1 << 16) - 1;
 const CLOSED: u64 = 0b00;
 const UNDECIDED: u64 = 0b01;
 const OPEN: u64 = 0b10;
 const HALF_OPEN: u64 = 0b11;
-/// The bit of a breaker that is not closed.
-const TRIPPED: u64 = 0b10;
 const PHASE_MASK: u64 = 0b11;
 const MODE_SHIFT: u32 = 2;
 const MODE_MASK: u64 = 0b111;
 const NESTED: u64 = 1 << 5;
 const GENERATION_SHIFT: u32 = 6;
 const GENERATION_MASK: u64 = u32::MAX as u64;
+const WINDOWS_SHIFT: u32 = 38;
+const WINDOWS_MASK: u64 = (1 << 10) - 1;
+const ERA_SHIFT: u32 = 48;
 const OPEN_GENERATION_MASK: u64 = (1 << (UNTIL_SHIFT - GENERATION_SHIFT)) - 1;
 const UNTIL_SHIFT: u32 = 26;
 const UNTIL_MAX: u64 = u64::MAX >> UNTIL_SHIFT;
@@ -85,6 +90,18 @@ impl PackedState {
         if nesting { Self(self.0 | NESTED) } else { self }
     }
 
+    /// With the number of its settings, and of its windows before. An open breaker counts no call, and shows none.
+    pub(crate) fn with_era(self, era: u32, windows: u32) -> Self {
+        let windows = (u64::from(windows) & WINDOWS_MASK) << WINDOWS_SHIFT;
+        if self.is_open() { self } else { Self(self.0 | u64::from(era) << ERA_SHIFT | windows) }
+    }
+
+    /// The number of its settings, of a breaker that is not open.
+    #[inline(always)]
+    pub(crate) fn era(self) -> u32 {
+        (self.0 >> ERA_SHIFT) as u32
+    }
+
     pub(crate) fn is_nested(self) -> bool {
         self.0 & NESTED != 0
     }
@@ -127,7 +144,14 @@ impl PackedState {
     /// Whether calls that were admitted in this generation of a closed breaker are counted.
     #[inline(always)]
     pub(crate) fn counts(self, generation: u32) -> bool {
-        self.0 & (GENERATION_MASK << GENERATION_SHIFT | TRIPPED) == u64::from(generation) << GENERATION_SHIFT
+        self.0 & (GENERATION_MASK << GENERATION_SHIFT | PHASE_MASK) == u64::from(generation) << GENERATION_SHIFT
+    }
+
+    /// Whether the calls of a closed breaker still count as before, in the same window.
+    #[inline(always)]
+    pub(crate) fn counts_as(self, before: Self) -> bool {
+        const SAME: u64 = WINDOWS_MASK << WINDOWS_SHIFT | GENERATION_MASK << GENERATION_SHIFT | PHASE_MASK;
+        (self.0 ^ before.0) & SAME == 0
     }
 
     /// Whether calls that were admitted in this generation, as probes or counted, still are. An open breaker has none.
@@ -171,6 +195,20 @@ mod tests {
                         assert!(!packed.between().is_closed_itself());
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_era_disturbs_neither_generation_nor_deadline() {
+        for state in [State::Closed, State::HalfOpen, State::Open] {
+            let packed = PackedState::new(state, Mode::ObserveOnly, u32::MAX, 7);
+            let later = packed.with_era(ERA_MAX, u32::MAX);
+            assert_eq!((later.generation(), later.until()), (packed.generation(), packed.until()));
+            assert_eq!((later.phase(), later.mode()), (packed.phase(), packed.mode()));
+            if state != State::Open {
+                assert_eq!((packed.era(), later.era(), later.between().era()), (0, ERA_MAX, ERA_MAX));
+                assert!(later.counts_as(packed.with_era(0, u32::MAX)) && !later.counts_as(packed.with_era(0, 7)));
             }
         }
     }

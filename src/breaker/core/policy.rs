@@ -37,7 +37,7 @@ pub(crate) struct Outage {
     pub(crate) lasting: Duration,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SlowCalls {
     pub(crate) limit: Duration,
     pub(crate) rate: f64,

@@ -11,6 +11,7 @@
 //! The nodes, engines and windows are the real ones; an atomic stands for the reference count of the registry.
 
 mod nested;
+mod reconfigure;
 
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
@@ -35,6 +36,18 @@ const SUCCESS: Completion = Completion::Judged(Health::Success, None);
 const FAILED: Outcome = Outcome { failed: true, slow: true };
 const OK: Outcome = Outcome { failed: false, slow: false };
 const SECOND: Duration = Duration::from_secs(1);
+
+impl SlidingWindow {
+    fn record(
+        &self,
+        config: WindowConfig,
+        now: Option<Moment>,
+        outcome: Outcome,
+        live: impl Fn() -> bool,
+    ) -> Option<Counts> {
+        self.try_record(config, now, outcome, live).unwrap_or_default()
+    }
+}
 
 fn model(run: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();

@@ -2,6 +2,7 @@
 
 mod circuit_open;
 mod news;
+mod reconfigure;
 mod seed;
 mod settings;
 mod telemetry;

@@ -4,7 +4,7 @@ use super::tally::{Limits, ProbeOutcome, Progress, Tally};
 use crate::invalid_setting::{InvalidSetting, ensure};
 
 /// The growing shares of calls that are admitted after the probes have succeeded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ramp {
     /// Millionths of the calls, for each step.
     shares: Arc<[u32]>,

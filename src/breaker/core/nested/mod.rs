@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use self::nesting::{ParentLink, Probed};
 use self::votes::{ROW, VoteConfig};
-use super::node::{Admission, Completion, NEUTRAL, Node};
+use super::node::{Admission, Completion, InEra, NEUTRAL, Node};
 use super::packed_state::{PackedState, Phase};
 use super::state_machine::{Attempt, Due, PermitKind, Rejection};
 use super::window::Counts;
@@ -93,12 +93,12 @@ impl Node {
 
     fn would_reject(&self, attempt: Attempt) -> Result<(), Rejection> {
         let now = self.now().millis();
-        self.lock().would_reject(&self.shared.policy.engine, attempt, now).map_or(Ok(()), Err)
+        self.lock().would_reject(&self.policy().engine, attempt, now).map_or(Ok(()), Err)
     }
 
     /// A call that both breakers counted has ended, and its own one has recorded it.
     pub(crate) fn vote(&self, generation: u32, health: Health) {
-        let (Some(parent_link), Some(config)) = (self.parent_link(), self.shared.policy.votes) else { return };
+        let (Some(parent_link), Some(config)) = (self.parent_link(), self.policy().votes) else { return };
         let ParentLink { electorate, vote, .. } = parent_link;
         let failed = match health {
             Health::Success => false,
@@ -125,9 +125,12 @@ impl Node {
 
     /// Whether the calls of this node speak against the upstream, however few they are.
     fn is_bad(&self, config: VoteConfig, now: Moment) -> bool {
-        let policy = &self.shared.policy;
-        let counts = self.window.counts(policy.window, now);
-        counts.failures >= config.failures && counts.failure_rate() >= policy.failure_rate
+        let era = self.era();
+        let InEra { shared, window } = self.in_era(era);
+        let counts = window.counts(shared.policy.window, now);
+        let is_bad = counts.failures >= config.failures && counts.failure_rate() >= shared.policy.failure_rate;
+        // A window that is being replaced shows no rate.
+        is_bad && self.era() == era
     }
 
     #[cold]
@@ -200,7 +203,7 @@ impl ParentLink<Node> {
             Probed::Good if is_closed => return Ok(Some(turn)),
             Probed::Never | Probed::Unknown | Probed::Good | Probed::Bad => {}
         }
-        let patience = self.outer().shared.policy.votes.map_or(0, |config| config.patience(due));
+        let patience = self.outer().policy().votes.map_or(0, |config| config.patience(due));
         let until = probing.since.max(probing.newcomer_at).saturating_add(patience);
         match until.checked_sub(now) {
             None | Some(0) => Ok(Some(turn)),
@@ -241,7 +244,7 @@ impl ParentLink<Node> {
     /// What a probe says of the outer node.
     fn judge(&self, generation: u32, health: Health) -> Health {
         let Some((current, _, due)) = self.outer().due() else { return Health::Neutral };
-        let Some(config) = self.outer().shared.policy.votes else { return health };
+        let Some(config) = self.outer().policy().votes else { return health };
         if current != generation {
             return Health::Neutral;
         }

@@ -1,12 +1,16 @@
 mod admit;
+mod eras;
 pub(crate) mod node_ref;
+mod reconfigure;
 mod settle;
 
 use std::fmt;
 use std::panic::RefUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use self::eras::Eras;
+pub(super) use self::eras::InEra;
 use super::nested::nesting::{Electorate, Nesting, ParentLink};
 use super::observer::Observer;
 use super::packed_state::{PackedState, Phase};
@@ -30,8 +34,11 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 /// engine under the lock and is then published in the packed state.
 pub(crate) struct Node {
     pub(super) packed: AtomicU64,
-    pub(super) window: SlidingWindow,
+    /// Window and settings that it was made with. Its last words stay, whatever the settings.
+    window: SlidingWindow,
     pub(super) shared: Arc<Shared>,
+    /// The later ones.
+    eras: OnceLock<Box<Eras>>,
     pub(super) rejected: AtomicU64,
     identity: Identity,
     engine: Mutex<Engine>,
@@ -55,7 +62,7 @@ pub(crate) struct Shared {
     pub(crate) waiters: Arc<Waiters>,
     /// The jitter of open times, drawn from only when a breaker opens. Not the thread's own generator: a call can be
     /// dropped while its thread exits, when that generator is gone.
-    pub(super) rng: SharedRng,
+    pub(super) rng: Arc<SharedRng>,
 }
 
 /// How a call ended, or that it was dropped before its end.
@@ -87,8 +94,16 @@ impl Shared {
         clock: Clock,
         observer: Arc<dyn Observer<Node>>,
     ) -> Arc<Self> {
-        let rng = SharedRng::new(policy.seed);
+        let rng = Arc::new(SharedRng::new(policy.seed));
         Arc::new(Self { policy, is_partitioned, clock, observer, waiters: Arc::default(), rng })
+    }
+
+    /// The same with other settings.
+    pub(crate) fn with(&self, policy: Policy) -> Arc<Self> {
+        let Self { policy: _, is_partitioned, clock, observer, waiters, rng } = self;
+        let (clock, observer) = (clock.clone(), observer.clone());
+        let (waiters, rng) = (waiters.clone(), rng.clone());
+        Arc::new(Self { policy, is_partitioned: *is_partitioned, clock, observer, waiters, rng })
     }
 }
 
@@ -153,11 +168,8 @@ impl Node {
         let engine = Engine::new(&shared.policy.engine, shared.clock.now().millis());
         Self {
             packed: AtomicU64::new(engine.packed().with_nested(identity.nesting().is_some()).bits()),
-            window: SlidingWindow::new(
-                shared.policy.window,
-                shared.is_partitioned,
-                if shared.policy.counts_consecutive_failures() { consecutive_failures::WORDS } else { 0 },
-            ),
+            window: SlidingWindow::new(shared.policy.window, shared.is_partitioned, consecutive_failures::WORDS),
+            eras: OnceLock::new(),
             shared,
             rejected: AtomicU64::new(0),
             identity,
@@ -165,10 +177,39 @@ impl Node {
         }
     }
 
-    /// `None` unless a limit is set.
-    pub(super) fn consecutive_failures(&self) -> Option<ConsecutiveFailures<'_>> {
-        let counts = self.shared.policy.counts_consecutive_failures();
-        self.window.last_words().filter(|_| counts).map(ConsecutiveFailures::new)
+    /// `None` unless these settings have a limit.
+    pub(super) fn consecutive_failures(&self, policy: &Policy) -> Option<ConsecutiveFailures<'_>> {
+        if policy.counts_consecutive_failures() { self.row() } else { None }
+    }
+
+    /// The failures in a row, counted or not.
+    fn row(&self) -> Option<ConsecutiveFailures<'_>> {
+        self.window.last_words().map(ConsecutiveFailures::new)
+    }
+
+    /// The settings and the window of this era of the packed state.
+    #[inline(always)]
+    pub(super) fn in_era(&self, era: u32) -> InEra<'_> {
+        let first = InEra { shared: &self.shared, window: &self.window };
+        if era == 0 { first } else { self.eras.get().map_or(first, |eras| eras.at(era, first)) }
+    }
+
+    /// The settings and the window that hold. Under the lock of the state machine they do not change.
+    #[inline]
+    pub(super) fn now_in(&self) -> InEra<'_> {
+        self.in_era(self.era())
+    }
+
+    /// The number of the settings that hold.
+    #[inline]
+    pub(super) fn era(&self) -> u32 {
+        self.eras.get().map_or(0, |eras| eras.current())
+    }
+
+    /// The settings that hold.
+    #[inline]
+    pub(super) fn policy(&self) -> &Policy {
+        &self.now_in().shared.policy
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -236,7 +277,7 @@ impl Node {
     /// Starts a stopwatch if a setting needs the duration of calls.
     #[inline]
     pub(crate) fn begins(&self) -> Option<Stopwatch> {
-        self.shared.policy.times_calls().then(|| Stopwatch::start(self.now()))
+        self.policy().times_calls().then(|| Stopwatch::start(self.now()))
     }
 
     pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {
@@ -287,9 +328,11 @@ impl Node {
         let engine = self.lock();
         let now = self.now();
         let due_in = engine.open_until().map(|until| until.saturating_sub(now.millis()));
-        let counts = match (self.electorate(), self.shared.policy.votes) {
+        let InEra { shared, window } = self.now_in();
+        let policy = &shared.policy;
+        let counts = match (self.electorate(), policy.votes) {
             (Some(electorate), Some(config)) => electorate.votes.counts(config, engine.generation(), config.tick(now)),
-            _ => self.window.counts(self.shared.policy.window, now),
+            _ => window.counts(policy.window, now),
         };
         Snapshot {
             state: if due_in == Some(0) { State::HalfOpen } else { engine.state() },
@@ -301,10 +344,10 @@ impl Node {
             failure_rate: counts.failure_rate(),
             slow_rate: counts.slow_rate(),
             consecutive_failures: self
-                .consecutive_failures()
-                .map_or(0, |failures| failures.get(self.shared.policy.age(Some(now)))),
+                .consecutive_failures(policy)
+                .map_or(0, |failures| failures.get(policy.age(Some(now)))),
             retry_after: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
-            remaining_probes: engine.remaining_probes(&self.shared.policy.engine, now.millis()),
+            remaining_probes: engine.remaining_probes(&policy.engine, now.millis()),
             unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
             totals: self.totals(&engine),
         }
@@ -313,6 +356,8 @@ impl Node {
     /// Under the lock, so that no window is emptied and no probe counted meanwhile.
     fn totals(&self, engine: &Engine) -> Totals {
         let (calls, failed) = self.window.totals(self.shared.policy.window);
+        let later = self.eras.get().map_or((0, 0), |eras| eras.totals());
+        let (calls, failed) = (calls.wrapping_add(later.0), failed.wrapping_add(later.1));
         Totals {
             calls,
             succeeded: calls.saturating_sub(failed),
@@ -324,17 +369,19 @@ impl Node {
 
     /// Whether nothing is lost with this node if no call holds it.
     pub(crate) fn is_unused(&self, now: Moment) -> bool {
-        let (engine, policy) = (self.lock(), &self.shared.policy);
+        let engine = self.lock();
+        let InEra { shared, window } = self.now_in();
+        let policy = &shared.policy;
         (engine.is_as_new(&policy.engine)
-            && self.window.is_idle(policy.window, now, IDLE)
-            && !self.remembers_a_row(now))
+            && window.is_idle(policy.window, now, IDLE)
+            && !self.remembers_a_row(policy, now))
             || engine.is_long_due(&policy.engine, now.millis())
     }
 
     /// Whether a row of failures outlives a window of time.
-    fn remembers_a_row(&self, now: Moment) -> bool {
-        let age = self.shared.policy.age(Some(now));
-        age.ends() && self.consecutive_failures().is_some_and(|failures| failures.get(age) > 0)
+    fn remembers_a_row(&self, policy: &Policy, now: Moment) -> bool {
+        let age = policy.age(Some(now));
+        age.ends() && self.consecutive_failures(policy).is_some_and(|failures| failures.get(age) > 0)
     }
 
     /// Runs one step of the engine and publishes the change it makes.
@@ -352,9 +399,10 @@ impl Node {
         step: impl FnOnce(&mut Engine, &EngineConfig) -> (T, Option<Change>),
     ) -> T {
         let mut engine = self.lock();
-        let (result, change) = step(&mut engine, &self.shared.policy.engine);
+        let InEra { shared, window } = self.now_in();
+        let (result, change) = step(&mut engine, &shared.policy.engine);
         let Some(change) = change else { return result };
-        let counts = counts.unwrap_or_else(|| self.window.counts(self.shared.policy.window, self.now()));
+        let counts = counts.unwrap_or_else(|| window.counts(shared.policy.window, self.now()));
         self.publish(&engine, change);
         let generation = engine.generation();
         drop(engine);
@@ -368,23 +416,45 @@ impl Node {
     }
 
     fn publish(&self, engine: &Engine, change: Change) {
-        let related = self.identity.nesting().is_some();
-        let packed = engine.packed().with_nested(related);
+        let packed = self.packed_of(engine);
         if change.empties_window {
             // No call may write to the window meanwhile: those of the old generation find that it has ended, and new
             // ones wait for the lock.
             self.packed.store(packed.between().bits(), Ordering::SeqCst);
-            self.window.reset(self.shared.policy.window, self.now());
-            self.consecutive_failures().into_iter().for_each(ConsecutiveFailures::reset);
+            let InEra { shared, window } = self.now_in();
+            window.reset(shared.policy.window, self.now());
+            self.row().into_iter().for_each(ConsecutiveFailures::reset);
             self.begin_votes();
         }
         self.packed.store(packed.bits(), Ordering::SeqCst);
     }
 
+    fn packed_of(&self, engine: &Engine) -> PackedState {
+        let (era, windows) = self.eras.get().map_or((0, 0), |eras| (eras.current(), eras.windows()));
+        engine.packed().with_nested(self.identity.nesting().is_some()).with_era(era, windows)
+    }
+
     fn begin_votes(&self) {
-        if let (Some(electorate), Some(config)) = (self.electorate(), self.shared.policy.votes) {
+        if let (Some(electorate), Some(config)) = (self.electorate(), self.policy().votes) {
             electorate.votes.begin(config.tick(self.now()));
         }
+    }
+
+    /// The packed state, if calls of this generation count. While the window is replaced, this waits.
+    #[inline(always)]
+    pub(super) fn counting(&self, generation: u32) -> Option<PackedState> {
+        let packed = self.packed();
+        if packed.counts(generation) { Some(packed) } else { self.decided(packed, generation) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn decided(&self, packed: PackedState, generation: u32) -> Option<PackedState> {
+        if packed.phase() != Phase::Undecided {
+            return None;
+        }
+        drop(self.lock());
+        Some(self.packed()).filter(|packed| packed.counts(generation))
     }
 
     #[inline]

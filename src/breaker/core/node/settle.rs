@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Admission, Completion, NEUTRAL, Node};
+use super::{Admission, Completion, InEra, NEUTRAL, Node};
 use crate::breaker::Cause;
 use crate::breaker::core::half_open::ProbeOutcome;
+use crate::breaker::core::packed_state::PackedState;
+use crate::breaker::core::policy::Policy;
 use crate::breaker::core::state_machine::{Opening, PermitKind};
-use crate::breaker::core::window::Outcome;
 use crate::breaker::core::window::consecutive_failures::Run;
+use crate::breaker::core::window::{Late, Outcome};
 use crate::classify::Health;
 use crate::clock::{Moment, Stopwatch};
 
@@ -45,7 +47,7 @@ impl Node {
             Admission::Own(own) => self.settle(own, watch, completion),
             Admission::Counted { own, outer } => {
                 // What an earlier generation of its own breaker admitted teaches nothing.
-                let lasts = self.packed().counts(own);
+                let lasts = self.counting(own).is_some();
                 self.settle(PermitKind::Counted { generation: own }, watch, completion);
                 if lasts {
                     self.vote(outer, self.judge_late(watch, completion));
@@ -69,12 +71,12 @@ impl Node {
     fn judge(&self, completion: Completion, elapsed: Option<Duration>, streams: bool) -> (Health, Option<Duration>) {
         match completion {
             Completion::Judged(health, hint) => (health, hint),
-            Completion::TimedOut if self.shared.policy.timeouts_fail => (Health::Failure, None),
+            Completion::TimedOut if self.policy().timeouts_fail => (Health::Failure, None),
             Completion::TimedOut => (Health::Neutral, None),
             // A probe cannot wait for readers who always leave early.
             Completion::BodyDropped if streams => (Health::Success, None),
             Completion::BodyDropped => (Health::Neutral, None),
-            Completion::Abandoned => match (self.shared.policy.abandoned_after, elapsed) {
+            Completion::Abandoned => match (self.policy().abandoned_after, elapsed) {
                 (Some(limit), Some(elapsed)) if elapsed > limit || limit.is_zero() => (Health::Failure, None),
                 _ => (Health::Neutral, None),
             },
@@ -100,29 +102,23 @@ impl Node {
     fn probe_head_succeeded(self: &Arc<Self>, permit: &mut PermitKind, watch: Option<Stopwatch>) {
         let PermitKind::Probe { generation, id, streams } = permit else { return };
         *streams = true;
-        let slow = self.shared.policy.is_slow(watch.map(|watch| watch.elapsed(self.now())));
+        let slow = self.policy().is_slow(watch.map(|watch| watch.elapsed(self.now())));
         self.settle_probe((*generation, *id), ProbeOutcome::HeadSucceeded { slow }, None);
     }
 
     /// Records the end of a call that holds this permit.
     #[inline(always)]
     pub(crate) fn settle(self: &Arc<Self>, permit: PermitKind, watch: Option<Stopwatch>, completion: Completion) {
-        let policy = &self.shared.policy;
-        let (generation, probe) = match permit {
+        let (generation, id, streams) = match permit {
             PermitKind::Uncounted => return,
-            PermitKind::Counted { generation } => (generation, None),
-            PermitKind::Probe { generation, id, streams } => (generation, Some((id, streams))),
+            PermitKind::Counted { generation } => return self.settle_counted(generation, watch, completion),
+            PermitKind::Probe { generation, id, streams } => (generation, id, streams),
         };
-        if probe.is_none() && !self.packed().counts(generation) {
-            return;
-        }
-        let now = (probe.is_some() || policy.dates_calls()).then(|| self.now());
-        let elapsed = now.zip(watch).map(|(now, watch)| watch.elapsed(now));
-        let (health, hint) = self.judge(completion, elapsed, streams(permit));
-        let Some((id, streams)) = probe else { return self.settle_counted(generation, now, elapsed, health, hint) };
+        let elapsed = watch.map(|watch| watch.elapsed(self.now()));
+        let (health, hint) = self.judge(completion, elapsed, streams);
         let outcome = match health {
             Health::Success if streams => ProbeOutcome::BodySucceeded,
-            Health::Success => ProbeOutcome::Success { slow: policy.is_slow(elapsed) },
+            Health::Success => ProbeOutcome::Success { slow: self.policy().is_slow(elapsed) },
             Health::Failure | Health::Throttled => ProbeOutcome::Failure,
             Health::Neutral => ProbeOutcome::Neutral,
         };
@@ -134,47 +130,82 @@ impl Node {
         let opening = self.opening(self.now().millis(), hint);
         self.change(|engine, config| {
             if let (Some(failed), true) = (outcome.failed(), probe.0 == engine.generation() && !self.is_outer()) {
-                self.window.count_apart(self.shared.policy.window, failed);
+                let InEra { shared, window } = self.now_in();
+                window.count_apart(shared.policy.window, failed);
             }
             ((), engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng.lock()))
         });
     }
 
     #[inline(always)]
-    fn settle_counted(
-        self: &Arc<Self>,
-        generation: u32,
-        now: Option<Moment>,
-        elapsed: Option<Duration>,
-        health: Health,
-        hint: Option<Duration>,
-    ) {
-        let policy = &self.shared.policy;
+    fn settle_counted(self: &Arc<Self>, generation: u32, watch: Option<Stopwatch>, completion: Completion) {
+        let Some(packed) = self.counting(generation) else { return };
+        let InEra { shared, window } = self.in_era(packed.era());
+        let policy = &shared.policy;
+        let now = policy.dates_calls().then(|| self.now());
+        let elapsed = now.zip(watch).map(|(now, watch)| watch.elapsed(now));
+        let (health, hint) = self.judge(completion, elapsed, false);
         let failed = match health {
             Health::Success => false,
             Health::Failure | Health::Throttled => true,
             Health::Neutral => return,
         };
-        let live = || self.packed().counts(generation);
         let outcome = Outcome { failed, slow: policy.is_slow(elapsed) };
-        let mut run = Run::default();
-        if let Some(failures) = self.consecutive_failures() {
-            match health {
-                Health::Success => failures.success(live),
-                Health::Failure => {
-                    let now = now.or_else(|| policy.outage.map(|_| self.now()));
-                    let age = policy.age(now);
-                    run = failures.failure(age, now.unwrap_or(Moment::START), live).unwrap_or_default();
-                }
-                Health::Throttled | Health::Neutral => {}
-            }
-        }
-        let counts = self.window.record(policy.window, now, outcome, live);
+        let run = self.count_row(packed, policy, health, now);
+        let live = || self.packed().counts_as(packed);
+        let counts = match window.try_record(policy.window, now, outcome, live) {
+            Ok(counts) => counts,
+            Err(late) => return self.settle_late(packed, generation, (outcome, late), (health, run), hint),
+        };
+        let run = run.unwrap_or_default();
         if counts.is_none() && run.count == 0 {
             return;
         }
         if let Some(cause) = policy.trip_cause(counts.unwrap_or_default(), run) {
-            self.trip(generation, cause, hint);
+            self.trip(packed.era(), generation, cause, hint);
+        }
+    }
+
+    /// Counts failures in a row. `None` if the window has been replaced meanwhile, or its generation has ended.
+    #[inline(always)]
+    fn count_row(&self, packed: PackedState, policy: &Policy, health: Health, now: Option<Moment>) -> Option<Run> {
+        let Some(failures) = self.consecutive_failures(policy) else { return Some(Run::default()) };
+        let live = || self.packed().counts_as(packed);
+        match health {
+            Health::Success => failures.success(live).then(Run::default),
+            Health::Failure => {
+                let now = now.or_else(|| policy.outage.map(|_| self.now()));
+                failures.failure(policy.age(now), now.unwrap_or(Moment::START), live)
+            }
+            Health::Throttled | Health::Neutral => Some(Run::default()),
+        }
+    }
+
+    /// The window has been replaced while a call was recorded in it, or its generation has ended.
+    #[cold]
+    #[inline(never)]
+    fn settle_late(
+        self: &Arc<Self>,
+        mut before: PackedState,
+        generation: u32,
+        (outcome, mut late): (Outcome, Late),
+        (health, mut run): (Health, Option<Run>),
+        hint: Option<Duration>,
+    ) {
+        while let Some(packed) = self.counting(generation) {
+            let [ended, InEra { shared, window }] = [before, packed].map(|packed| self.in_era(packed.era()));
+            let (policy, ended) = (&shared.policy, (ended.window, ended.shared.policy.window));
+            let (now, live) = (self.now(), || self.packed().counts_as(packed));
+            run = run.or_else(|| self.count_row(packed, policy, health, Some(now)));
+            match window.record_late(policy.window, ended, now, (outcome, late), live) {
+                Ok(counts) => {
+                    if let Some(cause) = policy.trip_cause(counts.unwrap_or_default(), run.unwrap_or_default()) {
+                        self.trip(packed.era(), generation, cause, hint);
+                    }
+                    return;
+                }
+                Err(later) => (before, late) = (packed, later),
+            }
         }
     }
 
@@ -182,19 +213,18 @@ impl Node {
     /// still true when the engine is locked again and opens: every opening begins a new generation, and then the permit
     /// no longer counts.
     pub(in crate::breaker::core) fn opening(&self, now: u64, hint: Option<Duration>) -> Opening {
-        let custom = self.shared.policy.engine.open_for.custom_wait(|| self.lock().openings());
+        let custom = self.policy().engine.open_for.custom_wait(|| self.lock().openings());
         Opening { now, hint, custom }
     }
 
     #[cold]
-    fn trip(self: &Arc<Self>, generation: u32, cause: Cause, hint: Option<Duration>) {
+    fn trip(self: &Arc<Self>, era: u32, generation: u32, cause: Cause, hint: Option<Duration>) {
         let opening = self.opening(self.now().millis(), hint);
         self.change(|engine, config| {
-            ((), engine.trip(config, generation, cause, opening, &mut *self.shared.rng.lock()))
+            // By settings that hold no longer, nothing opens: the next outcome decides by the new ones.
+            let holds = self.era() == era;
+            let trip = || engine.trip(config, generation, cause, opening, &mut *self.shared.rng.lock());
+            ((), holds.then(trip).flatten())
         });
     }
-}
-
-fn streams(permit: PermitKind) -> bool {
-    matches!(permit, PermitKind::Probe { streams: true, .. })
 }

@@ -17,6 +17,11 @@ impl Carried<'_> {
         }
     }
 
+    /// Takes out what the totals have grown by.
+    pub(super) fn take_back(self, before: (u64, u64), after: (u64, u64)) {
+        self.add(before.0.wrapping_sub(after.0), before.1.wrapping_sub(after.1));
+    }
+
     pub(super) fn get(self) -> (u64, u64) {
         let failures = self.failures.load(Ordering::Acquire);
         (self.calls.load(Ordering::Acquire), failures)

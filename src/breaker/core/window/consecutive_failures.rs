@@ -77,15 +77,27 @@ impl<'a> ConsecutiveFailures<'a> {
         Some(Run { count, lasted: Duration::from_nanos(lasted) })
     }
 
-    pub(crate) fn success(&self, live: impl Fn() -> bool) {
-        if self.load().count() != 0 {
-            self.update(live, |packed| packed.with(0, 0));
-        }
+    /// Ends the row. Returns false if it may not, because the generation has ended.
+    pub(crate) fn success(&self, live: impl Fn() -> bool) -> bool {
+        self.load().count() == 0 || self.update(live, |packed| packed.with(0, 0)).is_some()
     }
 
     pub(crate) fn reset(self) {
         let epoch = self.load().0 >> EPOCH;
         self.count.swap(epoch.wrapping_add(1) << EPOCH, Ordering::AcqRel);
+    }
+
+    /// Goes on with the ticks of another window. No step of a late recorder, with a tick of before, succeeds later.
+    pub(crate) fn retick(self, tick: impl Fn(u64) -> u64) {
+        let mut seen = self.load();
+        loop {
+            let epoch = (seen.0 >> EPOCH).wrapping_add(1) << EPOCH;
+            let next = Packed(epoch).with(tick(seen.tick()), seen.count());
+            match self.count.compare_exchange(seen.0, next.0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(now) => seen = Packed(now),
+            }
+        }
     }
 
     fn load(&self) -> Packed {

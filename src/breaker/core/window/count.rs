@@ -1,5 +1,5 @@
 use super::carried::Carried;
-use super::counts::{Counts, Outcome};
+use super::counts::{Counts, Late, Outcome};
 use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 
 /// Exactly the last N outcomes.
@@ -60,21 +60,81 @@ impl<'a> CountWindow<'a> {
 
     /// Adds an outcome and returns the counts only if they include a failed or slow call.
     #[inline(always)]
-    pub(super) fn record(self, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
-        let position = self.take_position(&live)?;
+    pub(super) fn try_record(self, outcome: Outcome, live: impl Fn() -> bool) -> Result<Option<Counts>, Late> {
+        let position = self.take_position(&live).ok_or(Late::Unrecorded { slow_counted: false })?;
         if outcome.failed {
             self.carried().add(0, 1);
         }
-        let difference = self.put(position, outcome, &live)?;
+        self.record_at(position, outcome, live)
+    }
+
+    /// Puts an outcome at its position.
+    #[inline(always)]
+    fn record_at(self, position: u32, outcome: Outcome, live: impl Fn() -> bool) -> Result<Option<Counts>, Late> {
+        let difference = self.put(position, outcome, &live).ok_or(Late::At { position })?;
         seq_cst_in_loom();
         if difference == 0 {
-            return self.suspicious();
+            return Ok(self.suspicious());
         }
-        let counters = self.add(difference, &live)?;
+        let counters = self.add(difference, &live).ok_or(Late::Recorded)?;
         seq_cst_in_loom();
         // What others have filled since only makes the check of the last of them right: each sees its own and all
         // counted before.
-        counters.counts(self.filled()).if_suspicious()
+        Ok(counters.counts(self.filled()).if_suspicious())
+    }
+
+    /// Ends the window, while no call may write to it, and returns what it held, the oldest first. The totals stay.
+    pub(super) fn close(self) -> Vec<Outcome> {
+        let epoch = self.next_epoch(self.cursor.load(Ordering::Acquire));
+        // First, so that each recorder that has taken a position finds it among those that there were.
+        let ended = self.cursor.swap(epoch << (LAPS + POSITION), Ordering::AcqRel);
+        let [counters, ended_at, ..] = self.head;
+        counters.swap(epoch, Ordering::AcqRel);
+        let words: Vec<u64> = self.slots().map(|word| word.swap(epoch, Ordering::AcqRel)).collect();
+        // No window that stands at another epoch takes it for its own.
+        ended_at.store(ended, Ordering::Release);
+        self.carried().add(self.since_reset(ended), 0);
+        let (calls, filled) = (u64::from(self.calls), self.filled_by(ended));
+        let oldest = (ended & POSITION_MASK) + calls - filled;
+        (oldest..oldest + filled).map(|place| outcome(&words, (place % calls) as u32)).collect()
+    }
+
+    /// How many calls of a window that has been [closed](Self::close) came after the one at this position, and how many
+    /// it held. `None` if that is known no longer.
+    pub(super) fn later_than(self, position: u32) -> Option<(u64, u64)> {
+        let [_, ended_at, ..] = self.head;
+        let ended = ended_at.load(Ordering::Acquire);
+        let epoch = |cursor: u64| cursor >> (LAPS + POSITION);
+        let is_last = self.next_epoch(ended) == epoch(self.cursor.load(Ordering::Acquire));
+        let calls = u64::from(self.calls);
+        let later = ((ended & POSITION_MASK) + calls - 1 - u64::from(position)) % calls;
+        is_last.then(|| (later, self.filled_by(ended)))
+    }
+
+    /// Fills a window that is empty, while no call may write to it. The totals stay.
+    pub(super) fn fill(self, outcomes: &[Outcome]) {
+        let newest = &outcomes[outcomes.len().saturating_sub(self.calls as usize)..];
+        let before = self.totals();
+        for outcome in newest {
+            let _ = self.try_record(*outcome, || true);
+        }
+        self.carried().take_back(before, self.totals());
+    }
+
+    /// Puts the outcome of a late recorder where it would be, had it been recorded in time before `later` others that
+    /// this window was filled with.
+    pub(super) fn record_late(
+        self,
+        later: u64,
+        filled: u64,
+        outcome: Outcome,
+        live: impl Fn() -> bool,
+    ) -> Result<Option<Counts>, Late> {
+        let kept = filled.min(self.calls.into());
+        match kept.checked_sub(later + 1) {
+            Some(position) => self.record_at(position as u32, outcome, live),
+            None => Ok(self.suspicious()),
+        }
     }
 
     /// The counts of the window, if they include a failed or slow call. The counters are read first, so that a thread
@@ -106,14 +166,25 @@ impl<'a> CountWindow<'a> {
     }
 
     pub(super) fn reset(self) {
-        let epoch = (self.cursor.load(Ordering::Acquire) >> (LAPS + POSITION)).wrapping_add(1) & EPOCH_MASK;
+        let epoch = self.next_epoch(self.cursor.load(Ordering::Acquire));
         // Swaps and not stores: loom does not know that a store cannot slip under a swap that read what was before.
-        for word in std::iter::once(self.counters()).chain(self.slots.iter().take(self.calls.div_ceil(SLOTS) as usize))
-        {
+        for word in std::iter::once(self.counters()).chain(self.slots()) {
             word.swap(epoch, Ordering::AcqRel);
         }
         let ended = self.cursor.swap(epoch << (LAPS + POSITION), Ordering::AcqRel);
         self.carried().add(self.since_reset(ended), 0);
+    }
+
+    pub(super) fn calls(self) -> u32 {
+        self.calls
+    }
+
+    fn next_epoch(self, cursor: u64) -> u64 {
+        (cursor >> (LAPS + POSITION)).wrapping_add(1) & EPOCH_MASK
+    }
+
+    fn slots(self) -> impl Iterator<Item = &'a AtomicU64> {
+        self.slots.iter().take(self.calls.div_ceil(SLOTS) as usize)
     }
 
     /// How many milliseconds it is known to have recorded nothing; unknown when it is first asked. The cursor moves
@@ -199,6 +270,12 @@ impl<'a> CountWindow<'a> {
     }
 }
 
+/// What these slots hold at a position.
+fn outcome(words: &[u64], position: u32) -> Outcome {
+    let bits = words[(position / SLOTS) as usize] >> (EPOCH + position % SLOTS * 2);
+    Outcome { failed: bits & FAILED != 0, slow: bits & SLOW != 0 }
+}
+
 /// Takes all laps but one out of the cursor, so that a full window stays full. Returns the cursor.
 #[cold]
 #[inline(never)]
@@ -242,6 +319,12 @@ mod tests {
 
     const OK: Outcome = Outcome { failed: false, slow: false };
     const FAILED_CALL: Outcome = Outcome { failed: true, slow: false };
+
+    impl CountWindow<'_> {
+        fn record(self, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
+            self.try_record(outcome, live).unwrap_or_default()
+        }
+    }
 
     /// Records, and returns the counts of the window in any case.
     fn record(window: CountWindow<'_>, outcome: Outcome) -> Counts {

@@ -13,10 +13,50 @@ pub(crate) struct Outcome {
     pub(crate) slow: bool,
 }
 
+/// What a recorder has left undone because its generation has ended, or because the window has been replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Late {
+    /// All, but perhaps that the call was slow.
+    Unrecorded { slow_counted: bool },
+    /// The call is counted, and its outcome belongs at this position.
+    At { position: u32 },
+    /// Only to look at the rates.
+    Recorded,
+}
+
 impl Counts {
     /// Returns the counts only if they include a failed or slow call.
     pub(crate) fn if_suspicious(self) -> Option<Self> {
         (self.failures > 0 || self.slow > 0).then_some(self)
+    }
+
+    /// So many of the calls, with the same rates.
+    pub(super) fn shrunk_to(self, calls: u64) -> Self {
+        let part = |part: u64| if self.calls == 0 { 0 } else { part * calls / self.calls };
+        Self { calls, failures: part(self.failures), slow: part(self.slow) }
+    }
+
+    /// Outcomes with these counts, evenly mixed.
+    pub(super) fn outcomes(self) -> impl Iterator<Item = Outcome> {
+        let is_hit = move |part: u64, call: u64| (call + 1) * part / self.calls > call * part / self.calls;
+        (0..self.calls).map(move |call| Outcome { failed: is_hit(self.failures, call), slow: is_hit(self.slow, call) })
+    }
+
+    /// Without those that came later.
+    pub(super) fn minus(self, later: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_sub(later.calls),
+            failures: self.failures.saturating_sub(later.failures),
+            slow: self.slow.saturating_sub(later.slow),
+        }
+    }
+
+    pub(super) fn plus(self, outcome: Outcome) -> Self {
+        Self {
+            calls: self.calls + 1,
+            failures: self.failures + u64::from(outcome.failed),
+            slow: self.slow + u64::from(outcome.slow),
+        }
     }
 
     /// Failures among the calls; 0 if there was no call.

@@ -5,6 +5,9 @@
 //! emptied after its generation has ended, and emptying changes every word. So a recorder that loads an emptied word
 //! also sees that its generation has ended, and one that checked before finds that the word has changed and starts
 //! again.
+//!
+//! A window is replaced in the same way: it is closed once its settings no longer hold, and another takes over what it
+//! held. A recorder that finds this finishes in the new one what is [left to do](Late).
 
 mod carried;
 pub(crate) mod consecutive_failures;
@@ -18,7 +21,7 @@ use std::time::Duration;
 use self::carried::Carried;
 use self::consecutive_failures::Age;
 use self::count::CountWindow;
-pub(crate) use self::counts::{Counts, Outcome};
+pub(crate) use self::counts::{Counts, Late, Outcome};
 pub(crate) use self::time::Shape;
 use self::time::ticks::Ticks;
 use self::time::{Lanes, TimeWindow};
@@ -48,7 +51,7 @@ pub(crate) enum Kind {
 }
 
 /// A window in the form that a recorder needs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WindowConfig {
     Count { calls: u32 },
     Time { shape: Shape, ticks: Ticks },
@@ -200,6 +203,24 @@ impl WindowConfig {
         }
     }
 
+    /// The tick of an event that had this one in another window; now, if that had none.
+    pub(crate) fn tick_of(self, tick: u64, from: Self, now: Moment) -> u64 {
+        match (from, self) {
+            (_, Self::Count { .. }) => 0,
+            (Self::Count { .. }, Self::Time { ticks, .. }) => ticks.at(now.nanos()),
+            (Self::Time { ticks: from, .. }, Self::Time { ticks, .. }) => ticks.at(from.begin(tick)),
+        }
+    }
+
+    /// Whether a window of this kind holds what one of the other holds, in the same places.
+    pub(crate) fn is_same_window(self, other: Self) -> bool {
+        let without_minimum = |config| match config {
+            Self::Time { shape, ticks } => Self::Time { shape: Shape { minimum_calls: 0, ..shape }, ticks },
+            count @ Self::Count { .. } => count,
+        };
+        without_minimum(self) == without_minimum(other)
+    }
+
     /// How many words it needs besides the hot ones, and what the first of them begins with.
     fn words(self, lanes: Lanes) -> (usize, u64) {
         match self {
@@ -245,17 +266,74 @@ impl SlidingWindow {
     /// Adds an outcome and returns the counts of the window if they include a failed or slow call; `None` if `live`
     /// returns false, because the generation has ended.
     #[inline(always)]
-    pub(crate) fn record(
+    pub(crate) fn try_record(
         &self,
         config: WindowConfig,
         now: Option<Moment>,
         outcome: Outcome,
         live: impl Fn() -> bool,
-    ) -> Option<Counts> {
+    ) -> Result<Option<Counts>, Late> {
         let now = now.map_or(0, Moment::nanos);
         match self.view(config) {
-            View::Count(window) => window.record(outcome, live),
-            View::Time(window, ticks) => window.record(self.lane(), ticks.at(now), outcome, live),
+            View::Count(window) => window.try_record(outcome, live),
+            View::Time(window, ticks) => window.try_record(self.lane(), ticks.at(now), outcome, live),
+        }
+    }
+
+    /// Finishes in this window what a recorder has left undone in the `ended` one, which this one has taken over from.
+    pub(crate) fn record_late(
+        &self,
+        config: WindowConfig,
+        (ended, ended_config): (&Self, WindowConfig),
+        now: Moment,
+        (outcome, late): (Outcome, Late),
+        live: impl Fn() -> bool,
+    ) -> Result<Option<Counts>, Late> {
+        let done = || Ok(self.counts(config, now).if_suspicious());
+        match late {
+            Late::Unrecorded { slow_counted } => {
+                self.try_record(config, Some(now), Outcome { slow: outcome.slow && !slow_counted, ..outcome }, live)?;
+                done()
+            }
+            Late::At { position } => match (ended.view(ended_config), self.view(config)) {
+                (View::Count(ended), View::Count(window)) => match ended.later_than(position) {
+                    Some((later, filled)) => window.record_late(later, filled, outcome, live),
+                    None => done(),
+                },
+                // Times keep no places: its window has taken over what lay in its place.
+                _ => done(),
+            },
+            Late::Recorded => done(),
+        }
+    }
+
+    /// Fills this window, which is new or closed, from another, which is closed with that. While no call may write to
+    /// either. Both keep their totals.
+    pub(crate) fn take_over(&self, config: WindowConfig, from: (&Self, WindowConfig), now: Moment) {
+        let at = |ticks: Ticks| ticks.at(now.nanos());
+        match (from.0.view(from.1), self.view(config)) {
+            (View::Count(from), View::Count(window)) => window.fill(&from.close()),
+            (View::Count(from), View::Time(window, ticks)) => {
+                let counts = from.close().into_iter().fold(Counts::default(), Counts::plus);
+                window.fill(&[(at(ticks), counts)], at(ticks));
+            }
+            (View::Time(from, from_ticks), View::Time(window, ticks)) => {
+                let buckets = from.close(at(from_ticks)).into_iter();
+                let buckets: Vec<_> =
+                    buckets.map(|(tick, counts)| (ticks.at(from_ticks.begin(tick)), counts)).collect();
+                window.fill(&buckets, at(ticks));
+            }
+            (View::Time(from, ticks), View::Count(window)) => {
+                let mut room = u64::from(window.calls());
+                let mut outcomes = Vec::new();
+                for (_, counts) in from.close(at(ticks)).into_iter().rev() {
+                    let newest = counts.shrunk_to(counts.calls.min(room));
+                    room -= newest.calls;
+                    outcomes.extend(newest.outcomes());
+                }
+                outcomes.reverse();
+                window.fill(&outcomes);
+            }
         }
     }
 

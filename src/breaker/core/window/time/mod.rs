@@ -12,7 +12,7 @@ use self::total::{Begin, Total};
 pub(super) use self::track::Lanes;
 use self::track::Track;
 use super::carried::Carried;
-use super::counts::{Counts, Outcome};
+use super::counts::{Counts, Late, Outcome};
 use crate::sync::{AtomicU64, Ordering, seq_cst_in_loom};
 
 /// The outcomes of the last B ticks.
@@ -41,7 +41,7 @@ pub(super) struct TimeWindow<'a> {
 }
 
 /// What differs between the time windows of two layers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) buckets: u32,
     pub(super) watch_slow: bool,
@@ -77,19 +77,26 @@ impl<'a> TimeWindow<'a> {
     /// Adds an outcome in this lane and returns the counts only if they include a failed or slow call, or if another
     /// recorder sees them.
     #[inline(always)]
-    pub(super) fn record(self, lane: usize, tick: u64, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
+    pub(super) fn try_record(
+        self,
+        lane: usize,
+        tick: u64,
+        outcome: Outcome,
+        live: impl Fn() -> bool,
+    ) -> Result<Option<Counts>, Late> {
+        let unrecorded = |slow_counted| Late::Unrecorded { slow_counted };
         let tick = tick.min(TICK_MAX);
         let newest = Newest::from_bits(self.newest.load(Ordering::SeqCst));
         if newest.unbegun || tick > newest.tick {
-            self.move_on(tick, &live)?;
+            self.move_on(tick, &live).ok_or(unrecorded(false))?;
         }
         let is_slow = outcome.slow && self.slow.is_some();
         if let (Some(slow), true) = (self.slow, is_slow) {
-            slow.count(lane, true, &live)?;
+            slow.count(lane, true, &live).ok_or(unrecorded(false))?;
         }
         // Last, and in one order with all others (`SeqCst`): of several recorders the last to count sees what all of
         // them have counted.
-        let total = self.outcomes.count(lane, outcome.failed, live)?;
+        let total = self.outcomes.count(lane, outcome.failed, live).ok_or(unrecorded(is_slow))?;
         seq_cst_in_loom();
         if total.calls() % CALLS_BETWEEN == 0 {
             self.relieve(lane, total);
@@ -100,7 +107,7 @@ impl<'a> TimeWindow<'a> {
         let newest = self.newest();
         // If the newest bucket is later than this outcome, its own recorder checks the rates.
         let calls = total.since(self.outcomes.begin(newest.index, lane)).0;
-        if !outcome.failed && !is_slow && calls > self.shape.minimum_calls { None } else { self.suspicious() }
+        Ok(if !outcome.failed && !is_slow && calls > self.shape.minimum_calls { None } else { self.suspicious() })
     }
 
     /// The counts of the window, if they include a failed or slow call.
@@ -126,14 +133,61 @@ impl<'a> TimeWindow<'a> {
         }
     }
 
-    pub(super) fn reset(self, tick: u64) {
-        // A late recorder that has still found its generation alive finds that the total has changed.
+    /// Makes the step of every late recorder fail that has still found its generation alive: the total has changed.
+    fn stop_late(self) {
         for lane in 0..self.outcomes.lanes.count {
             let total = self.outcomes.move_on(lane);
             self.slow.map(|slow| slow.move_on(lane));
             // That was no call.
             self.carried.add(total.lost().wrapping_sub(1), 0);
         }
+    }
+
+    /// Ends the window at this tick, while no call may write to it, and returns the buckets in it with their ticks, the
+    /// oldest first. The totals stay.
+    pub(super) fn close(self, now: u64) -> Vec<(u64, Counts)> {
+        self.stop_late();
+        loop {
+            let newest = self.newest();
+            let mut buckets = Vec::new();
+            let mut index = newest.oldest;
+            loop {
+                let tick = newest.tick.saturating_sub(self.outcomes.begin(index, 0).age(newest.tick));
+                buckets.push((tick, self.since(index)));
+                if index == newest.index {
+                    break;
+                }
+                index = next_index(index, self.shape.buckets);
+            }
+            if self.is_still(newest) {
+                // Each holds all that are later, and the calls that stopped late ones.
+                let mut later = Counts { calls: self.outcomes.lanes.count as u64, ..Counts::default() };
+                for (_, counts) in buckets.iter_mut().rev() {
+                    later = std::mem::replace(counts, counts.minus(later));
+                }
+                buckets.retain(|(tick, counts)| counts.calls > 0 && tick + u64::from(self.shape.buckets) > now);
+                return buckets;
+            }
+        }
+    }
+
+    /// Fills a window that is new or [closed](Self::close), while no call may write to it. The totals stay.
+    pub(super) fn fill(self, buckets: &[(u64, Counts)], now: u64) {
+        let before = self.totals();
+        let first = buckets.first().map_or(now, |(tick, _)| *tick).min(TICK_MAX);
+        let next = self.newest().next(first, None, self.shape.buckets);
+        self.newest.swap(next.bits(), Ordering::SeqCst);
+        self.begin(next);
+        for (tick, counts) in buckets {
+            self.move_on(*tick, || true);
+            self.outcomes.add(counts.calls, counts.failures);
+            self.slow.map(|slow| slow.add(counts.slow, counts.slow));
+        }
+        self.carried.take_back(before, self.totals());
+    }
+
+    pub(super) fn reset(self, tick: u64) {
+        self.stop_late();
         loop {
             let newest = self.newest();
             let next = newest.next(tick.min(TICK_MAX).max(newest.tick), None, self.shape.buckets);

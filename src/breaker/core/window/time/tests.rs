@@ -23,6 +23,12 @@ fn window(words: &[AtomicU64], buckets: u32, watch_slow: bool) -> TimeWindow<'_>
     TimeWindow::new(totals, others, shape(buckets, watch_slow), LANES)
 }
 
+impl TimeWindow<'_> {
+    fn record(self, lane: usize, tick: u64, outcome: Outcome, live: impl Fn() -> bool) -> Option<Counts> {
+        self.try_record(lane, tick, outcome, live).unwrap_or_default()
+    }
+}
+
 /// What the window holds now, if that speaks against the upstream.
 fn suspicious(window: TimeWindow<'_>) -> Option<Counts> {
     window.counts(0).if_suspicious()

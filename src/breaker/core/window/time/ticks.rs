@@ -1,9 +1,10 @@
 /// Divides time into ticks of the same length: multiplies by the reciprocal, because a division costs more than all
 /// else that a recorder computes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticks {
     reciprocal: u64,
     shift: u32,
+    nanos: u64,
 }
 
 /// Time stands still after 292 years.
@@ -17,7 +18,12 @@ impl Ticks {
     /// reach the next integer.
     pub(crate) fn of(nanos: u64) -> Self {
         let bits = u64::BITS - (nanos - 1).leading_zeros();
-        Self { reciprocal: (1_u128 << (63 + bits)).div_ceil(nanos.into()) as u64, shift: bits - 1 }
+        Self { reciprocal: (1_u128 << (63 + bits)).div_ceil(nanos.into()) as u64, shift: bits - 1, nanos }
+    }
+
+    /// Nanoseconds at which a tick begins.
+    pub(crate) fn begin(self, tick: u64) -> u64 {
+        tick.saturating_mul(self.nanos)
     }
 
     /// The number of whole ticks in so many nanoseconds.

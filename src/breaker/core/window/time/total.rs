@@ -28,6 +28,12 @@ impl Total {
         Self(self.0.wrapping_add(1 << 32) >> 32 << 32 | u64::from(hits))
     }
 
+    /// So many more.
+    pub(super) fn plus_all(self, calls: u64, hits: u64) -> Self {
+        let hits = (self.0 as u32).wrapping_add(hits as u32);
+        Self((self.calls().wrapping_add(calls)) << 32 | u64::from(hits))
+    }
+
     /// The calls that have just gone round with this one.
     pub(super) fn lost(self) -> u64 {
         if self.calls() == 0 { Self::ROUND } else { 0 }

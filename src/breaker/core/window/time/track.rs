@@ -41,6 +41,13 @@ impl<'a> Track<'a> {
         Total(self.word(lane).fetch_add(Total(0).plus(false).0, Ordering::SeqCst)).plus(false)
     }
 
+    /// Counts so many at once, while no call may write to it.
+    pub(super) fn add(self, calls: u64, hits: u64) {
+        let word = self.word(0);
+        let total = Total(word.load(Ordering::SeqCst));
+        word.swap(total.plus_all(calls, hits).0, Ordering::SeqCst);
+    }
+
     #[inline(always)]
     pub(super) fn begin(self, index: u32, lane: usize) -> Begin {
         Begin(self.slot(index, lane).load(Ordering::SeqCst))

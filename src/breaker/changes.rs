@@ -1,0 +1,124 @@
+use std::fmt;
+
+use super::Mode;
+use super::config::Config;
+use crate::invalid_setting::{InvalidSetting, ensure};
+
+/// The settings that a [reconfiguration](super::Handle::reconfigure) has changed, by the names of their setters.
+///
+/// ```
+/// use tower_rampart::CircuitBreakerLayer;
+/// use tower_rampart::breaker::CircuitBreaker;
+///
+/// let breakers = CircuitBreakerLayer::new_for_http().name("billing").handle();
+/// let changes = breakers.reconfigure(&CircuitBreaker::builder().failure_rate(0.5).minimum_calls(10))?;
+/// assert_eq!(changes.to_string(), "minimum_calls, failure_rate");
+/// # Ok::<(), tower_rampart::InvalidSetting>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes(Vec<&'static str>);
+
+impl Changes {
+    pub(crate) fn none() -> Self {
+        Self::default()
+    }
+
+    /// Whether all settings are as before.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The names of the settings that differ.
+    pub fn iter(&self) -> impl Iterator<Item = &'static str> + use<'_> {
+        self.0.iter().copied()
+    }
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_empty() { "none" } else { "" })?;
+        f.write_str(&self.0.join(", "))
+    }
+}
+
+impl Config {
+    /// These settings in place of its own, with what cannot change.
+    pub(super) fn reconfigured(&self, new: &Self) -> Result<(Self, Changes), InvalidSetting> {
+        let default = Self::default();
+        let is_kept = |is_same: bool, is_left_out: bool| is_same || is_left_out;
+        ensure!(
+            is_kept(new.name == self.name, new.name == default.name),
+            "name: cannot change at run time, from {:?} to {:?}",
+            self.name,
+            new.name
+        );
+        ensure!(
+            is_kept(new.mode == self.mode, new.mode == Mode::Automatic),
+            "mode: is that of new breakers, and cannot change at run time to {}; Handle::set_mode_all sets the others",
+            new.mode
+        );
+        ensure!(
+            is_kept(new.redact_labels == self.redact_labels, !new.redact_labels),
+            "redact_labels: cannot change at run time, because the labels are made"
+        );
+        ensure!(is_kept(new.seed == self.seed, new.seed == default.seed), "seed: cannot change at run time");
+        let Self { name, mode, redact_labels, share, seed, .. } = self.clone();
+        let config = Self { name, mode, redact_labels, share, seed, ..new.clone() };
+        ensure!(
+            self.vote_buckets() == config.vote_buckets(),
+            "window: cannot change its length at run time in nested partitions, where votes last as long"
+        );
+        let changes = self.changes(&config);
+        Ok((config, changes))
+    }
+
+    /// What differs of the settings that can change.
+    pub(super) fn changes(&self, new: &Self) -> Changes {
+        let Self {
+            name: _,
+            window,
+            minimum_calls,
+            failure_rate,
+            slow_calls,
+            consecutive_failures,
+            outage,
+            open_for,
+            max_retry_after,
+            half_open_max_calls,
+            success_threshold,
+            probe_lease,
+            ramp,
+            abandoned,
+            mode: _,
+            max_partitions,
+            redact_labels: _,
+            share: _,
+            minimum_children,
+            seed: _,
+        } = self;
+        let settings = [
+            ("window", *window == new.window),
+            ("minimum_calls", *minimum_calls == new.minimum_calls),
+            ("failure_rate", *failure_rate == new.failure_rate),
+            ("slow_calls", *slow_calls == new.slow_calls),
+            ("consecutive_failures", *consecutive_failures == new.consecutive_failures),
+            ("outage", *outage == new.outage),
+            ("open_for", *open_for == new.open_for),
+            ("honor_retry_after", *max_retry_after == new.max_retry_after),
+            ("half_open_max_calls", *half_open_max_calls == new.half_open_max_calls),
+            ("success_threshold", *success_threshold == new.success_threshold),
+            ("probe_lease", *probe_lease == new.probe_lease),
+            ("ramp", *ramp == new.ramp),
+            ("abandoned", *abandoned == new.abandoned),
+            ("max_partitions", *max_partitions == new.max_partitions),
+            ("minimum_children", *minimum_children == new.minimum_children),
+        ];
+        Changes(settings.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect())
+    }
+
+    /// The buckets that votes lie in, if partitions nest.
+    fn vote_buckets(&self) -> Option<(u32, u64)> {
+        self.policy().votes.map(|votes| (votes.bucket_shift, votes.buckets))
+    }
+}

@@ -1,0 +1,102 @@
+//! The settings that a node has had since it was made.
+
+use std::sync::{Arc, OnceLock};
+
+use super::Shared;
+use crate::breaker::core::packed_state::ERA_MAX;
+use crate::breaker::core::window::SlidingWindow;
+use crate::sync::{AtomicU32, Ordering};
+
+/// All settings but those that a node was made with. Made when the first others come.
+///
+/// They only grow, because calls may still look at any of them. Settings that come again are found again, so there are
+/// only as many as differ.
+#[derive(Debug)]
+pub(super) struct Eras {
+    /// The number of those that hold: 0 for those of the node itself. Written under the lock of the state machine.
+    current: AtomicU32,
+    /// How often the window has been replaced.
+    windows: AtomicU32,
+    first: OnceLock<Box<Era>>,
+}
+
+#[derive(Debug)]
+struct Era {
+    shared: Arc<Shared>,
+    /// Or the number of the earlier one that has the same window.
+    window: Result<SlidingWindow, u32>,
+    next: OnceLock<Box<Era>>,
+}
+
+/// What holds in one era: the settings, and the window.
+#[derive(Clone, Copy)]
+pub(in crate::breaker::core) struct InEra<'a> {
+    pub(in crate::breaker::core) shared: &'a Arc<Shared>,
+    pub(in crate::breaker::core) window: &'a SlidingWindow,
+}
+
+impl Eras {
+    pub(super) fn new() -> Box<Self> {
+        Box::new(Self { current: AtomicU32::new(0), windows: AtomicU32::new(0), first: OnceLock::new() })
+    }
+
+    /// The number of the settings that hold.
+    pub(super) fn current(&self) -> u32 {
+        self.current.load(Ordering::Acquire)
+    }
+
+    /// How often the window has been replaced.
+    pub(super) fn windows(&self) -> u32 {
+        self.windows.load(Ordering::Acquire)
+    }
+
+    /// Lets these settings hold. Under the lock of the state machine.
+    pub(super) fn begin(&self, era: u32, replaces_window: bool) {
+        self.current.store(era, Ordering::Release);
+        if replaces_window {
+            self.windows.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// What holds in this era. Those of the node itself are `first`, the era 0.
+    pub(super) fn at<'a>(&'a self, era: u32, first: InEra<'a>) -> InEra<'a> {
+        let Some(found) = era.checked_sub(1).and_then(|index| self.iter().nth(index as usize)) else { return first };
+        let window = match &found.window {
+            Ok(window) => window,
+            Err(earlier) => self.at(*earlier, first).window,
+        };
+        InEra { shared: &found.shared, window }
+    }
+
+    /// Returns the number of these settings, and adds them if they are new. Under the lock of the state machine.
+    pub(super) fn find_or_add(&self, shared: &Arc<Shared>, first: InEra<'_>) -> Option<u32> {
+        if Arc::ptr_eq(shared, first.shared) {
+            return Some(0);
+        }
+        if let Some(index) = self.iter().position(|era| Arc::ptr_eq(shared, &era.shared)) {
+            return Some(index as u32 + 1);
+        }
+        let config = shared.policy.window;
+        let number = self.iter().count() as u32 + 1;
+        let is_same = |era: &u32| self.at(*era, first).shared.policy.window.is_same_window(config);
+        let window = match (0..number).find(is_same) {
+            // The first to have this window owns it.
+            Some(earlier) => Err(earlier),
+            None => Ok(SlidingWindow::new(config, shared.is_partitioned, 0)),
+        };
+        let era = Box::new(Era { shared: shared.clone(), window, next: OnceLock::new() });
+        let last = self.iter().last().map_or(&self.first, |last| &last.next);
+        (number <= ERA_MAX && last.set(era).is_ok()).then_some(number)
+    }
+
+    /// What all windows but the first have counted.
+    pub(super) fn totals(&self) -> (u64, u64) {
+        let own = self.iter().filter_map(|era| Some((era.window.as_ref().ok()?, era.shared.policy.window)));
+        own.map(|(window, config)| window.totals(config))
+            .fold((0, 0), |all, own| (all.0.wrapping_add(own.0), all.1.wrapping_add(own.1)))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Era> {
+        std::iter::successors(self.first.get(), |era| era.next.get()).map(|era| &**era)
+    }
+}
