@@ -166,9 +166,9 @@ fn rule_6_a_rejection_allocates_no_more_than_its_error() {
     }
 }
 
-/// Four of its words are the failures in a row, when the first of them ended, and two of the totals.
+/// Five of its words are the failures in a row, when the first of them ended, two of the totals, and later settings.
 #[test]
-fn a_partition_of_the_default_window_takes_at_most_304_bytes() {
+fn a_partition_of_the_default_window_takes_at_most_312_bytes() {
     const KEYS: u64 = 65_536;
     let layer =
         CircuitBreakerLayer::new_for_http().partition_by(partition::by(|request: &Request<u64>| *request.body()));
@@ -181,7 +181,7 @@ fn a_partition_of_the_default_window_takes_at_most_304_bytes() {
     assert_eq!(layer.handle().len(), KEYS as usize);
     let each = (COUNT.get().live - before) as f64 / KEYS as f64;
     println!("{each:.1} bytes a partition");
-    assert!(each <= 304.0, "{each:.1} bytes");
+    assert!(each <= 312.0, "{each:.1} bytes");
 }
 
 #[test]

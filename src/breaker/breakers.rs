@@ -112,6 +112,10 @@ impl<K> Breakers<K> {
                 settings
             }
         };
+        for (_, Settings { inner, outer }) in past.iter() {
+            inner.time_calls_for(&settings.inner.policy);
+            outer.time_calls_for(&settings.outer.policy);
+        }
         *lock(&self.current) = settings.clone();
         self.nodes.set_max(config.policy().max_partitions);
         self.shared_nodes().for_each(|node| settings.apply_to(node));

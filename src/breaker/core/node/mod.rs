@@ -6,8 +6,10 @@ mod settle;
 
 use std::fmt;
 use std::panic::RefUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
+
+use once_cell::race::OnceBox;
 
 use self::eras::Eras;
 pub(super) use self::eras::InEra;
@@ -26,7 +28,7 @@ use crate::clock::{Clock, Moment, Stopwatch};
 use crate::cut;
 use crate::deadline::Deadline;
 use crate::seed::SharedRng;
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 /// One breaker in its concurrent form.
 ///
@@ -38,7 +40,7 @@ pub(crate) struct Node {
     window: SlidingWindow,
     pub(super) shared: Arc<Shared>,
     /// The later ones.
-    eras: OnceLock<Box<Eras>>,
+    eras: OnceBox<Eras>,
     pub(super) rejected: AtomicU64,
     identity: Identity,
     engine: Mutex<Engine>,
@@ -55,6 +57,8 @@ enum Identity {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) policy: Policy,
+    /// Whether calls are timed now, also by later settings: a call that begins need not know which hold.
+    times_calls: AtomicBool,
     /// Whether the layer has more than one node.
     pub(crate) is_partitioned: bool,
     pub(crate) clock: Clock,
@@ -95,15 +99,22 @@ impl Shared {
         observer: Arc<dyn Observer<Node>>,
     ) -> Arc<Self> {
         let rng = Arc::new(SharedRng::new(policy.seed));
-        Arc::new(Self { policy, is_partitioned, clock, observer, waiters: Arc::default(), rng })
+        let times_calls = AtomicBool::new(policy.times_calls());
+        Arc::new(Self { policy, times_calls, is_partitioned, clock, observer, waiters: Arc::default(), rng })
     }
 
     /// The same with other settings.
     pub(crate) fn with(&self, policy: Policy) -> Arc<Self> {
-        let Self { policy: _, is_partitioned, clock, observer, waiters, rng } = self;
+        let Self { policy: _, times_calls: _, is_partitioned, clock, observer, waiters, rng } = self;
         let (clock, observer) = (clock.clone(), observer.clone());
         let (waiters, rng) = (waiters.clone(), rng.clone());
-        Arc::new(Self { policy, is_partitioned: *is_partitioned, clock, observer, waiters, rng })
+        let times_calls = AtomicBool::new(policy.times_calls());
+        Arc::new(Self { policy, times_calls, is_partitioned: *is_partitioned, clock, observer, waiters, rng })
+    }
+
+    /// Lets calls be timed as these settings need it.
+    pub(crate) fn time_calls_for(&self, policy: &Policy) {
+        self.times_calls.store(policy.times_calls(), Ordering::Relaxed);
     }
 }
 
@@ -169,7 +180,7 @@ impl Node {
         Self {
             packed: AtomicU64::new(engine.packed().with_nested(identity.nesting().is_some()).bits()),
             window: SlidingWindow::new(shared.policy.window, shared.is_partitioned, consecutive_failures::WORDS),
-            eras: OnceLock::new(),
+            eras: OnceBox::new(),
             shared,
             rejected: AtomicU64::new(0),
             identity,
@@ -277,7 +288,7 @@ impl Node {
     /// Starts a stopwatch if a setting needs the duration of calls.
     #[inline]
     pub(crate) fn begins(&self) -> Option<Stopwatch> {
-        self.policy().times_calls().then(|| Stopwatch::start(self.now()))
+        self.shared.times_calls.load(Ordering::Relaxed).then(|| Stopwatch::start(self.now()))
     }
 
     pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {

@@ -157,7 +157,6 @@ impl Node {
             Ok(counts) => counts,
             Err(late) => return self.settle_late(packed, generation, (outcome, late), (health, run), hint),
         };
-        let run = run.unwrap_or_default();
         if counts.is_none() && run.count == 0 {
             return;
         }
@@ -166,19 +165,23 @@ impl Node {
         }
     }
 
-    /// Counts failures in a row. `None` if the window has been replaced meanwhile, or its generation has ended.
+    /// Counts failures in a row. None of them if the window has been replaced meanwhile, or its generation has ended.
     #[inline(always)]
-    fn count_row(&self, packed: PackedState, policy: &Policy, health: Health, now: Option<Moment>) -> Option<Run> {
-        let Some(failures) = self.consecutive_failures(policy) else { return Some(Run::default()) };
-        let live = || self.packed().counts_as(packed);
-        match health {
-            Health::Success => failures.success(live).then(Run::default),
-            Health::Failure => {
-                let now = now.or_else(|| policy.outage.map(|_| self.now()));
-                failures.failure(policy.age(now), now.unwrap_or(Moment::START), live)
+    fn count_row(&self, packed: PackedState, policy: &Policy, health: Health, now: Option<Moment>) -> Run {
+        let mut run = Run::default();
+        if let Some(failures) = self.consecutive_failures(policy) {
+            let live = || self.packed().counts_as(packed);
+            match health {
+                Health::Success => failures.success(live),
+                Health::Failure => {
+                    let now = now.or_else(|| policy.outage.map(|_| self.now()));
+                    let age = policy.age(now);
+                    run = failures.failure(age, now.unwrap_or(Moment::START), live).unwrap_or_default();
+                }
+                Health::Throttled | Health::Neutral => {}
             }
-            Health::Throttled | Health::Neutral => Some(Run::default()),
         }
+        run
     }
 
     /// The window has been replaced while a call was recorded in it, or its generation has ended.
@@ -189,17 +192,19 @@ impl Node {
         mut before: PackedState,
         generation: u32,
         (outcome, mut late): (Outcome, Late),
-        (health, mut run): (Health, Option<Run>),
+        (health, mut run): (Health, Run),
         hint: Option<Duration>,
     ) {
         while let Some(packed) = self.counting(generation) {
             let [ended, InEra { shared, window }] = [before, packed].map(|packed| self.in_era(packed.era()));
             let (policy, ended) = (&shared.policy, (ended.window, ended.shared.policy.window));
             let (now, live) = (self.now(), || self.packed().counts_as(packed));
-            run = run.or_else(|| self.count_row(packed, policy, health, Some(now)));
+            if run.count == 0 {
+                run = self.count_row(packed, policy, health, Some(now));
+            }
             match window.record_late(policy.window, ended, now, (outcome, late), live) {
                 Ok(counts) => {
-                    if let Some(cause) = policy.trip_cause(counts.unwrap_or_default(), run.unwrap_or_default()) {
+                    if let Some(cause) = policy.trip_cause(counts.unwrap_or_default(), run) {
                         self.trip(packed.era(), generation, cause, hint);
                     }
                     return;

@@ -77,9 +77,10 @@ impl<'a> ConsecutiveFailures<'a> {
         Some(Run { count, lasted: Duration::from_nanos(lasted) })
     }
 
-    /// Ends the row. Returns false if it may not, because the generation has ended.
-    pub(crate) fn success(&self, live: impl Fn() -> bool) -> bool {
-        self.load().count() == 0 || self.update(live, |packed| packed.with(0, 0)).is_some()
+    pub(crate) fn success(&self, live: impl Fn() -> bool) {
+        if self.load().count() != 0 {
+            self.update(live, |packed| packed.with(0, 0));
+        }
     }
 
     pub(crate) fn reset(self) {
