@@ -286,7 +286,7 @@ impl Drop for Waiter {
         cut::report(if is_attempt { Sent::No } else { Sent::Maybe });
         let Some(admission) = admission else { return };
         if node.is_cut(deadline) {
-            node.settle_admission(admission, None, Completion::TimedOut);
+            node.settle_admission(admission, node.begins(), Completion::TimedOut);
         } else {
             node.release(admission);
         }
@@ -312,7 +312,7 @@ where
     S::Error: Into<BoxError>,
     ClassifierT: Classifier<S::Response>,
 {
-    let unready = |verdict: &Verdict| node.settle_admission(admission.clone(), None, verdict.into());
+    let unready = |verdict: &Verdict| node.settle_admission(admission.clone(), node.begins(), verdict.into());
     let guard = OnPanic::new(|| unready(&panicked()));
     let judged = service.poll_ready(cx).map_err(|error| {
         let error = error.into();

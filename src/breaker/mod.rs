@@ -131,6 +131,7 @@ mod call;
 mod config;
 mod control;
 mod core;
+mod flight_recorder;
 mod future;
 mod layer;
 #[cfg(all(test, rampart_loom))]
@@ -145,6 +146,7 @@ pub use self::config::Abandoned;
 pub(crate) use self::control::events::Subscriber;
 pub use self::control::{CircuitBreaker, CircuitOpen, Event, Events, Handle, Permit, Snapshot, Ticket, Totals, Watch};
 pub use self::core::Window;
+pub use self::flight_recorder::{CountedAs, Decision, ParseRecordingError, Record, Recording};
 pub use self::future::ResponseFuture;
 pub use self::layer::CircuitBreakerLayer;
 pub use self::requests::{AnyRequests, HttpRequests, Requests};

@@ -161,6 +161,7 @@ impl Subscribers {
 
 impl Observer<Node> for Subscribers {
     fn changed(&self, node: &Arc<Node>, change: Change, generation: u32, counts: Counts) {
+        node.record_change(change);
         isolated(|| telemetry::changed(node, change, counts));
         let subscribers = {
             let mut subscribers = self.lock();

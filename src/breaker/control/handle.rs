@@ -7,7 +7,7 @@ use super::events::Subscribers;
 use crate::breaker::breakers::Breakers;
 use crate::breaker::config::Config;
 use crate::breaker::partition::Place;
-use crate::breaker::{CircuitBreaker, Events, Mode, State};
+use crate::breaker::{CircuitBreaker, Events, Mode, Recording, State};
 
 /// Watches and controls the breakers of a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer), from anywhere and
 /// without waiting.
@@ -160,6 +160,22 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
         // After the lock of the registry is released: a subscriber may read it.
         removed.iter().for_each(|node| node.set_mode(Mode::Disabled));
         !removed.is_empty()
+    }
+
+    /// Copies the last decisions of the breakers out of the
+    /// [flight recorder](crate::CircuitBreakerLayer::flight_recorder). It is empty if the layer has none. Partitions
+    /// stand in it as keyed digests, which differ from layer to layer.
+    ///
+    /// Takes 32 bytes for each decision and more for its result, but no lock.
+    #[must_use]
+    pub fn recording(&self) -> Recording {
+        self.breakers.recording(&[])
+    }
+
+    /// [`recording`](Self::recording), with the labels of the partitions that still have a breaker.
+    #[must_use]
+    pub fn recording_with_labels(&self) -> Recording {
+        self.breakers.recording(&self.breakers.nodes())
     }
 
     /// Returns the state of a key's breaker. Closed if the key has none.
