@@ -31,6 +31,7 @@ mod pages {
     #[doc = include_str!("../../docs/clients/TONIC.md")]
     struct Tonic;
 
+    #[cfg(feature = "reqwest-middleware")]
     #[doc = include_str!("../../docs/MIGRATING.md")]
     struct Migrating;
 
