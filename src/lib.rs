@@ -101,7 +101,7 @@
 //! | what to do with the error of a call | [`breaker::CircuitOpen`], [`retry::RetryError`], [`retry::GiveUp`], [`retry::Outcome`] |
 //! | how long to wait before a retry | [`cookbook::backoff`], [`retry::Backoff`] |
 //! | what a server answers when its upstream fails | [`clients::UpstreamFailure`] |
-//! | how to use reqwest, tonic, axum, or something that is not HTTP | [docs/CLIENTS.md][clients] |
+//! | how to use hyper, reqwest, tonic, axum, or something that is not HTTP | [`cookbook::clients`] |
 //! | how to retry a function, with or without a runtime | [`retry::call`], [`retry::call_blocking`] |
 //! | where timeouts, limits and other layers go | [`cookbook::order`] |
 //! | why the defaults are what they are | [`cookbook::defaults`] |
@@ -127,7 +127,6 @@
 //! | `status-page` | no | [`status_page`]: a page that shows all breakers, and can control them |
 //!
 //! [`tower`]: https://docs.rs/tower
-//! [clients]: https://docs.rs/crate/tower-rampart/latest/source/docs/CLIENTS.md
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
