@@ -141,6 +141,7 @@ mod clock;
 mod cut;
 mod deadline;
 mod invalid_setting;
+pub mod metrics;
 mod registry;
 pub mod retry;
 mod seed;

@@ -61,6 +61,11 @@ impl<PartitionT: Keyed> Budgets<PartitionT> {
         Self { by_key: PartitionT::is_partitioned().then(new), ..self }
     }
 
+    /// The buckets of keys, if each has its own.
+    pub(super) fn by_key(&self) -> Option<Arc<Registry<PartitionT::Key, Bucket>>> {
+        self.by_key.clone()
+    }
+
     /// Finds the bucket of a call.
     #[inline]
     pub(super) fn of_call<Req>(&self, request: &Req, budget: &Budget, name: &str) -> CallBucket<PartitionT>

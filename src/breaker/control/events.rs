@@ -5,12 +5,9 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 
-use super::telemetry;
 use crate::breaker::core::node::Node;
-use crate::breaker::core::observer::Observer;
 use crate::breaker::core::state_machine::Change;
 use crate::breaker::core::waiters::{News, isolated};
-use crate::breaker::core::window::Counts;
 use crate::breaker::{Cause, CircuitBreaker, Mode, Snapshot, State};
 
 /// Waits for the changes of one breaker, from [`CircuitBreaker::watch`].
@@ -49,7 +46,7 @@ pub struct Event {
     pub generation: u32,
 }
 
-/// Reports changes to telemetry and to the queues of all subscribers.
+/// The queues of all subscribers.
 #[derive(Debug, Default)]
 pub(crate) struct Subscribers(Mutex<Vec<Weak<Queue>>>);
 
@@ -142,14 +139,8 @@ impl Subscribers {
         Events { queue }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Queue>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Observer<Node> for Subscribers {
-    fn changed(&self, node: &Arc<Node>, change: Change, generation: u32, counts: Counts) {
-        isolated(|| telemetry::changed(node, change, counts));
+    /// Puts a change into all queues.
+    pub(crate) fn notify(&self, node: &Arc<Node>, change: Change, generation: u32) {
         let queues = {
             let mut queues = self.lock();
             queues.retain(|queue| queue.strong_count() > 0);
@@ -166,8 +157,8 @@ impl Observer<Node> for Subscribers {
         }
     }
 
-    fn overflowed(&self, node: &Arc<Node>, max_partitions: usize, calls: u64) {
-        isolated(|| telemetry::overflowed(node, max_partitions, calls));
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Queue>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

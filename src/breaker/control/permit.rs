@@ -171,11 +171,13 @@ impl Drop for Ticket {
 #[cold]
 pub(crate) fn rejected(node: NodeRef, rejection: Rejection) -> Box<CircuitOpen> {
     let Rejection { state, wait, by_outer } = rejection;
-    let named = match node.outer().filter(|_| by_outer) {
+    let outer = node.outer().filter(|_| by_outer);
+    let trip = outer.unwrap_or(&node).packed_trip();
+    let named = match outer {
         Some(outer) => outer.clone(),
         None => node.into_named(),
     };
-    Box::new(CircuitOpen::by(named, state, wait.map(Duration::from_millis)))
+    Box::new(CircuitOpen::by(named, state, wait.map(Duration::from_millis), trip))
 }
 
 /// The verdict on a call that panicked.

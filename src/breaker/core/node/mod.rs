@@ -12,10 +12,12 @@ use super::observer::Observer;
 use super::packed_state::{PackedState, Phase};
 use super::policy::Policy;
 use super::state_machine::{Attempt, Change, Engine, EngineConfig, IDLE, PermitKind};
+use super::trip::PackedTrip;
 use super::waiters::{News, Waiters, Waiting};
 use super::window::consecutive_failures::{self, ConsecutiveFailures};
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
+use crate::breaker::control::trip::Trip;
 use crate::breaker::{Mode, Snapshot, State, Totals};
 use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Clock, Moment, Stopwatch};
@@ -33,6 +35,8 @@ pub(crate) struct Node {
     pub(super) window: SlidingWindow,
     pub(super) shared: Arc<Shared>,
     pub(super) rejected: AtomicU64,
+    /// Written under the lock.
+    trip: AtomicU64,
     identity: Identity,
     engine: Mutex<Engine>,
 }
@@ -160,6 +164,7 @@ impl Node {
             ),
             shared,
             rejected: AtomicU64::new(0),
+            trip: AtomicU64::new(0),
             identity,
             engine: Mutex::new(engine),
         }
@@ -251,18 +256,23 @@ impl Node {
 
     /// The state. An open node past its open time is half-open: the next call is a probe.
     pub(crate) fn state(&self) -> State {
+        // The packed state does not hold an open time that ends years ahead.
+        self.state_by(|| self.lock().open_until())
+    }
+
+    /// The same without the lock: an open time that ends years ahead is not over.
+    pub(crate) fn state_without_lock(&self) -> State {
+        self.state_by(|| None)
+    }
+
+    fn state_by(&self, open_until: impl FnOnce() -> Option<u64>) -> State {
         let packed = self.packed().kept();
+        let is_due = || packed.until().or_else(open_until).is_some_and(|until| until <= self.now().millis());
         match packed.phase() {
-            Phase::Live(State::Open) if packed.mode() != Mode::ForcedOpen && self.is_due(packed) => State::HalfOpen,
+            Phase::Live(State::Open) if packed.mode() != Mode::ForcedOpen && is_due() => State::HalfOpen,
             Phase::Live(state) => state,
             Phase::Undecided => State::Closed,
         }
-    }
-
-    fn is_due(&self, packed: PackedState) -> bool {
-        // The packed state does not hold an open time that ends years ahead.
-        let until = packed.until().or_else(|| self.lock().open_until());
-        until.is_some_and(|until| until <= self.now().millis())
     }
 
     pub(crate) fn mode(&self) -> Mode {
@@ -306,20 +316,35 @@ impl Node {
             retry_after: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
             remaining_probes: engine.remaining_probes(&self.shared.policy.engine, now.millis()),
             unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
-            totals: self.totals(&engine),
+            trip: Named::trip(self, self.packed_trip()),
+            open_since: self.open_since(),
+            openings: engine.openings().0,
+            // Under the lock, so that no window is emptied and no probe counted meanwhile.
+            totals: Totals { transitions: engine.generation().into(), ..self.totals_without_lock() },
         }
     }
 
-    /// Under the lock, so that no window is emptied and no probe counted meanwhile.
-    fn totals(&self, engine: &Engine) -> Totals {
+    /// Without the transitions, and without what a thread is just carrying out of the window.
+    pub(crate) fn totals_without_lock(&self) -> Totals {
         let (calls, failed) = self.window.totals(self.shared.policy.window);
-        Totals {
-            calls,
-            succeeded: calls.saturating_sub(failed),
-            failed,
-            rejected: self.rejected.load(Ordering::Relaxed),
-            transitions: engine.generation().into(),
-        }
+        let rejected = self.rejected.load(Ordering::Relaxed);
+        Totals { calls, succeeded: calls.saturating_sub(failed), failed, rejected, transitions: 0 }
+    }
+
+    pub(crate) fn packed_trip(&self) -> PackedTrip {
+        // Guards no other memory.
+        PackedTrip::from_bits(self.trip.load(Ordering::Relaxed))
+    }
+
+    /// How long it has not been closed, in whole seconds.
+    pub(crate) fn open_since(&self) -> Option<Duration> {
+        let since = self.packed_trip().get()?.since;
+        Some(Duration::from_secs((self.now().millis() / 1_000).saturating_sub(since)))
+    }
+
+    /// It is evicted or removed: what it has counted stays in the totals of the layer.
+    pub(crate) fn retire(&self) {
+        self.shared.observer.retired(self.totals_without_lock());
     }
 
     /// Whether nothing is lost with this node if no call holds it.
@@ -355,7 +380,7 @@ impl Node {
         let (result, change) = step(&mut engine, &self.shared.policy.engine);
         let Some(change) = change else { return result };
         let counts = counts.unwrap_or_else(|| self.window.counts(self.shared.policy.window, self.now()));
-        self.publish(&engine, change);
+        self.publish(&engine, change, counts);
         let generation = engine.generation();
         drop(engine);
         // After the lock is released: wakers and subscribers may read this node.
@@ -367,7 +392,9 @@ impl Node {
         result
     }
 
-    fn publish(&self, engine: &Engine, change: Change) {
+    fn publish(&self, engine: &Engine, change: Change, counts: Counts) {
+        let trip = self.packed_trip().after(change, counts, engine.changed_at());
+        self.trip.store(trip.bits(), Ordering::Relaxed);
         let related = self.identity.nesting().is_some();
         let packed = engine.packed().with_nested(related);
         if change.empties_window {
@@ -411,6 +438,10 @@ impl Named for Node {
 
     fn is_partitioned(&self) -> bool {
         self.shared.is_partitioned
+    }
+
+    fn trip(&self, packed: PackedTrip) -> Option<Trip> {
+        packed.get().map(|trip| Trip::new(trip, &self.shared.policy))
     }
 }
 

@@ -252,12 +252,7 @@ impl Budget {
     /// it until the next retry drops them.
     #[must_use]
     pub fn balance(&self) -> Option<f64> {
-        Some(match self.kind.as_deref()? {
-            Kind::Ratio(ratio) => ratio.balance(),
-            Kind::Grpc(grpc) => grpc.balance(),
-            Kind::Aws(aws) => aws.balance(),
-            Kind::Concurrent(concurrent) => concurrent.balance(),
-        })
+        self.kind().map(Kind::balance)
     }
 
     /// `None` if it is unlimited.

@@ -106,6 +106,16 @@ impl Kind {
         }
     }
 
+    /// The tokens that are left, or the retries that could begin now.
+    pub(in crate::retry) fn balance(&self) -> f64 {
+        match self {
+            Self::Ratio(ratio) => ratio.balance(),
+            Self::Grpc(grpc) => grpc.balance(),
+            Self::Aws(aws) => aws.balance(),
+            Self::Concurrent(concurrent) => concurrent.balance(),
+        }
+    }
+
     /// A new one with the same settings.
     pub(in crate::retry) fn renewed(&self) -> Self {
         match self {
