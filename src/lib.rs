@@ -140,17 +140,20 @@ pub mod classify;
 mod clock;
 mod cut;
 mod deadline;
+mod explain;
 mod invalid_setting;
 pub mod metrics;
 mod registry;
 pub mod retry;
 mod seed;
+mod sentence;
 mod sync;
 
 #[doc(inline)]
 pub use breaker::CircuitBreakerLayer;
 #[doc(inline)]
 pub use classify::ClassifyLayer;
+pub use explain::explain;
 pub use invalid_setting::InvalidSetting;
 #[doc(inline)]
 pub use retry::RetryLayer;

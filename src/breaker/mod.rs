@@ -141,7 +141,9 @@ mod state;
 
 pub use self::call::CallFuture;
 pub use self::config::Abandoned;
-pub use self::control::{CircuitBreaker, CircuitOpen, Event, Events, Handle, Permit, Snapshot, Ticket, Totals, Trip, Watch};
+pub use self::control::{
+    CircuitBreaker, CircuitOpen, Event, Events, Handle, Permit, Snapshot, Ticket, Totals, Trip, Watch,
+};
 pub use self::core::Window;
 pub use self::future::ResponseFuture;
 pub use self::layer::CircuitBreakerLayer;

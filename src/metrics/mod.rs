@@ -16,10 +16,18 @@
 //! `docs/METRICS.md` explains each number and names its like in other libraries; beside it are a dashboard for Grafana
 //! and alert rules.
 
+#[cfg(feature = "metrics")]
+mod facade;
 mod metric;
+#[cfg(feature = "opentelemetry")]
+mod opentelemetry;
 mod prometheus;
 mod sample;
 
+#[cfg(feature = "metrics")]
+pub use self::facade::Publisher;
 pub use self::metric::{Kind, Metric};
+#[cfg(feature = "opentelemetry")]
+pub use self::opentelemetry::observe;
 pub use self::prometheus::prometheus_text;
 pub use self::sample::{Sample, Source};

@@ -5,9 +5,7 @@ use tokio::time::Instant;
 use super::budgets::CallBucket;
 use super::config::Shared;
 use super::error::{RetryError, TimedOut};
-use super::observe::{
-    AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport,
-};
+use super::observe::{AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport};
 use super::policy::{Account, GiveUp, SHORTEST_ATTEMPT, TimeLeft, was_given_back};
 use super::replay::{AttemptPlan, Replay};
 use crate::BoxError;

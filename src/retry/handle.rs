@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use super::observe::Tally;
 use super::policy::{Bucket, Budget, GiveUp};
-use super::retry_policy::RetryPolicy;
 use crate::metrics::{Metric, Sample, Source};
 use crate::registry::Registry;
 
-/// Reads what a [`RetryLayer`](crate::RetryLayer) or a [`RetryPolicy`] has counted since it was made, from anywhere and
+/// Reads what a [`RetryLayer`](crate::RetryLayer) or a [`RetryPolicy`](super::RetryPolicy) has counted since it was made, from anywhere and
 /// without waiting. Clones of the layer or of the policy count together.
 ///
 /// A call that succeeds at once is not counted, because it would pay for it: subtract from the calls of the breaker
@@ -33,12 +32,13 @@ pub struct Handle<K = Infallible> {
 }
 
 impl<K> Handle<K> {
-    pub(super) fn new<Classifier, OnRetry>(
-        policy: &RetryPolicy<Classifier, OnRetry>,
+    pub(super) fn new(
+        name: Arc<str>,
+        budget: Budget,
+        tally: Arc<Tally>,
         by_key: Option<Arc<Registry<K, Bucket>>>,
     ) -> Self {
-        let RetryPolicy { config, tally, .. } = policy;
-        Self { name: config.name.clone(), budget: config.budget.clone(), tally: tally.clone(), by_key }
+        Self { name, budget, tally, by_key }
     }
 
     /// Returns the name of the layer or policy.

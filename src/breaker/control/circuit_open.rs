@@ -66,6 +66,9 @@ pub(crate) trait Named: Send + Sync + RefUnwindSafe {
     fn trip(&self, packed: PackedTrip) -> Option<Trip>;
 }
 
+/// A breaker as the subject of a sentence.
+pub(super) struct Subject<'a>(pub(super) &'a dyn Named);
+
 /// A name without a breaker.
 struct Plain {
     name: Box<str>,
@@ -105,12 +108,7 @@ impl CircuitOpen {
         Self::by(self.breaker, self.state, Some(wait), self.trip)
     }
 
-    pub(crate) fn by(
-        breaker: Arc<dyn Named>,
-        state: State,
-        retry_after: Option<Duration>,
-        trip: PackedTrip,
-    ) -> Self {
+    pub(crate) fn by(breaker: Arc<dyn Named>, state: State, retry_after: Option<Duration>, trip: PackedTrip) -> Self {
         Self {
             breaker,
             state,
@@ -183,15 +181,20 @@ impl Named for Plain {
 }
 
 /// Names the partition only where there are any.
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "circuit breaker {:?}", self.0.name())?;
+        match self.0.label() {
+            _ if !self.0.is_partitioned() => Ok(()),
+            DEFAULT => f.write_str(", for requests without a key,"),
+            label => write!(f, ", partition {label},"),
+        }
+    }
+}
+
 impl fmt::Display for CircuitOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "circuit breaker {:?}", self.name())?;
-        match self.partition() {
-            _ if !self.breaker.is_partitioned() => {}
-            DEFAULT => f.write_str(", for requests without a key,")?,
-            label => write!(f, ", partition {label},")?,
-        }
-        write!(f, " is {}", self.state)?;
+        write!(f, "{} is {}", Subject(&*self.breaker), self.state)?;
         match self.retry_after {
             Some(wait) => write!(f, "; next probe in {wait:?}"),
             None => Ok(()),

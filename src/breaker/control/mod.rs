@@ -3,6 +3,7 @@
 pub(super) mod circuit_breaker;
 pub(super) mod circuit_open;
 pub(super) mod events;
+mod explain;
 pub(super) mod handle;
 pub(super) mod layer_observer;
 mod metrics;

@@ -1,8 +1,8 @@
 use std::fmt;
 
 use crate::breaker::Cause;
-use crate::breaker::core::trip;
 use crate::breaker::core::policy::Policy;
+use crate::breaker::core::trip;
 
 /// What opened a breaker after it was last closed. Failed probes, which open it again, do not change it.
 ///
@@ -53,6 +53,14 @@ impl Trip {
     pub fn rate(&self) -> f64 {
         if self.bad == 0 { 0.0 } else { self.bad as f64 / self.calls as f64 }
     }
+
+    /// A sentence.
+    pub(super) fn explain(&self) -> String {
+        match self.cause {
+            Cause::ByHand => "It was forced open.".to_owned(),
+            _ => format!("It opened because {self}."),
+        }
+    }
 }
 
 impl fmt::Display for Trip {
@@ -62,7 +70,7 @@ impl fmt::Display for Trip {
         match cause {
             Cause::ConsecutiveFailures => write!(f, "{limit} calls in a row failed ({bad} of {calls} in the window)"),
             Cause::Outage => write!(f, "at least {limit} calls in a row failed ({bad} of {calls} in the window)"),
-            Cause::ByHand => f.write_str("it was forced open"),
+            Cause::ByHand => f.write_str("forced open"),
             Cause::PartitionsOpen => {
                 write!(f, "{bad} of {calls} partitions failed ({rate}, the limit is {})", percent(limit))
             }

@@ -6,7 +6,7 @@ use std::fmt;
 use super::RetryError;
 use crate::BoxError;
 use crate::classify::{self, Verdict};
-use crate::retry::observe::{History, RetryReport};
+use crate::retry::observe::{History, RetryReport, count};
 use crate::retry::policy::GiveUp;
 
 impl RetryError {
@@ -32,8 +32,7 @@ impl fmt::Display for RetryError {
     /// Names the cause in words of this crate, never in those of the source, which may contain a URL or a credential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, report, verdict: _, source: _ } = self;
-        let plural = if report.attempts == 1 { "" } else { "s" };
-        write!(f, "gave up after {} attempt{plural}: ", report.attempts)?;
+        write!(f, "gave up after {}: ", count(report.attempts, "attempt"))?;
         match (kind, classify::cause(self.source_error())) {
             // The kind adds nothing to the cause.
             (GiveUp::NotRetryable, Some(cause)) => f.write_str(cause),

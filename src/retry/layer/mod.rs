@@ -157,7 +157,7 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
     /// anew. That of a [hedging](Self::hedge) layer is the handle from before `hedge`.
     #[must_use]
     pub fn handle(&self) -> Handle<Partition::Key> {
-        Handle::new(&self.shared.policy, self.shared.budgets.by_key())
+        self.shared.policy.handle_with(self.shared.budgets.by_key())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a retry layer reports: events to its callbacks and to `tracing`, and a report to the caller.
 
+mod explain;
 mod origin;
 mod report;
 mod tally;
@@ -13,6 +14,7 @@ use http::Method;
 use super::policy::GiveUp;
 use crate::classify::Verdict;
 
+pub(in crate::retry) use self::explain::count;
 pub(in crate::retry) use self::origin::{Origin, PartitionLabel};
 pub(in crate::retry) use self::report::History;
 pub use self::report::{AttemptReport, Report, RetryReport};

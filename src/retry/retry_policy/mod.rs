@@ -12,9 +12,10 @@ pub use self::retry_if::RetryIf;
 pub(in crate::retry) use self::timer_check::TimerCheck;
 use super::handle::Handle;
 use super::observe::{GiveUpEvent, GiveUpLog, OnRetry, RetryEvent, Tally, trace_retry};
-use super::policy::{Budget, Decider};
+use super::policy::{Bucket, Budget, Decider};
 use crate::backoff::Backoff;
 use crate::classify::ErrorClassifier;
+use crate::registry::Registry;
 
 /// When and how often to retry: a plain value for layers and functions.
 ///
@@ -118,7 +119,12 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// ```
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(self, None)
+        self.handle_with(None)
+    }
+
+    pub(in crate::retry) fn handle_with<K>(&self, by_key: Option<Arc<Registry<K, Bucket>>>) -> Handle<K> {
+        let Self { config, tally, .. } = self;
+        Handle::new(Arc::clone(&config.name), config.budget.clone(), Arc::clone(tally), by_key)
     }
 }
 

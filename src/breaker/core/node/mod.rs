@@ -176,6 +176,10 @@ impl Node {
         self.window.last_words().filter(|_| counts).map(ConsecutiveFailures::new)
     }
 
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.shared.policy
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.shared.policy.name
     }
