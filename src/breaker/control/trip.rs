@@ -67,8 +67,9 @@ impl fmt::Display for Trip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cause, calls, bad, limit } = self;
         let (limit, rate) = (limit.unwrap_or_default(), percent(self.rate()));
+        let row = if limit == 1.0 { "call" } else { "calls" };
         match cause {
-            Cause::ConsecutiveFailures => write!(f, "{limit} calls in a row failed ({bad} of {calls} in the window)"),
+            Cause::ConsecutiveFailures => write!(f, "{limit} {row} in a row failed ({bad} of {calls} in the window)"),
             Cause::Outage => write!(f, "at least {limit} calls in a row failed ({bad} of {calls} in the window)"),
             Cause::ByHand => f.write_str("forced open"),
             Cause::PartitionsOpen => {

@@ -1,0 +1,9 @@
+//! The numbers of the layers, as a metrics system reads them.
+
+mod breakers;
+mod dashboard;
+mod explain;
+mod prometheus;
+mod retries;
+mod scrape;
+mod stack;
