@@ -76,13 +76,14 @@ async fn the_votes_of_tenants_are_named_so() {
         .name("hosts")
         .minimum_calls(100)
         .consecutive_failures(100)
+        .open_for(Duration::from_secs(30))
         .partition_by(partition::by(|key: &(u8, u8)| key.1))
         .nested_in(partition::by(|key: &(u8, u8)| key.0), 0.5);
     let breakers = layer.handle();
     let host = partition::Nested::Outer(1);
-    for _ in 0..30 {
+    for _ in 0..40 {
         for tenant in 0..4 {
-            let breaker = breakers.get_or_insert(&partition::Nested::Inner(tenant, Some(1))).unwrap();
+            let breaker = breakers.get_or_insert(&partition::Nested::Inner(1, Some(tenant))).unwrap();
             if let Ok(permit) = breaker.try_acquire() {
                 permit.fail();
             }
@@ -94,7 +95,7 @@ async fn the_votes_of_tenants_are_named_so() {
         text.contains("It opened because") && text.contains("partitions failed (100 %, the limit is 50 %)"),
         "{text}"
     );
-    let error = breakers.get(&partition::Nested::Inner(0, Some(1))).unwrap().try_acquire().unwrap_err();
+    let error = breakers.get(&partition::Nested::Inner(1, Some(0))).unwrap().try_acquire().unwrap_err();
     assert!(error.trip().is_some(), "{error}");
 }
 

@@ -3,6 +3,8 @@
 mod breakers;
 mod dashboard;
 mod explain;
+#[cfg(any(feature = "metrics", feature = "opentelemetry"))]
+mod exporters;
 mod prometheus;
 mod retries;
 mod scrape;
