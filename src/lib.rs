@@ -105,7 +105,8 @@
 //! | where timeouts, limits and other layers go | [docs/ORDER.md][order] |
 //! | why the defaults are what they are | [docs/DEFAULTS.md][defaults] |
 //! | how to test that a stack survives a storm | [docs/STORMS.md][storms] |
-//! | how to log, count and watch | [docs/OBSERVING.md][observing] |
+//! | how to log, watch and explain | [docs/OBSERVING.md][observing], [`explain`] |
+//! | how to get numbers into Prometheus or OpenTelemetry | [docs/METRICS.md][metrics], [`metrics`] |
 //! | how to read a compiler error | [docs/TROUBLESHOOTING.md][troubleshooting] |
 //! | what a call costs | [docs/COST.md][cost] |
 //!
@@ -117,6 +118,8 @@
 //! | `h2` | yes | classifies refused streams, GOAWAY and resets of HTTP/2 |
 //! | `rustls` | no | classifies failures of rustls 0.23 by their type, not only by the io error around them |
 //! | `reqwest` | no | classifies the errors of reqwest |
+//! | `metrics` | no | [`metrics::Publisher`] publishes through the facade `metrics` |
+//! | `opentelemetry` | no | [`metrics::observe`] registers observable instruments |
 //! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status` |
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
 //!
@@ -125,6 +128,7 @@
 //! [clients]: https://docs.rs/crate/tower-rampart/latest/source/docs/CLIENTS.md
 //! [cost]: https://docs.rs/crate/tower-rampart/latest/source/docs/COST.md
 //! [observing]: https://docs.rs/crate/tower-rampart/latest/source/docs/OBSERVING.md
+//! [metrics]: https://docs.rs/crate/tower-rampart/latest/source/docs/METRICS.md
 //! [order]: https://docs.rs/crate/tower-rampart/latest/source/docs/ORDER.md
 //! [defaults]: https://docs.rs/crate/tower-rampart/latest/source/docs/DEFAULTS.md
 //! [storms]: https://docs.rs/crate/tower-rampart/latest/source/docs/STORMS.md

@@ -344,4 +344,21 @@ mod tests {
             assert_eq!((registry.remove(&7).is_some(), registry.len()), (true, 0));
         }
     }
+
+    #[test]
+    fn a_visit_waits_for_no_lock() {
+        let registry = Arc::new(Registry::new(10, Seed::default(), Clock::start()));
+        let guard = registry.guard();
+        registry.lock(&guard).add(registry.slot(7), Arc::new(InUse));
+        let locked = registry.lock(&guard);
+        let (done, is_done) = mpsc::channel();
+        let another = registry.clone();
+        std::thread::spawn(move || {
+            let mut visited = 0;
+            another.visit(|_| visited += 1);
+            done.send(visited)
+        });
+        assert_eq!(is_done.recv_timeout(LONG), Ok(1));
+        drop(locked);
+    }
 }

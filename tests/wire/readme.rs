@@ -9,6 +9,9 @@ mod pages {
     #[doc = include_str!("../../docs/CLIENTS.md")]
     struct Clients;
 
+    #[doc = include_str!("../../docs/METRICS.md")]
+    struct Metrics;
+
     #[doc = include_str!("../../docs/OBSERVING.md")]
     struct Observing;
 

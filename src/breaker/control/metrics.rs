@@ -77,3 +77,27 @@ impl Longest {
         }
     }
 }
+
+#[cfg(all(test, not(rampart_loom)))]
+mod tests {
+    use std::sync::mpsc;
+
+    use crate::CircuitBreakerLayer;
+    use crate::metrics::prometheus_text;
+
+    const LONG: std::time::Duration = std::time::Duration::from_secs(60);
+
+    #[test]
+    fn to_read_waits_for_no_lock_of_a_breaker() {
+        let layer = CircuitBreakerLayer::new_for_http().open_for(std::time::Duration::MAX).consecutive_failures(1);
+        layer.breaker().try_acquire().unwrap().fail();
+        let (done, is_done) = mpsc::channel();
+        layer.breaker().node().while_locked(|| {
+            let breakers = layer.handle();
+            std::thread::spawn(move || done.send(prometheus_text(&[&breakers])));
+            let text = is_done.recv_timeout(LONG).unwrap();
+            assert!(text.contains(r#"rampart_breaker_open_seconds{name="default",partition="(default)"} 0"#), "{text}");
+            assert!(text.contains(r#"rampart_breaker_partitions{name="default",state="open"} 1"#), "{text}");
+        });
+    }
+}

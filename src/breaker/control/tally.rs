@@ -21,6 +21,7 @@ impl Tally {
     pub(crate) const PROBES: [&str; 3] = ["success", "failure", "neutral"];
 
     pub(crate) fn count_transition(&self, from: State, to: State, cause: Cause) {
+        debug_assert!(from == to || can_happen(from, to, cause), "{from} to {to} by {cause} has a series");
         self.transitions[from as usize][to as usize][cause as usize].fetch_add(1, Ordering::Relaxed);
     }
 
