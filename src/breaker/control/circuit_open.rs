@@ -92,7 +92,7 @@ impl CircuitOpen {
     /// ```
     #[must_use]
     pub fn new(name: &str, state: State) -> Self {
-        Self::by(Arc::new(Plain { name: name.into(), label: None }), state, None, PackedTrip::default())
+        Self::by(Arc::new(Plain { name: name.into(), label: None }), state, None, PackedTrip::none(false, 0))
     }
 
     /// Sets the partition.

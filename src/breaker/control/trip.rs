@@ -36,7 +36,7 @@ pub struct Trip {
 
 impl Trip {
     pub(crate) fn new(tripped: trip::Trip, policy: &Policy) -> Self {
-        let trip::Trip { cause, calls, bad, since: _ } = tripped;
+        let trip::Trip { cause, calls, bad } = tripped;
         let limit = match cause {
             Cause::SlowRate => policy.slow_calls.map(|slow| slow.rate),
             Cause::ConsecutiveFailures => policy.consecutive_failures.map(f64::from),

@@ -154,7 +154,8 @@ impl Node {
     }
 
     fn with_identity(shared: Arc<Shared>, identity: Identity) -> Self {
-        let engine = Engine::new(&shared.policy.engine, shared.clock.now().millis());
+        let engine = Engine::new(&shared.policy.engine);
+        let since = PackedTrip::none(engine.packed().mode() == Mode::ForcedOpen, shared.clock.now().millis());
         Self {
             packed: AtomicU64::new(engine.packed().with_nested(identity.nesting().is_some()).bits()),
             window: SlidingWindow::new(
@@ -164,7 +165,7 @@ impl Node {
             ),
             shared,
             rejected: AtomicU64::new(0),
-            trip: AtomicU64::new(0),
+            trip: AtomicU64::new(since.bits()),
             identity,
             engine: Mutex::new(engine),
         }
@@ -249,13 +250,11 @@ impl Node {
     }
 
     pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {
-        let now = self.now().millis();
-        self.change(|engine, _| ((), engine.set_mode(mode, now)));
+        self.change(|engine, _| ((), engine.set_mode(mode)));
     }
 
     pub(crate) fn reset(self: &Arc<Self>) {
-        let now = self.now().millis();
-        self.change(|engine, config| ((), Some(engine.reset(config, now))));
+        self.change(|engine, config| ((), Some(engine.reset(config))));
     }
 
     /// The state. An open node past its open time is half-open: the next call is a probe.
@@ -300,6 +299,7 @@ impl Node {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let engine = self.lock();
         let now = self.now();
+        let changed_at = engine.changed_at().unwrap_or_else(|| self.packed_trip().since());
         let due_in = engine.open_until().map(|until| until.saturating_sub(now.millis()));
         let counts = match (self.electorate(), self.shared.policy.votes) {
             (Some(electorate), Some(config)) => electorate.votes.counts(config, engine.generation(), config.tick(now)),
@@ -319,7 +319,7 @@ impl Node {
                 .map_or(0, |failures| failures.get(self.shared.policy.age(Some(now)))),
             retry_after: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
             remaining_probes: engine.remaining_probes(&self.shared.policy.engine, now.millis()),
-            unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
+            unchanged_for: Duration::from_millis(now.millis().saturating_sub(changed_at)),
             trip: Named::trip(self, self.packed_trip()),
             open_since: self.open_since(),
             openings: engine.openings().0,
@@ -342,8 +342,9 @@ impl Node {
 
     /// How long it has not been closed, in whole seconds.
     pub(crate) fn open_since(&self) -> Option<Duration> {
-        let since = self.packed_trip().get()?.since;
-        Some(Duration::from_secs((self.now().millis() / 1_000).saturating_sub(since)))
+        let trip = self.packed_trip();
+        trip.get()?;
+        Some(Duration::from_secs((self.now().millis() / 1_000).saturating_sub(trip.since() / 1_000)))
     }
 
     /// It is evicted or removed: what it has counted stays in the totals of the layer.
@@ -383,8 +384,11 @@ impl Node {
         let mut engine = self.lock();
         let (result, change) = step(&mut engine, &self.shared.policy.engine);
         let Some(change) = change else { return result };
-        let counts = counts.unwrap_or_else(|| self.window.counts(self.shared.policy.window, self.now()));
-        self.publish(&engine, change, counts);
+        let now = self.now();
+        let counts = counts.unwrap_or_else(|| self.window.counts(self.shared.policy.window, now));
+        let trip = self.packed_trip().after(change, counts, now.millis());
+        self.trip.store(trip.bits(), Ordering::Relaxed);
+        self.publish(&engine, change);
         let generation = engine.generation();
         drop(engine);
         // After the lock is released: wakers and subscribers may read this node.
@@ -396,9 +400,7 @@ impl Node {
         result
     }
 
-    fn publish(&self, engine: &Engine, change: Change, counts: Counts) {
-        let trip = self.packed_trip().after(change, counts, engine.changed_at());
-        self.trip.store(trip.bits(), Ordering::Relaxed);
+    fn publish(&self, engine: &Engine, change: Change) {
         let related = self.identity.nesting().is_some();
         let packed = engine.packed().with_nested(related);
         if change.empties_window {
