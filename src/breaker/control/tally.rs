@@ -94,3 +94,29 @@ fn can_happen(from: State, to: State, cause: Cause) -> bool {
         (State::Open, _) => cause == Cause::ByHand,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn totals(succeeded: u64) -> Totals {
+        Totals { succeeded, ..Totals::default() }
+    }
+
+    #[test]
+    fn what_goes_between_two_looks_is_missing_and_not_counted_twice() {
+        let tally = Tally::default();
+        assert_eq!(tally.calls(|| totals(10)), [10, 0, 0]);
+        // It was looked at and goes before the end.
+        let seen_and_gone = || {
+            tally.retire(totals(6));
+            totals(10)
+        };
+        assert_eq!(tally.calls(seen_and_gone), [10, 0, 0]);
+        assert_eq!(tally.calls(|| totals(4)), [10, 0, 0]);
+        // Another is just being evicted.
+        assert_eq!(tally.calls(|| totals(1)), [10, 0, 0]);
+        tally.retire(totals(3));
+        assert_eq!(tally.calls(|| totals(2)), [11, 0, 0]);
+    }
+}
