@@ -21,9 +21,12 @@ use super::{Kind, Metric, Sample, Source};
 #[derive(Default)]
 pub struct Publisher {
     /// What was published last.
-    series: HashMap<(&'static str, Vec<(&'static str, String)>), Series>,
+    series: HashMap<Name, Series>,
     is_described: bool,
 }
+
+/// The name of a metric, and the labels of a series.
+type Name = (&'static str, Vec<(&'static str, String)>);
 
 enum Series {
     Counter(Counter),

@@ -7,8 +7,10 @@ use tower_rampart::metrics::{Metric, Sample, Source};
 
 use crate::stack;
 
-/// Numbers by name and labels.
-type Numbers = BTreeMap<(String, BTreeMap<String, String>), f64>;
+/// The name of a metric, and the labels of a series.
+type Name = (String, BTreeMap<String, String>);
+
+type Numbers = BTreeMap<Name, f64>;
 
 fn expected(sources: &[&dyn Source]) -> Numbers {
     let mut samples = Vec::new();
@@ -34,7 +36,7 @@ mod facade {
     /// Keeps the bits of every series.
     #[derive(Default)]
     struct Registered {
-        series: Mutex<BTreeMap<(String, BTreeMap<String, String>), (bool, Arc<AtomicU64>)>>,
+        series: Mutex<BTreeMap<Name, (bool, Arc<AtomicU64>)>>,
         described: Mutex<Vec<String>>,
         times: AtomicU64,
     }
@@ -93,7 +95,7 @@ mod facade {
         metrics::with_local_recorder(&recorder, || publisher.publish(&sources));
         assert_eq!(recorder.numbers(), expected(&sources));
         assert_eq!(recorder.times.load(Ordering::Relaxed), registered);
-        let is_counter = |(name, _): &(String, _)| {
+        let is_counter = |(name, _): &Name| {
             Metric::ALL.iter().any(|metric| metric.name == name && metric.kind == Kind::Counter && metric.unit != "s")
         };
         assert!(recorder.series.lock().unwrap().iter().all(|(key, (counter, _))| *counter == is_counter(key)));

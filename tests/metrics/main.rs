@@ -1,5 +1,7 @@
 //! The numbers of the layers, as a metrics system reads them.
 
+#![allow(clippy::unwrap_used)]
+
 mod breakers;
 mod dashboard;
 mod explain;
