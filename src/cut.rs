@@ -6,11 +6,14 @@
 //! extensions would serve HTTP alone, and in one direction alone.
 //!
 //! A request that still waits for readiness proves "not sent" only if it is the attempt itself. An attempt may make
-//! several requests: a client follows a redirect, or a body is read from another upstream. Only a service that is
-//! called while the retry layer calls its inner service is the attempt itself, because nothing can have been sent
-//! before; it claims the attempt.
+//! several requests: a client follows a redirect, or fetches a token first. The retry layer marks the request of an
+//! attempt in its extensions. A service claims the attempt if it is called with that mark while the retry layer calls
+//! its inner service, because nothing can have been sent before. Requests without extensions have no mark, so they
+//! never prove that they were not sent.
 
 use std::cell::Cell;
+
+use http::Extensions;
 
 /// Whether the request of an attempt was sent before the cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,23 @@ thread_local! {
     static UNCLAIMED: Cell<bool> = const { Cell::new(false) };
     // True while the retry layer calls its inner service for a hedge.
     static HEDGING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// In the extensions of a request that a time limit can cut: it is an attempt. Without a size, so that no extra memory
+/// is allocated for it.
+struct AttemptMark;
+
+impl Clone for AttemptMark {
+    /// One of the copies may be sent while the other one waits, so neither can claim the attempt.
+    fn clone(&self) -> Self {
+        disclaim_attempt();
+        Self
+    }
+}
+
+/// Marks the request of an attempt.
+pub(crate) fn mark_attempt(extensions: &mut Extensions) {
+    extensions.insert(AttemptMark);
 }
 
 /// Calls the inner service for an attempt, which a service inside may claim.
@@ -76,10 +96,15 @@ pub(crate) fn is_hedging() -> bool {
     HEDGING.get()
 }
 
-/// Claims the attempt for the service that is being called. Returns true for the first claim alone.
+/// Claims the attempt for a service that is called with these extensions. Returns true for the first claim alone.
 #[inline]
-pub(crate) fn claim_attempt() -> bool {
-    UNCLAIMED.replace(false)
+pub(crate) fn claim_attempt(extensions: &Extensions) -> bool {
+    UNCLAIMED.get() && extensions.get::<AttemptMark>().is_some() && UNCLAIMED.replace(false)
+}
+
+/// Prevents every later claim of the attempt that is being called.
+pub(crate) fn disclaim_attempt() {
+    UNCLAIMED.set(false);
 }
 
 /// Drops an attempt that a time limit cuts, and returns what the layers inside reported.
@@ -143,12 +168,29 @@ mod tests {
 
     #[test]
     fn an_attempt_is_claimed_once_and_only_during_its_call() {
-        assert!(!claim_attempt());
+        let attempt = marked();
+        assert!(!claim_attempt(&attempt));
         begin(|| {
-            begin(|| assert!(claim_attempt()));
-            assert!(claim_attempt() && !claim_attempt());
+            begin(|| assert!(claim_attempt(&attempt)));
+            assert!(claim_attempt(&attempt) && !claim_attempt(&attempt));
         });
         let panicked = std::panic::catch_unwind(|| begin(|| panic!("in a service")));
-        assert!(panicked.is_err() && !claim_attempt());
+        assert!(panicked.is_err() && !claim_attempt(&attempt));
+    }
+
+    #[test]
+    fn only_the_one_request_of_an_attempt_claims_it() {
+        let attempt = marked();
+        begin(|| assert!(!claim_attempt(&Extensions::new()) && claim_attempt(&attempt)));
+        begin(|| {
+            let copy = attempt.clone();
+            assert!(!claim_attempt(&attempt) && !claim_attempt(&copy));
+        });
+    }
+
+    fn marked() -> Extensions {
+        let mut extensions = Extensions::new();
+        mark_attempt(&mut extensions);
+        extensions
     }
 }

@@ -94,21 +94,24 @@
 //! |---|---|
 //! | what is retried, and why nothing else is | [`retry`] |
 //! | when a circuit opens, and how it closes | [`breaker`] |
-//! | how to give every tenant or host its own breaker or retry budget | [`breaker::partition`] |
+//! | how to give every tenant or host its own breaker or retry budget | [`cookbook::tenants`], [`breaker::partition`] |
 //! | what each status and each error means | [`classify`], for gRPC [`classify::GrpcClassifier`] |
 //! | all settings and their defaults | [`RetryLayer`], [`CircuitBreakerLayer`], [`classify::HttpClassifier`] |
 //! | how to take settings from a configuration file | [`InvalidSetting`] |
 //! | what to do with the error of a call | [`breaker::CircuitOpen`], [`retry::RetryError`], [`retry::GiveUp`], [`retry::Outcome`] |
-//! | how long to wait before a retry | [docs/BACKOFF.md][backoff], [`retry::Backoff`] |
-//! | how to use reqwest, tonic, or something that is not HTTP | [docs/CLIENTS.md][clients] |
+//! | how long to wait before a retry | [`cookbook::backoff`], [`retry::Backoff`] |
+//! | what a server answers when its upstream fails | [`clients::UpstreamFailure`] |
+//! | how to use reqwest, tonic, axum, or something that is not HTTP | [docs/CLIENTS.md][clients] |
 //! | how to retry a function, with or without a runtime | [`retry::call`], [`retry::call_blocking`] |
-//! | where timeouts, limits and other layers go | [docs/ORDER.md][order] |
-//! | why the defaults are what they are | [docs/DEFAULTS.md][defaults] |
-//! | how to test that a stack survives a storm | [docs/STORMS.md][storms] |
-//! | how to log, watch and explain | [docs/OBSERVING.md][observing], [`explain`] |
-//! | how to get numbers into Prometheus or OpenTelemetry | [docs/METRICS.md][metrics], [`metrics`] |
-//! | how to read a compiler error | [docs/TROUBLESHOOTING.md][troubleshooting] |
-//! | what a call costs | [docs/COST.md][cost] |
+//! | where timeouts, limits and other layers go | [`cookbook::order`] |
+//! | why the defaults are what they are | [`cookbook::defaults`] |
+//! | how to test that a stack survives a storm | [`cookbook::storms`] |
+//! | how to log, watch and explain | [`cookbook::observing`], [`explain`] |
+//! | how to get numbers into Prometheus or OpenTelemetry | [`cookbook::metrics`], [`metrics`] |
+//! | how to test code over the layers | [`cookbook::testing`] |
+//! | how to come from another library, setting by setting | [`cookbook::migrating`] |
+//! | how to read a compiler error | [`cookbook::troubleshooting`] |
+//! | what a call costs | [`cookbook::cost`] |
 //!
 //! # Features
 //!
@@ -117,22 +120,17 @@
 //! | `hyper` | yes | classifies the errors of the hyper client |
 //! | `h2` | yes | classifies refused streams, GOAWAY and resets of HTTP/2 |
 //! | `rustls` | no | classifies failures of rustls 0.23 by their type, not only by the io error around them |
-//! | `reqwest` | no | classifies the errors of reqwest |
+//! | `reqwest` | no | classifies the errors of reqwest; its client as a service, and `send`: [`clients::reqwest`] |
+//! | `reqwest-middleware` | no | a stack as a middleware, and the other way round: [`clients::reqwest_middleware`] |
 //! | `metrics` | no | [`metrics::Publisher`] publishes through the facade `metrics` |
 //! | `opentelemetry` | no | [`metrics::observe`] registers observable instruments |
-//! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status` |
+//! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status`; [`clients`] |
+//! | `axum` | no | [`clients::UpstreamFailure`] as the error of a handler |
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
+//! | `status-page` | no | [`status_page`]: a page that shows all breakers, and can control them |
 //!
 //! [`tower`]: https://docs.rs/tower
-//! [backoff]: https://docs.rs/crate/tower-rampart/latest/source/docs/BACKOFF.md
 //! [clients]: https://docs.rs/crate/tower-rampart/latest/source/docs/CLIENTS.md
-//! [cost]: https://docs.rs/crate/tower-rampart/latest/source/docs/COST.md
-//! [observing]: https://docs.rs/crate/tower-rampart/latest/source/docs/OBSERVING.md
-//! [metrics]: https://docs.rs/crate/tower-rampart/latest/source/docs/METRICS.md
-//! [order]: https://docs.rs/crate/tower-rampart/latest/source/docs/ORDER.md
-//! [defaults]: https://docs.rs/crate/tower-rampart/latest/source/docs/DEFAULTS.md
-//! [storms]: https://docs.rs/crate/tower-rampart/latest/source/docs/STORMS.md
-//! [troubleshooting]: https://docs.rs/crate/tower-rampart/latest/source/docs/TROUBLESHOOTING.md
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -141,7 +139,10 @@ mod attempt;
 mod backoff;
 pub mod breaker;
 pub mod classify;
+pub mod clients;
 mod clock;
+#[cfg(all(doc, not(doctest)))]
+pub mod cookbook;
 mod cut;
 mod deadline;
 mod explain;
@@ -151,6 +152,9 @@ mod registry;
 pub mod retry;
 mod seed;
 mod sentence;
+#[cfg(feature = "status-page")]
+#[cfg_attr(docsrs, doc(cfg(feature = "status-page")))]
+pub mod status_page;
 mod sync;
 
 #[doc(inline)]

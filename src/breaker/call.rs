@@ -85,7 +85,7 @@ where
             let future = match admission {
                 Ok(admission) => {
                     let asking = Asking { node, attempt: Attempt::First, deadline: Moment::NEVER };
-                    ResponseFuture::start(&mut Calls, operation, asking, admission, classifier, HeadOnly)
+                    ResponseFuture::start(&mut Calls, operation, asking, admission, |_| false, classifier, HeadOnly)
                 }
                 Err(rejection) => ResponseFuture::rejected(rejected(node, rejection), classifier, HeadOnly),
             };

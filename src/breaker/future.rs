@@ -83,6 +83,7 @@ where
         request: Req,
         asking: Asking,
         admission: Admission,
+        claims_attempt: impl FnOnce(&Req) -> bool,
         classifier: ClassifierT,
         scope: SettleAtT,
     ) -> Self
@@ -97,7 +98,10 @@ where
                 Self::calling(service, request, ticket, classifier, scope)
             }
             Poll::Ready(Err(error)) => Self::ended(service, error, classifier, scope),
-            Poll::Pending => Self::waiting(service, request, asking, Some(admission), classifier, scope),
+            Poll::Pending => {
+                let is_attempt = claims_attempt(&request);
+                Self::waiting(service, request, asking, Some(admission), is_attempt, classifier, scope)
+            }
         }
     }
 
@@ -116,6 +120,7 @@ where
         request: Req,
         asking: Asking,
         admission: Option<Admission>,
+        is_attempt: bool,
         classifier: ClassifierT,
         scope: SettleAtT,
     ) -> Self
@@ -124,7 +129,7 @@ where
     {
         let clone = service.clone();
         let service = mem::replace(service, clone);
-        let call = Unsent { asking, admission, is_attempt: cut::claim_attempt(), opening: None, outer_opening: None };
+        let call = Unsent { asking, admission, is_attempt, opening: None, outer_opening: None };
         let waiter = Waiter { call: Some(Box::new(call)) };
         Self { stage: Stage::Waiting { service, request: Some(request), waiter }, classifier, scope }
     }
@@ -392,9 +397,15 @@ mod tests {
         }
     }
 
+    fn attempt() -> Request<()> {
+        let mut request = Request::new(());
+        cut::mark_attempt(request.extensions_mut());
+        request
+    }
+
     /// A call that is polled so often and then cut; what became of its request.
     fn cut_after(polls: u32, layer: &CircuitBreakerLayer, in_readiness: bool) -> Sent {
-        let mut call = Box::pin(cut::begin(|| layer.layer(Hangs { in_readiness }).call(Request::new(()))));
+        let mut call = Box::pin(cut::begin(|| layer.layer(Hangs { in_readiness }).call(attempt())));
         for _ in 0..polls {
             assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         }
@@ -455,7 +466,7 @@ mod tests {
     #[test]
     fn rule_3_a_call_in_flight_outweighs_one_that_waits() {
         let layer = CircuitBreakerLayer::new_for_http();
-        let call = |in_readiness| cut::begin(|| layer.layer(Hangs { in_readiness }).call(Request::new(())));
+        let call = |in_readiness| cut::begin(|| layer.layer(Hangs { in_readiness }).call(attempt()));
         assert_eq!(cut(|| drop((call(false), call(true)))), Sent::Maybe);
         assert_eq!(cut(|| drop((call(true), call(false)))), Sent::Maybe);
         assert_eq!(cut(|| drop((call(true), call(true)))), Sent::No);

@@ -1,4 +1,5 @@
 use crate::attempt::Attempt;
+use crate::cut;
 use crate::deadline::{self, Deadline};
 
 /// What a circuit breaker reads from a request beside its key.
@@ -13,6 +14,10 @@ pub trait Requests<Req>: sealed::Sealed {
     /// When a layer further outside will cut this call.
     #[doc(hidden)]
     fn deadline(&self, request: &Req) -> Option<Deadline>;
+
+    /// Claims the attempt of a retry layer further outside for a request that is known to be it.
+    #[doc(hidden)]
+    fn claims_attempt(&self, request: &Req) -> bool;
 }
 
 /// Reads the [`Attempt`], the [`Deadline`] and the [`AttemptDeadline`](crate::retry::AttemptDeadline) that a
@@ -34,6 +39,10 @@ impl<B> Requests<http::Request<B>> for HttpRequests {
     fn deadline(&self, request: &http::Request<B>) -> Option<Deadline> {
         deadline::earliest(request.extensions())
     }
+
+    fn claims_attempt(&self, request: &http::Request<B>) -> bool {
+        cut::claim_attempt(request.extensions())
+    }
 }
 
 impl<Req> Requests<Req> for AnyRequests {
@@ -45,6 +54,10 @@ impl<Req> Requests<Req> for AnyRequests {
     #[inline]
     fn deadline(&self, _: &Req) -> Option<Deadline> {
         None
+    }
+
+    fn claims_attempt(&self, _: &Req) -> bool {
+        false
     }
 }
 

@@ -97,7 +97,8 @@ where
                 let deadline = node.moment_of(self.requests.deadline(&request));
                 let asking = Asking { node, attempt, deadline };
                 let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
-                ResponseFuture::waiting(&mut self.inner, request, asking, None, classifier, scope)
+                let is_attempt = self.requests.claims_attempt(&request);
+                ResponseFuture::waiting(&mut self.inner, request, asking, None, is_attempt, classifier, scope)
             }
         }
     }
@@ -123,7 +124,8 @@ impl<S, ClassifierT: Clone, PartitionT: Keyed, SettleAt: Clone, RequestsT>
         let deadline = node.moment_of(self.requests.deadline(&request));
         let asking = Asking { node, attempt, deadline };
         let (classifier, scope) = (self.classifier.clone(), self.scope.clone());
-        ResponseFuture::start(&mut self.inner, request, asking, admission, classifier, scope)
+        let claims_attempt = |request: &Req| self.requests.claims_attempt(request);
+        ResponseFuture::start(&mut self.inner, request, asking, admission, claims_attempt, classifier, scope)
     }
 }
 

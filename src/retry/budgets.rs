@@ -66,6 +66,11 @@ impl<PartitionT: Keyed> Budgets<PartitionT> {
         self.by_key.clone()
     }
 
+    /// Returns what is left of the budget of a key, if it has one of its own.
+    pub(super) fn balance(&self, key: &PartitionT::Key) -> Option<f64> {
+        Some(self.by_key.as_deref()?.find(key)?.kind().balance())
+    }
+
     /// Finds the bucket of a call.
     #[inline]
     pub(super) fn of_call<Req>(&self, request: &Req, budget: &Budget, name: &str) -> CallBucket<PartitionT>

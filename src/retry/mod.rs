@@ -44,7 +44,7 @@
 //! 6. **The deadline** spans attempts and waits and cuts an attempt short. A [`Deadline`] in the extensions of a
 //!    request overrides that of the layer. Every HTTP attempt carries its limits as [`Deadline`] and
 //!    [`AttemptDeadline`]. A breaker or a classifier inside counts a cut as a timeout of the upstream, for requests of
-//!    every type. A request that still waited for readiness was not sent. Over gRPC a `grpc-timeout` is the deadline of
+//!    every type. An HTTP request that still waited for readiness was not sent. Over gRPC a `grpc-timeout` is the deadline of
 //!    the whole call unless another one is earlier, and every attempt sends what remains of it.
 //! 7. **An open circuit** is not retried unless [`retry_circuit_open`](crate::RetryLayer::retry_circuit_open) is set.
 //! 8. **A body** streams at once, and a copy is kept as it passes: see [`ReplayBody`]. There is no retry if the body
@@ -88,9 +88,10 @@
 //! example a client that follows redirects. Its first request may be processed and the last one refused, and a POST
 //! would then be sent twice. Configure the client to follow no redirects, or follow them outside of this layer.
 //!
-//! The same goes for a service inside that sends the request itself and, within its `call` and beside it, calls another
-//! retry layer or breaker: what waits there passes for the request, and an attempt timeout takes that for unsent. Make
-//! such a call in the future that `call` returns.
+//! A service inside may call other services beside the request, for example to fetch a token. That these still wait
+//! proves nothing, because the attempt carries a mark in the extensions of its request: only the layers that are called
+//! with this request, before the `call` of the inner service returns, can report that it was not sent. A copy of the
+//! request loses that proof for both, and a request without extensions has none.
 //!
 //! # HTTP with a custom classifier
 //!
@@ -135,6 +136,7 @@ mod error;
 mod function;
 mod future;
 mod handle;
+mod headers;
 mod hedge;
 mod layer;
 mod observe;
@@ -143,24 +145,20 @@ mod policy;
 mod replay;
 mod retry_policy;
 mod service;
-mod stop_retries;
 
 pub use self::error::{RetryError, TimedOut};
 pub use self::function::{CallFuture, RetryExt, call, call_blocking};
 pub use self::future::ResponseFuture;
 pub use self::handle::Handle;
+pub use self::headers::{DeadlineHeader, InboundRetries, RetryGuard, StopRetries};
 pub use self::hedge::{Hedge, HedgedResponseFuture, HedgedRetry};
 pub use self::layer::{HedgedRetryLayer, RetryLayer};
 pub use self::observe::{AttemptReport, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
 pub use self::outcome::Outcome;
 pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpIdempotency, Idempotency};
-pub use self::replay::{
-    CloneBodies, CloneRequests, DeadlineHeader, InboundRetries, KeptClone, KeptRequest, Replay, ReplayBodies,
-    ReplayBody, RetryGuard,
-};
+pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody};
 pub use self::retry_policy::{RetryIf, RetryPolicy};
 pub use self::service::Retry;
-pub use self::stop_retries::StopRetries;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter, Waits};
 pub use crate::deadline::{AttemptDeadline, Deadline};

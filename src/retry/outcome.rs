@@ -80,7 +80,9 @@ impl Outcome {
     }
 
     /// Returns the outcome of a call whose response is not HTTP, for example of [`call`](super::call): every `Ok` is a
-    /// success.
+    /// success. So is one that the classifier of the policy rejected to the end, because a value of any type has no
+    /// place for a verdict. For an outcome that shows it, return an error from the operation instead, or count
+    /// [`on_give_up`](super::RetryPolicy::on_give_up).
     ///
     /// ```
     /// use tower_rampart::retry::{self, Outcome, RetryPolicy};

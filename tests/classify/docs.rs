@@ -9,9 +9,9 @@ const FILES: [(&str, &str); 9] = [
     ("goaway", include_str!("../wire/goaway.rs")),
     ("http1", include_str!("../wire/http1.rs")),
     ("http2", include_str!("../wire/http2.rs")),
-    ("reqwest", include_str!("../wire/reqwest.rs")),
+    ("reqwest", include_str!("../wire/reqwest/errors.rs")),
     ("tls", include_str!("../wire/tls.rs")),
-    ("tonic", include_str!("../wire/tonic.rs")),
+    ("tonic", include_str!("../wire/tonic/channel.rs")),
 ];
 
 /// The situations in the order of the table, with the tests that cause them.

@@ -8,9 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
@@ -20,8 +19,8 @@ use tokio::sync::oneshot;
 
 use crate::server::Server;
 
-/// One message: not compressed, two bytes.
-pub(crate) const MESSAGE: &[u8] = &[0, 0, 0, 0, 2, 7, 7];
+/// One message: not compressed, two bytes. To a health check it says "serving".
+pub(crate) const MESSAGE: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
 
 pub(crate) type Metadata = &'static [(&'static str, &'static str)];
 

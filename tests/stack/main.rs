@@ -7,6 +7,7 @@
 mod server;
 #[path = "../support/steady.rs"]
 mod steady;
+mod tenants;
 mod upstream;
 
 use std::time::Duration;

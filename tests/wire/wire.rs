@@ -9,6 +9,8 @@
 // A test that cannot go on ends in a panic; clippy knows only those that are marked as tests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[cfg(feature = "axum")]
+mod axum;
 mod body;
 mod connect;
 mod goaway;
@@ -16,9 +18,12 @@ mod grpc;
 mod http1;
 mod http2;
 mod kit;
-mod redirects;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+#[cfg(feature = "status-page")]
+mod status_page;
 mod tls;
 #[cfg(feature = "tonic")]
 mod tonic;
+#[cfg(feature = "tonic")]
+use kit::server;

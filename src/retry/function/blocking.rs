@@ -49,7 +49,7 @@ where
     OnRetryT: OnRetry,
 {
     // What the operation calls is not the whole attempt of a layer around this.
-    cut::claim_attempt();
+    cut::disclaim_attempt();
     let deadline = policy.config.deadline.map(Deadline::within);
     let mut open = Open(Call::new(policy, deadline, policy.bucket(&())));
     let Open(call) = &mut open;

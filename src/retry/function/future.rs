@@ -25,11 +25,7 @@ pin_project! {
 impl<'a, F, Fut, Classifier, OnRetry> CallFuture<'a, F, Fut, Classifier, OnRetry> {
     #[inline]
     pub(super) fn new(policy: &'a RetryPolicy<Classifier, OnRetry>, operation: F) -> Self {
-        let mut attempts = Attempts::new(Operation(operation), policy, ());
-        // A service that calls a function may send its request beside it, so the function proves nothing about the
-        // attempt.
-        attempts.is_attempt = false;
-        Self { attempts }
+        Self { attempts: Attempts::new(Operation(operation), policy, ()) }
     }
 }
 

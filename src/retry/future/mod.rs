@@ -39,7 +39,7 @@ pin_project! {
         service: Option<S>,
         call: Call<SharedT>,
         // Whether this call is the whole attempt of an outer retry layer.
-        pub(in crate::retry) is_attempt: bool,
+        is_attempt: bool,
     }
 
     impl<S, F, Kept, SharedT: Shared> PinnedDrop for Attempts<S, F, Kept, SharedT> {
@@ -78,6 +78,7 @@ impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
         SharedT::Partition: Partition<Req>,
     {
         let deadline = shared.replay().deadline(&request, shared.policy().config.deadline);
+        let is_attempt = shared.replay().claims_attempt(&request);
         let bucket = shared.bucket(&request);
         let call = Call::new(shared, deadline, bucket);
         let kept = call.shared.replay().keep(request, call.has_more(), deadline);
@@ -87,7 +88,7 @@ impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
             timer: Timer::default(),
             service: Some(service),
             call,
-            is_attempt: cut::claim_attempt(),
+            is_attempt,
         }
     }
 

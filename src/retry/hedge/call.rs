@@ -9,7 +9,7 @@ use crate::deadline::after;
 use crate::retry::call::{AttemptClock, AttemptId, AttemptOutcome, Call};
 use crate::retry::config::Shared;
 use crate::retry::observe::{AttemptReport, OnRetry, RetryEvent};
-use crate::retry::policy::{HedgeToken, SHORTEST_ATTEMPT};
+use crate::retry::policy::{HedgeToken, SHORTEST_ATTEMPT, was_given_back};
 use crate::retry::replay::{AttemptPlan, Replay};
 
 /// The verdict, in the event of a hedge, on the attempt that it joins.
@@ -54,9 +54,12 @@ where
         HedgeToken::withdraw(self.bucket.source(&self.shared.policy().config.budget))
     }
 
-    /// Counts an attempt that has failed while the other one goes on.
-    pub(super) fn charge_lost(&self) {
-        self.account.fail(self.bucket.or(&self.shared.policy().config.budget));
+    /// Counts an attempt that has failed beside the other one, unless the upstream gave it back: proposal A6 counts no
+    /// request that the server has not seen.
+    pub(super) fn charge_lost(&self, verdict: &Verdict) {
+        if !was_given_back(verdict) {
+            self.account.fail(self.bucket.or(&self.shared.policy().config.budget));
+        }
     }
 
     /// Counts and reports a hedge that was sent.

@@ -99,6 +99,7 @@ where
         PartitionT: Partition<Req>,
     {
         let deadline = shared.replay.deadline(&request, shared.policy.config.deadline);
+        let is_attempt = shared.replay.claims_attempt(&request);
         let bucket = shared.bucket(&request);
         let call = Call::new(shared, deadline, bucket);
         let kept = call.shared.replay.keep(request, call.has_more(), deadline);
@@ -112,7 +113,7 @@ where
             service: Some(service),
             call,
             pace,
-            is_attempt: cut::claim_attempt(),
+            is_attempt,
         }
     }
 }

@@ -169,7 +169,7 @@ where
         if goes_on && !is_final(&verdict) {
             let id = self.slot(which).id();
             self.call.lose(id, verdict);
-            self.call.charge_lost();
+            self.call.charge_lost(&verdict);
             if which == Which::Hedge {
                 // Frees its place of the budget.
                 *self.hedging = Hedging::Over;
@@ -278,6 +278,7 @@ where
         }
         if let [true, true] = in_flight {
             self.call.lose(self.first.id(), error.verdict());
+            self.call.charge_lost(&error.verdict());
         }
         self.settle(if let [_, true] = in_flight { Which::Hedge } else { Which::First });
         AttemptOutcome::Cut(error.into())

@@ -51,6 +51,23 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
         valid(self.try_max_partitions(partitions))
     }
 
+    /// Returns the [balance](Budget::balance) of the budget of a key. `None` if the key has none of its own: there was
+    /// no call for it, its budget was forgotten or is shared, or all budgets are unlimited. For monitoring: keep a
+    /// clone of the layer, which shares the budgets.
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    /// use tower_rampart::breaker::partition;
+    /// use tower_rampart::retry::Budget;
+    ///
+    /// let layer = RetryLayer::new_for_http().budget_by(partition::by(|tenant: &u64| *tenant), Budget::ratio(0.2));
+    /// assert_eq!(layer.balance(&7), None);
+    /// ```
+    #[must_use]
+    pub fn balance(&self, key: &Partition::Key) -> Option<f64> {
+        self.shared.budgets.balance(key)
+    }
+
     /// [`max_partitions`](Self::max_partitions), with an error in place of a panic.
     pub fn try_max_partitions(mut self, partitions: usize) -> Result<Self, InvalidSetting> {
         self.shared.budgets = self.shared.budgets.try_max_partitions(partitions)?;

@@ -67,6 +67,8 @@ impl<Classifier, Idempotency, OnRetry, Partition: Keyed>
     /// the request counts, attempts are numbered, responses carry a [`RetryReport`](crate::retry::RetryReport), and
     /// only idempotent requests are repeated.
     ///
+    /// Set [`idempotent`](Self::idempotent) and [`partition_label`](Self::partition_label) before.
+    ///
     /// ```
     /// use bytes::Bytes;
     /// use http_body_util::Full;

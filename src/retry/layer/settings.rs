@@ -37,7 +37,8 @@ macro_rules! settings {
 impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
     /// Takes the settings and callbacks of a policy, which other layers and [functions](crate::retry::call) may share,
     /// in place of all that were made before. The layer keeps its own classifier, because it judges responses: of the
-    /// policy's, [`retry_if`](RetryPolicy::retry_if) included, nothing counts here.
+    /// policy's, [`retry_if`](RetryPolicy::retry_if) included, nothing counts here. A layer with
+    /// [`budget_by`](RetryLayer::budget_by) also keeps its budgets; [`budget`](Self::budget) changes them.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -52,7 +53,12 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
         self,
         policy: &RetryPolicy<OtherClassifier, NewOnRetry>,
     ) -> RetryLayer<Classifier, Replay, NewOnRetry, Partition> {
-        self.map_policy(|own| policy.with_classifier_of(own)).with_new_budgets()
+        self.map_policy(|own| {
+            let budget = Partition::is_partitioned().then(|| own.config.budget.clone());
+            let mut policy = policy.with_classifier_of(own);
+            policy.config.budget = budget.unwrap_or(policy.config.budget);
+            policy
+        })
     }
 
     settings! {

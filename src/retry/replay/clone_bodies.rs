@@ -8,6 +8,7 @@ use super::http::{Http, Kept, is_own_body_failure, leave_report};
 use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
+use crate::cut;
 use crate::deadline::Deadline;
 use crate::retry::observe::{Origin, Report, RetryReport};
 use crate::retry::policy::{GiveUp, HttpIdempotency, Idempotency};
@@ -36,6 +37,11 @@ where
 
     fn deadline(&self, request: &Request<B>, of_layer: Option<Duration>) -> Option<Deadline> {
         self.http.deadline(request, of_layer)
+    }
+
+    #[inline]
+    fn claims_attempt(&self, request: &Request<B>) -> bool {
+        cut::claim_attempt(request.extensions())
     }
 
     fn keep(&self, request: Request<B>, _: bool, deadline: Option<Deadline>) -> Self::Kept {

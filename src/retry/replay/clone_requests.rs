@@ -27,6 +27,10 @@ where
         of_layer.map(Deadline::within)
     }
 
+    fn claims_attempt(&self, _: &Req) -> bool {
+        false
+    }
+
     #[inline]
     fn keep(&self, request: Req, _: bool, _: Option<Deadline>) -> Req {
         request

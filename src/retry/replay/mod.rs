@@ -7,11 +7,7 @@ mod body;
 mod buffer;
 mod clone_bodies;
 mod clone_requests;
-mod deadline_header;
 mod frames;
-mod grpc_timeout;
-mod guard;
-mod headers;
 mod http;
 mod replay_bodies;
 
@@ -28,8 +24,6 @@ use crate::deadline::Deadline;
 pub use self::body::ReplayBody;
 pub use self::clone_bodies::{CloneBodies, KeptClone};
 pub use self::clone_requests::CloneRequests;
-pub use self::deadline_header::DeadlineHeader;
-pub use self::guard::{InboundRetries, RetryGuard};
 pub(in crate::retry) use self::http::Http;
 pub use self::replay_bodies::{KeptRequest, ReplayBodies};
 
@@ -44,6 +38,10 @@ pub trait Replay<Req>: sealed::Sealed {
 
     /// Returns the deadline of a call: the one that its request carries, or that of the layer.
     fn deadline(&self, request: &Req, of_layer: Option<Duration>) -> Option<Deadline>;
+
+    /// Claims the attempt of an outer layer for a request that is known to be it.
+    #[doc(hidden)]
+    fn claims_attempt(&self, request: &Req) -> bool;
 
     /// Keeps a request before its first attempt. Its body is not copied if no other attempt can follow.
     fn keep(&self, request: Req, more: bool, deadline: Option<Deadline>) -> Self::Kept;

@@ -12,6 +12,7 @@ use super::http::{Http, Kept, is_own_body_failure, leave_report};
 use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
+use crate::cut;
 use crate::deadline::Deadline;
 use crate::retry::observe::{Origin, Report, RetryReport};
 use crate::retry::policy::{GiveUp, HttpIdempotency, Idempotency};
@@ -54,6 +55,11 @@ where
     #[inline(always)]
     fn deadline(&self, request: &Request<B>, of_layer: Option<Duration>) -> Option<Deadline> {
         self.http.deadline(request, of_layer)
+    }
+
+    #[inline]
+    fn claims_attempt(&self, request: &Request<B>) -> bool {
+        cut::claim_attempt(request.extensions())
     }
 
     #[inline]

@@ -15,7 +15,8 @@ pub struct RetryIf<Inner, F, E> {
 impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// Sets which errors of one type are retried: those for which the predicate returns true. Errors of this type are
     /// found anywhere in the chain of sources; all others, timeouts of the policy too, are judged as before. Call it
-    /// once for each type of error.
+    /// once for each type of error. If a chain has errors of several of these types, the predicate that was added last
+    /// decides, whichever error is further outside.
     ///
     /// The predicate sets the class alone: a server's hint is still honored, and an open circuit is still retried only
     /// with [`retry_circuit_open`](Self::retry_circuit_open).
@@ -26,6 +27,22 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     ///
     /// let policy = RetryPolicy::new().retry_if(|error: &io::Error| error.kind() != io::ErrorKind::NotFound);
     /// # let _ = policy;
+    /// ```
+    ///
+    /// The type of a policy for a static or a field can be named if the predicate is a function:
+    ///
+    /// ```
+    /// use std::io;
+    /// use std::sync::LazyLock;
+    /// use tower_rampart::classify::ErrorClassifier;
+    /// use tower_rampart::retry::{RetryIf, RetryPolicy};
+    ///
+    /// type Policy = RetryPolicy<RetryIf<ErrorClassifier, fn(&io::Error) -> bool, io::Error>>;
+    ///
+    /// static POLICY: LazyLock<Policy> = LazyLock::new(|| {
+    ///     RetryPolicy::new().retry_if(|error| error.kind() != io::ErrorKind::NotFound)
+    /// });
+    /// # let _ = &*POLICY;
     /// ```
     #[must_use]
     pub fn retry_if<F, E>(self, predicate: F) -> RetryPolicy<RetryIf<Classifier, F, E>, OnRetry>

@@ -71,9 +71,9 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// ([`TimedOut`](crate::retry::TimedOut)), retried by the same rules as any other; a breaker inside counts it as a
     /// failure of the upstream.
     ///
-    /// The request may have been processed, except if the attempt was still waiting in a breaker for the client to
+    /// The request may have been processed, except if an HTTP attempt was still waiting in a breaker for the client to
     /// become ready: then it was not sent, and even a POST is retried. This needs every layer in between to call the
-    /// breaker in its own `call`, not later in its future.
+    /// breaker in its own `call`, not later in its future, and with the request itself, not a copy.
     ///
     /// The wait until the inner service itself is ready is not part of an attempt: see [`deadline`](Self::deadline).
     ///

@@ -18,7 +18,8 @@ use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::classify::{GrpcClassifier, HttpClassifier, Processed, Verdict};
 use tower_rampart::retry::{
-    Backoff, GiveUp, InboundRetries, ReplayBodies, ReplayBody, RetryError, RetryGuard, RetryReport, StopRetries,
+    Backoff, DeadlineHeader, GiveUp, InboundRetries, ReplayBodies, ReplayBody, RetryError, RetryGuard, RetryReport,
+    StopRetries,
 };
 use tower_rampart::{BoxError, RetryLayer};
 
@@ -294,6 +295,18 @@ async fn rule_12_an_answer_asks_callers_not_to_retry_unless_it_is_theirs_to_retr
     let grpc = tower_rampart::classify::Classifier::classify(&GrpcClassifier::new(), Ok(&response));
     assert_eq!(grpc.should_retry(), Some(false));
     assert!(StopRetries::after_response(&response).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_12_bodies_that_are_cloned_get_the_headers_too() {
+    let layer = layer().clone_bodies().guard(RetryGuard::new()).deadline(SECOND);
+    let layer = layer.deadline_header(DeadlineHeader::seconds("x-timeout"));
+    let inner = service_fn(|request: Request<Full<Bytes>>| {
+        let headers = ["x-retry-attempt", "x-retry-depth", "x-timeout"].map(|name| request.headers()[name].clone());
+        assert_eq!(headers, ["1", "1", "1"]);
+        ready(Ok::<_, BoxError>(Response::new(())))
+    });
+    layer.layer(inner).oneshot(get()).await.unwrap();
 }
 
 /// Serves a tier on a socket and returns a client of it.

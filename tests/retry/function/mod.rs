@@ -4,7 +4,7 @@ mod alike;
 mod retry_if;
 
 use std::cell::Cell;
-use std::future::{Future, pending, ready};
+use std::future::{Future, Ready, pending, ready};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -190,6 +190,19 @@ async fn the_longest_limits_and_waits_do_not_overflow() {
     assert_eq!(error.kind(), GiveUp::Deadline);
 }
 
+/// The attempt timeout ends 30 years after the attempt began, and is added to a shorter time that is left.
+#[tokio::test(start_paused = true)]
+async fn the_wait_after_an_attempt_without_end_does_not_overflow() {
+    const YEAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+    let policy = policy().attempt_timeout(Duration::MAX).deadline(60 * YEAR);
+    let hangs = || async {
+        tokio::time::advance(31 * YEAR).await;
+        Err::<(), _>(down())
+    };
+    let error = retry::call(&policy, hangs).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (GiveUp::Deadline, 2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_ten_thousandth_attempt_is_like_any_other() {
     let policy = policy()
@@ -320,30 +333,28 @@ async fn dropped_in_any_state_it_gives_everything_back() {
 async fn what_follows_a_blocking_call_is_not_the_attempt_of_the_layer_around_it() {
     // The blocking call sends something. Then the client waits for readiness, and the attempt is cut: all in all it may
     // have been processed.
-    let layer =
-        RetryLayer::new(ErrorClassifier).idempotent(|(): &()| false).attempt_timeout(SECOND).backoff(Backoff::none());
     let inner_policy = policy();
-    let service = service_fn(move |()| {
+    let service = service_fn(move |request| {
         retry::call_blocking(&inner_policy, || Ok::<_, io::Error>(())).unwrap();
-        CircuitBreakerLayer::new(ErrorClassifier).layer(NeverReady).call(())
+        CircuitBreakerLayer::new_for_http().layer(NeverReady).call(request)
     });
-    let error = layer.layer(service).oneshot(()).await.unwrap_err();
+    let error = layer().attempt_timeout(SECOND).layer(service).oneshot(post("pay")).await.unwrap_err();
     assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::NotIdempotent, 1));
 }
 
 #[derive(Clone)]
 struct NeverReady;
 
-impl Service<()> for NeverReady {
-    type Response = ();
+impl<B> Service<http::Request<retry::ReplayBody<B>>> for NeverReady {
+    type Response = http::Response<()>;
     type Error = BoxError;
-    type Future = std::future::Ready<Result<(), BoxError>>;
+    type Future = Ready<Result<http::Response<()>, BoxError>>;
 
     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
         std::task::Poll::Pending
     }
 
-    fn call(&mut self, (): ()) -> Self::Future {
+    fn call(&mut self, _: http::Request<retry::ReplayBody<B>>) -> Self::Future {
         unreachable!("it is never ready")
     }
 }

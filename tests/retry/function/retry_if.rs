@@ -72,6 +72,24 @@ fn one_predicate_for_each_type_of_error() {
     assert_eq!(attempts(|| "unknown".into()), 3);
 }
 
+/// Whichever of the errors is further outside.
+#[test]
+fn of_two_types_in_one_chain_the_predicate_that_was_added_last_decides() {
+    let both = |is_busy| Rejected { is_busy, source: Some(down().into()) };
+    let calls = |policy: &dyn Fn(BoxError) -> RetryError| {
+        [both(true).into(), io::Error::other(rejected(true)).into()].map(|error: BoxError| policy(error).attempts())
+    };
+    let io_last = policy().retry_if(|error: &Rejected| error.is_busy).retry_if(|_: &io::Error| false);
+    let io_first = policy().retry_if(|_: &io::Error| false).retry_if(|error: &Rejected| error.is_busy);
+    // Fails once with the error, and then with one that is not retried.
+    let then_terminal = |error: BoxError| {
+        let mut errors = Some(error).into_iter();
+        move || Err::<(), _>(errors.next().unwrap_or_else(|| ClassifiedError::new(Verdict::terminal()).into()))
+    };
+    assert_eq!(calls(&|error| retry::call_blocking(&io_last, then_terminal(error)).unwrap_err()), [1, 1]);
+    assert_eq!(calls(&|error| retry::call_blocking(&io_first, then_terminal(error)).unwrap_err()), [2, 2]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_timeout_of_the_policy_is_still_retried() {
     let policy = policy().retry_if(|_: &Rejected| false).attempt_timeout(SECOND);

@@ -2,6 +2,7 @@
 
 use tower::{Layer, ServiceExt};
 use tower_rampart::breaker::partition;
+use tower_rampart::classify::{Processed, Reason};
 use tower_rampart::retry::{Budget, Hedge};
 
 use super::DELAY;
@@ -75,6 +76,29 @@ async fn rule_13_the_throttle_of_grpc_holds_hedges_too() {
     assert_eq!((log.calls(), budget.balance()), (2, Some(2.0)));
     service.oneshot(get()).await.unwrap();
     assert_eq!((log.calls(), budget.balance()), (3, Some(1.0)), "not hedged, and not retried");
+}
+
+/// A server gives both back, as when it recycles a connection. Proposal A6 counts only what a server has seen.
+#[tokio::test(start_paused = true)]
+async fn rule_13_the_throttle_of_grpc_does_not_count_a_pair_that_was_given_back() {
+    let budget = Budget::grpc(10, 0.1);
+    let refused = || given_back(Reason::REFUSED_STREAM, Processed::No);
+    let upstream = Upstream::new([refused().taking(60 * MS), refused().taking(20 * MS), answer(200)]);
+    let log = upstream.log();
+    layer().budget(budget.clone()).hedge(Hedge::after(DELAY)).layer(upstream).oneshot(get()).await.unwrap();
+    assert_eq!((log.calls(), budget.balance()), (3, Some(10.0)));
+}
+
+/// As without a hedge, where the attempt that the deadline cuts counts.
+#[tokio::test(start_paused = true)]
+async fn rule_13_the_throttle_of_grpc_counts_both_attempts_that_a_deadline_cuts() {
+    for (is_hedged, left) in [(false, 9.0), (true, 8.0)] {
+        let budget = Budget::grpc(10, 0.1);
+        let delay = if is_hedged { DELAY } else { SECOND };
+        let layer = layer().deadline(200 * MS).budget(budget.clone()).hedge(Hedge::after(delay));
+        layer.layer(Upstream::new([hang()])).oneshot(get()).await.unwrap_err();
+        assert_eq!(budget.balance(), Some(left), "hedged: {is_hedged}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

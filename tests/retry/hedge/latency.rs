@@ -97,7 +97,8 @@ async fn rule_13_if_all_is_slow_the_budget_bounds_the_hedges() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_13_no_quantile_of_fewer_than_fifty_attempts() {
-    let (calls, slow) = upstream(|number, _| if number < 49 { 10 * MS } else { SECOND });
+    // The 49th is slow, so that the delay is computed anew before the fiftieth.
+    let (calls, slow) = upstream(|number, _| if number < 48 { 10 * MS } else { SECOND });
     let service = plain().no_budget().hedge(Hedge::quantile(0.95)).layer(slow);
     durations(service.clone(), 50).await;
     assert_eq!(calls(), 50, "the fiftieth attempt is not hedged");

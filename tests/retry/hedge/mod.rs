@@ -16,7 +16,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 use tower_rampart::BoxError;
-use tower_rampart::classify::Reason;
+use tower_rampart::classify::{Processed, Reason};
 use tower_rampart::retry::{GiveUp, Hedge, HedgedRetryLayer, ReplayBody, RetryReport};
 
 use crate::support::*;
@@ -130,6 +130,31 @@ async fn rule_13_a_terminal_answer_ends_the_call() {
         assert_eq!((response.status().as_u16(), took, sent.len()), (404, 60 * MS, 2));
         assert_eq!(report(&response), (2, Some(GiveUp::NotRetryable)));
     }
+}
+
+/// A rejection by the breaker, which may have admitted the other attempt, and an answer that the server asks to retry.
+#[tokio::test(start_paused = true)]
+async fn rule_13_a_rejection_or_a_wish_for_a_retry_waits_for_the_other_attempt() {
+    let wish = || answer(404).header("x-should-retry", "true");
+    for [first, hedge] in [
+        [circuit_open().taking(60 * MS), answer(200).taking(100 * MS)],
+        [answer(200).taking(150 * MS), circuit_open().taking(10 * MS)],
+        [wish().taking(60 * MS), answer(200).taking(100 * MS)],
+        [answer(200).taking(150 * MS), wish().taking(10 * MS)],
+    ] {
+        let (outcome, took, sent) = run(hedged(), [first, hedge], get()).await;
+        assert_eq!((outcome.unwrap().status().as_u16(), took, sent.len()), (200, 150 * MS, 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_13_a_call_was_maybe_processed_if_the_attempt_that_failed_first_was() {
+    let steps = [reset().taking(60 * MS), given_back(Reason::REFUSED_STREAM, Processed::No).taking(20 * MS)];
+    let (outcome, took, sent) = run(layer().max_attempts(2).hedge(Hedge::after(DELAY)), steps, get()).await;
+    let error = outcome.unwrap_err();
+    assert_eq!((took, sent.len()), (70 * MS, 2));
+    let report = gave_up(&error).report();
+    assert_eq!((report.history()[1].reason(), report.processed()), (Some(Reason::REFUSED_STREAM), Processed::Maybe));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,16 +1,21 @@
 //! Rule 6: what a cut means to the layers inside, and to the request that is cut.
 
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use http_body_util::Full;
 use tower::limit::{ConcurrencyLimitLayer, GlobalConcurrencyLimitLayer};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_rampart::breaker::State;
-use tower_rampart::classify::{Class, Counters, HttpClassifier, Processed, Reason, Verdict, classifier_fn};
-use tower_rampart::retry::{AttemptDeadline, Deadline, GiveUp, ReplayBody, TimedOut};
+use tower_rampart::classify::{
+    Class, Counters, ErrorClassifier, HttpClassifier, Processed, Reason, Verdict, classifier_fn,
+};
+use tower_rampart::retry::{AttemptDeadline, Deadline, GiveUp, Hedge, ReplayBody, TimedOut};
 use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
 use crate::support::*;
@@ -186,6 +191,149 @@ async fn rule_6_a_post_that_waits_below_an_inner_retry_without_limits_is_unsent_
     let error = stack.oneshot(post("5 euros")).await.unwrap_err();
     assert_eq!((gave_up(&error).kind(), gave_up(&error).attempts()), (GiveUp::Exhausted, 2));
     assert_eq!(gave_up(&error).verdict().processed(), Processed::No);
+}
+
+/// A call that a service makes beside its request, which it sends itself.
+type Beside = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_call_beside_a_request_does_not_prove_that_it_was_not_sent() {
+    for (name, beside) in [
+        ("another retry layer", in_another_retry_layer as fn(&Extensions) -> Beside),
+        ("a hedged layer", in_a_hedged_layer),
+        ("a breaker", in_a_breaker),
+        ("a breaker that has a copy of the request", in_a_breaker_with),
+    ] {
+        let limited = || layer().attempt_timeout(SECOND);
+        assert_eq!(sends(limited(), beside).await, 1, "{name}");
+        assert_eq!(sends(ServiceBuilder::new().layer(limited()).layer(layer()), beside).await, 1, "{name}, nested");
+        // The outer layer believes the error of the inner one.
+        let inner = limited().max_attempts(1);
+        assert_eq!(sends(ServiceBuilder::new().layer(layer()).layer(inner), beside).await, 1, "{name}, limited inside");
+        let inner = layer().deadline(SECOND);
+        assert_eq!(
+            sends(ServiceBuilder::new().layer(layer()).layer(inner), beside).await,
+            1,
+            "{name}, with a deadline"
+        );
+        assert_eq!(sends((limited(), QueueLayer), beside).await, 1, "{name}, behind a queue");
+    }
+}
+
+/// Nothing shows of such a request that it is the attempt.
+#[tokio::test(start_paused = true)]
+async fn rule_6_a_request_without_extensions_is_never_known_to_be_unsent() {
+    let sent = AtomicUsize::new(0);
+    let inner = service_fn(|_: u32| {
+        let beside = CircuitBreakerLayer::new(ErrorClassifier).layer(never_ready()).call(get());
+        sent.fetch_add(1, Ordering::Relaxed);
+        async {
+            pending::<()>().await;
+            beside.await.map(|_| ())
+        }
+    });
+    let layer = RetryLayer::new(ErrorClassifier).idempotent(|_: &u32| false).attempt_timeout(SECOND);
+    layer.layer(inner).oneshot(7).await.unwrap_err();
+    assert_eq!(sent.into_inner(), 1);
+}
+
+/// Returns how often a POST is sent by a service that makes another call beside it and gets no answer.
+async fn sends<L>(layer: L, beside: fn(&Extensions) -> Beside) -> usize
+where
+    L: Layer<SendsBeside>,
+    L::Service: Service<Request<Body>, Error = BoxError>,
+{
+    let sent = Arc::new(AtomicUsize::new(0));
+    let service = layer.layer(SendsBeside { beside, sent: Arc::clone(&sent) });
+    assert!(service.oneshot(post("5 euros")).await.is_err());
+    sent.load(Ordering::Relaxed)
+}
+
+#[derive(Clone)]
+struct SendsBeside {
+    beside: fn(&Extensions) -> Beside,
+    sent: Arc<AtomicUsize>,
+}
+
+impl<B> Service<Request<B>> for SendsBeside {
+    type Response = Response<()>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<()>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let beside = (self.beside)(request.extensions());
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async {
+            pending::<()>().await;
+            beside.await;
+            Ok(Response::new(()))
+        })
+    }
+}
+
+/// Calls the inner service in another task, as a buffer does.
+#[derive(Clone)]
+struct QueueLayer;
+
+#[derive(Clone)]
+struct Queue<S>(S);
+
+impl<S> Layer<S> for QueueLayer {
+    type Service = Queue<S>;
+
+    fn layer(&self, inner: S) -> Queue<S> {
+        Queue(inner)
+    }
+}
+
+impl<S, B> Service<Request<B>> for Queue<S>
+where
+    S: Service<Request<B>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + Send + 'static,
+    B: Send + 'static,
+{
+    type Response = Response<()>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<()>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let answer = tokio::spawn(self.0.clone().oneshot(request));
+        Box::pin(async { answer.await? })
+    }
+}
+
+fn in_another_retry_layer(_: &Extensions) -> Beside {
+    let call = layer().layer(never_ready()).call(get());
+    Box::pin(async { drop(call.await) })
+}
+
+fn in_a_hedged_layer(_: &Extensions) -> Beside {
+    let call = layer().hedge(Hedge::after(MS)).layer(never_ready()).call(get());
+    Box::pin(async { drop(call.await) })
+}
+
+fn in_a_breaker(_: &Extensions) -> Beside {
+    let call = CircuitBreakerLayer::new_for_http().layer(never_ready()).call(get());
+    Box::pin(async { drop(call.await) })
+}
+
+fn in_a_breaker_with(extensions: &Extensions) -> Beside {
+    let mut copy = get();
+    *copy.extensions_mut() = extensions.clone();
+    let call = CircuitBreakerLayer::new_for_http().layer(never_ready()).call(copy);
+    Box::pin(async { drop(call.await) })
+}
+
+fn never_ready<Req>() -> Gated<impl Service<Req, Response = Response<()>, Error = Infallible, Future: Send> + Clone> {
+    let inner = service_fn(|_| std::future::ready(Ok(Response::new(()))));
+    Gated { inner, calls: Arc::new(AtomicUsize::new(1)) }
 }
 
 #[derive(Clone)]

@@ -6,6 +6,8 @@ use std::sync::Once;
 
 use http::Request;
 use http_body_util::Full;
+use tower_rampart::RetryLayer;
+use tower_rampart::retry::{self, Backoff, RetryPolicy};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
@@ -91,6 +93,20 @@ async fn a_success_a_terminal_failure_and_a_single_attempt_log_nothing() {
     assert!(lines([answer(404)], get(), 3).await.is_empty());
     assert!(lines([circuit_open()], get(), 3).await.is_empty());
     assert!(lines([answer(503)], get(), 1).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_and_a_function_of_one_policy_log_one_line_a_second() {
+    let policy = RetryPolicy::new().name("billing").max_attempts(2).backoff(Backoff::none());
+    let lines = lines_of(async {
+        let by_layer = || send(RetryLayer::new_for_http().policy(&policy), Upstream::new([answer(503)]), get());
+        let by_function = || retry::call(&policy, || std::future::ready(Err::<(), _>("down")));
+        assert!(by_layer().await.is_ok() && by_function().await.is_err());
+        tokio::time::advance(SECOND).await;
+        assert!(by_layer().await.is_ok());
+    });
+    let lines: Vec<_> = lines.await.into_iter().filter(|line| line.starts_with("WARN")).collect();
+    assert!(lines.len() == 2 && lines[0].ends_with("count=1") && lines[1].ends_with("count=2"), "{lines:?}");
 }
 
 #[tokio::test(start_paused = true)]

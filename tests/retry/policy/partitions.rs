@@ -8,7 +8,7 @@ use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_rampart::breaker::partition::{self, Keyed, Partition};
 use tower_rampart::classify::{Verdict, classifier_fn};
-use tower_rampart::retry::{Backoff, Budget, DeadlineHeader, ReplayBodies, Retry, RetryGuard, RetryLayer};
+use tower_rampart::retry::{Backoff, Budget, DeadlineHeader, ReplayBodies, Retry, RetryGuard, RetryLayer, RetryPolicy};
 
 use crate::observe::telemetry::lines_of;
 use crate::support::*;
@@ -273,6 +273,24 @@ fn the_types_keep_their_defaults_and_bounds() {
     send_sync(&layer);
     let service: Retry<_, _, _, _, partition::ByHeader> = layer.layer(Upstream::new([answer(200)]));
     sent(service.oneshot(get()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_9_a_policy_that_is_set_later_keeps_the_budgets_of_keys() {
+    let policy = RetryPolicy::new().max_attempts(2).backoff(Backoff::none()).no_budget();
+    let layer = RetryLayer::new_for_http().budget_by(partition::header(TENANT), one_retry()).policy(&policy);
+    assert_eq!(retries(&layer, [of(1), of(1), of(2), of(2), get(), get()]).await, [1, 0, 1, 0, 1, 0]);
+    assert_eq!(retries(&layer.no_budget(), [of(1), of(1), of(1)]).await, [1, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_9_the_balance_of_a_key_can_be_watched() {
+    let layer = by(partition::by(|request: &Request<Full<Bytes>>| request.uri().port_u16()), one_retry());
+    let balances = |layer: &By<_>| [Some(1), Some(2)].map(|port| layer.balance(&port));
+    assert_eq!(balances(&layer), [None, None]);
+    retries(&layer.clone(), [to("http://a.example:1")]).await;
+    assert_eq!(balances(&layer), [Some(0.0), None]);
+    assert_eq!(balances(&layer.max_partitions(9)), [None, None]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 pub(crate) const DATA: u8 = 0x0;
 pub(crate) const HEADERS: u8 = 0x1;
-const RST_STREAM: u8 = 0x3;
+pub(crate) const RST_STREAM: u8 = 0x3;
 pub(crate) const SETTINGS: u8 = 0x4;
 const GOAWAY: u8 = 0x7;
 

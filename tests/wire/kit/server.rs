@@ -29,6 +29,11 @@ impl Server {
         Self { address, accepting }
     }
 
+    #[cfg(feature = "axum")]
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn uri(&self) -> http::Uri {
         format!("http://{}/", self.address).parse().unwrap()
     }
@@ -52,10 +57,16 @@ pub(crate) async fn nobody() -> SocketAddr {
 
 /// Reads a request up to the empty line. The requests of these tests have no body unless the test says so.
 pub(crate) async fn read_head(stream: &mut TcpStream) {
+    read_head_text(stream).await;
+}
+
+/// [`read_head`] that returns the head.
+pub(crate) async fn read_head_text(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.unwrap());
     }
+    String::from_utf8(head).unwrap()
 }
 
 /// Says this much of an answer and no more.

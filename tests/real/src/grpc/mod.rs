@@ -7,12 +7,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::Request;
-use http_body_util::Full;
 use tokio::sync::watch;
 use tonic::transport::Endpoint;
-use tower::ServiceExt;
-use tower_rampart::retry::ReplayBody;
+use tower_rampart::clients::tonic::TonicService;
 
 use crate::audit::Audit;
 use crate::client::{Client, Stack};
@@ -77,9 +74,5 @@ pub async fn run(server: Server, transport: Transport, load: Load, ages: u32) ->
 
 fn over_channel(address: SocketAddr) -> io::Result<Client> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(io::Error::other)?;
-    let channel = endpoint.connect_lazy();
-    Ok(Client::over(
-        Stack::Grpc,
-        channel.map_request(|request: Request<ReplayBody<Full<bytes::Bytes>>>| request.map(tonic::body::Body::new)),
-    ))
+    Ok(Client::over(Stack::Grpc, TonicService::new(endpoint.connect_lazy())))
 }

@@ -48,6 +48,15 @@ impl Kind {
         }
     }
 
+    pub(in crate::retry) fn balance(&self) -> f64 {
+        match self {
+            Self::Ratio(ratio) => ratio.balance(),
+            Self::Grpc(grpc) => grpc.balance(),
+            Self::Aws(aws) => aws.balance(),
+            Self::Concurrent(concurrent) => concurrent.balance(),
+        }
+    }
+
     /// Asks for a retry after an attempt with this verdict.
     pub(super) fn withdraw(&self, verdict: &Verdict) -> Option<Cost> {
         match self {
@@ -103,16 +112,6 @@ impl Kind {
     pub(super) fn close(&self) {
         if let Self::Concurrent(concurrent) = self {
             concurrent.leave();
-        }
-    }
-
-    /// The tokens that are left, or the retries that could begin now.
-    pub(in crate::retry) fn balance(&self) -> f64 {
-        match self {
-            Self::Ratio(ratio) => ratio.balance(),
-            Self::Grpc(grpc) => grpc.balance(),
-            Self::Aws(aws) => aws.balance(),
-            Self::Concurrent(concurrent) => concurrent.balance(),
         }
     }
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::header_name::ensure_free;
 use crate::classify::digits;
 use crate::deadline::Deadline;
 use crate::invalid_setting::{InvalidSetting, valid};
@@ -26,12 +27,18 @@ pub struct DeadlineHeader {
 /// The largest value that is written. It fits a signed number of 32 bits, which is what many servers read.
 const LARGEST: u128 = i32::MAX as u128;
 
+/// How Envoy passes on a timeout.
+const OF_ENVOY: [&str; 3] =
+    ["x-envoy-expected-rq-timeout-ms", "x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-rq-per-try-timeout-ms"];
+
 impl DeadlineHeader {
     /// A header in whole milliseconds.
     ///
     /// # Panics
     ///
-    /// If this is not the name of a header.
+    /// If this is not the name of a header, or if HTTP, gRPC or this crate gives the name another meaning, such as
+    /// `content-length`, `idempotency-key` or `grpc-timeout`, which a layer for gRPC writes without this setting. Of
+    /// Envoy's names those of a request timeout fit.
     #[must_use]
     #[track_caller]
     pub fn milliseconds(name: &str) -> Self {
@@ -47,7 +54,7 @@ impl DeadlineHeader {
     ///
     /// # Panics
     ///
-    /// If this is not the name of a header.
+    /// As [`milliseconds`](Self::milliseconds).
     #[must_use]
     #[track_caller]
     pub fn seconds(name: &str) -> Self {
@@ -60,10 +67,11 @@ impl DeadlineHeader {
     }
 
     fn new(name: &str, unit: Duration) -> Result<Self, InvalidSetting> {
-        match HeaderName::try_from(name) {
-            Ok(name) => Ok(Self { name, unit }),
-            Err(_) => Err(InvalidSetting::new(format!("DeadlineHeader: {name:?} is not the name of a header"))),
-        }
+        let Ok(name) = HeaderName::try_from(name) else {
+            return Err(InvalidSetting::new(format!("DeadlineHeader: {name:?} is not the name of a header")));
+        };
+        ensure_free("DeadlineHeader", &name, &OF_ENVOY)?;
+        Ok(Self { name, unit })
     }
 
     /// Returns the deadline in these headers, counted from now. A server reads the deadline of its caller with it, for
@@ -148,6 +156,22 @@ mod tests {
     fn a_name_that_is_none_is_an_error() {
         for invalid in [DeadlineHeader::try_milliseconds("a b"), DeadlineHeader::try_seconds("")] {
             assert!(invalid.unwrap_err().to_string().contains("is not the name of a header"));
+        }
+    }
+
+    #[test]
+    fn a_name_with_another_meaning_is_an_error() {
+        for name in
+            ["Idempotency-Key", "grpc-timeout", "retry-after", "host", "x-retry-attempt", "x-envoy-attempt-count"]
+        {
+            for invalid in [DeadlineHeader::try_milliseconds(name), DeadlineHeader::try_seconds(name)] {
+                let name = name.to_lowercase();
+                let message = format!("DeadlineHeader: the header {name:?} has another meaning");
+                assert_eq!(invalid.unwrap_err().to_string(), message);
+            }
+        }
+        for name in OF_ENVOY.into_iter().chain(["x-request-timeout-ms", "request-timeout"]) {
+            assert!(DeadlineHeader::try_milliseconds(name).is_ok(), "{name}");
         }
     }
 }

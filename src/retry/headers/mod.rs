@@ -1,11 +1,20 @@
+//! The headers beside the body: time limits and numbers of attempts, from callers and to servers.
+
+mod deadline_header;
+mod grpc_timeout;
+mod guard;
+mod header_name;
+mod stop_retries;
+
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
 
-use super::deadline_header::DeadlineHeader;
-use super::grpc_timeout;
-use super::guard::{InboundRetries, RetryGuard};
 use crate::attempt::Attempt;
 use crate::deadline::{Deadline, earliest};
+
+pub use self::deadline_header::DeadlineHeader;
+pub use self::guard::{InboundRetries, RetryGuard};
+pub use self::stop_retries::StopRetries;
 
 /// The headers that the layer reads from a call and writes into its attempts.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +27,7 @@ pub(in crate::retry) struct Headers {
 impl Headers {
     /// Returns the deadline of a call: the given one, or an earlier one in its headers.
     #[inline(always)]
-    pub(super) fn deadline(&self, headers: &HeaderMap, deadline: Option<Deadline>) -> Option<Deadline> {
+    pub(in crate::retry) fn deadline(&self, headers: &HeaderMap, deadline: Option<Deadline>) -> Option<Deadline> {
         let deadline = match self.is_grpc.then(|| grpc_timeout::read(headers)).flatten() {
             Some(timeout) => earlier(deadline, Deadline::within(timeout)),
             None => deadline,
@@ -32,7 +41,7 @@ impl Headers {
     /// Writes the headers of an attempt. Its time limits are in the extensions already.
     ///
     /// `more` is true if another attempt can follow.
-    pub(super) fn write(&self, head: &mut Parts, attempt: Attempt, more: bool, deadline: Option<Deadline>) {
+    pub(in crate::retry) fn write(&self, head: &mut Parts, attempt: Attempt, more: bool, deadline: Option<Deadline>) {
         if let Some(deadline) = deadline.filter(|_| self.is_grpc) {
             grpc_timeout::write(&mut head.headers, deadline.remaining());
         }

@@ -3,11 +3,11 @@ use std::error::Error;
 use http::Response;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::error::RetryError;
-use super::observe::RetryReport;
-use super::policy::GiveUp;
 use crate::BoxError;
 use crate::classify::Verdict;
+use crate::retry::error::RetryError;
+use crate::retry::observe::RetryReport;
+use crate::retry::policy::GiveUp;
 
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
@@ -81,13 +81,31 @@ impl StopRetries {
         stops.then_some(Self(()))
     }
 
-    /// [`after`](Self::after) for an error with a [`RetryError`] in its source chain, such as a `tonic::Status`.
+    /// [`after`](Self::after) for an error with a [`RetryError`] in its source chain, or for a `tonic::Status` that
+    /// itself asks not to retry.
     #[must_use]
     pub fn after_error(error: &(dyn Error + 'static)) -> Option<Self> {
+        #[cfg(feature = "tonic")]
+        if RetryError::find(error).is_none() {
+            let status = crate::classify::find::<tonic::Status>(error)?;
+            let mut answer = Response::new(());
+            answer.headers_mut().clone_from(status.metadata().as_ref());
+            answer.headers_mut().insert("grpc-status", HeaderValue::from(status.code() as i32));
+            return Self::after_response(&answer);
+        }
         let error = RetryError::find(error)?;
         // A layer with a single attempt leaves the retrying to its callers.
         let is_single = error.kind() == GiveUp::Exhausted && error.attempts() < 2;
         (stops_retries(error.kind()) && !is_single).then_some(Self(()))
+    }
+
+    /// Writes the mark into the headers of an answer to a generated client, which keeps them and loses the report. A
+    /// wait that the server asked for stays.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn mark_for_tonic<B>(answer: &mut Response<B>) {
+        if let Some(stop) = Self::after_response(answer).filter(|_| !answer.headers().contains_key(PUSHBACK)) {
+            stop.mark_grpc(answer.headers_mut());
+        }
     }
 
     /// Writes `x-should-retry: false`, which [`HttpClassifier`](crate::classify::HttpClassifier) honors.

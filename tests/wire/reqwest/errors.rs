@@ -1,4 +1,4 @@
-//! What reqwest makes of it.
+//! One test for each row of the table.
 
 use std::time::Duration;
 

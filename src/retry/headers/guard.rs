@@ -1,7 +1,9 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::header_name::ensure_free;
 use crate::attempt::Attempt;
 use crate::classify::digits;
+use crate::invalid_setting::{InvalidSetting, valid};
 
 const ATTEMPT: HeaderName = HeaderName::from_static("x-retry-attempt");
 const DEPTH: HeaderName = HeaderName::from_static("x-retry-depth");
@@ -65,10 +67,22 @@ impl RetryGuard {
     }
 
     /// Sets the header that carries the number of the attempt, counted from 1. Default: `x-retry-attempt`.
+    ///
+    /// # Panics
+    ///
+    /// If HTTP, gRPC or this crate gives the name another meaning, such as `content-length`, `idempotency-key` or
+    /// `x-retry-depth`. Of Envoy's names `x-envoy-attempt-count` alone fits.
     #[must_use]
-    pub fn attempt_header(mut self, name: HeaderName) -> Self {
+    #[track_caller]
+    pub fn attempt_header(self, name: HeaderName) -> Self {
+        valid(self.try_attempt_header(name))
+    }
+
+    /// [`attempt_header`](Self::attempt_header), with an error in place of a panic.
+    pub fn try_attempt_header(mut self, name: HeaderName) -> Result<Self, InvalidSetting> {
+        ensure_free("attempt_header", &name, &[ATTEMPT.as_str(), OF_ENVOY.as_str()])?;
         self.attempt_header = name;
-        self
+        Ok(self)
     }
 
     /// Reads the marks of a server's request, with the attempt under the [name](Self::attempt_header) of this guard.
@@ -182,6 +196,17 @@ mod tests {
         }
         let endless = &[b'9'; 60];
         assert_eq!(read(&[("grpc-previous-rpc-attempts", endless), ("x-retry-depth", endless)]), (u32::MAX, u32::MAX));
+    }
+
+    #[test]
+    fn an_attempt_header_with_another_meaning_is_rejected() {
+        for name in ["idempotency-key", "grpc-previous-rpc-attempts", "x-retry-depth", "content-length", "x-envoy-a"] {
+            let error = RetryGuard::new().try_attempt_header(HeaderName::from_static(name)).unwrap_err();
+            assert_eq!(error.to_string(), format!("attempt_header: the header {name:?} has another meaning"));
+        }
+        for name in ["x-retry-attempt", "x-envoy-attempt-count", "x-acme-attempt"] {
+            assert!(RetryGuard::new().try_attempt_header(HeaderName::from_static(name)).is_ok(), "{name}");
+        }
     }
 
     #[test]
