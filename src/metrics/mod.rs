@@ -1,7 +1,7 @@
 //! The numbers of the layers, for Prometheus and other metrics systems.
 //!
-//! Nothing is recorded for them when a call succeeds: they are read, when somebody asks, from what breakers and budgets
-//! count anyway. What happens rarely (a transition, a probe, a retry, a call that gives up) is counted when it happens.
+//! Nothing is recorded for them when a call succeeds: a scrape reads what breakers and budgets count anyway. What happens
+//! rarely (a transition, a probe, a retry, a call that gives up) is counted when it happens.
 //!
 //! 1. A handle of a layer is a [`Source`]: [`breaker::Handle`](crate::breaker::Handle) and
 //!    [`retry::Handle`](crate::retry::Handle).
@@ -10,10 +10,10 @@
 //! 3. Each layer has the label `name`. The number of series does not grow with the keys: only the 20 breakers that have
 //!    not been closed for the longest time are shown by their label, as it stands in events, redacted ones included.
 //! 4. A counter never falls. What a partition has counted stays in the numbers of its layer when it is evicted.
-//! 5. To read takes no lock that a call waits for. It looks at each partition once, so ask every few seconds, not more
-//!    often.
+//! 5. A scrape takes no lock that a call waits for. It looks at each partition once, so scrape every few seconds, not
+//!    more often.
 //!
-//! `docs/METRICS.md` explains each number and names its like in other libraries; beside it are a dashboard for Grafana
+//! `docs/METRICS.md` explains each number and names what other libraries call it. Beside it are a dashboard for Grafana
 //! and alert rules.
 
 #[cfg(feature = "metrics")]

@@ -13,7 +13,8 @@ use super::{Kind, Metric, Sample, Source};
 /// use tower_rampart::metrics::observe;
 /// use tower_rampart::{CircuitBreakerLayer, RetryLayer};
 ///
-/// let (retry, breaker) = (RetryLayer::new_for_http().name("billing"), CircuitBreakerLayer::new_for_http().name("billing"));
+/// let retry = RetryLayer::new_for_http().name("billing");
+/// let breaker = CircuitBreakerLayer::new_for_http().name("billing");
 /// let meter = opentelemetry::global::meter("my-service");
 /// observe(&meter, vec![Arc::new(retry.handle()), Arc::new(breaker.handle())]);
 /// ```

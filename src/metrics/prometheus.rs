@@ -10,7 +10,8 @@ use super::{Kind, Metric, Sample, Source};
 /// use tower_rampart::metrics::prometheus_text;
 /// use tower_rampart::{CircuitBreakerLayer, RetryLayer};
 ///
-/// let (retry, breaker) = (RetryLayer::new_for_http().name("billing"), CircuitBreakerLayer::new_for_http().name("billing"));
+/// let retry = RetryLayer::new_for_http().name("billing");
+/// let breaker = CircuitBreakerLayer::new_for_http().name("billing");
 /// let (retries, breakers) = (retry.handle(), breaker.handle());
 /// let text = prometheus_text(&[&retries, &breakers]);
 /// assert!(text.contains("rampart_retry_budget_balance{name=\"billing\"} 10"), "{text}");

@@ -9,8 +9,8 @@ use super::policy::{Bucket, Budget, GiveUp};
 use crate::metrics::{Metric, Sample, Source};
 use crate::registry::Registry;
 
-/// Reads what a [`RetryLayer`](crate::RetryLayer) or a [`RetryPolicy`](super::RetryPolicy) has counted since it was made, from anywhere and
-/// without waiting. Clones of the layer or of the policy count together.
+/// Reads what a [`RetryLayer`](crate::RetryLayer) or a [`RetryPolicy`](super::RetryPolicy) has counted since it was
+/// made, from anywhere and without waiting. Clones of the layer or of the policy count together.
 ///
 /// A call that succeeds at once is not counted, because it would pay for it: subtract from the calls of the breaker
 /// inside, or count with [`Counters`](crate::classify::Counters). Neither is a call that its caller drops.

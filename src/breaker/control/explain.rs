@@ -19,7 +19,8 @@ impl CircuitBreaker {
     /// let _ = breaker.call(|| Err::<(), _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
     /// assert_eq!(
     ///     breaker.explain(),
-    ///     r#"Circuit breaker "billing" is closed. 1 of 1 calls in its window failed (100 %), and it opens at 90 % of at least 20."#
+    ///     "Circuit breaker \"billing\" is closed. \
+    ///      1 of 1 calls in its window failed (100 %), and it opens at 90 % of at least 20."
     /// );
     /// ```
     #[must_use]

@@ -32,15 +32,15 @@ impl Tally {
 
     pub(crate) fn retire(&self, totals: Totals) {
         for (retired, count) in self.retired.iter().zip(outcomes(totals)) {
-            // Whoever sees this no longer finds the breaker.
+            // A reader that sees this no longer finds the breaker.
             retired.fetch_add(count, Ordering::Release);
         }
     }
 
     /// The calls by outcome. `live` adds up those of the breakers that there are.
     ///
-    /// A breaker that goes meanwhile is missing, and so is what its window is just carrying. Then the last numbers stay,
-    /// because a counter that falls reads as a restart.
+    /// A breaker that goes meanwhile is missing, and so is what its window is just carrying. Then the last numbers
+    /// stay, because a counter that falls reads as a restart.
     pub(crate) fn calls(&self, live: impl FnOnce() -> Totals) -> [u64; Self::OUTCOMES.len()] {
         // First, so that no breaker is counted twice.
         let retired = self.retired.each_ref().map(|count| count.load(Ordering::Acquire));

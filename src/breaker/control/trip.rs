@@ -25,8 +25,8 @@ use crate::breaker::core::trip;
 pub struct Trip {
     /// The cause.
     pub cause: Cause,
-    /// Calls in the window at that time; votes, if the partitions [within](crate::CircuitBreakerLayer::nested_in) opened
-    /// it. Exact up to 65,535, and in the right ratio to the bad ones above.
+    /// Calls in the window at that time; votes, if the partitions [within](crate::CircuitBreakerLayer::nested_in)
+    /// opened it. Exact up to 65,535, and in the right ratio to the bad ones above. 0 if it was forced open.
     pub calls: u64,
     /// Failed ones among them; slow ones, if the cause is their rate; bad votes.
     pub bad: u64,

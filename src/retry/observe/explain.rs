@@ -23,7 +23,8 @@ impl RetryReport {
     /// let response = client.oneshot(http::Request::new(String::new())).await.unwrap();
     /// assert_eq!(
     ///     RetryReport::of(&response).unwrap().explain(),
-    ///     "Gave up after 2 attempts: no attempts left. The sends ended with status 503 and status 503, after waits of 100ms."
+    ///     "Gave up after 2 attempts: no attempts left. \
+    ///      The sends ended with status 503 and status 503, after waits of 100ms."
     /// );
     /// # }
     /// ```
@@ -53,7 +54,7 @@ impl RetryReport {
     }
 }
 
-/// The latest sends tell most.
+/// How many of the latest sends are listed.
 const SHOWN: usize = 4;
 
 fn end_of(send: &AttemptReport) -> String {
