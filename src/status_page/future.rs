@@ -34,6 +34,11 @@ impl ResponseFuture {
         Self { response: Some(response), search: None }
     }
 
+    /// An answer to `HEAD`, which must have no body.
+    pub(super) fn without_body(self) -> Self {
+        Self { response: self.response.map(|response| response.map(|_| ResponseBody::empty())), ..self }
+    }
+
     pub(super) fn acting(walk: Walk, id: Id, action: Action) -> Self {
         Self { response: None, search: Some(Search { walk, id, action }) }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use tower_service::Service;
 
 use super::body::{List, Live, ResponseBody};
@@ -51,7 +51,8 @@ impl<Guard> StatusPage<Guard> {
 
     /// Lets the page force breakers open, disable and reset them, for the requests that the guard admits.
     ///
-    /// The guard is the only check of who acts: `|_| true` is for a port that only operators reach.
+    /// The guard is the only check of who acts. One that admits every request must at least compare `Host` with the
+    /// names of the server: see [rule 1](super#rules).
     #[must_use]
     pub fn guard<G: Fn(&Parts) -> bool>(self, guard: G) -> StatusPage<G> {
         let Self { watched, prefix, guard: _ } = self;
@@ -88,7 +89,9 @@ impl<B, Guard: Fn(&Parts) -> bool> Service<Request<B>> for StatusPage<Guard> {
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        self.respond(&request.into_parts().0)
+        let request = request.into_parts().0;
+        let response = self.respond(&request);
+        if request.method == Method::HEAD { response.without_body() } else { response }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a page allows: reading only, unless a guard and the origin of the request say yes.
 
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use serde_json::Value;
 use tower_rampart::breaker::{Mode, State};
 use tower_rampart::status_page::ResponseBody;
@@ -153,6 +154,8 @@ async fn a_wrong_method_is_told_the_right_one() {
             "{method} {path}"
         );
     }
-    let head = Request::head("/").body(()).unwrap();
-    assert_eq!(send(page, head).await.status(), StatusCode::OK);
+    for path in ["/", "/breakers.json", "/events"] {
+        let response = send(page.clone(), Request::head(path).body(()).unwrap()).await;
+        assert_eq!((response.status(), response.body().is_end_stream()), (StatusCode::OK, true), "{path}");
+    }
 }

@@ -48,7 +48,8 @@ impl Events {
         }
     }
 
-    /// The number of breakers and of those that are gone in the next event, which must be a tick; and the time until it.
+    /// The number of breakers and of those that are gone in the next event, which must be a tick; and the time until
+    /// it.
     async fn tick(&mut self) -> (u64, usize, u64) {
         let (name, tick, millis) = self.next().await;
         assert_eq!(name, "tick");

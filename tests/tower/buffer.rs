@@ -70,7 +70,8 @@ async fn around_a_client_that_is_not_clone_a_wait_holds_no_place_in_the_queue() 
     assert_eq!((response.status().as_u16(), report(&response)), (200, (3, None)));
 }
 
-/// A POST that waits for a place in the queue was not sent. One that waits in the queue may be taken out of it any time.
+/// A POST that waits for a place in the queue was not sent. One that waits in the queue may be taken out of it any
+/// time.
 #[tokio::test(start_paused = true)]
 async fn inside_only_a_post_that_found_no_place_in_the_queue_is_known_to_be_unsent() {
     let (breaker, handle) = breaker();

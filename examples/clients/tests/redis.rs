@@ -254,7 +254,7 @@ async fn a_server_that_is_loading_gets_every_command_again() {
 /// Where connecting is a step of its own, as with a pool, what fails there was never sent.
 #[tokio::test]
 async fn an_incr_is_retried_only_where_connecting_is_a_step_of_its_own() {
-    let nobody = client(TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port());
+    let unused = client(TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port());
     for (own_step, kind, attempts) in [(true, GiveUp::Exhausted, 3), (false, GiveUp::NotIdempotent, 1)] {
         let unsent = move |error: RedisError| -> BoxError {
             let verdict = Verdict::of_error(&error);
@@ -264,11 +264,11 @@ async fn an_incr_is_retried_only_where_connecting_is_a_step_of_its_own() {
                 error.into()
             }
         };
-        let nobody = &nobody;
+        let unused = &unused;
         let redis = ServiceBuilder::new()
             .layer(RetryLayer::new(verdicts()).idempotent(is_get).backoff(Backoff::none()))
             .service(service_fn(move |command: Cmd| async move {
-                let mut redis = nobody.get_multiplexed_async_connection().await.map_err(unsent)?;
+                let mut redis = unused.get_multiplexed_async_connection().await.map_err(unsent)?;
                 Ok::<Value, BoxError>(command.query_async(&mut redis).await?)
             }));
         let error = redis.oneshot(cmd("INCR").arg("count").take()).await.unwrap_err();

@@ -50,8 +50,8 @@ pub struct Event {
 #[derive(Debug, Default)]
 pub(crate) struct Subscribers(Mutex<Vec<Weak<dyn Subscriber>>>);
 
-/// Receives every change, from the thread that made it and outside all locks. A breaker is not evicted while an event of it
-/// is kept.
+/// Receives every change, from the thread that made it and outside all locks. A breaker is not evicted while an event
+/// of it is kept.
 pub(crate) trait Subscriber: Send + Sync {
     fn changed(&self, event: Event);
 }
@@ -146,7 +146,9 @@ impl Subscribers {
     }
 
     pub(crate) fn add(&self, subscriber: Weak<dyn Subscriber>) {
-        self.lock().push(subscriber);
+        let mut subscribers = self.lock();
+        subscribers.retain(|subscriber| subscriber.strong_count() > 0);
+        subscribers.push(subscriber);
     }
 
     /// Reports a change to all of them.

@@ -55,8 +55,8 @@ fn in_h2(_: Link<'_>) -> Option<Link<'_>> {
     None
 }
 
-/// Returns the error of a middleware or of reqwest. The `source` of the error around it is the source of that error, and
-/// skips it.
+/// Returns the error of a middleware or of reqwest. The `source` of the error around it is the source of that error,
+/// and skips it.
 #[cfg(feature = "reqwest-middleware")]
 fn in_middleware(link: Link<'_>) -> Option<Link<'_>> {
     Some(match downcast(link)? {

@@ -57,8 +57,8 @@ impl ReqwestService {
         Ok(Self { client, may_resend: false })
     }
 
-    /// Takes a client that was built elsewhere. Its redirects must be off. Every body is passed as a stream, so that the
-    /// [retry policy](reqwest::ClientBuilder::retry) of the client cannot send it again.
+    /// Takes a client that was built elsewhere. Its redirects must be off. Every body is passed as a stream, so that
+    /// the [retry policy](reqwest::ClientBuilder::retry) of the client cannot send it again.
     ///
     /// # Errors
     ///

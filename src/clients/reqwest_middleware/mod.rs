@@ -35,8 +35,8 @@
 //!   middlewares inside those and what the layers added, such as [`Attempt`](crate::retry::Attempt). Afterwards the
 //!   middlewares outside find those of the last attempt that ended.
 //! - **Bodies.** Any body is sent. One that cannot be replayed is sent once.
-//! - **Timeouts.** That of a request is the [`Deadline`](crate::retry::Deadline) of its call, unless the extensions have
-//!   one.
+//! - **Timeouts.** That of a request is the [`Deadline`](crate::retry::Deadline) of its call, unless the extensions
+//!   have one.
 //! - **Errors.** An error of reqwest that no layer has wrapped stays a `reqwest_middleware::Error::Reqwest`. Any other
 //!   is a `Middleware`, and `RetryError::find(&error)` or `CircuitOpen::find(&error)` searches its chain.
 //!

@@ -18,8 +18,8 @@ use crate::clients::reqwest::OrFailed;
 
 /// The middlewares inside a [`LayerMiddleware`](super::LayerMiddleware), as the service that its layer wraps.
 ///
-/// It borrows nothing, so that the stack over it is built once. The middleware puts the way to its call in the
-/// extensions of the request; a layer that drops them fails the call.
+/// It borrows nothing, so that the stack over it is built once. The middleware stores the sender of its
+/// attempts in the extensions of the request; a layer that drops them fails the call.
 #[derive(Clone, Copy, Debug)]
 pub struct NextService(());
 
@@ -110,7 +110,7 @@ impl Future for NextFuture {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let outcome = ready!(this.outcome.poll(cx))?.unwrap_or_else(|_| Err(no_way()));
+        let outcome = ready!(this.outcome.poll(cx))?.unwrap_or_else(|_| Err(attempt_not_run()));
         Poll::Ready(this.inside.outcome(outcome))
     }
 }
@@ -123,7 +123,7 @@ impl fmt::Debug for NextFuture {
 
 /// Another attempt would end in the same way, and the upstream is not to blame.
 #[cold]
-fn no_way() -> Error {
+fn attempt_not_run() -> Error {
     let verdict = Verdict::terminal().with_health(Health::Neutral);
     let reason = "the call of the middleware has ended, or a layer has dropped the extensions of its request";
     Error::middleware(ClassifiedError::with_source(verdict, reason))

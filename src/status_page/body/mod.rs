@@ -38,6 +38,10 @@ impl ResponseBody {
     pub(super) fn new(content: Content) -> Self {
         Self { content }
     }
+
+    pub(super) fn empty() -> Self {
+        Self::new(Content::Whole { bytes: Bytes::new() })
+    }
 }
 
 impl Body for ResponseBody {

@@ -10,13 +10,14 @@ use crate::breaker::CircuitBreaker;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::status_page) struct Id(u64);
 
-/// Makes the ids of one page. Its hash is keyed at random, so that an id shows nothing of the key and cannot be guessed.
+/// Makes the ids of one page. Its hash is keyed at random, so that an id shows nothing of the key and cannot be
+/// guessed.
 #[derive(Debug, Default)]
 pub(super) struct Ids(RandomState);
 
 impl Ids {
-    /// Labels may be equal, those of long keys for example, and another breaker may come to lie where an evicted one lay:
-    /// only both tell two breakers apart.
+    /// Two breakers never share an address while they exist. With the label, a breaker at the address of an evicted one
+    /// has another id, unless their labels are equal, as those of long keys can be.
     pub(super) fn of(&self, breaker: &CircuitBreaker) -> Id {
         Id(self.0.hash_one((std::ptr::from_ref(breaker.node()).addr(), breaker.partition())))
     }

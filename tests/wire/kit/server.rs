@@ -50,8 +50,8 @@ impl Drop for Server {
     }
 }
 
-/// An address where nobody listens any more.
-pub(crate) async fn nobody() -> SocketAddr {
+/// An address on which no server listens any more.
+pub(crate) async fn unused_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 

@@ -13,11 +13,11 @@ use tower_rampart::{BoxError, RetryLayer};
 
 use super::upstream::{Upstream, answer};
 use crate::kit::frames::{self, NO_ERROR};
-use crate::kit::server::{Server, nobody};
+use crate::kit::server::{Server, unused_address};
 
 /// A server that has processed a POST redirects to one that is down.
 async fn redirecting() -> Upstream {
-    let head = format!("303 See Other\r\nlocation: http://{}/", nobody().await);
+    let head = format!("303 See Other\r\nlocation: http://{}/", unused_address().await);
     Upstream::start(move |_, _| answer(&head)).await
 }
 

@@ -19,7 +19,7 @@ use tower_rampart::{BoxError, CircuitBreakerLayer, RetryLayer};
 
 use super::upstream::{Act, Upstream, answer};
 use crate::kit::find;
-use crate::kit::server::nobody;
+use crate::kit::server::unused_address;
 
 type Stack = BoxCloneSyncService<http::Request<reqwest::Body>, http::Response<reqwest::Body>, BoxError>;
 
@@ -32,16 +32,16 @@ pub(super) fn breaker() -> CircuitBreakerLayer {
     CircuitBreakerLayer::new_for_http().name("billing").consecutive_failures(2)
 }
 
-/// The names of a client: the first time an address where nobody listens, then that of the server.
+/// The names of a client: the first time an address on which no server listens, then that of the server.
 pub(super) struct FirstNobody {
-    nobody: SocketAddr,
+    unused: SocketAddr,
     upstream: SocketAddr,
     asked: AtomicUsize,
 }
 
 impl FirstNobody {
     pub(super) async fn then(upstream: &Upstream) -> Arc<Self> {
-        Arc::new(Self { nobody: nobody().await, upstream: upstream.address(), asked: AtomicUsize::new(0) })
+        Arc::new(Self { unused: unused_address().await, upstream: upstream.address(), asked: AtomicUsize::new(0) })
     }
 
     pub(super) fn asked(&self) -> usize {
@@ -51,7 +51,7 @@ impl FirstNobody {
 
 impl Resolve for FirstNobody {
     fn resolve(&self, _: Name) -> Resolving {
-        let address = if self.asked.fetch_add(1, Relaxed) == 0 { self.nobody } else { self.upstream };
+        let address = if self.asked.fetch_add(1, Relaxed) == 0 { self.unused } else { self.upstream };
         Box::pin(async move { Ok(Box::new([address].into_iter()) as Box<_>) })
     }
 }

@@ -13,7 +13,7 @@ use tower_rampart::retry::{GiveUp, RetryError, RetryReport};
 use super::super::service::{FirstNobody, retry};
 use super::super::upstream::{Upstream, answer};
 use super::one_request;
-use crate::kit::server::nobody;
+use crate::kit::server::unused_address;
 
 /// A client that retries, over one of which nothing is known.
 fn unknown(builder: ClientBuilder) -> ClientWithMiddleware {
@@ -60,7 +60,7 @@ async fn rule_1_a_refused_connection_of_an_unknown_client_proves_nothing() {
 /// The POST was processed; what failed is the GET that followed.
 #[tokio::test]
 async fn rule_1_a_post_whose_redirect_is_refused_is_sent_once() {
-    let head = format!("303 See Other\r\nlocation: http://{}/", nobody().await);
+    let head = format!("303 See Other\r\nlocation: http://{}/", unused_address().await);
     let upstream = Upstream::start(move |_, _| answer(&head)).await;
     let error = unknown(Client::builder()).post(upstream.url()).body("4711").send().await.unwrap_err();
     assert_eq!(RetryError::find(&error).unwrap().kind(), GiveUp::NotIdempotent);
