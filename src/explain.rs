@@ -2,7 +2,7 @@ use std::error::Error;
 
 use crate::breaker::CircuitOpen;
 use crate::retry::RetryError;
-use crate::sentence::sentence;
+use crate::sentence::sentences;
 
 /// Explains in two sentences with numbers why a call was rejected, not retried or given up. `None` for an error that
 /// comes neither from a breaker nor from a retry layer.
@@ -29,6 +29,5 @@ use crate::sentence::sentence;
 pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
     let circuit = CircuitOpen::find(error).map(CircuitOpen::explain);
     let Some(gave_up) = RetryError::find(error) else { return circuit };
-    let attempts = circuit.or_else(|| gave_up.report().explain_attempts());
-    Some([Some(sentence(gave_up)), attempts].into_iter().flatten().collect::<Vec<_>>().join(" "))
+    Some(sentences(gave_up, circuit.or_else(|| gave_up.report().explain_attempts())))
 }

@@ -38,7 +38,7 @@ async fn a_rejection_carries_what_opened_the_breaker() {
     );
     assert_eq!(
         breaker.explain(),
-        "Circuit breaker \"billing\" is open, has not been closed for 2s; next probe in 4s. \
+        "Circuit breaker \"billing\" is open and has not been closed for 2s; next probe in 4s. \
          It opened because 2 of 5 calls failed (40 %, the limit is 30 %)."
     );
     // The error outlives the state.
@@ -131,7 +131,7 @@ async fn a_breaker_explains_each_of_its_states() {
     advance(Duration::from_secs(1)).await;
     assert_eq!(
         explained(),
-        "Circuit breaker \"billing\", partition 7, is open, has not been closed for 1s. It was forced open."
+        "Circuit breaker \"billing\", partition 7, is open and has not been closed for 1s. It was forced open."
     );
     breaker.disable();
     assert_eq!(

@@ -7,7 +7,7 @@ use super::circuit_open::Subject;
 use super::trip::percent;
 use crate::breaker::core::node::Node;
 use crate::breaker::{CircuitBreaker, CircuitOpen, Handle, Mode, Snapshot, State};
-use crate::sentence::sentence;
+use crate::sentence::{count, sentences};
 
 impl CircuitBreaker {
     /// Explains in two sentences with numbers what the breaker does now, and what it has seen.
@@ -31,7 +31,7 @@ impl CircuitBreaker {
             (_, Some(trip)) => trip.explain(),
             (_, None) => of_closed(node, &now),
         };
-        format!("{} {cause}", sentence(format!("{}{}", Subject(node), doing(&now))))
+        sentences(format!("{}{}", Subject(node), doing(&now)), Some(cause))
     }
 }
 
@@ -45,8 +45,7 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
 
 impl CircuitOpen {
     pub(crate) fn explain(&self) -> String {
-        let cause = self.trip().map(|trip| trip.explain());
-        [Some(sentence(self)), cause].into_iter().flatten().collect::<Vec<_>>().join(" ")
+        sentences(self, self.trip().map(|trip| trip.explain()))
     }
 }
 
@@ -58,13 +57,13 @@ fn doing(now: &Snapshot) -> String {
         mode => format!(" is {}, in the mode \"{mode}\"", now.state),
     };
     let Some(time) = now.open_since else { return text };
-    text += &format!(", has not been closed for {time:?}");
-    if now.openings > 1 {
-        text += &format!(" and has opened {} times", now.openings);
-    }
+    text += &match now.openings {
+        0 | 1 => format!(" and has not been closed for {time:?}"),
+        openings => format!(", has not been closed for {time:?} and has opened {openings} times"),
+    };
     match (now.state, now.retry_after, now.remaining_probes) {
         (State::Open, Some(wait), _) => text += &format!("; next probe in {wait:?}"),
-        (State::HalfOpen, _, Some(probes)) => text += &format!("; it admits {probes} more probes now"),
+        (State::HalfOpen, _, Some(probes)) => text += &format!("; it admits {} now", count(probes, "more probe")),
         _ => {}
     }
     text

@@ -81,7 +81,7 @@ impl fmt::Display for Trip {
     }
 }
 
-/// With one decimal place where the first two digits do not tell it.
+/// With one decimal place unless it is whole.
 pub(crate) fn percent(share: f64) -> String {
     let tenths = (share * 1_000.0).round() / 10.0;
     format!("{tenths} %")

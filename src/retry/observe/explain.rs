@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::report::{AttemptReport, RetryReport};
-use crate::sentence::sentence;
+use crate::sentence::{count, sentence, sentences};
 
 impl RetryReport {
     /// Explains in two sentences with numbers how the call ended, and how its attempts did.
@@ -32,10 +32,10 @@ impl RetryReport {
     pub fn explain(&self) -> String {
         let attempts = count(self.attempts, "attempt");
         let end = match self.gave_up {
-            Some(kind) => sentence(format!("gave up after {attempts}: {}", kind.explained())),
-            None => sentence(format!("succeeded after {attempts}")),
+            Some(kind) => format!("gave up after {attempts}: {}", kind.explained()),
+            None => format!("succeeded after {attempts}"),
         };
-        [Some(end), self.explain_attempts()].into_iter().flatten().collect::<Vec<_>>().join(" ")
+        sentences(end, self.explain_attempts())
     }
 
     /// The sentence about the attempts. `None` if none was made.
@@ -64,8 +64,4 @@ fn end_of(send: &AttemptReport) -> String {
         (false, Some(code)) => format!("{} {code}", verdict.reason()),
         (false, None) => verdict.reason().to_string(),
     }
-}
-
-pub(in crate::retry) fn count(number: u32, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

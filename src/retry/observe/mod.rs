@@ -14,7 +14,6 @@ use http::Method;
 use super::policy::GiveUp;
 use crate::classify::Verdict;
 
-pub(in crate::retry) use self::explain::count;
 pub(in crate::retry) use self::origin::{Origin, PartitionLabel};
 pub(in crate::retry) use self::report::History;
 pub use self::report::{AttemptReport, Report, RetryReport};

@@ -347,7 +347,7 @@ impl Node {
         Some(Duration::from_secs((self.now().millis() / 1_000).saturating_sub(trip.since() / 1_000)))
     }
 
-    /// It is evicted or removed: what it has counted stays in the totals of the layer.
+    /// Leaves what it has counted to the totals of the layer, because it has been evicted or removed.
     pub(crate) fn retire(&self) {
         self.shared.observer.retired(self.totals_without_lock());
     }
