@@ -55,7 +55,7 @@ impl Trip {
     }
 
     /// A sentence.
-    pub(super) fn explain(&self) -> String {
+    pub(crate) fn explain(&self) -> String {
         match self.cause {
             Cause::ByHand => "It was forced open.".to_owned(),
             _ => format!("It opened because {self}."),
