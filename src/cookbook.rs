@@ -14,6 +14,7 @@ macro_rules! links {
             "guard" => "crate::cookbook::order#servers-that-call-servers";
             "hyper" => "crate::cookbook::clients::hyper";
             "key" => "crate::cookbook::tenants#the-key";
+            "metrics" => "crate::cookbook::metrics";
             "naming" => "crate::cookbook::clients::hyper#naming-the-type";
             "nested" => "crate::cookbook::tenants#tenants-within-a-host";
             "order" => "crate::cookbook::order";
@@ -30,7 +31,9 @@ macro_rules! links {
             "limits" => source!("README.md#what-it-does-not-do");
             "never-twice" => source!("README.md#never-twice");
 
+            "alerts" => source!("docs/alerts.yaml");
             "backoff-svg" => source!("docs/backoff.svg");
+            "grafana" => source!("docs/grafana.json");
             "status-page-png" => source!("docs/status_page.png");
             "storm-svg" => source!("docs/storm/storm.svg");
             "sweep-budget-capacity" => source!("docs/storm/sweep-budget-capacity.svg");
@@ -85,6 +88,7 @@ pages! {
     "How to choose the waits between attempts." backoff = "BACKOFF.md";
     "What a call costs, beside other crates." cost = "COST.md";
     "Why the defaults are what they are." defaults = "DEFAULTS.md";
+    "The numbers for Prometheus and other systems." metrics = "METRICS.md";
     "From tower::retry, reqwest-retry, tower-resilience, failsafe, backon, resilience4j or Polly, setting by setting."
         migrating = "MIGRATING.md";
     "How to log, count and watch." observing = "OBSERVING.md";

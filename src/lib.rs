@@ -106,7 +106,8 @@
 //! | where timeouts, limits and other layers go | [`cookbook::order`] |
 //! | why the defaults are what they are | [`cookbook::defaults`] |
 //! | how to test that a stack survives a storm | [`cookbook::storms`] |
-//! | how to log, count and watch | [`cookbook::observing`] |
+//! | how to log, watch and explain | [`cookbook::observing`], [`explain`] |
+//! | how to get numbers into Prometheus or OpenTelemetry | [`cookbook::metrics`], [`metrics`] |
 //! | how to test code over the layers | [`cookbook::testing`] |
 //! | how to come from another library, setting by setting | [`cookbook::migrating`] |
 //! | how to read a compiler error | [`cookbook::troubleshooting`] |
@@ -121,6 +122,8 @@
 //! | `rustls` | no | classifies failures of rustls 0.23 by their type, not only by the io error around them |
 //! | `reqwest` | no | classifies the errors of reqwest; its client as a service, and `send`: [`clients::reqwest`] |
 //! | `reqwest-middleware` | no | a stack as a middleware, and the other way round: [`clients::reqwest_middleware`] |
+//! | `metrics` | no | [`metrics::Publisher`] publishes through the facade `metrics` |
+//! | `opentelemetry` | no | [`metrics::observe`] registers observable instruments |
 //! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status`; [`clients`] |
 //! | `axum` | no | [`clients::UpstreamFailure`] as the error of a handler |
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
@@ -141,10 +144,13 @@ mod clock;
 pub mod cookbook;
 mod cut;
 mod deadline;
+mod explain;
 mod invalid_setting;
+pub mod metrics;
 mod registry;
 pub mod retry;
 mod seed;
+mod sentence;
 #[cfg(feature = "status-page")]
 #[cfg_attr(docsrs, doc(cfg(feature = "status-page")))]
 pub mod status_page;
@@ -154,6 +160,7 @@ mod sync;
 pub use breaker::CircuitBreakerLayer;
 #[doc(inline)]
 pub use classify::ClassifyLayer;
+pub use explain::explain;
 pub use invalid_setting::InvalidSetting;
 #[doc(inline)]
 pub use retry::RetryLayer;

@@ -31,6 +31,9 @@ mod pages {
     #[doc = include_str!("../../docs/clients/TONIC.md")]
     struct Tonic;
 
+    #[doc = include_str!("../../docs/METRICS.md")]
+    struct Metrics;
+
     #[cfg(feature = "reqwest-middleware")]
     #[doc = include_str!("../../docs/MIGRATING.md")]
     struct Migrating;

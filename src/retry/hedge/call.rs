@@ -9,7 +9,7 @@ use crate::classify::{Class, Health, Reason, Verdict};
 use crate::deadline::after;
 use crate::retry::call::{AttemptClock, AttemptId, Call};
 use crate::retry::config::Shared;
-use crate::retry::observe::{AttemptReport, OnRetry, RetryEvent, trace_retry};
+use crate::retry::observe::{AttemptReport, OnRetry, RetryEvent};
 use crate::retry::policy::{HedgeToken, SHORTEST_ATTEMPT};
 use crate::retry::replay::{AttemptPlan, Replay};
 
@@ -80,8 +80,7 @@ where
             verdict: SLOW,
             origin: &origin,
         };
-        trace_retry(&self.shared.policy().config.name, &event);
-        self.shared.policy().on_retry.on_retry(&event);
+        self.shared.policy().report_retry(&event);
     }
 
     /// Records an attempt that has failed while the other one goes on.
