@@ -73,7 +73,7 @@ impl<S: Service<http::Request<Body>>> SendExt for S {}
 impl<S, ResBody> Future for SendFuture<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<ResBody>, Error: Into<BoxError>>,
-    ResBody: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+    ResBody: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + 'static,
 {
     type Output = Result<Response, BoxError>;
 

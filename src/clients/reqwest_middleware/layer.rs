@@ -59,7 +59,7 @@ impl<S, ResBody> Middleware for LayerMiddleware<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<ResBody>, Error: Into<BoxError>, Future: Send>,
     S: Clone + Send + Sync + 'static,
-    ResBody: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+    ResBody: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + 'static,
 {
     // What `async_trait` makes of an `async fn`.
     fn handle<'life0, 'life1, 'life2, 'async_trait>(

@@ -99,7 +99,7 @@ impl Attempt {
 
 impl<B> Service<http::Request<B>> for NextService
 where
-    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = http::Response<Body>;
     type Error = Error;
