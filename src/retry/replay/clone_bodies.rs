@@ -46,6 +46,8 @@ where
 
     fn keep(&self, request: Request<B>, _: bool, deadline: Option<Deadline>) -> Self::Kept {
         let (mut head, body) = request.into_parts();
+        // A layer inside can copy and send such a request without its extensions, so that nothing claims the attempt.
+        cut::unmark_attempt(&mut head.extensions);
         Http::<IdempotencyT>::write_deadline(&mut head, deadline);
         KeptClone { state: Kept::Whole { head, body } }
     }

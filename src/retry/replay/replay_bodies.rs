@@ -80,6 +80,10 @@ where
         let more = plan.more;
         if let Some(KeptRequest { state: Kept::Whole { head, body: _ } }) = kept {
             self.http.write_attempt(head, plan);
+            // Only a time limit asks whether the attempt was sent. Later attempts have the mark from the first one.
+            if plan.is_first && (plan.deadline.is_some() || plan.ends.is_some()) {
+                cut::mark_attempt(&mut head.extensions);
+            }
         }
         match kept {
             Some(KeptRequest { state: Kept::Whole { head, body: KeptBody::Empty } }) if more => {
