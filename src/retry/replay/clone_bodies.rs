@@ -25,6 +25,12 @@ pub struct KeptClone<B> {
     state: Kept<B, ()>,
 }
 
+impl<Idempotency> CloneBodies<Idempotency> {
+    pub(in crate::retry) fn idempotency<Other>(self, idempotency: Other) -> CloneBodies<Other> {
+        CloneBodies { http: self.http.idempotency(idempotency) }
+    }
+}
+
 impl<Idempotency> Sealed for CloneBodies<Idempotency> {}
 
 impl<B, IdempotencyT> Replay<Request<B>> for CloneBodies<IdempotencyT>

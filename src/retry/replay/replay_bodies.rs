@@ -42,6 +42,11 @@ impl<Idempotency> ReplayBodies<Idempotency> {
     pub(in crate::retry) fn new(http: Http<Idempotency>) -> Self {
         Self { max_bytes: 64 * 1024, http }
     }
+
+    pub(in crate::retry) fn idempotency<Other>(self, idempotency: Other) -> ReplayBodies<Other> {
+        let Self { max_bytes, http } = self;
+        ReplayBodies { max_bytes, http: http.idempotency(idempotency) }
+    }
 }
 
 impl<B, IdempotencyT> Replay<Request<B>> for ReplayBodies<IdempotencyT>
