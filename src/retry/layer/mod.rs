@@ -1,6 +1,6 @@
 mod budget_by;
-mod headers;
 mod hedge;
+mod http;
 mod replay;
 mod settings;
 

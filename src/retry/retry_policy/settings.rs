@@ -73,7 +73,8 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     ///
     /// The request may have been processed, except if an HTTP attempt was still waiting in a breaker for the client to
     /// become ready: then it was not sent, and even a POST is retried. This needs every layer in between to call the
-    /// breaker in its own `call`, not later in its future, and with the request itself, not a copy.
+    /// breaker in its own `call`, not later in its future, and with the request itself, not a copy. With
+    /// [`clone_bodies`](crate::RetryLayer::clone_bodies) a cut always counts as maybe processed.
     ///
     /// The wait until the inner service itself is ready is not part of an attempt: see [`deadline`](Self::deadline).
     ///
