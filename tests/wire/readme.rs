@@ -16,9 +16,6 @@ mod pages {
     #[doc = include_str!("../../docs/clients/HYPER.md")]
     struct Hyper;
 
-    #[doc = include_str!("../../docs/clients/REDIS_AND_QUEUES.md")]
-    struct RedisAndQueues;
-
     #[cfg(feature = "reqwest")]
     #[doc = include_str!("../../docs/clients/REQWEST.md")]
     struct Reqwest;
