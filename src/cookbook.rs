@@ -63,6 +63,7 @@ macro_rules! pages {
 pages! {
     "What real servers and proxies did in the audit." audit = "AUDIT.md";
     "How to choose the waits between attempts." backoff = "BACKOFF.md";
+    "Settings from a file, for all names and per name." config = "CONFIG.md";
     "What a call costs, beside other crates." cost = "COST.md";
     "Why the defaults are what they are." defaults = "DEFAULTS.md";
     "From tower::retry, reqwest-retry, tower-resilience, failsafe, backon, resilience4j or Polly, setting by setting."
