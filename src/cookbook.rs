@@ -20,11 +20,12 @@ macro_rules! links {
             "limits" => source!("README.md#what-it-does-not-do");
             "naming" => source!("docs/CLIENTS.md#naming-the-type");
             "never-twice" => source!("README.md#never-twice");
-            "reqwest" => source!("docs/CLIENTS.md#reqwest");
+            "reqwest-middleware" => source!("docs/CLIENTS.md#reqwest-middleware");
             "tonic" => source!("docs/CLIENTS.md#tonic");
             "without-tower" => source!("docs/CLIENTS.md#without-tower");
 
             "backoff-svg" => source!("docs/backoff.svg");
+            "status-page-png" => source!("docs/status_page.png");
             "storm-svg" => source!("docs/storm/storm.svg");
             "sweep-budget-capacity" => source!("docs/storm/sweep-budget-capacity.svg");
             "sweep-budget-ratio" => source!("docs/storm/sweep-budget-ratio.svg");

@@ -119,12 +119,14 @@
 //! | `hyper` | yes | classifies the errors of the hyper client |
 //! | `h2` | yes | classifies refused streams, GOAWAY and resets of HTTP/2 |
 //! | `rustls` | no | classifies failures of rustls 0.23 by their type, not only by the io error around them |
-//! | `reqwest` | no | classifies the errors of reqwest |
+//! | `reqwest` | no | classifies the errors of reqwest; its client as a service, and `send`: [`clients::reqwest`] |
+//! | `reqwest-middleware` | no | a stack as a middleware, and the other way round: [`clients::reqwest_middleware`] |
 //! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status`; [`clients`] |
 //! | `axum` | no | [`clients::UpstreamFailure`] as the error of a handler |
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
 //! | `serde` | no | `config`: settings from a file, in JSON, TOML or another format |
 //! | `schemars` | no | the JSON schema of such a file |
+//! | `status-page` | no | [`status_page`]: a page that shows all breakers, and can control them |
 //!
 //! [`tower`]: https://docs.rs/tower
 //! [clients]: https://docs.rs/crate/tower-rampart/latest/source/docs/CLIENTS.md
@@ -149,6 +151,9 @@ mod invalid_setting;
 mod registry;
 pub mod retry;
 mod seed;
+#[cfg(feature = "status-page")]
+#[cfg_attr(docsrs, doc(cfg(feature = "status-page")))]
+pub mod status_page;
 mod sync;
 
 #[doc(inline)]

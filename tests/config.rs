@@ -5,13 +5,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde_json::json;
-use tower::{ServiceBuilder, ServiceExt, service_fn};
-use tower_rampart::RetryLayer;
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_rampart::breaker::{CircuitBreaker, State};
-use tower_rampart::classify::{Class, Classifier, Health, Processed};
+use tower_rampart::classify::{Class, Classifier, DistrustRefusals, Health, Processed, Verdict};
 use tower_rampart::config::{Config, ConfigError, HumanDuration};
 use tower_rampart::retry::ReplayBody;
+use tower_rampart::{CircuitBreakerLayer, RetryLayer};
 
 fn from_toml(text: &str) -> Result<Config, ConfigError> {
     Config::read(toml::Deserializer::parse(text).unwrap())
@@ -52,7 +53,8 @@ async fn attempts(layer: RetryLayer, status: u16) -> (u32, Duration) {
 /// The settings of a layer, without the times when it was made.
 fn settings(layer: &RetryLayer) -> String {
     let text = format!("{layer:?}");
-    text.split("Instant {").map(|part| part.split_once('}').map_or(part, |(_, rest)| rest)).collect()
+    let (first, rest) = text.split_once("Instant {").unwrap();
+    first.to_owned() + &rest.split("Instant {").map(|part| part.split_once('}').unwrap().1).collect::<String>()
 }
 
 #[test]
@@ -61,7 +63,7 @@ fn an_empty_file_is_the_defaults() {
     assert_eq!(from_json("{}").unwrap(), Config::default());
     let layer = Config::default().retry_layer("default").unwrap();
     assert_eq!(settings(&layer), settings(&RetryLayer::new_for_http()));
-    assert_eq!(from_json("").unwrap_err().to_string(), ".: EOF while parsing a value at line 1 column 0");
+    assert_eq!(from_json("").unwrap_err().to_string(), "EOF while parsing a value at line 1 column 0");
 }
 
 #[test]
@@ -76,19 +78,22 @@ fn the_example_round_trips_and_is_valid() {
 #[test]
 fn every_setter_has_a_field() {
     // What a file cannot hold: code, and the seed, which must differ from process to process.
-    const CODE: [&str; 14] = [
+    const CODE: [&str; 17] = [
         "attempt_timeout_by",
         "budget_by",
         "classifier",
         "clone_bodies",
+        "counters",
         "idempotent",
         "judge_body",
         "nested_in",
         "on_give_up",
         "on_retry",
+        "on_verdict",
         "partition_by",
         "partition_label",
         "policy",
+        "route",
         "seed",
         "when",
     ];
@@ -109,6 +114,7 @@ fn every_setter_has_a_field() {
         ("/retry/guard", "retry::RetryGuard"),
         ("/breaker", "CircuitBreakerLayer"),
         ("/breaker/window/time", "breaker::Window"),
+        ("/classify", "ClassifyLayer"),
         ("/classify", "classify::HttpClassifier"),
         ("/classify", "classify::GrpcClassifier"),
     ] {
@@ -126,6 +132,97 @@ fn every_setter_has_a_field() {
     }
     // Otherwise the listing is not read as it is written.
     assert_eq!(code, BTreeSet::from(CODE));
+}
+
+/// Every field, with a value that is not the default of its setter.
+const CHANGED: &str = "
+    [retry]
+    max_attempts = 7
+    backoff.fixed.wait = '1s'
+    attempt_timeout = '1s'
+    deadline = '1s'
+    deadline_header.seconds = 'x-timeout'
+    guard.max_depth = 4
+    budget = 'unlimited'
+    max_partitions = 7
+    max_retry_after = '1s'
+    clamp_retry_after = true
+    max_replay_bytes = 7
+    retry_circuit_open = true
+    distrust_refusals = true
+    hedge.after = '1s'
+    [breaker]
+    window.count.calls = 7
+    minimum_calls = 7
+    failure_rate = 0.7
+    slow_calls = { limit = '1s', rate = 0.7 }
+    consecutive_failures = 7
+    outage = { failures = 7, lasting = '1s' }
+    no_outage = true
+    open_for.fixed.wait = '7s'
+    honor_retry_after = '1s'
+    half_open_max_calls = 7
+    success_threshold = 7
+    probe_lease = '7s'
+    ramp = { shares = [0.7], calls = 7 }
+    abandoned = 'neutral'
+    mode = 'disabled'
+    max_partitions = 7
+    minimum_children = 7
+    redact_labels = true
+    distrust_refusals = true
+    [classify]
+    statuses = [{ first = 409, verdict.class = 'transient' }]
+    rate_limit_reset = true
+    codes = [{ code = 10, verdict.class = 'terminal' }]
+    distrust_refusals = true
+";
+
+#[test]
+fn every_field_changes_its_layer() {
+    let keys = |table: &serde_json::Value| table.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let example = serde_json::to_value(Config::example()).unwrap();
+    let changed = serde_json::to_value(from_toml(CHANGED).unwrap()).unwrap();
+    let layers = |config: &Config| {
+        let (retry, hedge) = config.hedged_retry("default").unwrap();
+        let (http, grpc) = (config.http_classifier("default").unwrap(), config.grpc_classifier("default").unwrap());
+        format!("{} {hedge:?} {:?} {http:?} {grpc:?}", settings(&retry), config.breaker_layer("default").unwrap())
+    };
+    for part in ["retry", "breaker", "classify"] {
+        assert_eq!(keys(&changed[part]), keys(&example[part]));
+        for (field, value) in changed[part].as_object().unwrap() {
+            // A breaker's layer does not print its classifier: the next test.
+            if part == "breaker" && field == "distrust_refusals" {
+                continue;
+            }
+            let config = from_json(&json!({ part: { field: value } }).to_string()).unwrap();
+            assert_ne!(layers(&config), layers(&Config::default()), "{part}.{field} changes nothing");
+        }
+    }
+}
+
+#[test]
+fn the_classifier_of_a_breaker_distrusts_refusals() {
+    #[derive(Clone)]
+    struct Distrusts(bool);
+    impl DistrustRefusals for Distrusts {
+        fn distrust_refusals(self) -> Self {
+            Self(true)
+        }
+    }
+    impl Classifier<()> for Distrusts {
+        fn classify(&self, _: Result<&(), &(dyn std::error::Error + 'static)>) -> Verdict {
+            if self.0 { Class::Success } else { Class::Transient }.into()
+        }
+    }
+    for (text, failures) in [("", 1), ("breaker.distrust_refusals = false", 1), ("breaker.distrust_refusals = true", 0)]
+    {
+        let layer = CircuitBreakerLayer::new(Distrusts(false));
+        let layer = from_toml(text).unwrap().configure_breaker("default", layer).unwrap();
+        let service = layer.layer(service_fn(|(): ()| std::future::ready(Ok::<_, std::io::Error>(()))));
+        service.oneshot(()).now_or_never().unwrap().unwrap();
+        assert_eq!(layer.breaker().snapshot().failures, failures, "{text}");
+    }
 }
 
 /// The name of a setter of a layer, without `try_`: a method that takes and returns it.

@@ -1,13 +1,19 @@
 //! The servers that the programs call.
 
+mod memory_queue;
+mod redis_server;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
+
+pub use self::memory_queue::{Delivery, Queue};
+pub use self::redis_server::redis_server;
 
 /// Serves the routes on a free port of this machine, and returns the URL.
 pub async fn serve(routes: Router) -> std::io::Result<String> {
@@ -36,4 +42,14 @@ fn busy_at_first(routes: Router) -> Router {
             if is_busy { (StatusCode::SERVICE_UNAVAILABLE, "busy").into_response() } else { next.run(request).await }
         }
     }))
+}
+
+/// Answers the first four requests with 503, and an order of nothing with 422.
+pub fn orders() -> Router {
+    let requests = Arc::new(AtomicU32::new(0));
+    Router::new().fallback(async move |order: String| match requests.fetch_add(1, Relaxed) {
+        0..4 => StatusCode::SERVICE_UNAVAILABLE,
+        _ if order.is_empty() => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::OK,
+    })
 }

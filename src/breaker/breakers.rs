@@ -77,6 +77,21 @@ impl<K> Breakers<K> {
         self.nodes.overflowed()
     }
 
+    /// The breakers in use that have no key of their own.
+    fn shared_nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.default.get().map(Lanes::node).into_iter().chain(self.nodes.overflow_nodes())
+    }
+
+    /// A page of the breakers in use: [`Registry::nodes_below`], and with the last page those without a key.
+    #[cfg(feature = "status-page")]
+    pub(crate) fn nodes_below(&self, end: usize, count: usize) -> (usize, Vec<Arc<Node>>) {
+        let (first, mut nodes) = self.nodes.nodes_below(end, count);
+        if first == 0 {
+            nodes.extend(self.shared_nodes().cloned());
+        }
+        (first, nodes)
+    }
+
     fn new_node(&self, label: Box<str>) -> Arc<Node> {
         Arc::new(Node::new(self.shared.clone(), label))
     }
@@ -172,8 +187,7 @@ impl<K: Hash + Eq + Clone + Debug> Breakers<K> {
 
     /// All breakers in use.
     pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
-        let default = self.default.get().map(Lanes::node).cloned();
-        default.into_iter().chain(self.nodes.nodes()).chain(self.nodes.overflow_nodes().cloned()).collect()
+        self.shared_nodes().cloned().chain(self.nodes.nodes()).collect()
     }
 
     fn newcomer(&self, key: K) -> Newcomer<K> {

@@ -13,14 +13,15 @@ pub struct ConfigError {
 
 impl ConfigError {
     pub(super) fn parse(path: String, error: &impl fmt::Display) -> Self {
-        Self { path: path.into(), reason: error.to_string().trim_end().into(), nearest: None }
+        let path = if path == "." { Box::default() } else { path.into() };
+        Self { path, reason: error.to_string().trim_end().into(), nearest: None }
     }
 
     pub(super) fn invalid(path: String, invalid: &InvalidSetting, nearest: Option<String>) -> Self {
         Self { path: path.into(), reason: invalid.reason().into(), nearest: nearest.map(Into::into) }
     }
 
-    /// Returns the path of the field, such as `per_name.billing.retry.max_attempts`.
+    /// Returns the path of the field, such as `per_name.billing.retry.max_attempts`. Empty if the file as a whole is wrong.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
@@ -38,7 +39,10 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, reason, nearest } = self;
-        write!(f, "{path}: {reason}")?;
+        if !path.is_empty() {
+            write!(f, "{path}: ")?;
+        }
+        f.write_str(reason)?;
         match nearest {
             Some(nearest) => write!(f, "; the nearest allowed value is {nearest}"),
             None => Ok(()),

@@ -14,7 +14,6 @@ mod duration;
 mod error;
 mod example;
 mod names;
-mod presets;
 mod retry;
 mod section;
 mod setting;
@@ -249,7 +248,3 @@ impl Config {
         Section::new("classify", name, own, &self.classify)
     }
 }
-
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/CONFIG.md")]
-struct Page;

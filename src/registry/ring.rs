@@ -33,6 +33,12 @@ impl<Node> Ring<Node> {
         Some((nodes.get_mut(place % PIECE)?, *hashes.get(place % PIECE)?))
     }
 
+    /// Returns the nodes of these places that are not being evicted.
+    #[cfg(feature = "status-page")]
+    pub(crate) fn nodes(&self, places: std::ops::Range<usize>) -> impl Iterator<Item = &Arc<Node>> {
+        places.filter_map(|place| self.pieces.get(place / PIECE)?.nodes.get(place % PIECE)?.as_ref())
+    }
+
     /// Adds a node at the last place.
     pub(crate) fn push(&mut self, node: Held<Node>, hash: u32) {
         if self.len() % PIECE == 0 {

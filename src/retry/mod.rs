@@ -44,8 +44,8 @@
 //! 6. **The deadline** spans attempts and waits and cuts an attempt short. A [`Deadline`] in the extensions of a
 //!    request overrides that of the layer. Every HTTP attempt carries its limits as [`Deadline`] and
 //!    [`AttemptDeadline`]. A breaker or a classifier inside counts a cut as a timeout of the upstream, for requests of
-//!    every type. An HTTP request that still waited for readiness was not sent. Over gRPC a `grpc-timeout` is the deadline of
-//!    the whole call unless another one is earlier, and every attempt sends what remains of it.
+//!    every type. An HTTP request that still waited for readiness was not sent. Over gRPC a `grpc-timeout` is the
+//!    deadline of the whole call unless another one is earlier, and every attempt sends what remains of it.
 //! 7. **An open circuit** is not retried unless [`retry_circuit_open`](crate::RetryLayer::retry_circuit_open) is set.
 //! 8. **A body** streams at once, and a copy is kept as it passes: see [`ReplayBody`]. There is no retry if the body
 //!    failed, or was still being sent when the answer came.
@@ -91,7 +91,8 @@
 //! A service inside may call other services beside the request, for example to fetch a token. That these still wait
 //! proves nothing, because the attempt carries a mark in the extensions of its request: only the layers that are called
 //! with this request, before the `call` of the inner service returns, can report that it was not sent. A copy of the
-//! request loses that proof for both, and a request without extensions has none.
+//! request loses that proof for both, and a request without extensions has none. A copy that is made by hand, without
+//! the extensions, escapes this: do not send one beside the request.
 //!
 //! # HTTP with a custom classifier
 //!

@@ -9,7 +9,7 @@ const FILES: [(&str, &str); 9] = [
     ("goaway", include_str!("../wire/goaway.rs")),
     ("http1", include_str!("../wire/http1.rs")),
     ("http2", include_str!("../wire/http2.rs")),
-    ("reqwest", include_str!("../wire/reqwest.rs")),
+    ("reqwest", include_str!("../wire/reqwest/errors.rs")),
     ("tls", include_str!("../wire/tls.rs")),
     ("tonic", include_str!("../wire/tonic/channel.rs")),
 ];

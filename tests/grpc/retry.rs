@@ -18,7 +18,7 @@ use tower_rampart::retry::{
 use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
 use crate::frames::{self, FIRST};
-use crate::server::{Server, nobody, stall};
+use crate::server::{Server, stall, unused_address};
 use crate::upstream::{Answer, MESSAGE, Metadata, Upstream, call, client};
 
 const PULL: &str = "/billing.Metrics/Pull";
@@ -134,7 +134,7 @@ async fn goaway_proves_nothing_so_only_what_is_idempotent_goes_out_again() {
 
 #[tokio::test]
 async fn refused_connections_are_retried_by_default() {
-    let uri = format!("http://{}{CHARGE}", nobody().await);
+    let uri = format!("http://{}{CHARGE}", unused_address().await);
     let error = send(&layer(), Request::post(uri).body(Full::default()).unwrap()).await.unwrap_err();
     let gave_up = RetryError::find(&*error).unwrap();
     assert_eq!((gave_up.kind(), gave_up.attempts()), (GiveUp::Exhausted, 2));

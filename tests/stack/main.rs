@@ -234,7 +234,7 @@ async fn resetting_a_get_is_retried_on_a_new_connection_and_a_post_is_not() {
     assert_eq!([attempts().await, attempts().await, attempts().await], [1, 2, 2]);
     assert_eq!(upstream.requests(), 5);
 
-    // Request 5 is reset again: it had been read, so nobody knows what was done with it.
+    // Request 5 is reset again: it had been read, so what was done with it is unknown.
     let error = stack.send(Method::POST, &upstream, "resetting").await.unwrap_err();
     let gave_up = RetryError::find(&*error).unwrap();
     assert_eq!((gave_up.kind(), gave_up.attempts(), upstream.requests()), (GiveUp::NotIdempotent, 1, 6));
@@ -266,9 +266,9 @@ async fn truncated_the_body_fails_and_is_not_asked_for_again() {
 
 #[tokio::test]
 async fn refused_even_a_post_is_tried_again_because_it_was_never_sent() {
-    let nobody = Upstream::gone().await;
+    let unused = Upstream::gone().await;
     let stack = Stack::new();
-    let error = stack.send(Method::POST, &nobody, "refused").await.unwrap_err();
+    let error = stack.send(Method::POST, &unused, "refused").await.unwrap_err();
     let gave_up = RetryError::find(&*error).unwrap();
     assert_eq!((gave_up.kind(), gave_up.attempts()), (GiveUp::Exhausted, 4));
     assert_eq!(Verdict::of_error(&*error).processed(), Processed::No);

@@ -51,9 +51,9 @@ impl Upstream {
         Self { uri: server.uri(), bodies, _server: Some(server) }
     }
 
-    /// Where nobody listens any more.
+    /// An address on which no server listens any more.
     pub(crate) async fn gone() -> Self {
-        let address = server::nobody().await;
+        let address = server::unused_address().await;
         Self { uri: format!("http://{address}/").parse().unwrap(), bodies: Arc::default(), _server: None }
     }
 

@@ -13,7 +13,7 @@ use tower_rampart::classify::{Class, Health, Processed};
 
 use crate::kit::client::{self, failure, get, over};
 use crate::kit::facts_of;
-use crate::kit::server::nobody;
+use crate::kit::server::unused_address;
 
 const OWN_FAULT: crate::kit::Facts = (Class::Terminal, Processed::No, Health::Neutral, "user");
 
@@ -43,7 +43,7 @@ async fn https_through_a_plain_connector() {
 
 #[tokio::test]
 async fn refused() {
-    let uri = format!("http://{}/", nobody().await).parse().unwrap();
+    let uri = format!("http://{}/", unused_address().await).parse().unwrap();
     let error = failure(&client::http1(), get(uri)).await;
     assert_eq!(facts_of(&*error), no_connection("connect"));
 }
@@ -75,7 +75,7 @@ async fn dns() {
     assert_eq!(facts_of(&*error), no_connection("dns"));
 }
 
-/// A listener whose queue is full drops whoever else knocks, as a firewall does. Its queue has room for one; on
+/// A listener whose queue is full drops further connections, as a firewall does. Its queue has room for one; on
 /// loopback the kernel fills it before `connect` returns.
 #[cfg(target_os = "linux")]
 #[tokio::test]

@@ -6,13 +6,18 @@ mod pages {
     #[doc = include_str!("../../README.md")]
     struct Readme;
 
-    #[cfg(all(feature = "axum", feature = "tonic"))]
+    #[cfg(all(feature = "axum", feature = "reqwest-middleware", feature = "tonic"))]
     #[doc = include_str!("../../docs/CLIENTS.md")]
     struct Clients;
+
+    #[cfg(feature = "serde")]
+    #[doc = include_str!("../../docs/CONFIG.md")]
+    struct Config;
 
     #[doc = include_str!("../../docs/MIGRATING.md")]
     struct Migrating;
 
+    #[cfg(feature = "status-page")]
     #[doc = include_str!("../../docs/OBSERVING.md")]
     struct Observing;
 

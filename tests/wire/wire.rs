@@ -18,9 +18,10 @@ mod grpc;
 mod http1;
 mod http2;
 mod kit;
-mod redirects;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+#[cfg(feature = "status-page")]
+mod status_page;
 mod tls;
 #[cfg(feature = "tonic")]
 mod tonic;

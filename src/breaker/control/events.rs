@@ -49,9 +49,15 @@ pub struct Event {
     pub generation: u32,
 }
 
-/// Reports changes to telemetry and to the queues of all subscribers.
+/// Reports changes to telemetry and to all subscribers.
 #[derive(Debug, Default)]
-pub(crate) struct Subscribers(Mutex<Vec<Weak<Queue>>>);
+pub(crate) struct Subscribers(Mutex<Vec<Weak<dyn Subscriber>>>);
+
+/// Receives every change, from the thread that made it and outside all locks. A breaker is not evicted while an event
+/// of it is kept.
+pub(crate) trait Subscriber: Send + Sync {
+    fn changed(&self, event: Event);
+}
 
 struct Queue {
     capacity: usize,
@@ -138,11 +144,17 @@ impl Subscribers {
     pub(crate) fn subscribe(&self, capacity: usize) -> Events {
         assert!(capacity >= 1, "subscribe: the capacity must be at least 1, but is {capacity}");
         let queue = Arc::new(Queue { capacity, state: Mutex::default() });
-        self.lock().push(Arc::downgrade(&queue));
+        self.add(Arc::<Queue>::downgrade(&queue));
         Events { queue }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Queue>>> {
+    pub(crate) fn add(&self, subscriber: Weak<dyn Subscriber>) {
+        let mut subscribers = self.lock();
+        subscribers.retain(|subscriber| subscriber.strong_count() > 0);
+        subscribers.push(subscriber);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<dyn Subscriber>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -150,19 +162,19 @@ impl Subscribers {
 impl Observer<Node> for Subscribers {
     fn changed(&self, node: &Arc<Node>, change: Change, generation: u32, counts: Counts) {
         isolated(|| telemetry::changed(node, change, counts));
-        let queues = {
-            let mut queues = self.lock();
-            queues.retain(|queue| queue.strong_count() > 0);
-            queues.clone()
+        let subscribers = {
+            let mut subscribers = self.lock();
+            subscribers.retain(|subscriber| subscriber.strong_count() > 0);
+            subscribers.clone()
         };
-        if queues.is_empty() {
+        if subscribers.is_empty() {
             return;
         }
         let Change { from, to, cause, empties_window: _ } = change;
         let breaker = CircuitBreaker::new(node.clone());
         let event = Event { breaker, from: from.0, to: to.0, mode: to.1, cause, generation };
-        for queue in queues.iter().filter_map(Weak::upgrade) {
-            queue.push(event.clone());
+        for subscriber in subscribers.iter().filter_map(Weak::upgrade) {
+            subscriber.changed(event.clone());
         }
     }
 
@@ -171,8 +183,8 @@ impl Observer<Node> for Subscribers {
     }
 }
 
-impl Queue {
-    fn push(&self, event: Event) {
+impl Subscriber for Queue {
+    fn changed(&self, event: Event) {
         let mut state = self.lock();
         let is_full = state.events.len() == self.capacity;
         state.missed += u64::from(is_full);
@@ -186,7 +198,9 @@ impl Queue {
             isolated(|| reader.wake());
         }
     }
+}
 
+impl Queue {
     fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -74,6 +74,21 @@ impl<K> Handle<K> {
     }
 }
 
+#[cfg(feature = "status-page")]
+impl<K> Handle<K> {
+    /// Reports all changes from now on.
+    pub(crate) fn report_to(&self, subscriber: std::sync::Weak<dyn super::events::Subscriber>) {
+        self.subscribers.add(subscriber);
+    }
+
+    /// Returns at most `count` breakers of keys, those before the place `end`, and the place to go on below; with the
+    /// last of them, at place 0, the breakers without a key.
+    pub(crate) fn breakers_below(&self, end: usize, count: usize) -> (usize, Vec<CircuitBreaker>) {
+        let (first, nodes) = self.breakers.nodes_below(end, count);
+        (first, nodes.into_iter().map(CircuitBreaker::new).collect())
+    }
+}
+
 impl<K: Hash + Eq + Clone + Debug> Handle<K> {
     /// Returns the number of keys with a breaker of their own, those [around
     /// others](crate::CircuitBreakerLayer::nested_in) included.

@@ -30,7 +30,8 @@ pub(super) fn downcast<'a, T: Error + 'static>(link: Link<'a>) -> Option<&'a T> 
 
 /// Returns the next link: the error that this one wraps without returning it as its `source`, else the `source`.
 fn next(link: Link<'_>) -> Option<Link<'_>> {
-    in_io(link).or_else(|| in_arc(link)).or_else(|| in_h2(link)).or_else(|| link.source())
+    let hidden = in_io(link).or_else(|| in_arc(link)).or_else(|| in_h2(link)).or_else(|| in_middleware(link));
+    hidden.or_else(|| link.source())
 }
 
 /// Returns what an io error wraps. Its `source` is the source of that error, and skips it.
@@ -51,5 +52,20 @@ fn in_h2(link: Link<'_>) -> Option<Link<'_>> {
 
 #[cfg(not(feature = "h2"))]
 fn in_h2(_: Link<'_>) -> Option<Link<'_>> {
+    None
+}
+
+/// Returns the error of a middleware or of reqwest. The `source` of the error around it is the source of that error,
+/// and skips it.
+#[cfg(feature = "reqwest-middleware")]
+fn in_middleware(link: Link<'_>) -> Option<Link<'_>> {
+    Some(match downcast(link)? {
+        reqwest_middleware::Error::Middleware(error) => error.as_ref(),
+        reqwest_middleware::Error::Reqwest(error) => error,
+    })
+}
+
+#[cfg(not(feature = "reqwest-middleware"))]
+fn in_middleware(_: Link<'_>) -> Option<Link<'_>> {
     None
 }

@@ -6,7 +6,7 @@ use crate::invalid_setting::{InvalidSetting, ensure};
 
 /// Names to which HTTP or this crate gives a meaning. A number under one of them would change what a request means: an
 /// `idempotency-key` makes every POST idempotent.
-const TAKEN: [&str; 44] = [
+const TAKEN: [&str; 48] = [
     "age",
     "allow",
     "alt-svc",
@@ -31,6 +31,7 @@ const TAKEN: [&str; 44] = [
     "max-forwards",
     "origin",
     "pragma",
+    "priority",
     "range",
     "referer",
     "retry-after",
@@ -47,14 +48,17 @@ const TAKEN: [&str; 44] = [
     "vary",
     "via",
     "www-authenticate",
+    "x-api-key",
     "x-ms-retry-after-ms",
+    "x-real-ip",
+    "x-request-id",
     "x-retry-attempt",
     "x-retry-depth",
     "x-should-retry",
 ];
 
 /// What such names begin with.
-const TAKEN_PREFIXES: [&str; 10] = [
+const TAKEN_PREFIXES: [&str; 11] = [
     "accept",
     "access-control-",
     "content-",
@@ -62,6 +66,7 @@ const TAKEN_PREFIXES: [&str; 10] = [
     "if-",
     "proxy-",
     "sec-",
+    "x-b3-",
     "x-envoy-",
     "x-forwarded-",
     "x-ratelimit-",

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tower_rampart::breaker::{CircuitBreaker, State};
 
 use super::service::{Gateway, send, serve, upstream};
-use crate::kit::server::{Server, nobody, read_head, rst};
+use crate::kit::server::{Server, read_head, rst, unused_address};
 
 fn counts(breaker: &CircuitBreaker) -> (u64, u64) {
     (breaker.snapshot().calls, breaker.snapshot().failures)
@@ -63,7 +63,7 @@ async fn a_post_that_was_processed_is_not_repeated() {
 #[tokio::test]
 async fn a_post_is_repeated_after_a_refused_connection() {
     let (address, seen) = upstream(|_| 200).await;
-    let gateway = Gateway::start_over(vec![nobody().await, address]).await;
+    let gateway = Gateway::start_over(vec![unused_address().await, address]).await;
     assert_eq!((gateway.call("POST", &[]).await.status, seen.requests()), (200, 1));
     assert_eq!(counts(&gateway.breaker("7")), (2, 1));
 }
@@ -181,7 +181,7 @@ async fn the_deadline_of_the_caller_is_504() {
 }
 
 #[tokio::test]
-async fn a_caller_who_leaves_cancels_the_attempt_and_blames_nobody() {
+async fn a_caller_who_leaves_cancels_the_attempt_and_is_no_failure_of_the_upstream() {
     let (server, mut events) = silent().await;
     let gateway = Gateway::start(server.address()).await;
     let request = gateway.request("GET").body(http_body_util::Empty::new().map_err(|never| match never {}).boxed());

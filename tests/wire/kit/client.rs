@@ -63,7 +63,7 @@ pub(crate) fn patient_connector() -> impl Connect + Clone + Send + Sync + 'stati
     service_fn(|uri: Uri| {
         Box::pin(async move {
             let stream = TcpStream::connect((uri.host().unwrap(), uri.port_u16().unwrap())).await?;
-            // A reset shows as an error here, and again to whoever reads next.
+            // A reset shows as an error here, and again to the next reader.
             let _ = stream.peek(&mut [0]).await;
             Ok::<_, io::Error>(TokioIo::new(stream))
         })

@@ -50,17 +50,23 @@ impl Drop for Server {
     }
 }
 
-/// An address where nobody listens any more.
-pub(crate) async fn nobody() -> SocketAddr {
+/// An address on which no server listens any more.
+pub(crate) async fn unused_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 /// Reads a request up to the empty line. The requests of these tests have no body unless the test says so.
 pub(crate) async fn read_head(stream: &mut TcpStream) {
+    read_head_text(stream).await;
+}
+
+/// [`read_head`] that returns the head.
+pub(crate) async fn read_head_text(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.unwrap());
     }
+    String::from_utf8(head).unwrap()
 }
 
 /// Says this much of an answer and no more.

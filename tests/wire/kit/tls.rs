@@ -72,7 +72,7 @@ impl Certificate {
         TlsAcceptor::from(Arc::new(config.unwrap()))
     }
 
-    /// A client that trusts this certificate and nobody else, and has none to show.
+    /// A client that trusts this certificate alone, and has none to show.
     pub(crate) fn trusting_client(&self) -> Client<HttpsConnector<HttpConnector>, Body> {
         let config = ClientConfig::builder_with_provider(ring::default_provider().into())
             .with_safe_default_protocol_versions()

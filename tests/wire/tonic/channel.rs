@@ -13,7 +13,7 @@ use tower_rampart::classify::{Class, Health, Processed, Verdict};
 use tower_rampart::{BoxError, ClassifyLayer};
 
 use crate::kit::frames::{self, FIRST};
-use crate::kit::server::{Server, nobody, stall};
+use crate::kit::server::{Server, stall, unused_address};
 use crate::kit::{Facts, facts_of, find};
 
 async fn send(channel: Channel) -> Result<Response<Body>, BoxError> {
@@ -31,7 +31,7 @@ fn endpoint(server: &Server) -> Endpoint {
 
 #[tokio::test]
 async fn cannot_connect() {
-    let endpoint = Endpoint::from_shared(format!("http://{}", nobody().await)).unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{}", unused_address().await)).unwrap();
     let error = failure(endpoint.connect_lazy()).await;
     assert!(find::<tonic::ConnectError>(&*error).is_some());
     assert_eq!(facts_of(&*error), (Class::Transient, Processed::No, Health::Failure, "connect"));
@@ -95,5 +95,5 @@ fn status_of_an_unknown_error() {
 fn status_from_the_server() {
     let verdict = Verdict::of_error(&tonic::Status::unavailable("down"));
     assert_eq!((verdict.class(), verdict.code(), verdict.reason().as_str()), (Class::Transient, Some(14), "grpc"));
-    assert_eq!(Verdict::of_error(&tonic::Status::not_found("nobody")).class(), Class::Terminal);
+    assert_eq!(Verdict::of_error(&tonic::Status::not_found("tenant")).class(), Class::Terminal);
 }

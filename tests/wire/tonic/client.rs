@@ -28,7 +28,7 @@ use tower_rampart::retry::{GiveUp, RetryError};
 use super::upstream::{Answer, Metadata, Upstream};
 use super::{over, retry};
 use crate::kit::frames::{self, FIRST};
-use crate::kit::server::{Server, nobody, rst, stall};
+use crate::kit::server::{Server, rst, stall, unused_address};
 
 const SERVING: i32 = 1;
 
@@ -105,7 +105,7 @@ async fn what_was_processed_is_not_repeated() {
 async fn a_refused_connection_is_repeated() {
     let upstream = Upstream::start(|_| Answer::ok()).await;
     let there = upstream.call("/").uri().authority().unwrap().to_string();
-    let addresses = Arc::new(std::sync::Mutex::new(vec![there, nobody().await.to_string()]));
+    let addresses = Arc::new(std::sync::Mutex::new(vec![there, unused_address().await.to_string()]));
     let connects = Arc::new(AtomicUsize::new(0));
     let connector = service_fn({
         let connects = connects.clone();
@@ -247,7 +247,7 @@ async fn grpc_timeout_is_the_deadline_of_the_call() {
 }
 
 #[tokio::test]
-async fn a_caller_who_leaves_cancels_the_attempt_and_blames_nobody() {
+async fn a_caller_who_leaves_cancels_the_attempt_and_is_no_failure_of_the_upstream() {
     let (server, mut events) = silent().await;
     let breaker = CircuitBreakerLayer::new_for_grpc().consecutive_failures(1);
     let mut client = HealthClient::new(retry().layer(breaker.layer(over(server.uri()))));

@@ -1,11 +1,11 @@
-//! What reqwest makes of it.
+//! One test for each row of the table.
 
 use std::time::Duration;
 
 use reqwest::Client;
 use tower_rampart::classify::{Class, Health, Processed, Verdict};
 
-use crate::kit::server::{Server, fin, nobody, read_head, say, stall};
+use crate::kit::server::{Server, fin, read_head, say, stall, unused_address};
 use crate::kit::{Facts, facts_of};
 
 const fn unprocessed(reason: &'static str) -> Facts {
@@ -37,11 +37,11 @@ async fn builder() {
 
 #[tokio::test]
 async fn refused() {
-    let error = Client::new().get(format!("http://{}/", nobody().await)).send().await.unwrap_err();
+    let error = Client::new().get(format!("http://{}/", unused_address().await)).send().await.unwrap_err();
     assert_eq!(facts_of(&error), unprocessed("connect"));
 }
 
-/// Reqwest resolves with a resolver of the test's, which knows nobody.
+/// Reqwest resolves with a resolver of the test's, which knows no names.
 #[tokio::test]
 async fn dns() {
     struct Nobody;

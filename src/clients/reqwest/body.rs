@@ -1,0 +1,81 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use pin_project_lite::pin_project;
+use reqwest::Body;
+
+use crate::BoxError;
+
+pin_project! {
+    /// A body whose first frame was read already.
+    struct Peeked {
+        first: Option<Result<Frame<Bytes>, reqwest::Error>>,
+        #[pin]
+        rest: Body,
+    }
+}
+
+/// Returns a body that reqwest cannot send again by itself.
+pub(in crate::clients) fn into_stream<B>(body: B) -> Body
+where
+    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+{
+    Body::wrap(body)
+}
+
+/// Returns the bytes of a body if one look shows that all of it is in memory, else a stream.
+///
+/// Middlewares that sign or log read the bytes; nothing has to be boxed to send them.
+pub(in crate::clients) fn into_bytes_or_stream<B>(body: B) -> Body
+where
+    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+{
+    if body.is_end_stream() {
+        return Body::default();
+    }
+    // A body of unknown length is produced as it is sent.
+    let is_sized = body.size_hint().exact().is_some();
+    let mut body = Body::wrap(body);
+    if !is_sized {
+        return body;
+    }
+    let mut unwoken = Context::from_waker(Waker::noop());
+    match http_body::Body::poll_frame(Pin::new(&mut body), &mut unwoken) {
+        Poll::Pending | Poll::Ready(None) => body,
+        Poll::Ready(Some(Ok(frame))) if http_body::Body::is_end_stream(&body) && frame.is_data() => {
+            frame.into_data().unwrap_or_default().into()
+        }
+        Poll::Ready(first) => Body::wrap(Peeked { first, rest: body }),
+    }
+}
+
+impl http_body::Body for Peeked {
+    type Data = Bytes;
+    type Error = reqwest::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
+        let this = self.project();
+        match this.first.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => this.rest.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.size_hint();
+        let Some(first) = self.first.as_ref().and_then(|first| first.as_ref().ok()?.data_ref()) else { return rest };
+        let first = first.len() as u64;
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(first));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(first)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}

@@ -1,0 +1,134 @@
+//! Many partitions: what one poll does, and what a page keeps.
+
+use std::collections::HashSet;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use http_body::Body;
+use tower_rampart::CircuitBreakerLayer;
+use tower_rampart::breaker::{Handle, State, partition};
+
+use tower_rampart::status_page::StatusPage;
+
+use crate::support::*;
+
+const MANY: u64 = 65_536;
+/// 128 partitions with a key, the default one and the 16 that keys share.
+const MOST_A_POLL: usize = 145;
+
+fn numbered(partitions: u64) -> Handle<u64> {
+    let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::extension::<u64>());
+    let handle = layer.handle();
+    for key in 0..partitions {
+        // One that has counted nothing may be evicted.
+        handle.get_or_insert(&key).unwrap().try_acquire().unwrap().succeed();
+    }
+    handle
+}
+
+/// Polls a body until it has shown so many breakers and nothing is ready. Returns the rows of each poll, and prints how
+/// long the polls took.
+fn polls(body: impl Body<Data = bytes::Bytes>, breakers: usize, what: &str) -> Vec<usize> {
+    let mut body = pin!(body);
+    let mut cx = Context::from_waker(Waker::noop());
+    let (mut rows, mut slowest, mut all) = (vec![], Duration::ZERO, Duration::ZERO);
+    while rows.iter().sum::<usize>() < breakers {
+        let began = Instant::now();
+        let poll = body.as_mut().poll_frame(&mut cx);
+        let took = began.elapsed();
+        (slowest, all) = (slowest.max(took), all + took);
+        rows.push(match poll {
+            Poll::Pending => 0,
+            Poll::Ready(Some(Ok(frame))) => {
+                let data = frame.into_data().unwrap_or_default();
+                data.windows(8).filter(|window| window == b"\"calls\":").count() / 2
+            }
+            Poll::Ready(_) => panic!("ended after {} rows", rows.iter().sum::<usize>()),
+        });
+    }
+    println!("{what}: {breakers} breakers in {} polls, {all:?}, the slowest {slowest:?}", rows.len());
+    rows
+}
+
+#[tokio::test]
+async fn rule_5_a_poll_reads_a_page_of_breakers_and_then_yields() {
+    let handle = numbered(MANY);
+    let page = StatusPage::new().breakers(handle);
+    for path in ["/breakers.json", "/events"] {
+        let body = send(page.clone(), get(path)).await.into_body();
+        let rows = polls(body, MANY as usize, path);
+        assert!(rows.iter().all(|rows| *rows <= MOST_A_POLL), "{:?}", rows.iter().max());
+        // One that shows nothing after each one that does, so that other tasks run.
+        assert!(rows.windows(2).all(|two| two.contains(&0)), "{path}");
+        assert_eq!(rows.iter().filter(|rows| **rows > 0).count(), 512, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn rule_5_a_list_misses_no_breaker_while_others_are_removed() {
+    let handle = numbered(1_000);
+    let mut body = pin!(send(StatusPage::new().breakers(handle.clone()), get("/breakers.json")).await.into_body());
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut text = Vec::new();
+    let mut removed = 0;
+    loop {
+        match body.as_mut().poll_frame(&mut cx) {
+            Poll::Ready(None) => break,
+            Poll::Ready(Some(frame)) => text.extend(frame.unwrap().into_data().unwrap()),
+            // The last ones move to the places of the first.
+            Poll::Pending => {
+                for _ in 0..50 {
+                    assert!(handle.remove(&removed));
+                    removed += 1;
+                }
+            }
+        }
+    }
+    let list: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let rows = list["breakers"].as_array().unwrap();
+    let listed: HashSet<&str> = rows.iter().map(|row| row["partition"].as_str().unwrap()).collect();
+    assert!(removed >= 350 && (removed..1_000).all(|key| listed.contains(&*key.to_string())));
+}
+
+#[tokio::test]
+async fn rule_5_an_action_looks_for_its_breaker_a_page_a_poll() {
+    let page = StatusPage::new().breakers(numbered(MANY)).guard(|_| true);
+    let path = format!("/breakers/{}/reset", "0".repeat(16));
+    let request = http::Request::post(path).header("sec-fetch-site", "same-origin").body(()).unwrap();
+    let mut call = pin!(send(page, request));
+    let mut cx = Context::from_waker(Waker::noop());
+    let polls = (1..).find(|_| call.as_mut().poll(&mut cx).is_ready());
+    assert_eq!(polls, Some(513));
+}
+
+#[tokio::test]
+async fn rule_6_a_page_keeps_no_breaker_from_being_evicted() {
+    let layer = CircuitBreakerLayer::new_for_http().partition_by(partition::extension::<u64>()).max_partitions(4);
+    let handle = layer.handle();
+    let page = StatusPage::new().breakers(handle.clone());
+    let mut body = pin!(send(page.clone(), get("/events")).await.into_body());
+    let mut cx = Context::from_waker(Waker::noop());
+    for key in 0..40_u64 {
+        // Forgotten when it is reset, also while the page shows its history.
+        let breaker = handle.get_or_insert(&key);
+        assert!(breaker.is_some(), "{key}");
+        let breaker = breaker.unwrap();
+        breaker.force_open();
+        breaker.reset();
+        drop(breaker);
+        let _ = body.as_mut().poll_frame(&mut cx);
+    }
+    assert_eq!(handle.len(), 4);
+}
+
+#[tokio::test]
+async fn rule_6_the_history_is_bounded() {
+    let handle = numbered(4_100);
+    let page = StatusPage::new().breakers(handle.clone());
+    handle.set_mode_all(tower_rampart::breaker::Mode::ForcedOpen);
+    let list = list(page).await;
+    let rows = list["breakers"].as_array().unwrap();
+    assert_eq!((rows.len(), handle.state(&0)), (4_100, State::Open));
+    assert_eq!(rows.iter().filter(|row| row["history"].as_array().unwrap().len() == 1).count(), 4_096);
+}
