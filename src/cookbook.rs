@@ -86,6 +86,7 @@ pub mod clients {
 pages! {
     "What real servers and proxies did in the audit." audit = "AUDIT.md";
     "How to choose the waits between attempts." backoff = "BACKOFF.md";
+    "Settings from a file, for all names and per name." config = "CONFIG.md";
     "What a call costs, beside other crates." cost = "COST.md";
     "Why the defaults are what they are." defaults = "DEFAULTS.md";
     "The numbers for Prometheus and other systems." metrics = "METRICS.md";

@@ -97,7 +97,7 @@
 //! | how to give every tenant or host its own breaker or retry budget | [`cookbook::tenants`], [`breaker::partition`] |
 //! | what each status and each error means | [`classify`], for gRPC [`classify::GrpcClassifier`] |
 //! | all settings and their defaults | [`RetryLayer`], [`CircuitBreakerLayer`], [`classify::HttpClassifier`] |
-//! | how to take settings from a configuration file | [`InvalidSetting`] |
+//! | how to take settings from a configuration file | [`cookbook::config`], [`InvalidSetting`] |
 //! | what to do with the error of a call | [`breaker::CircuitOpen`], [`retry::RetryError`], [`retry::GiveUp`], [`retry::Outcome`] |
 //! | how long to wait before a retry | [`cookbook::backoff`], [`retry::Backoff`] |
 //! | what a server answers when its upstream fails | [`clients::UpstreamFailure`] |
@@ -127,6 +127,8 @@
 //! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status`; [`clients`] |
 //! | `axum` | no | [`clients::UpstreamFailure`] as the error of a handler |
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
+//! | `serde` | no | `config`: settings from a file, in JSON, TOML or another format |
+//! | `schemars` | no | the JSON schema of such a file |
 //! | `status-page` | no | [`status_page`]: a page that shows all breakers, and can control them |
 //!
 //! [`tower`]: https://docs.rs/tower
@@ -140,6 +142,9 @@ pub mod breaker;
 pub mod classify;
 pub mod clients;
 mod clock;
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+pub mod config;
 #[cfg(all(doc, not(doctest)))]
 pub mod cookbook;
 mod cut;

@@ -31,6 +31,10 @@ mod pages {
     #[doc = include_str!("../../docs/METRICS.md")]
     struct Metrics;
 
+    #[cfg(feature = "serde")]
+    #[doc = include_str!("../../docs/CONFIG.md")]
+    struct Config;
+
     #[cfg(feature = "reqwest-middleware")]
     #[doc = include_str!("../../docs/MIGRATING.md")]
     struct Migrating;
