@@ -50,8 +50,7 @@ impl<K> Breakers<K> {
         let clock = Clock::start();
         let nodes = Registry::new(policy.max_partitions, config.seed().split("keys"), clock.clone());
         let recorder = config.flight_recorder();
-        let shared =
-            |policy| Shared::new(policy, is_partitioned, clock.clone(), observer.clone(), recorder.clone());
+        let shared = |policy| Shared::new(policy, is_partitioned, clock.clone(), observer.clone(), recorder.clone());
         Self {
             nodes,
             shared: shared(policy),
@@ -202,6 +201,12 @@ impl<K: Hash + Eq + Clone + Debug> Breakers<K> {
         self.shared_nodes().cloned().chain(self.nodes.nodes()).collect()
     }
 
+    /// Visits all breakers in use. Takes no lock, and leaves out one whose eviction is being decided.
+    pub(crate) fn visit(&self, mut visit: impl FnMut(&Arc<Node>)) {
+        self.default.get().map(Lanes::node).into_iter().chain(self.nodes.overflow_nodes()).for_each(&mut visit);
+        self.nodes.visit(visit);
+    }
+
     fn newcomer(&self, key: K) -> Newcomer<K> {
         Newcomer { label: self.labels.of(&key), slot: self.nodes.slot(key) }
     }
@@ -219,6 +224,10 @@ impl<K: Hash + Eq + Clone + Debug> Breakers<K> {
 impl Forgettable for Node {
     fn is_forgettable(&self, now: Moment) -> bool {
         self.is_unused(now)
+    }
+
+    fn forgotten(&self) {
+        self.retire();
     }
 }
 
@@ -248,7 +257,7 @@ mod tests {
     use super::*;
     use crate::breaker::Mode;
     use crate::breaker::config::Config;
-    use crate::breaker::control::events::Subscribers;
+    use crate::breaker::control::layer_observer::LayerObserver;
     use crate::breaker::core::state_machine::Attempt;
     use crate::invalid_setting::valid;
     use http::HeaderValue;
@@ -259,7 +268,7 @@ mod tests {
         let mut config = Config::default();
         valid(config.set_max_partitions(max_partitions));
         config.set_mode(mode);
-        Breakers::new(&config, true, |_| Place::Alone, Arc::new(Subscribers::default()))
+        Breakers::new(&config, true, |_| Place::Alone, Arc::new(LayerObserver::default()))
     }
 
     #[test]

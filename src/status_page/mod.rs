@@ -59,8 +59,9 @@
 //! `breakers.json` is `{"layers": […], "breakers": […]}`. A layer has `name` and
 //! [`overflowed`](crate::breaker::Handle::overflowed). A breaker has `id`, `name`, `partition`, and the fields of
 //! [`Snapshot`](crate::breaker::Snapshot), in which times are milliseconds: `retry_after_ms`, `unchanged_for_ms`. Its
-//! `history` lists changes, oldest first, with `from`, `to`, `mode`, `cause`, `ago_ms` and `reopened`. A breaker can
-//! come twice, with the same id, in a list that is read while others are evicted.
+//! `explanation` is a sentence about what opened it, and null while it is closed. Its `history` lists changes, oldest
+//! first, with `from`, `to`, `mode`, `cause`, `ago_ms` and `reopened`. A breaker can come twice, with the same id, in a
+//! list that is read while others are evicted.
 //!
 //! The stream has three events. `hello` begins it: `can_act` is true if the guard admits this client. `rows` is a list
 //! of breakers. `tick` ends a round that had news, and comes at least every five seconds: `breakers` is their number,

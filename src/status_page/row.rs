@@ -27,6 +27,8 @@ pub(super) struct Row<'a> {
     retry_after_ms: Option<u64>,
     remaining_probes: Option<u32>,
     unchanged_for_ms: u64,
+    /// Why it is not closed: without times, which would grow old in the stream.
+    explanation: Option<String>,
     totals: Totals,
     history: Vec<Change>,
     #[serde(skip)]
@@ -93,6 +95,7 @@ impl<'a> Row<'a> {
             retry_after_ms: snapshot.retry_after.map(millis),
             remaining_probes: snapshot.remaining_probes,
             unchanged_for_ms: millis(snapshot.unchanged_for),
+            explanation: snapshot.trip.map(|trip| trip.explain()),
             totals: Totals {
                 calls: snapshot.totals.calls,
                 succeeded: snapshot.totals.succeeded,

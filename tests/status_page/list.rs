@@ -39,6 +39,7 @@ async fn the_list_holds_every_number_of_a_breaker() {
             "retry_after_ms": 6_000,
             "remaining_probes": null,
             "unchanged_for_ms": 4_000,
+            "explanation": "It opened because 2 calls in a row failed (2 of 3 in the window).",
             "totals": { "calls": 3, "succeeded": 1, "failed": 2, "rejected": 1, "transitions": 1 },
             "history": [
                 { "from": "closed", "to": "open", "mode": "automatic", "cause": "consecutive failures", "ago_ms": 4_000, "reopened": 0 },
@@ -47,6 +48,10 @@ async fn the_list_holds_every_number_of_a_breaker() {
     });
     assert_eq!(list(page.clone()).await, expected);
 
+    seven.reset();
+    assert_eq!(list(page.clone()).await["breakers"][0]["explanation"], json!(null));
+    fail(&seven, 2);
+    tokio::time::advance(4 * SECOND).await;
     tokio::time::advance(6 * SECOND).await;
     let due = list(page).await["breakers"][0].clone();
     assert_eq!(
@@ -87,7 +92,10 @@ async fn rule_3_labels_are_those_of_errors_and_telemetry() {
     let text = String::from_utf8(bytes(response).await.to_vec()).unwrap();
     assert!(!text.contains("secret-tenant"), "{text}");
     let list = serde_json::from_str(&text).unwrap();
-    assert!(breaker.partition().starts_with('#') && row(&list, breaker.partition())["state"] == "open");
+    let row = row(&list, breaker.partition());
+    assert!(
+        breaker.partition().starts_with('#') && row["state"] == "open" && row["explanation"] == "It was forced open."
+    );
 }
 
 #[tokio::test]

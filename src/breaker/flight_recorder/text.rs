@@ -225,7 +225,11 @@ mod tests {
             "1.000000000 began - - - - tenant",
         ] {
             let text = format!("{head}\n1.000000000 rejected open own - - a b\n{line}\n");
-            assert_eq!(error(&text), "line 4 of the flight recording must hold a time, a decision and a label", "{line}");
+            assert_eq!(
+                error(&text),
+                "line 4 of the flight recording must hold a time, a decision and a label",
+                "{line}"
+            );
         }
     }
 }

@@ -82,7 +82,7 @@ impl ReqwestService {
 
 impl<B> Service<http::Request<B>> for ReqwestService
 where
-    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = http::Response<Body>;
     type Error = reqwest::Error;

@@ -48,7 +48,7 @@ impl MiddlewareService {
 
 impl<B> Service<http::Request<B>> for MiddlewareService
 where
-    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = http::Response<Body>;
     type Error = Error;

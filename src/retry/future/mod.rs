@@ -141,20 +141,23 @@ impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
                                 this.call.succeed(&mut response, &verdict);
                                 return Poll::Ready(Ok(response));
                             }
-                            AttemptOutcome::Answered(response, verdict)
+                            // Drops the attempt, and with it an unsent body, before anything is decided.
+                            this.state.set(State::Done);
+                            AttemptOutcome { result: Ok(response), verdict, is_cut: false }
                         }
-                        Poll::Ready(Err(error)) => AttemptOutcome::Failed(error.into()),
+                        Poll::Ready(Err(error)) => {
+                            this.state.set(State::Done);
+                            this.call.failed(error.into())
+                        }
                         Poll::Pending => {
                             let limit = ready!(poll_limits(this.timer.as_mut(), this.call, cx));
                             let sent = cut::cut(|| this.state.set(State::Done));
                             match limit {
-                                Limit::Attempt(limit) => AttemptOutcome::Failed(TimedOut::attempt(limit, sent).into()),
-                                Limit::Deadline => AttemptOutcome::Cut(TimedOut::deadline(sent).into()),
+                                Limit::Attempt(limit) => this.call.failed(TimedOut::attempt(limit, sent).into()),
+                                Limit::Deadline => this.call.cut(TimedOut::deadline(sent)),
                             }
                         }
                     };
-                    // Drops the attempt, and with it an unsent body, before anything is decided.
-                    this.state.set(State::Done);
                     match this.call.settle(outcome, this.kept.as_ref()) {
                         Action::Return(output) => output,
                         Action::Send(NextSend::Resend) => {

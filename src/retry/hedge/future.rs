@@ -164,9 +164,10 @@ where
                                 this.call.succeed(&mut response, &verdict);
                                 return Poll::Ready(Ok(response));
                             }
-                            this.race().end(Which::First, AttemptOutcome::Answered(response, verdict))
+                            let outcome = AttemptOutcome { result: Ok(response), verdict, is_cut: false };
+                            this.race().end(Which::First, outcome)
                         }
-                        Poll::Ready(Err(error)) => this.race().end(Which::First, AttemptOutcome::Failed(error.into())),
+                        Poll::Ready(Err(error)) => this.race().failed(Which::First, error.into()),
                         Poll::Pending => None,
                     };
                     let outcome = match ended {
@@ -176,7 +177,7 @@ where
                     // Enter `Done` first: if a callback panics, polling again must not hang.
                     *this.stage = Stage::Done;
                     match outcome {
-                        AttemptOutcome::Answered(mut response, verdict) if this.call.is_success(&verdict) => {
+                        AttemptOutcome { result: Ok(mut response), verdict, .. } if this.call.is_success(&verdict) => {
                             this.call.succeed(&mut response, &verdict);
                             Ok(response)
                         }

@@ -74,8 +74,7 @@ where
     /// that ends the race.
     pub(super) fn poll(mut self, cx: &mut Context<'_>) -> Poll<AttemptOutcome<S::Response>> {
         if let Poll::Ready(result) = self.hedge.as_mut().poll(cx) {
-            let outcome = self.outcome(result);
-            if let Some(outcome) = self.end(Which::Hedge, outcome) {
+            if let Some(outcome) = self.ended(Which::Hedge, result.map_err(Into::into)) {
                 return Poll::Ready(outcome);
             }
         }
@@ -130,7 +129,7 @@ where
         self.hedge.as_mut().begin(future, id, Some(now), ends);
         self.timer.as_mut().stop();
         let ended = match cut::hedging(|| self.hedge.as_mut().poll(cx)) {
-            Poll::Ready(result) => Some(self.outcome(result)),
+            Poll::Ready(result) => Some(result.map_err(Into::into)),
             Poll::Pending => None,
         };
         if ended.as_ref().is_some_and(was_rejected) {
@@ -141,7 +140,7 @@ where
         }
         self.call.hedge_sent(self.kept);
         *self.hedging = Hedging::Sent { _token: token };
-        self.end(Which::Hedge, ended?)
+        self.ended(Which::Hedge, ended?)
     }
 
     /// The first attempt has been answered well.
@@ -155,6 +154,22 @@ where
         self.settle(Which::First);
     }
 
+    fn ended(&mut self, which: Which, result: Result<S::Response, BoxError>) -> Option<AttemptOutcome<S::Response>> {
+        match result {
+            Ok(response) => {
+                let verdict = self.call.judge(&response);
+                self.end(which, AttemptOutcome { result: Ok(response), verdict, is_cut: false })
+            }
+            Err(error) => self.failed(which, error),
+        }
+    }
+
+    pub(super) fn failed(&mut self, which: Which, error: BoxError) -> Option<AttemptOutcome<S::Response>> {
+        self.slot(which).empty();
+        let outcome = self.call.failed(error);
+        self.end(which, outcome)
+    }
+
     /// An attempt has ended. Returns its outcome unless the other one goes on.
     pub(super) fn end(
         &mut self,
@@ -163,7 +178,7 @@ where
     ) -> Option<AttemptOutcome<S::Response>> {
         // Drops the attempt, and with it an unsent body, before anything is decided.
         self.slot(which).empty();
-        let verdict = self.call.judge_outcome(&outcome);
+        let verdict = outcome.verdict;
         let other = which.other();
         let goes_on = !self.slot(other).is_empty();
         if goes_on && !is_final(&verdict) {
@@ -223,16 +238,6 @@ where
         }
     }
 
-    fn outcome(&self, result: Result<S::Response, S::Error>) -> AttemptOutcome<S::Response> {
-        match result {
-            Ok(response) => {
-                let verdict = self.call.judge(&response);
-                AttemptOutcome::Answered(response, verdict)
-            }
-            Err(error) => AttemptOutcome::Failed(error.into()),
-        }
-    }
-
     fn next_moment(&self) -> Option<Instant> {
         let due = match *self.hedging {
             Hedging::DueAt(due) => Some(due),
@@ -254,7 +259,7 @@ where
                     self.record_first();
                 }
                 let limit = self.slot(which).timeout().unwrap_or_default();
-                return self.end(which, AttemptOutcome::Failed(TimedOut::attempt(limit, sent).into()));
+                return self.failed(which, TimedOut::attempt(limit, sent).into());
             }
         }
         if matches!(self.hedging, Hedging::DueAt(due) if *due <= now) {
@@ -281,7 +286,7 @@ where
             self.call.charge_lost(&error.verdict());
         }
         self.settle(if let [_, true] = in_flight { Which::Hedge } else { Which::First });
-        AttemptOutcome::Cut(error.into())
+        self.call.cut(error)
     }
 }
 

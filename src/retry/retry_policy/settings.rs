@@ -30,7 +30,7 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         ensure!(!name.is_empty(), "retry: the name must not be empty");
         self.config.name = name.into();
         // Each name has log lines and counts of its own.
-        self.give_ups = Arc::new(GiveUpLog::new());
+        (self.give_ups, self.tally) = (Arc::new(GiveUpLog::new()), Arc::default());
         Ok(self)
     }
 
@@ -73,7 +73,8 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     ///
     /// The request may have been processed, except if an HTTP attempt was still waiting in a breaker for the client to
     /// become ready: then it was not sent, and even a POST is retried. This needs every layer in between to call the
-    /// breaker in its own `call`, not later in its future, and with the request itself, not a copy.
+    /// breaker in its own `call`, not later in its future, and with the request itself, not a copy. With
+    /// [`clone_bodies`](crate::RetryLayer::clone_bodies) a cut always counts as maybe processed.
     ///
     /// The wait until the inner service itself is ready is not part of an attempt: see [`deadline`](Self::deadline).
     ///
@@ -266,12 +267,12 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         self,
         map: impl FnOnce(Classifier) -> NewClassifier,
     ) -> RetryPolicy<NewClassifier, OnRetry> {
-        let Self { config, classifier, on_retry, give_ups, timer_check } = self;
-        RetryPolicy { config, classifier: map(classifier), on_retry, give_ups, timer_check }
+        let Self { config, classifier, on_retry, give_ups, tally, timer_check } = self;
+        RetryPolicy { config, classifier: map(classifier), on_retry, give_ups, tally, timer_check }
     }
 
     fn observed_by<Observer>(self, observer: Observer) -> RetryPolicy<Classifier, (OnRetry, Observer)> {
-        let Self { config, classifier, on_retry, give_ups, timer_check } = self;
-        RetryPolicy { config, classifier, on_retry: (on_retry, observer), give_ups, timer_check }
+        let Self { config, classifier, on_retry, give_ups, tally, timer_check } = self;
+        RetryPolicy { config, classifier, on_retry: (on_retry, observer), give_ups, tally, timer_check }
     }
 }

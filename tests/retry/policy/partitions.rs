@@ -299,3 +299,16 @@ fn the_settings_of_headers_come_before_or_after_the_budgets_of_keys() {
     let _ = layer().guard(RetryGuard::new()).deadline_header(header()).budget_by(partition::host(), one_retry());
     let _ = layer().budget_by(partition::host(), one_retry()).guard(RetryGuard::new()).deadline_header(header());
 }
+
+#[tokio::test(start_paused = true)]
+async fn rule_9_an_endless_stream_of_keys_buys_few_retries_and_disturbs_no_tenant() {
+    let port = partition::by(|request: &Request<Full<Bytes>>| request.uri().port_u16());
+    let layer = by(port, one_retry()).max_partitions(100);
+    let of = |port: u16| to(&format!("http://a.example:{port}"));
+    assert_eq!(retries(&layer, [of(1), of(1)]).await, [1, 0]);
+    // A hundred keys get a budget of their own, one after the other; the rest share 16.
+    let bought: u32 = retries(&layer, (2..20_000).map(of)).await.iter().sum();
+    assert_eq!(bought, 99 + 16);
+    assert_eq!((layer.balance(&Some(1)), layer.balance(&Some(19_999))), (Some(0.0), None));
+    assert_eq!(retries(&layer, [of(1)]).await, [0]);
+}

@@ -115,7 +115,9 @@ fn an_operator_finds_what_is_open_and_closes_it() {
     let row = "document.querySelector('#rows tr')";
     tab.until(&format!("/^in \\d+ s$/.test({row}.children[4].innerText)"));
     assert_eq!(tab.eval(&format!("{row}.children[2].innerText")), "67 %\n2 of 3 calls");
-    assert!(tab.eval(&format!("{row}.children[5].innerText")).as_str().unwrap().ends_with("s\nconsecutive failures"));
+    let since = tab.eval(&format!("{row}.children[5].innerText"));
+    let why = "s\nconsecutive failures. It opened because 2 calls in a row failed (2 of 3 in the window).";
+    assert!(since.as_str().unwrap().ends_with(why), "{since}");
     let strip = tab.eval(&format!("{row}.querySelector('svg').getAttribute('aria-label')"));
     assert!(strip.as_str().unwrap().starts_with("closed, then open "), "{strip}");
 
