@@ -5,7 +5,9 @@
 macro_rules! links {
     () => {
         definitions! {
+            "config-presets" => "crate::cookbook::config#presets";
             "defaults" => "crate::cookbook::defaults";
+            "defaults-presets" => "crate::cookbook::defaults#presets";
             "from" => "crate::cookbook::troubleshooting#implementation-of-from-is-not-general-enough";
             "nested" => "crate::cookbook::tenants#tenants-within-a-host";
             "order" => "crate::cookbook::order";
