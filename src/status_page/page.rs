@@ -34,10 +34,10 @@ impl StatusPage {
 }
 
 impl<Guard> StatusPage<Guard> {
-    /// Adds the breakers of a layer. Their history begins now.
+    /// Adds the breakers of a layer, once if given twice. Their history begins now.
     #[must_use]
     pub fn breakers<K: Send + Sync + 'static>(mut self, handle: Handle<K>) -> Self {
-        Arc::make_mut(&mut self.watched).add(handle);
+        Arc::make_mut(&mut self.watched).add(Arc::new(handle));
         self
     }
 
