@@ -80,6 +80,7 @@ mod response;
 mod route;
 mod row;
 mod same_origin;
+mod viewers;
 
 pub use self::body::ResponseBody;
 pub use self::future::ResponseFuture;

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use http::{Method, Request, StatusCode};
 use http_body::Body;
 use tower_rampart::CircuitBreakerLayer;
 use tower_rampart::breaker::{Handle, State, partition};
@@ -131,4 +132,40 @@ async fn rule_6_the_history_is_bounded() {
     let rows = list["breakers"].as_array().unwrap();
     assert_eq!((rows.len(), handle.state(&0)), (4_100, State::Open));
     assert_eq!(rows.iter().filter(|row| row["history"].as_array().unwrap().len() == 1).count(), 4_096);
+}
+
+#[tokio::test]
+async fn rule_5_a_page_serves_sixteen_streams_at_once() {
+    let page = StatusPage::new().breakers(numbered(1));
+    let mut streams = Vec::new();
+    for _ in 0..16 {
+        let response = send(page.clone(), get("/events")).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        streams.push(response);
+    }
+    for request in [get("/events"), Request::head("/events").body(()).unwrap()] {
+        let is_head = request.method() == Method::HEAD;
+        // Clones count together, also those with another guard.
+        let response = send(page.clone().guard(|_| true), request).await;
+        assert_eq!(
+            (response.status(), &response.headers()["retry-after"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &"5".parse().unwrap())
+        );
+        assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
+        let text = if is_head { "" } else { "too many streams are open\n" };
+        assert_eq!(bytes(response).await, text);
+    }
+    // Lists have no such limit.
+    assert_eq!(list(page.clone()).await["breakers"].as_array().unwrap().len(), 1);
+    streams.pop();
+    for status in [200, 503] {
+        let response = send(page.clone(), get("/events")).await;
+        assert_eq!(response.status(), status);
+        streams.push(response);
+    }
+    drop(streams);
+    // A response to HEAD is no stream.
+    for _ in 0..20 {
+        assert_eq!(send(page.clone(), Request::head("/events").body(()).unwrap()).await.status(), 200);
+    }
 }
