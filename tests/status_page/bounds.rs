@@ -1,6 +1,7 @@
 //! Many partitions: what one poll does, and what a page keeps.
 
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -135,7 +136,7 @@ async fn rule_6_the_history_is_bounded() {
 }
 
 #[tokio::test]
-async fn rule_5_a_page_serves_sixteen_streams_at_once() {
+async fn rule_7_a_page_serves_sixteen_streams_at_once() {
     let page = StatusPage::new().breakers(numbered(1));
     let mut streams = Vec::new();
     for _ in 0..16 {
@@ -168,4 +169,48 @@ async fn rule_5_a_page_serves_sixteen_streams_at_once() {
     for _ in 0..20 {
         assert_eq!(send(page.clone(), Request::head("/events").body(()).unwrap()).await.status(), 200);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_7_a_round_costs_what_has_changed_while_breakers_come_and_go() {
+    let handle = numbered(MANY);
+    let mut body = pin!(send(StatusPage::new().breakers(handle.clone()), get("/events")).await.into_body());
+    let mut most = (0, Duration::ZERO);
+    for (number, changed) in [MANY, 1_000, 1_000, 0].into_iter().enumerate() {
+        let (mut rows, mut sent, mut largest, began) = (0, 0, 0, Instant::now());
+        let (breakers, gone) = loop {
+            let polled = Instant::now();
+            let frame = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
+                Poll::Pending => Poll::Ready(None),
+                ready => ready,
+            });
+            let frame = frame.await;
+            most.1 = most.1.max(polled.elapsed());
+            // Nothing is ready between two pages, and between two rounds, when only time goes on.
+            let Some(frame) = frame else {
+                tokio::time::advance(Duration::from_millis(1)).await;
+                continue;
+            };
+            let data = frame.unwrap().into_data().unwrap();
+            let text = std::str::from_utf8(&data).unwrap();
+            (sent, largest) = (sent + data.len(), largest.max(data.len()));
+            rows += text.matches("\"remaining_probes\":").count();
+            if let Some(tick) = text.strip_prefix("event: tick\ndata: ") {
+                let tick: serde_json::Value = serde_json::from_str(tick).unwrap();
+                break (tick["breakers"].as_u64().unwrap(), tick["gone"].as_array().unwrap().len());
+            }
+        };
+        println!("round {number}: {rows} rows, {sent} bytes, the largest event {largest}, {:?}", began.elapsed());
+        let is_first = number == 0;
+        assert_eq!((rows as u64, breakers, gone as u64), (changed, MANY, if is_first { 0 } else { changed }));
+        assert!(sent as u64 <= 1_000 + 500 * changed && largest <= 75_000, "{sent} bytes, {largest} at once");
+        most.0 = most.0.max(largest);
+        // A thousand go, and a thousand others come.
+        if number < 2 {
+            let first = number as u64 * 1_000;
+            (first..first + 1_000).for_each(|key| assert!(handle.remove(&key)));
+            (first..first + 1_000).for_each(|key| drop(handle.get_or_insert(&(MANY + key))));
+        }
+    }
+    println!("the slowest poll {:?}", most.1);
 }
