@@ -44,9 +44,9 @@
 //! 2. **Who reads** is for the server that mounts the page to decide.
 //! 3. **Labels** are those of errors and telemetry: [redacted](crate::CircuitBreakerLayer::redact_labels) if they are
 //!    there. An id is a keyed hash of the layer, the address of the breaker, its label and the hash of its key. It
-//!    names one breaker as long as that exists. Later it can name a new breaker of the same key. It names one of
-//!    another key only if address and label are equal and so are, once in four billion, the hashes. So a button acts on
-//!    the breaker that is shown, or gets a 404.
+//!    names one breaker as long as that exists. Later it can name a new breaker of the same key, but one of another key
+//!    only if it has the same address and label and the hashes collide, which is one chance in four billion. So a
+//!    button acts on the breaker that is shown, or gets a 404.
 //! 4. **Nothing is loaded** from elsewhere, and no label becomes markup: the `Content-Security-Policy` admits only the
 //!    script and the style with the nonce of the response, and the script writes labels as text.
 //! 5. **No call waits** for the page, and the page holds no thread: one poll reads at most 128 breakers, and the 17
