@@ -81,7 +81,7 @@ impl<B: http_body::Body> http_body::Body for SyncBody<B> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        SizeHint::clone(&self.hint)
     }
 }
 
