@@ -230,7 +230,12 @@ mod tests {
             (inbound(1, 2), Attempt::FIRST, true, false, ["1", "2", "-"]),
             (inbound(u32::MAX, u32::MAX), second, true, false, ["4294967295", "4294967295", "-"]),
         ] {
-            let mut headers = HeaderMap::new();
+            // What a caller sent under these names is replaced.
+            let rubbish = [ATTEMPT, DEPTH].map(|name| (name, HeaderValue::from(9)));
+            let mut headers = HeaderMap::from_iter(rubbish);
+            if is_grpc {
+                headers.insert(OF_GRPC, HeaderValue::from(9));
+            }
             guard.write(&mut headers, above, attempt, retries, is_grpc);
             let text = |name| headers.get(name).map_or("-", |value: &HeaderValue| value.to_str().unwrap());
             assert_eq!([text(ATTEMPT), text(DEPTH), text(OF_GRPC)], expected, "{above:?}");
