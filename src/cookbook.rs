@@ -6,7 +6,9 @@ macro_rules! links {
     () => {
         definitions! {
             "axum" => "crate::cookbook::clients::axum";
+            "config-presets" => "crate::cookbook::config#presets";
             "defaults" => "crate::cookbook::defaults";
+            "defaults-presets" => "crate::cookbook::defaults#presets";
             "errors" => "crate::classify#what-an-error-means";
             "fn-mut" => "crate::cookbook::troubleshooting#expected-a-fnmut-closure-found-impl-future";
             "from" => "crate::cookbook::troubleshooting#implementation-of-from-is-not-general-enough";

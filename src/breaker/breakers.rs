@@ -86,10 +86,11 @@ impl<K> Breakers<K> {
 
     /// A page of the breakers in use: [`Registry::nodes_below`], and with the last page those without a key.
     #[cfg(feature = "status-page")]
-    pub(crate) fn nodes_below(&self, end: usize, count: usize) -> (usize, Vec<Arc<Node>>) {
+    pub(crate) fn nodes_below(&self, end: usize, count: usize) -> (usize, Vec<(Arc<Node>, u32)>) {
         let (first, mut nodes) = self.nodes.nodes_below(end, count);
         if first == 0 {
-            nodes.extend(self.shared_nodes().cloned());
+            // They are never evicted: their addresses suffice.
+            nodes.extend(self.shared_nodes().map(|node| (node.clone(), 0)));
         }
         (first, nodes)
     }

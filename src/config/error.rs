@@ -17,7 +17,7 @@ impl ConfigError {
         Self { path, reason: error.to_string().trim_end().into(), nearest: None }
     }
 
-    pub(super) fn invalid(path: String, invalid: &InvalidSetting, nearest: Option<String>) -> Self {
+    pub(crate) fn invalid(path: String, invalid: &InvalidSetting, nearest: Option<String>) -> Self {
         Self { path: path.into(), reason: invalid.reason().into(), nearest: nearest.map(Into::into) }
     }
 

@@ -1,11 +1,10 @@
 //! A configuration in which every field is set.
 
-use std::time::Duration;
-
+use super::fields::millis;
 use super::{
     AbandonedConfig, BackoffConfig, BreakerConfig, BudgetConfig, ClassifyConfig, CodeConfig, Config,
-    DeadlineHeaderConfig, ExponentialConfig, GuardConfig, HedgeConfig, HumanDuration, NameConfig, OutageConfig,
-    RampConfig, RatioConfig, RetryConfig, SlowCallsConfig, StatusConfig, TimeWindowConfig, VerdictConfig, WindowConfig,
+    DeadlineHeaderConfig, ExponentialConfig, GuardConfig, HedgeConfig, NameConfig, OutageConfig, Preset, RampConfig,
+    RatioConfig, RetryConfig, SlowCallsConfig, StatusConfig, TimeWindowConfig, VerdictConfig, WindowConfig,
 };
 use crate::breaker::Mode;
 use crate::classify::{Class, Health, Processed};
@@ -25,10 +24,12 @@ impl Config {
     #[must_use]
     pub fn example() -> Self {
         let name = NameConfig {
+            preset: Some(Preset::Batch),
             retry: RetryConfig { max_attempts: Some(5), ..RetryConfig::default() },
             ..NameConfig::default()
         };
         Self {
+            preset: Some(Preset::ThirdPartyApi),
             classify: classify(),
             retry: retry(),
             breaker: breaker(),
@@ -110,8 +111,4 @@ fn exponential(first: u64, max: u64) -> BackoffConfig {
         factor: Some(2.0),
         jitter: Some(Jitter::Full),
     })
-}
-
-fn millis(millis: u64) -> HumanDuration {
-    HumanDuration(Duration::from_millis(millis))
 }

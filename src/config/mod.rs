@@ -6,33 +6,26 @@
 //!
 //! [docs/CONFIG.md]: https://docs.rs/crate/tower-rampart/latest/source/docs/CONFIG.md
 
-mod backoff;
-mod breaker;
-mod budget;
-mod classify;
-mod duration;
 mod error;
 mod example;
+mod fields;
 mod names;
-mod retry;
-mod section;
-mod setting;
+mod preset;
+mod presets;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use self::backoff::{BackoffConfig, ExponentialConfig, FixedConfig, GrowingConfig, LinearConfig};
-pub use self::breaker::{
-    AbandonedConfig, BreakerConfig, CountWindowConfig, OutageConfig, RampConfig, SlowCallsConfig, TimeWindowConfig,
-    WindowConfig,
-};
-pub use self::budget::{BudgetConfig, ConcurrentConfig, GrpcBudgetConfig, RatioConfig};
-pub use self::classify::{ClassifyConfig, CodeConfig, StatusConfig, VerdictConfig};
-pub use self::duration::HumanDuration;
 pub use self::error::ConfigError;
-pub use self::retry::{DeadlineHeaderConfig, GuardConfig, HedgeConfig, RetryConfig};
-use self::section::Section;
+pub use self::fields::{
+    AbandonedConfig, BackoffConfig, BreakerConfig, BudgetConfig, ClassifyConfig, CodeConfig, ConcurrentConfig,
+    CountWindowConfig, DeadlineHeaderConfig, ExponentialConfig, FixedConfig, GrowingConfig, GrpcBudgetConfig,
+    GuardConfig, HedgeConfig, HumanDuration, LinearConfig, OutageConfig, RampConfig, RatioConfig, RetryConfig,
+    SlowCallsConfig, StatusConfig, TimeWindowConfig, VerdictConfig, WindowConfig,
+};
+use self::fields::{Section, Setting};
+pub use self::preset::Preset;
 use crate::classify::{DistrustRefusals, GrpcClassifier, HttpClassifier};
 use crate::registry::partition::Keyed;
 use crate::retry::{Budget, Hedge, ReplayBodies};
@@ -59,6 +52,9 @@ use crate::{CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
+    /// What lies below all settings, for all names without a preset of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
     /// What outcomes mean, for all names.
     pub classify: ClassifyConfig,
     /// Retries, for all names.
@@ -76,6 +72,9 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct NameConfig {
+    /// What lies below the settings of the name, and above the common part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
     /// What outcomes mean.
     pub classify: ClassifyConfig,
     /// Retries.
@@ -118,13 +117,32 @@ impl Config {
     ///
     /// Returns the first field whose value its setter rejects.
     pub fn check(&self) -> Result<(), ConfigError> {
-        for name in std::iter::once("default").chain(self.per_name.keys().map(String::as_str)) {
-            self.hedged_retry(name)?;
-            self.breaker_layer(name)?;
-            self.classify_layer(name)?;
-            self.grpc_classifier(name)?;
-        }
+        // A name may be "default", so that the common part alone needs a configuration of its own.
+        let common = Self { per_name: BTreeMap::new(), ..self.clone() };
+        common.check_name("default")?;
+        self.per_name.keys().try_for_each(|name| self.check_name(name))
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), ConfigError> {
+        self.hedged_retry(name)?;
+        self.breaker_layer(name)?;
+        self.classify_layer(name)?;
+        self.grpc_classifier(name)?;
         Ok(())
+    }
+
+    /// Returns all settings of a name: its own, over its preset, over the common part. Without a preset of its own, the
+    /// common one lies below all.
+    #[must_use]
+    pub fn settings(&self, name: &str) -> NameConfig {
+        let Self { preset, classify, retry, breaker, per_name } = self.clone();
+        let common = NameConfig { preset, classify, retry, breaker };
+        let own = per_name.get(name).cloned().unwrap_or_default();
+        match (own.preset, preset) {
+            (Some(preset), _) => own.over(&preset.settings()).over(&common),
+            (None, Some(preset)) => own.over(&common).over(&preset.settings()),
+            (None, None) => own.over(&common),
+        }
     }
 
     /// Builds the retry layer of a name, for HTTP.
@@ -208,7 +226,7 @@ impl Config {
         Requests: Clone,
     {
         let own = self.per_name.get(name).map(|own| &own.breaker);
-        Section::new("breaker", name, own, &self.breaker).layer(layer)
+        Section { part: "breaker", name, own, merged: self.settings(name).breaker }.layer(layer)
     }
 
     /// Builds the layer that classifies HTTP responses for a name. Retry and breaker outside of it use its verdicts.
@@ -240,11 +258,22 @@ impl Config {
 
     fn retry<'a>(&'a self, name: &'a str) -> Section<'a, RetryConfig> {
         let own = self.per_name.get(name).map(|own| &own.retry);
-        Section::new("retry", name, own, &self.retry)
+        Section { part: "retry", name, own, merged: self.settings(name).retry }
     }
 
     fn classify<'a>(&'a self, name: &'a str) -> Section<'a, ClassifyConfig> {
         let own = self.per_name.get(name).map(|own| &own.classify);
-        Section::new("classify", name, own, &self.classify)
+        Section { part: "classify", name, own, merged: self.settings(name).classify }
+    }
+}
+
+impl Setting for NameConfig {
+    fn over(self, common: &Self) -> Self {
+        Self {
+            preset: self.preset.or(common.preset),
+            classify: self.classify.over(&common.classify),
+            retry: self.retry.over(&common.retry),
+            breaker: self.breaker.over(&common.breaker),
+        }
     }
 }

@@ -106,15 +106,16 @@ impl<K, Node> Registry<K, Node> {
         self.overflow.count(self.clock.now().millis())
     }
 
-    /// Returns at most `count` of the nodes of keys, those at the last places below `end`, and the place of the first
-    /// of them. Called again with that place as the end, until it is 0, it returns all nodes that stay meanwhile: those
-    /// that are removed have a later one move to their places, which can only be returned twice.
+    /// Returns at most `count` of the nodes of keys with the hashes of those, the nodes at the last places below `end`,
+    /// and the place of the first of them. Called again with that place as the end, until it is 0, it returns all nodes
+    /// that stay meanwhile: those that are removed have a later one move to their places, which can only be returned
+    /// twice.
     #[cfg(feature = "status-page")]
-    pub(crate) fn nodes_below(&self, end: usize, count: usize) -> (usize, Vec<Arc<Node>>) {
+    pub(crate) fn nodes_below(&self, end: usize, count: usize) -> (usize, Vec<(Arc<Node>, u32)>) {
         let ring = self.ring();
         let end = end.min(ring.len());
         let first = end.saturating_sub(count);
-        (first, ring.nodes(first..end).cloned().collect())
+        (first, ring.nodes(first..end).collect())
     }
 
     pub(crate) fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u32 {

@@ -120,9 +120,9 @@ where
         if self.is_timed() {
             self.clock = Some(self.clock_of(self.attempt, Instant::now()));
         }
-        match &mut self.failures {
+        match self.failures {
             None => self.account.open(self.bucket.or(&self.shared.policy().config.budget)),
-            Some(failures) if failures.is_resending => failures.is_resending = false,
+            // A transparent retry was granted nothing, so for it this changes nothing.
             Some(_) => self.account.begin_retry(),
         }
         AttemptPlan {

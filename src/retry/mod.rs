@@ -113,7 +113,9 @@
 //!
 //! [`call`] retries an async closure and [`call_blocking`] any closure, without a runtime. They follow the same rules
 //! as a layer made by [`RetryLayer::new`](crate::RetryLayer::new) with the same [`RetryPolicy`], except that a blocking
-//! attempt cannot be cut. **Every operation counts as idempotent.**
+//! attempt cannot be cut. **Every operation counts as idempotent.** Only a layer has
+//! [`budget_by`](crate::RetryLayer::budget_by), [`guard`](crate::RetryLayer::guard) and
+//! [`hedge`](crate::RetryLayer::hedge): the first two read the request, and a hedge sends a second one.
 //!
 //! # What an attempt can see
 //!

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
-use super::breakers::{Id, Transition, Watched};
-use crate::breaker::{CircuitBreaker, Mode, Snapshot, State};
+use super::breakers::{Id, Listed, Transition, Watched};
+use crate::breaker::{Mode, Snapshot, State};
 
 /// What the page shows of one breaker: the same JSON in the list, in the stream and as the answer to an action.
 #[derive(Debug, Serialize)]
@@ -74,10 +74,10 @@ pub(super) struct LayerRow<'a> {
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn of(breaker: &'a CircuitBreaker, watched: &Watched) -> Self {
-        let id = watched.id(breaker);
+    pub(super) fn of(listed: &'a Listed, watched: &Watched) -> Self {
+        let Listed { id, ref breaker } = *listed;
         let snapshot = breaker.snapshot();
-        let record = watched.record(id);
+        let record = watched.record(breaker);
         let now = Instant::now();
         let Snapshot { state, mode, calls, failures, slow, consecutive_failures, .. } = snapshot;
         Self {

@@ -1,5 +1,7 @@
 //! `breakers.json`.
 
+use std::collections::HashMap;
+
 use http_body::Body;
 use serde_json::json;
 use tower_rampart::CircuitBreakerLayer;
@@ -109,6 +111,55 @@ async fn rule_3_equal_labels_have_different_ids() {
     let rows = list["breakers"].as_array().unwrap();
     assert_eq!((rows.len(), &rows[0]["partition"]), (2, &rows[1]["partition"]));
     assert_ne!(rows[0]["id"], rows[1]["id"]);
+}
+
+#[tokio::test]
+async fn rule_3_no_id_comes_back_for_another_key() {
+    let tenants = [tenants("billing"), tenants("database")];
+    let page = tenants.iter().fold(StatusPage::new(), |page, tenants| page.breakers(tenants.clone()));
+    let mut ids = HashMap::new();
+    for number in 0..1_000 {
+        // Labels show the first 64 characters of a key.
+        let key = format!("{}{}", "x".repeat(64), number / 2);
+        let layer = &tenants[number % 2];
+        let _ = tenant(layer, &key);
+        let list = list(page.clone()).await;
+        let rows = list["breakers"].as_array().unwrap();
+        assert_eq!(rows.len(), 1);
+        let another = ids.insert(rows[0]["id"].to_string(), number);
+        assert_eq!(another, None, "{number} has the id of another");
+        assert!(layer.remove(&key));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_3_a_breaker_has_not_the_past_of_an_evicted_one() {
+    let tenants = tenants("billing");
+    let page = StatusPage::new().breakers(tenants.clone());
+    for number in 0..1_000 {
+        let key = format!("{}{number}", "x".repeat(64));
+        let breaker = tenant(&tenants, &key);
+        let list = list(page.clone()).await;
+        assert_eq!(list["breakers"][0]["history"], json!([]), "{number}");
+        breaker.force_open();
+        assert!(tenants.remove(&key));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_that_is_given_twice_shows_its_breakers_once() {
+    let tenants = tenants("billing");
+    let breaker = tenant(&tenants, "seven");
+    let page = StatusPage::new().breakers(tenants.clone());
+    // A clone that goes on has the same breakers and changes of its own.
+    for page in [page.clone().breakers(tenants), page] {
+        breaker.force_open();
+        let list = list(page).await;
+        breaker.reset();
+        let rows = list["breakers"].as_array().unwrap();
+        assert_eq!((rows.len(), list["layers"].as_array().unwrap().len()), (1, 1));
+        assert_eq!(rows[0]["totals"]["transitions"], rows[0]["history"].as_array().unwrap().len());
+    }
 }
 
 #[tokio::test]

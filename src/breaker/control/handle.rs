@@ -86,10 +86,15 @@ impl<K> Handle<K> {
     }
 
     /// Returns at most `count` breakers of keys, those before the place `end`, and the place to go on below; with the
-    /// last of them, at place 0, the breakers without a key.
-    pub(crate) fn breakers_below(&self, end: usize, count: usize) -> (usize, Vec<CircuitBreaker>) {
+    /// last of them, at place 0, the breakers without a key. Each comes with the hash of its key.
+    pub(crate) fn breakers_below(&self, end: usize, count: usize) -> (usize, Vec<(CircuitBreaker, u32)>) {
         let (first, nodes) = self.breakers.nodes_below(end, count);
-        (first, nodes.into_iter().map(CircuitBreaker::new).collect())
+        (first, nodes.into_iter().map(|(node, hash)| (CircuitBreaker::new(node), hash)).collect())
+    }
+
+    /// Two handles have the same address if they have the same breakers.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.breakers).addr()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a user holds of a breaker: handles, permits, snapshots, events and the error of a rejected call.
 
+#[cfg(feature = "status-page")]
+pub(super) mod address;
 pub(super) mod circuit_breaker;
 pub(super) mod circuit_open;
 pub(super) mod events;

@@ -82,7 +82,7 @@ impl<B: http_body::Body> http_body::Body for SyncBody<B> {
 
     #[allow(clippy::clone_on_copy, reason = "no `Copy` before http-body 1.1")]
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        SizeHint::clone(&self.hint)
     }
 }
 
@@ -112,5 +112,41 @@ impl http_body::Body for Peeked {
             hint.set_upper(upper);
         }
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    /// Of length zero, and with trailers.
+    struct Trailers(Option<HeaderMap>);
+
+    impl http_body::Body for Trailers {
+        type Data = Bytes;
+        type Error = BoxError;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+            Poll::Ready(self.0.take().map(|trailers| Ok(Frame::trailers(trailers))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_none()
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(0)
+        }
+    }
+
+    #[test]
+    fn trailers_alone_are_not_taken_for_bytes() {
+        let mut body = into_bytes_or_stream(Trailers(Some(HeaderMap::new())));
+        assert_eq!((body.as_bytes(), http_body::Body::size_hint(&body).exact()), (None, Some(0)));
+        let mut frame = || http_body::Body::poll_frame(Pin::new(&mut body), &mut Context::from_waker(Waker::noop()));
+        assert!(matches!(frame(), Poll::Ready(Some(Ok(frame))) if frame.is_trailers()));
+        assert!(matches!(frame(), Poll::Ready(None)));
     }
 }

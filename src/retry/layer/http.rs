@@ -83,11 +83,12 @@ macro_rules! http_settings {
             })
         }
 
-        /// Keeps the tiers of a system from multiplying each other's retries. Three tiers of three attempts send up to
-        /// 27 requests to the bottom for one call; with a guard in each, five, and three if their servers also mark
-        /// their answers with [`StopRetries`](crate::retry::StopRetries). Where the bottom refuses connections each
-        /// tier above retries its 503, but the tier next to it makes all of its attempts: up to 15, which reach no
-        /// server.
+        /// Keeps the tiers of a system from multiplying each other's retries.
+        ///
+        /// Three tiers of three attempts send up to 27 requests to the bottom for one call. With a guard in each tier
+        /// it is five, and three if their servers also mark their answers with
+        /// [`StopRetries`](crate::retry::StopRetries). If the bottom refuses connections, the tier next to it still
+        /// makes all of its attempts, because none of them reaches a server: up to 15 for one call.
         ///
         /// - Every attempt carries its number, `x-retry-attempt`, and how many tiers may retry it, `x-retry-depth`;
         ///   over gRPC a retry also has `grpc-previous-rpc-attempts`.

@@ -12,6 +12,7 @@ pub use self::hedge::HedgedRetryLayer;
 use super::budgets::Budgets;
 use super::config::SharedConfig;
 use super::handle::Handle;
+use super::hedge::Pace;
 use super::policy::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency};
 use super::replay::{CloneRequests, Http, ReplayBodies};
 use super::retry_policy::RetryPolicy;
@@ -147,7 +148,7 @@ impl<Classifier> RetryLayer<Classifier, CloneRequests> {
 impl<Classifier, Replay> RetryLayer<Classifier, Replay> {
     fn with(classifier: Classifier, replay: Replay) -> Self {
         let policy = RetryPolicy::with(classifier);
-        Self { shared: SharedConfig { policy, replay, budgets: Budgets::one() } }
+        Self { shared: SharedConfig { policy, replay, budgets: Budgets::one(), pace: Pace::Never } }
     }
 }
 

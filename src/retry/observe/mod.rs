@@ -125,6 +125,18 @@ origin!(RetryEvent GiveUpEvent);
 ///
 /// A closure observes retries alone, a pair runs both of its observers, and `()` observes nothing. Observers run inside
 /// the call and delay it, so do no more than count.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use tower_rampart::RetryLayer;
+///
+/// static RETRIES: AtomicU32 = AtomicU32::new(0);
+///
+/// let layer = RetryLayer::new_for_http().on_retry(|_| {
+///     RETRIES.fetch_add(1, Ordering::Relaxed);
+/// });
+/// # let _ = layer;
+/// ```
 pub trait OnRetry {
     /// Called before the wait for a retry.
     fn on_retry(&self, event: &RetryEvent<'_>);

@@ -1,5 +1,8 @@
 //! What hedges take from their budgets.
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 use tower_rampart::breaker::partition;
 use tower_rampart::classify::{Processed, Reason};
@@ -129,4 +132,13 @@ async fn rule_13_a_hedge_takes_its_token_from_the_budget_of_its_key() {
         assert_eq!(log.calls(), calls, "{tenant:?}");
     }
     assert_eq!(one.balance(), Some(0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_9_the_balance_of_a_key_can_be_watched_with_hedges_too() {
+    let seven = partition::by(|_: &Request<Full<Bytes>>| 7);
+    let layer = layer().budget_by(seven, Budget::ratio(0.0).reserve(3)).hedge(Hedge::after(DELAY));
+    assert_eq!(layer.balance(&7), None);
+    layer.layer(Upstream::new([answer(200).taking(SECOND), answer(200)])).oneshot(get()).await.unwrap();
+    assert_eq!(layer.balance(&7), Some(2.0));
 }

@@ -49,7 +49,7 @@ fn posters(builder: impl Fn() -> ClientBuilder) -> Vec<Poster> {
     };
     let mut posters = vec![
         Poster { name: "from_builder", post: stack(built_here.clone()) },
-        Poster { name: "new", post: stack(elsewhere) },
+        Poster { name: "new", post: stack(elsewhere.clone()) },
     ];
     #[cfg(feature = "reqwest-middleware")]
     {
@@ -64,21 +64,23 @@ fn posters(builder: impl Fn() -> ClientBuilder) -> Vec<Poster> {
                 Box::pin(async { Ok(call.await?.status().as_u16()) })
             })
         };
-        let inside = |client: Client, is_known| -> Box<dyn Fn(&str) -> Call + Send + Sync> {
+        let inside = |client: Client, known: Option<&ReqwestService>| -> Box<dyn Fn(&str) -> Call + Send + Sync> {
             let service = MiddlewareService::new(ClientWithMiddleware::from(client.clone()));
-            let service = if is_known { service.over(&built_here) } else { service };
+            let service = known.map_or(service.clone(), |known| service.over(known));
             let stack = ServiceBuilder::new().layer(retry.clone()).layer(breaker()).service(service);
             Box::new(move |url| {
                 let call = stack.send(client.post(url).body("4711"));
                 Box::pin(async { Ok(call.await?.status().as_u16()) })
             })
         };
-        let known = built_here.client().clone();
+        let known = |service: &ReqwestService| service.client().clone();
         posters.extend([
-            Poster { name: "layers over", post: with(known.clone(), layers().over(&built_here)) },
+            Poster { name: "layers over", post: with(known(&built_here), layers().over(&built_here)) },
+            Poster { name: "layers over new", post: with(known(&elsewhere), layers().over(&elsewhere)) },
             Poster { name: "layers", post: with(builder().build().unwrap(), layers()) },
-            Poster { name: "inside over", post: inside(known, true) },
-            Poster { name: "inside", post: inside(builder().build().unwrap(), false) },
+            Poster { name: "inside over", post: inside(known(&built_here), Some(&built_here)) },
+            Poster { name: "inside over new", post: inside(known(&elsewhere), Some(&elsewhere)) },
+            Poster { name: "inside", post: inside(builder().build().unwrap(), None) },
         ]);
     }
     posters

@@ -21,7 +21,7 @@ use super::upstream::{Act, Upstream, answer};
 use crate::kit::find;
 use crate::kit::server::unused_address;
 
-type Stack = BoxCloneSyncService<http::Request<reqwest::Body>, http::Response<reqwest::Body>, BoxError>;
+pub(super) type Stack = BoxCloneSyncService<http::Request<reqwest::Body>, http::Response<reqwest::Body>, BoxError>;
 
 pub(super) fn retry() -> RetryLayer {
     RetryLayer::new_for_http().backoff(Backoff::none()).budget(Budget::unlimited())

@@ -151,6 +151,23 @@ async fn the_extensions_are_those_of_the_attempt_whose_answer_is_returned() {
 }
 
 #[tokio::test]
+async fn the_extensions_of_a_call_that_failed_are_those_of_its_last_attempt() {
+    let upstream = Upstream::start(|_, _| Act::Reset).await;
+    let number = |_: &_, extensions: &mut http::Extensions| {
+        let attempt = extensions.get().map_or(1, |attempt: &Attempt| attempt.number());
+        extensions.insert(Seen(7, attempt));
+    };
+    let client = ClientBuilder::new(Client::new())
+        .with(LayerMiddleware::new(retry()))
+        .with(Around(number, |_: &_, _: &mut _| {}))
+        .build();
+    let mut extensions = http::Extensions::new();
+    let request = client.get(upstream.url()).build().unwrap();
+    client.execute_with_extensions(request, &mut extensions).await.unwrap_err();
+    assert_eq!((extensions.get(), upstream.count()), (Some(&Seen(7, 3)), 3));
+}
+
+#[tokio::test]
 async fn another_call_with_the_same_extensions_keeps_its_own_timeout() {
     for timeout in [None, Some(Duration::from_secs(60))] {
         let upstream = Upstream::answers([answer("200 OK"), Act::Hang]).await;
@@ -160,10 +177,10 @@ async fn another_call_with_the_same_extensions_keeps_its_own_timeout() {
         client.execute_with_extensions(first, &mut extensions).await.unwrap();
         let mut second = client.get(upstream.url()).build().unwrap();
         *second.timeout_mut() = timeout;
+        let start = Instant::now();
         let call = tokio::spawn(async move { client.execute_with_extensions(second, &mut extensions).await });
         upstream.hangs().await;
         tokio::time::pause();
-        let start = Instant::now();
         let outcome = tokio::time::timeout(Duration::from_secs(3600), call).await;
         assert_eq!(
             (outcome.is_ok(), start.elapsed().as_secs()),

@@ -1,10 +1,10 @@
-use super::error::ConfigError;
 use super::section::{Section, set_all};
 use super::setting::{kinds, required, table};
 use super::{BackoffConfig, HumanDuration};
 use crate::InvalidSetting;
 use crate::breaker::{Abandoned, CircuitBreakerLayer, Mode, Window};
 use crate::classify::DistrustRefusals;
+use crate::config::error::ConfigError;
 use crate::registry::partition::Keyed;
 
 table! {
@@ -122,7 +122,7 @@ kinds! {
 }
 
 impl Section<'_, BreakerConfig> {
-    pub(super) fn layer<Classifier, Partition, SettleAt, Requests>(
+    pub(crate) fn layer<Classifier, Partition, SettleAt, Requests>(
         &self,
         layer: CircuitBreakerLayer<Classifier, Partition, SettleAt, Requests>,
     ) -> Result<CircuitBreakerLayer<Classifier, Partition, SettleAt, Requests>, ConfigError>

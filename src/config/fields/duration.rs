@@ -14,6 +14,10 @@ pub struct HumanDuration(pub Duration);
 
 struct HumanDurationVisitor;
 
+pub(crate) const fn millis(millis: u64) -> HumanDuration {
+    HumanDuration(Duration::from_millis(millis))
+}
+
 impl From<Duration> for HumanDuration {
     fn from(duration: Duration) -> Self {
         Self(duration)
@@ -28,9 +32,8 @@ impl fmt::Display for HumanDuration {
 
 impl Setting for HumanDuration {
     fn nearest(&self, allowed: impl Fn(&Self) -> bool) -> Option<String> {
-        let value = |millis| Self(Duration::from_millis(millis));
         let rejected = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        nearest_step(rejected, |millis| allowed(&value(millis))).map(|millis| format!("\"{}\"", value(millis)))
+        nearest_step(rejected, |step| allowed(&millis(step))).map(|step| format!("\"{}\"", millis(step)))
     }
 }
 

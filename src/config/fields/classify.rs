@@ -1,10 +1,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::HumanDuration;
-use super::error::ConfigError;
 use super::section::{Section, set_all};
 use super::setting::table;
 use crate::classify::{Class, GrpcClassifier, Health, HttpClassifier, Processed, Verdict};
+use crate::config::error::ConfigError;
 
 table! {
     /// The settings of the classifiers of HTTP and gRPC. Each field is its setter; left out, it keeps the default of
@@ -68,7 +68,7 @@ pub struct VerdictConfig {
 }
 
 impl Section<'_, ClassifyConfig> {
-    pub(super) fn http(&self) -> Result<HttpClassifier, ConfigError> {
+    pub(crate) fn http(&self) -> Result<HttpClassifier, ConfigError> {
         let classifier = HttpClassifier::new();
         Ok(set_all! { self, classifier;
             statuses => |classifier, statuses| statuses.iter().try_fold(classifier, |classifier, status| {
@@ -82,7 +82,7 @@ impl Section<'_, ClassifyConfig> {
         })
     }
 
-    pub(super) fn grpc(&self) -> Result<GrpcClassifier, ConfigError> {
+    pub(crate) fn grpc(&self) -> Result<GrpcClassifier, ConfigError> {
         let classifier = GrpcClassifier::new();
         Ok(set_all! { self, classifier;
             codes => |classifier, codes| codes.iter().try_fold(classifier, |classifier, CodeConfig { code, verdict }| {

@@ -1,23 +1,20 @@
-//! One part of a configuration for one name: the common part under what `per_name` sets.
+//! One part of a configuration, for one name.
 
-use super::error::ConfigError;
 use super::setting::Setting;
 use crate::InvalidSetting;
+use crate::config::error::ConfigError;
 
-pub(super) struct Section<'a, Table> {
+pub(crate) struct Section<'a, Table> {
     /// `retry`, `breaker` or `classify`.
-    pub(super) part: &'static str,
-    pub(super) name: &'a str,
-    pub(super) own: Option<&'a Table>,
-    pub(super) merged: Table,
+    pub(crate) part: &'static str,
+    pub(crate) name: &'a str,
+    /// What `per_name` sets, to name the path of an error.
+    pub(crate) own: Option<&'a Table>,
+    /// What applies.
+    pub(crate) merged: Table,
 }
 
-impl<'a, Table: Setting> Section<'a, Table> {
-    pub(super) fn new(part: &'static str, name: &'a str, own: Option<&'a Table>, common: &Table) -> Self {
-        let merged = own.map_or_else(|| common.clone(), |own| own.clone().over(common));
-        Self { part, name, own, merged }
-    }
-
+impl<Table: Setting> Section<'_, Table> {
     /// Sets a value, if the file has one. The setter checks it.
     pub(super) fn set<Target: Clone, Value: Setting>(
         &self,

@@ -1,11 +1,11 @@
 use http::HeaderName;
 
-use super::error::ConfigError;
 use super::section::{Section, set_all};
 use super::setting::{kinds, table};
 use super::{BackoffConfig, BudgetConfig, HumanDuration};
 use crate::InvalidSetting;
 use crate::classify::DistrustRefusals;
+use crate::config::error::ConfigError;
 use crate::registry::partition::Keyed;
 use crate::retry::{Budget, DeadlineHeader, Hedge, ReplayBodies, RetryGuard, RetryLayer};
 
@@ -74,7 +74,7 @@ kinds! {
 }
 
 impl Section<'_, RetryConfig> {
-    pub(super) fn layer<Classifier, Idempotency, OnRetry, Partition>(
+    pub(crate) fn layer<Classifier, Idempotency, OnRetry, Partition>(
         &self,
         layer: RetryLayer<Classifier, ReplayBodies<Idempotency>, OnRetry, Partition>,
     ) -> Result<RetryLayer<Classifier, ReplayBodies<Idempotency>, OnRetry, Partition>, ConfigError>
@@ -102,16 +102,16 @@ impl Section<'_, RetryConfig> {
         })
     }
 
-    pub(super) fn budget(&self) -> Result<Budget, ConfigError> {
+    pub(crate) fn budget(&self) -> Result<Budget, ConfigError> {
         let default = Budget::default();
         self.set(default, "budget", |table| table.budget.as_ref(), |_, budget| budget.budget())
     }
 
-    pub(super) fn hedge(&self) -> Result<Option<Hedge>, ConfigError> {
+    pub(crate) fn hedge(&self) -> Result<Option<Hedge>, ConfigError> {
         self.set(None, "hedge", |table| table.hedge.as_ref(), |_, hedge| hedge.hedge().map(Some))
     }
 
-    pub(super) fn unexpected_hedge(&self) -> ConfigError {
+    pub(crate) fn unexpected_hedge(&self) -> ConfigError {
         let reason = "retry: a hedge makes a layer of another type, so build it with `Config::hedged_retry`";
         let is_own = self.own.is_some_and(|own| own.hedge.is_some());
         self.error("hedge", is_own, &InvalidSetting::new(reason.to_owned()), None)

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::breaker::Mode;
 
 /// A value that a file can set.
-pub(super) trait Setting: Clone {
+pub(crate) trait Setting: Clone {
     /// Returns this value over that of the common part. A table keeps the fields that only the common part sets.
     fn over(self, _common: &Self) -> Self {
         self
@@ -83,10 +83,10 @@ macro_rules! table {
             $($(#[$field_docs])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<$Type>,)+
         }
 
-        impl $crate::config::setting::Setting for $Table {
+        impl $crate::config::fields::setting::Setting for $Table {
             fn over(self, common: &Self) -> Self {
                 Self {
-                    $($field: $crate::config::setting::overridden(self.$field.as_ref(), common.$field.as_ref()),)+
+                    $($field: $crate::config::fields::setting::overridden(self.$field.as_ref(), common.$field.as_ref()),)+
                 }
             }
         }
@@ -104,11 +104,11 @@ macro_rules! kinds {
         #[non_exhaustive]
         pub enum $Kinds { $($(#[$kind_docs])* $Kind $(($Table))?,)+ }
 
-        impl $crate::config::setting::Setting for $Kinds {
+        impl $crate::config::fields::setting::Setting for $Kinds {
             fn over(self, common: &Self) -> Self {
                 match (self, common) {
                     $($((Self::$Kind(own), Self::$Kind(common)) => {
-                        Self::$Kind(<$Table as $crate::config::setting::Setting>::over(own, common))
+                        Self::$Kind(<$Table as $crate::config::fields::setting::Setting>::over(own, common))
                     })?)+
                     (own, _) => own,
                 }
