@@ -6,6 +6,7 @@ macro_rules! links {
     () => {
         definitions! {
             "axum" => "crate::cookbook::clients::axum";
+            "config" => "crate::cookbook::config";
             "config-presets" => "crate::cookbook::config#presets";
             "defaults" => "crate::cookbook::defaults";
             "defaults-presets" => "crate::cookbook::defaults#presets";
@@ -25,6 +26,7 @@ macro_rules! links {
             "script" => "crate::cookbook::testing#an-upstream-that-plays-a-script";
             "stack-over-script" => "crate::cookbook::testing#your-stack-over-a-script";
             "storms" => "crate::cookbook::storms";
+            "storms-lint" => "crate::cookbook::storms#judge-settings-without-a-storm";
             "tenants" => "crate::cookbook::tenants";
             "tonic" => "crate::cookbook::clients::tonic";
             "turned-off" => "crate::cookbook::order#a-layer-that-is-turned-off";
