@@ -95,7 +95,7 @@ struct Sentence<'a>(&'a Outcome);
 impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Outcome { openings, rejected, .. } = self.0;
-        write!(f, "{} openings, ", openings.len())?;
+        write!(f, "{} {}, ", openings.len(), if openings.len() == 1 { "opening" } else { "openings" })?;
         if let Some((at, partition)) = openings.first() {
             write!(f, "the first after {at:?} of {partition}, ")?;
         }
