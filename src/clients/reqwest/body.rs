@@ -80,6 +80,7 @@ impl<B: http_body::Body> http_body::Body for SyncBody<B> {
         self.is_end_stream
     }
 
+    #[allow(clippy::clone_on_copy, reason = "no `Copy` before http-body 1.1")]
     fn size_hint(&self) -> SizeHint {
         SizeHint::clone(&self.hint)
     }
