@@ -46,6 +46,8 @@ use crate::invalid_setting::{InvalidSetting, ensure};
 /// [grpc]: https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Jitter {
     /// Between zero and the whole wait: spreads clients best.
     #[default]

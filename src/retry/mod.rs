@@ -44,9 +44,9 @@
 //! 6. **The deadline** spans attempts and waits and cuts an attempt short. A [`Deadline`] in the extensions of a
 //!    request overrides that of the layer. Every HTTP attempt carries its limits as [`Deadline`] and
 //!    [`AttemptDeadline`]. A breaker or a classifier inside counts a cut as a timeout of the upstream, for requests of
-//!    every type. An HTTP request that still waited for readiness was [not sent](#one-attempt-one-request). Over gRPC a
-//!    `grpc-timeout` is the deadline of the whole call unless another one is earlier, and every attempt sends what
-//!    remains of it.
+//!    every type. An HTTP request that still waited for readiness was [not sent](#one-attempt-one-request), and a breaker
+//!    does not send it if the service becomes ready at the very moment of the cut. Over gRPC a `grpc-timeout` is the
+//!    deadline of the whole call unless another one is earlier, and every attempt sends what remains of it.
 //! 7. **An open circuit** is not retried unless [`retry_circuit_open`](crate::RetryLayer::retry_circuit_open) is set.
 //! 8. **A body** streams at once, and a copy is kept as it passes: see [`ReplayBody`]. There is no retry if the body
 //!    failed, or was still being sent when the answer came.
@@ -146,6 +146,7 @@ mod config;
 mod error;
 mod function;
 mod future;
+mod handle;
 mod headers;
 mod hedge;
 mod layer;
@@ -159,6 +160,7 @@ mod service;
 pub use self::error::{RetryError, TimedOut};
 pub use self::function::{CallFuture, RetryExt, call, call_blocking};
 pub use self::future::ResponseFuture;
+pub use self::handle::Handle;
 pub use self::headers::{DeadlineHeader, InboundRetries, RetryGuard, StopRetries};
 pub use self::hedge::{Hedge, HedgedResponseFuture, HedgedRetry};
 pub use self::layer::{HedgedRetryLayer, RetryLayer};

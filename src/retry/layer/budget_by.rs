@@ -32,9 +32,9 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry, Unpart
         partition: Partition,
         budget: Budget,
     ) -> RetryLayer<Classifier, Replay, OnRetry, Partition> {
-        let SharedConfig { policy, replay, budgets } = self.budget(budget).shared;
+        let SharedConfig { policy, replay, budgets, pace } = self.budget(budget).shared;
         let budgets = budgets.partition_by(partition);
-        RetryLayer { shared: SharedConfig { policy, replay, budgets } }
+        RetryLayer { shared: SharedConfig { policy, replay, budgets, pace } }
     }
 }
 

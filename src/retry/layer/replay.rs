@@ -73,7 +73,7 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
         self,
         map: impl FnOnce(Replay) -> NewReplay,
     ) -> RetryLayer<Classifier, NewReplay, OnRetry, Partition> {
-        let SharedConfig { policy, replay, budgets } = self.shared;
-        RetryLayer { shared: SharedConfig { policy, replay: map(replay), budgets } }
+        let SharedConfig { policy, replay, budgets, pace } = self.shared;
+        RetryLayer { shared: SharedConfig { policy, replay: map(replay), budgets, pace } }
     }
 }

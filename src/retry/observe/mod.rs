@@ -1,7 +1,9 @@
 //! What a retry layer reports: events to its callbacks and to `tracing`, and a report to the caller.
 
+mod explain;
 mod origin;
 mod report;
+mod tally;
 mod telemetry;
 
 use std::fmt;
@@ -15,6 +17,7 @@ use crate::classify::Verdict;
 pub(in crate::retry) use self::origin::{Origin, PartitionLabel};
 pub(in crate::retry) use self::report::History;
 pub use self::report::{AttemptReport, Report, RetryReport};
+pub(in crate::retry) use self::tally::Tally;
 pub(in crate::retry) use self::telemetry::{GiveUpLog, trace_overflow, trace_retry};
 
 /// A retry, reported before its wait. See [`RetryLayer::on_retry`](crate::RetryLayer::on_retry).

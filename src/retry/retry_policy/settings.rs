@@ -30,7 +30,7 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         ensure!(!name.is_empty(), "retry: the name must not be empty");
         self.config.name = name.into();
         // Each name has log lines and counts of its own.
-        self.give_ups = Arc::new(GiveUpLog::new());
+        (self.give_ups, self.tally) = (Arc::new(GiveUpLog::new()), Arc::default());
         Ok(self)
     }
 
@@ -340,12 +340,12 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         self,
         map: impl FnOnce(Classifier) -> NewClassifier,
     ) -> RetryPolicy<NewClassifier, OnRetry> {
-        let Self { config, classifier, on_retry, give_ups, timer_check } = self;
-        RetryPolicy { config, classifier: map(classifier), on_retry, give_ups, timer_check }
+        let Self { config, classifier, on_retry, give_ups, tally, timer_check } = self;
+        RetryPolicy { config, classifier: map(classifier), on_retry, give_ups, tally, timer_check }
     }
 
     fn observed_by<Observer>(self, observer: Observer) -> RetryPolicy<Classifier, (OnRetry, Observer)> {
-        let Self { config, classifier, on_retry, give_ups, timer_check } = self;
-        RetryPolicy { config, classifier, on_retry: (on_retry, observer), give_ups, timer_check }
+        let Self { config, classifier, on_retry, give_ups, tally, timer_check } = self;
+        RetryPolicy { config, classifier, on_retry: (on_retry, observer), give_ups, tally, timer_check }
     }
 }

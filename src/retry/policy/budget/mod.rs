@@ -277,7 +277,7 @@ impl Budget {
     /// it until the next retry drops them.
     #[must_use]
     pub fn balance(&self) -> Option<f64> {
-        Some(self.kind()?.balance())
+        self.kind().map(Kind::balance)
     }
 
     /// `None` if it is unlimited.
