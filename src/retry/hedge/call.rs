@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::classify::{Class, Classifier, Health, Reason, Verdict};
+use crate::BoxError;
+use crate::classify::{Class, Health, Reason, Verdict};
 use crate::deadline::after;
-use crate::retry::call::{AttemptClock, AttemptId, AttemptOutcome, Call};
+use crate::retry::call::{AttemptClock, AttemptId, Call};
 use crate::retry::config::Shared;
-use crate::retry::observe::{AttemptReport, OnRetry, RetryEvent, trace_retry};
-use crate::retry::policy::{HedgeToken, SHORTEST_ATTEMPT, was_given_back};
+use crate::retry::observe::{AttemptReport, OnRetry, RetryEvent};
+use crate::retry::policy::{HedgeToken, SHORTEST_ATTEMPT};
 use crate::retry::replay::{AttemptPlan, Replay};
 
 /// The verdict, in the event of a hedge, on the attempt that it joins.
@@ -18,9 +19,9 @@ const SLOW: Verdict = Verdict::transient().with_health(Health::Neutral).with_rea
 /// The verdict on an attempt that is dropped because the other one ended the call.
 const DROPPED: Verdict = Verdict::transient().with_health(Health::Neutral).with_reason(Reason::ABANDONED);
 
-impl<SharedT, ClassifierT, ReplayT, OnRetryT> Call<SharedT>
+impl<SharedT, ReplayT, OnRetryT> Call<SharedT>
 where
-    SharedT: Shared<Classifier = ClassifierT, Replay = ReplayT, OnRetry = OnRetryT>,
+    SharedT: Shared<Replay = ReplayT, OnRetry = OnRetryT>,
 {
     /// Whether the attempt in flight may be hedged now, except for the budget.
     pub(super) fn may_hedge<Req>(&self, kept: &ReplayT::Kept) -> bool
@@ -54,10 +55,9 @@ where
         HedgeToken::withdraw(self.bucket.source(&self.shared.policy().config.budget))
     }
 
-    /// Counts an attempt that has failed beside the other one, unless the upstream gave it back: proposal A6 counts no
-    /// request that the server has not seen.
+    /// Counts an attempt that has failed beside the other one, as that of a call without hedges.
     pub(super) fn charge_lost(&self, verdict: &Verdict) {
-        if !was_given_back(verdict) {
+        if !self.is_free(verdict) {
             self.account.fail(self.bucket.or(&self.shared.policy().config.budget));
         }
     }
@@ -80,21 +80,7 @@ where
             verdict: SLOW,
             origin: &origin,
         };
-        trace_retry(&self.shared.policy().config.name, &event);
-        self.shared.policy().on_retry.on_retry(&event);
-    }
-
-    /// Returns the verdict on an outcome.
-    pub(super) fn judge_outcome<Res>(&self, outcome: &AttemptOutcome<Res>) -> Verdict
-    where
-        ClassifierT: Classifier<Res>,
-    {
-        match outcome {
-            AttemptOutcome::Answered(_, verdict) => *verdict,
-            AttemptOutcome::Failed(error) | AttemptOutcome::Cut(error) => {
-                self.shared.policy().classifier.classify(Err(&**error))
-            }
-        }
+        self.shared.policy().report_retry(&event);
     }
 
     /// Records an attempt that has failed while the other one goes on.
@@ -147,6 +133,6 @@ pub(super) fn is_final(verdict: &Verdict) -> bool {
 }
 
 /// Whether a breaker has rejected an attempt, whatever the user's classifier makes of that.
-pub(super) fn was_rejected<Res>(outcome: &AttemptOutcome<Res>) -> bool {
-    matches!(outcome, AttemptOutcome::Failed(error) if Verdict::of_error(&**error).reason() == Reason::CIRCUIT_OPEN)
+pub(super) fn was_rejected<Res>(result: &Result<Res, BoxError>) -> bool {
+    matches!(result, Err(error) if Verdict::of_error(&**error).reason() == Reason::CIRCUIT_OPEN)
 }

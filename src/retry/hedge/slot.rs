@@ -54,9 +54,15 @@ impl<F> Slot<F> {
         self.ends().is_some_and(|ends| ends <= now)
     }
 
-    pub(super) fn begin(self: Pin<&mut Self>, future: F, id: AttemptId, began: Option<Instant>, ends: Option<Instant>) {
-        let mut this = self.project();
-        this.future.set(Some(future));
+    /// The attempt itself. `None` if the place is empty.
+    #[inline]
+    pub(super) fn future(self: Pin<&mut Self>) -> Pin<&mut Option<F>> {
+        self.project().future
+    }
+
+    #[inline]
+    pub(super) fn begin(self: Pin<&mut Self>, id: AttemptId, began: Option<Instant>, ends: Option<Instant>) {
+        let this = self.project();
         (*this.id, *this.began, *this.ends) = (id, began, ends);
     }
 

@@ -25,6 +25,15 @@ pub struct RetryReport {
 }
 
 /// One send of a request and its outcome.
+///
+/// ```
+/// use tower_rampart::retry::{self, RetryPolicy};
+///
+/// let policy = RetryPolicy::new().max_attempts(2).backoff(std::time::Duration::from_micros(5));
+/// let error = retry::call_blocking(&policy, || Err::<(), _>("busy")).unwrap_err();
+/// let waits: Vec<_> = error.report().history().iter().map(|send| send.wait()).collect();
+/// assert_eq!(waits, [Some(std::time::Duration::from_micros(5)), None]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptReport {
     pub(in crate::retry) attempt: u32,
