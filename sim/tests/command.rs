@@ -152,31 +152,55 @@ fn the_list_names_scenarios_stacks_and_settings() {
 }
 
 #[test]
-fn lint_prints_what_it_finds_and_one_line_for_a_bad_file() {
+fn lint_prints_what_it_finds_in_each_part_of_a_configuration() {
     let (folder, _) = folder("lint", "");
     let path = folder.join("mine.toml");
-    let lint = |settings: &str, facts: &str| {
-        std::fs::write(&path, format!("[settings]\n{settings}\n[facts]\n{facts}")).unwrap();
-        command(&["--lint", path.to_str().unwrap()])
+    let lint = |config: &str, flags: &str| {
+        std::fs::write(&path, config).unwrap();
+        let mut arguments = vec!["lint", path.to_str().unwrap()];
+        arguments.extend(flags.split_whitespace());
+        command(&arguments)
     };
-    let facts = "processes = 2000\ncalls_per_second = 1\ncapacity = 2500";
-    let output = lint("no_budget = true", facts);
+    let facts = "--calls-per-second 1 --processes 2000";
+    let config =
+        "retry.budget = 'unlimited'\nretry.attempt_timeout = '1s'\n[per_name.billing.retry]\nbudget.ratio = {}";
+    let output = lint(config, facts);
     assert_eq!(output.status.code(), Some(1));
-    let first = text(&output.stdout).lines().next().unwrap();
-    assert!(first.starts_with("budget: while calls fail, every call makes 3.00 requests"), "{first}");
+    let found = text(&output.stdout);
+    assert!(found.starts_with("budget: while calls fail, every call makes 3.00 requests"), "{found}");
+    assert_eq!(found.lines().count(), 1, "{found}");
+    assert!(found.contains("a utilisation of 0.80"), "{found}");
 
-    for (settings, facts, expected) in [
-        ("attempts = 3", facts, "mine.toml:2: settings.attempts: unknown field `attempts`"),
-        ("max_attempts = 0", facts, "mine.toml: settings: retry: max_attempts"),
-        ("", "processes = 2000", "mine.toml:3: facts: missing field `calls_per_second`"),
-        ("", "processes = -1", "mine.toml:4: facts.processes: invalid value"),
-        ("", &format!("{facts}\ntypical_outage = '0s'"), "facts.typical_outage: must not be zero"),
-        ("", &format!("{facts}\ntypical_latency = '0s'"), "facts.typical_latency: must not be zero"),
+    // The budget of the name is the default, which fits unless the upstream is full.
+    let output = lint(config, &format!("{facts} --name billing"));
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), ""));
+    let output = lint(config, &format!("{facts} --name billing --capacity 2100"));
+    let found = text(&output.stdout);
+    assert!(found.starts_with("per_name.billing: budget: while calls fail, every call makes 1.20 requests"), "{found}");
+
+    for (config, flags, expected) in [
+        ("retry.attempts = 3", facts, "mine.toml:1: retry.attempts: unknown field `attempts`"),
+        ("[retry]\nmax_attempts = 0", facts, "mine.toml: retry.max_attempts: max_attempts includes the first try"),
+        ("[retry", facts, "mine.toml:1: "),
+        ("", &format!("{facts} --name billing"), "mine.toml: there is no per_name.billing"),
+        ("", "--processes 2000", "--calls-per-second <NUMBER>"),
+        ("", "--calls-per-second 0 --processes 1", "must be a number above 0"),
+        ("", "--calls-per-second 1 --processes 0", "0 is not in 1.."),
+        ("", &format!("{facts} --usual-failures 1.5"), "must be a number from 0 to 1"),
+        ("", &format!("{facts} --typical-outage 0s"), "must not be zero"),
+        ("", &format!("{facts} --typical-latency 5"), "expected a duration"),
     ] {
-        let output = lint(settings, facts);
+        let output = lint(config, flags);
         let error = text(&output.stderr);
-        assert_eq!((output.status.code(), error.lines().count()), (Some(2), 1), "{settings}: {error}");
+        assert_eq!(output.status.code(), Some(2), "{config} {flags}: {error}");
         assert!(error.contains(expected), "{error}");
     }
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn lint_takes_no_arguments_of_a_run() {
+    let output = command(&["--json", "lint", "mine.toml", "--calls-per-second", "1", "--processes", "1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("cannot be used with"), "{}", text(&output.stderr));
 }

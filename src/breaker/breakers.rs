@@ -84,10 +84,11 @@ impl<K> Breakers<K> {
 
     /// A page of the breakers in use: [`Registry::nodes_below`], and with the last page those without a key.
     #[cfg(feature = "status-page")]
-    pub(crate) fn nodes_below(&self, end: usize, count: usize) -> (usize, Vec<Arc<Node>>) {
+    pub(crate) fn nodes_below(&self, end: usize, count: usize) -> (usize, Vec<(Arc<Node>, u32)>) {
         let (first, mut nodes) = self.nodes.nodes_below(end, count);
         if first == 0 {
-            nodes.extend(self.shared_nodes().cloned());
+            // They are never evicted: their addresses suffice.
+            nodes.extend(self.shared_nodes().map(|node| (node.clone(), 0)));
         }
         (first, nodes)
     }
@@ -190,6 +191,12 @@ impl<K: Hash + Eq + Clone + Debug> Breakers<K> {
         self.shared_nodes().cloned().chain(self.nodes.nodes()).collect()
     }
 
+    /// Visits all breakers in use. Takes no lock, and leaves out one whose eviction is being decided.
+    pub(crate) fn visit(&self, mut visit: impl FnMut(&Arc<Node>)) {
+        self.default.get().map(Lanes::node).into_iter().chain(self.nodes.overflow_nodes()).for_each(&mut visit);
+        self.nodes.visit(visit);
+    }
+
     fn newcomer(&self, key: K) -> Newcomer<K> {
         Newcomer { label: self.labels.of(&key), slot: self.nodes.slot(key) }
     }
@@ -207,6 +214,10 @@ impl<K: Hash + Eq + Clone + Debug> Breakers<K> {
 impl Forgettable for Node {
     fn is_forgettable(&self, now: Moment) -> bool {
         self.is_unused(now)
+    }
+
+    fn forgotten(&self) {
+        self.retire();
     }
 }
 
@@ -236,7 +247,7 @@ mod tests {
     use super::*;
     use crate::breaker::Mode;
     use crate::breaker::config::Config;
-    use crate::breaker::control::events::Subscribers;
+    use crate::breaker::control::layer_observer::LayerObserver;
     use crate::breaker::core::state_machine::Attempt;
     use crate::invalid_setting::valid;
     use http::HeaderValue;
@@ -247,7 +258,7 @@ mod tests {
         let mut config = Config::default();
         valid(config.set_max_partitions(max_partitions));
         config.set_mode(mode);
-        Breakers::new(&config, true, |_| Place::Alone, Arc::new(Subscribers::default()))
+        Breakers::new(&config, true, |_| Place::Alone, Arc::new(LayerObserver::default()))
     }
 
     #[test]

@@ -141,9 +141,11 @@ mod state;
 
 pub use self::call::CallFuture;
 pub use self::config::Abandoned;
+pub use self::control::{
+    CircuitBreaker, CircuitOpen, Event, Events, Handle, Permit, Snapshot, Ticket, Totals, Trip, Watch,
+};
 #[cfg(feature = "status-page")]
-pub(crate) use self::control::events::Subscriber;
-pub use self::control::{CircuitBreaker, CircuitOpen, Event, Events, Handle, Permit, Snapshot, Ticket, Totals, Watch};
+pub(crate) use self::control::{address::Address, events::Subscriber};
 pub use self::core::Window;
 pub use self::future::ResponseFuture;
 pub use self::layer::CircuitBreakerLayer;

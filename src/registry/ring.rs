@@ -33,10 +33,13 @@ impl<Node> Ring<Node> {
         Some((nodes.get_mut(place % PIECE)?, *hashes.get(place % PIECE)?))
     }
 
-    /// Returns the nodes of these places that are not being evicted.
+    /// Returns the nodes of these places that are not being evicted, with the hashes of their keys.
     #[cfg(feature = "status-page")]
-    pub(crate) fn nodes(&self, places: std::ops::Range<usize>) -> impl Iterator<Item = &Arc<Node>> {
-        places.filter_map(|place| self.pieces.get(place / PIECE)?.nodes.get(place % PIECE)?.as_ref())
+    pub(crate) fn nodes(&self, places: std::ops::Range<usize>) -> impl Iterator<Item = (Arc<Node>, u32)> {
+        places.filter_map(|place| {
+            let Piece { nodes, hashes } = self.pieces.get(place / PIECE)?;
+            Some((nodes.get(place % PIECE)?.clone()?, *hashes.get(place % PIECE)?))
+        })
     }
 
     /// Adds a node at the last place.

@@ -5,9 +5,7 @@ use tokio::time::Instant;
 use super::budgets::CallBucket;
 use super::config::Shared;
 use super::error::{RetryError, TimedOut};
-use super::observe::{
-    AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport, trace_retry,
-};
+use super::observe::{AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport};
 use super::policy::{Account, GiveUp, SHORTEST_ATTEMPT, TimeLeft, was_given_back};
 use super::replay::{AttemptPlan, Replay};
 use crate::BoxError;
@@ -122,9 +120,9 @@ where
         if self.is_timed() {
             self.clock = Some(self.clock_of(self.attempt, Instant::now()));
         }
-        match &mut self.failures {
+        match self.failures {
             None => self.account.open(self.bucket.or(&self.shared.policy().config.budget)),
-            Some(failures) if failures.is_resending => failures.is_resending = false,
+            // A transparent retry was granted nothing, so for it this changes nothing.
             Some(_) => self.account.begin_retry(),
         }
         AttemptPlan {
@@ -210,6 +208,7 @@ where
     {
         self.account.succeed(self.bucket.or(&self.shared.policy().config.budget));
         if self.failures.is_some() {
+            self.shared.policy().tally.count_recovery();
             let report = self.report(verdict, None, true);
             self.shared.replay().leave(report, response);
         }
@@ -382,8 +381,7 @@ where
         failures.was_resent |= is_resend;
         failures.is_resending = is_resend;
         let event = RetryEvent { attempt, wait, is_resend, is_hedge: false, verdict, origin };
-        trace_retry(&self.shared.policy().config.name, &event);
-        self.shared.policy().on_retry.on_retry(&event);
+        self.shared.policy().report_retry(&event);
     }
 
     /// The error of a call that ends with this one, in an attempt or while none was in flight.
@@ -445,11 +443,11 @@ where
     where
         OnRetryT: OnRetry,
     {
+        self.shared.policy().tally.count_give_up(kind);
         // With a single attempt no retry was wanted.
         if self.retries() && kind.forbids_a_wanted_retry() {
             let event = GiveUpEvent { kind, attempts, verdict: *verdict, origin };
-            self.shared.policy().give_ups.log(&self.shared.policy().config.name, &event);
-            self.shared.policy().on_retry.on_give_up(&event);
+            self.shared.policy().report_give_up(&event);
         }
     }
 

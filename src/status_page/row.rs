@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
-use super::breakers::{Id, Transition, Watched};
-use crate::breaker::{CircuitBreaker, Mode, Snapshot, State};
+use super::breakers::{Id, Listed, Transition, Watched};
+use crate::breaker::{Mode, Snapshot, State};
 
 /// What the page shows of one breaker: the same JSON in the list, in the stream and as the answer to an action.
 #[derive(Debug, Serialize)]
@@ -27,6 +27,8 @@ pub(super) struct Row<'a> {
     retry_after_ms: Option<u64>,
     remaining_probes: Option<u32>,
     unchanged_for_ms: u64,
+    /// Why it is not closed: without times, which would grow old in the stream.
+    explanation: Option<String>,
     totals: Totals,
     history: Vec<Change>,
     #[serde(skip)]
@@ -72,10 +74,10 @@ pub(super) struct LayerRow<'a> {
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn of(breaker: &'a CircuitBreaker, watched: &Watched) -> Self {
-        let id = watched.id(breaker);
+    pub(super) fn of(listed: &'a Listed, watched: &Watched) -> Self {
+        let Listed { id, ref breaker } = *listed;
         let snapshot = breaker.snapshot();
-        let record = watched.record(id);
+        let record = watched.record(breaker);
         let now = Instant::now();
         let Snapshot { state, mode, calls, failures, slow, consecutive_failures, .. } = snapshot;
         Self {
@@ -93,6 +95,7 @@ impl<'a> Row<'a> {
             retry_after_ms: snapshot.retry_after.map(millis),
             remaining_probes: snapshot.remaining_probes,
             unchanged_for_ms: millis(snapshot.unchanged_for),
+            explanation: snapshot.trip.map(|trip| trip.explain()),
             totals: Totals {
                 calls: snapshot.totals.calls,
                 succeeded: snapshot.totals.succeeded,

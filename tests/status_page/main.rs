@@ -7,6 +7,7 @@ mod acting;
 mod bounds;
 mod browser;
 mod head;
+mod hostile;
 mod list;
 mod live;
 mod support;

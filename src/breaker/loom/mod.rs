@@ -20,7 +20,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 use loom::thread;
 
 use crate::breaker::config::Config;
-use crate::breaker::control::events::Subscribers;
+use crate::breaker::control::layer_observer::LayerObserver;
 use crate::breaker::core::node::{Admission, Completion, Node, Shared};
 use crate::breaker::core::state_machine::{Attempt, PermitKind};
 use crate::breaker::core::waiters::News;
@@ -42,7 +42,7 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
     builder.check(run);
 }
 
-fn observer() -> Arc<Subscribers> {
+fn observer() -> Arc<LayerObserver> {
     Arc::default()
 }
 

@@ -9,7 +9,7 @@ use crate::classify::{Class, Health, Reason, Verdict};
 use crate::deadline::after;
 use crate::retry::call::{AttemptClock, AttemptId, Call};
 use crate::retry::config::Shared;
-use crate::retry::observe::{AttemptReport, OnRetry, RetryEvent, trace_retry};
+use crate::retry::observe::{AttemptReport, OnRetry, RetryEvent};
 use crate::retry::policy::{HedgeToken, SHORTEST_ATTEMPT};
 use crate::retry::replay::{AttemptPlan, Replay};
 
@@ -39,8 +39,7 @@ where
 
     /// A server that says when or whether to retry wants no more than one attempt at a time.
     fn was_told_when_to_retry(&self) -> bool {
-        let told = |verdict: &Verdict| verdict.retry_after().is_some() || verdict.should_retry().is_some();
-        self.failures.as_ref().is_some_and(|failures| failures.history.any(told))
+        self.failures.as_ref().is_some_and(|failures| failures.history.was_told_when_to_retry())
     }
 
     /// The parameters and the time of a hedge that begins now.
@@ -80,8 +79,7 @@ where
             verdict: SLOW,
             origin: &origin,
         };
-        trace_retry(&self.shared.policy().config.name, &event);
-        self.shared.policy().on_retry.on_retry(&event);
+        self.shared.policy().report_retry(&event);
     }
 
     /// Records an attempt that has failed while the other one goes on.

@@ -12,10 +12,12 @@ use super::observer::Observer;
 use super::packed_state::{PackedState, Phase};
 use super::policy::Policy;
 use super::state_machine::{Attempt, Change, Engine, EngineConfig, IDLE, PermitKind};
+use super::trip::PackedTrip;
 use super::waiters::{News, Waiters, Waiting};
 use super::window::consecutive_failures::{self, ConsecutiveFailures};
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
+use crate::breaker::control::trip::Trip;
 use crate::breaker::{Mode, Snapshot, State, Totals};
 use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Clock, Moment, Stopwatch};
@@ -33,6 +35,8 @@ pub(crate) struct Node {
     pub(super) window: SlidingWindow,
     pub(super) shared: Arc<Shared>,
     pub(super) rejected: AtomicU64,
+    /// Written under the lock.
+    trip: AtomicU64,
     identity: Identity,
     engine: Mutex<Engine>,
 }
@@ -150,7 +154,8 @@ impl Node {
     }
 
     fn with_identity(shared: Arc<Shared>, identity: Identity) -> Self {
-        let engine = Engine::new(&shared.policy.engine, shared.clock.now().millis());
+        let engine = Engine::new(&shared.policy.engine);
+        let since = PackedTrip::none(engine.packed().mode() == Mode::ForcedOpen, shared.clock.now().millis());
         Self {
             packed: AtomicU64::new(engine.packed().with_nested(identity.nesting().is_some()).bits()),
             window: SlidingWindow::new(
@@ -160,6 +165,7 @@ impl Node {
             ),
             shared,
             rejected: AtomicU64::new(0),
+            trip: AtomicU64::new(since.bits()),
             identity,
             engine: Mutex::new(engine),
         }
@@ -169,6 +175,10 @@ impl Node {
     pub(super) fn consecutive_failures(&self) -> Option<ConsecutiveFailures<'_>> {
         let counts = self.shared.policy.counts_consecutive_failures();
         self.window.last_words().filter(|_| counts).map(ConsecutiveFailures::new)
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.shared.policy
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -240,29 +250,32 @@ impl Node {
     }
 
     pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {
-        let now = self.now().millis();
-        self.change(|engine, _| ((), engine.set_mode(mode, now)));
+        self.change(|engine, _| ((), engine.set_mode(mode)));
     }
 
     pub(crate) fn reset(self: &Arc<Self>) {
-        let now = self.now().millis();
-        self.change(|engine, config| ((), Some(engine.reset(config, now))));
+        self.change(|engine, config| ((), Some(engine.reset(config))));
     }
 
     /// The state. An open node past its open time is half-open: the next call is a probe.
     pub(crate) fn state(&self) -> State {
+        // The packed state does not hold an open time that ends years ahead.
+        self.state_by(|| self.lock().open_until())
+    }
+
+    /// The same without the lock: an open time that ends years ahead is not over.
+    pub(crate) fn state_without_lock(&self) -> State {
+        self.state_by(|| None)
+    }
+
+    fn state_by(&self, open_until: impl FnOnce() -> Option<u64>) -> State {
         let packed = self.packed().kept();
+        let is_due = || packed.until().or_else(open_until).is_some_and(|until| until <= self.now().millis());
         match packed.phase() {
-            Phase::Live(State::Open) if packed.mode() != Mode::ForcedOpen && self.is_due(packed) => State::HalfOpen,
+            Phase::Live(State::Open) if packed.mode() != Mode::ForcedOpen && is_due() => State::HalfOpen,
             Phase::Live(state) => state,
             Phase::Undecided => State::Closed,
         }
-    }
-
-    fn is_due(&self, packed: PackedState) -> bool {
-        // The packed state does not hold an open time that ends years ahead.
-        let until = packed.until().or_else(|| self.lock().open_until());
-        until.is_some_and(|until| until <= self.now().millis())
     }
 
     pub(crate) fn mode(&self) -> Mode {
@@ -286,6 +299,7 @@ impl Node {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let engine = self.lock();
         let now = self.now();
+        let changed_at = engine.changed_at().unwrap_or_else(|| self.packed_trip().since());
         let due_in = engine.open_until().map(|until| until.saturating_sub(now.millis()));
         let counts = match (self.electorate(), self.shared.policy.votes) {
             (Some(electorate), Some(config)) => electorate.votes.counts(config, engine.generation(), config.tick(now)),
@@ -305,21 +319,37 @@ impl Node {
                 .map_or(0, |failures| failures.get(self.shared.policy.age(Some(now)))),
             retry_after: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
             remaining_probes: engine.remaining_probes(&self.shared.policy.engine, now.millis()),
-            unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
-            totals: self.totals(&engine),
+            unchanged_for: Duration::from_millis(now.millis().saturating_sub(changed_at)),
+            trip: Named::trip(self, self.packed_trip()),
+            open_since: self.open_since(),
+            openings: engine.openings().0,
+            // Under the lock, so that no window is emptied and no probe counted meanwhile.
+            totals: Totals { transitions: engine.generation().into(), ..self.totals_without_lock() },
         }
     }
 
-    /// Under the lock, so that no window is emptied and no probe counted meanwhile.
-    fn totals(&self, engine: &Engine) -> Totals {
+    /// Without the transitions, and without what a thread is just carrying out of the window.
+    pub(crate) fn totals_without_lock(&self) -> Totals {
         let (calls, failed) = self.window.totals(self.shared.policy.window);
-        Totals {
-            calls,
-            succeeded: calls.saturating_sub(failed),
-            failed,
-            rejected: self.rejected.load(Ordering::Relaxed),
-            transitions: engine.generation().into(),
-        }
+        let rejected = self.rejected.load(Ordering::Relaxed);
+        Totals { calls, succeeded: calls.saturating_sub(failed), failed, rejected, transitions: 0 }
+    }
+
+    pub(crate) fn packed_trip(&self) -> PackedTrip {
+        // Guards no other memory.
+        PackedTrip::from_bits(self.trip.load(Ordering::Relaxed))
+    }
+
+    /// How long it has not been closed, in whole seconds.
+    pub(crate) fn open_since(&self) -> Option<Duration> {
+        let trip = self.packed_trip();
+        trip.get()?;
+        Some(Duration::from_secs((self.now().millis() / 1_000).saturating_sub(trip.since() / 1_000)))
+    }
+
+    /// Leaves what it has counted to the totals of the layer, because it has been evicted or removed.
+    pub(crate) fn retire(&self) {
+        self.shared.observer.retired(self.totals_without_lock());
     }
 
     /// Whether nothing is lost with this node if no call holds it.
@@ -354,7 +384,10 @@ impl Node {
         let mut engine = self.lock();
         let (result, change) = step(&mut engine, &self.shared.policy.engine);
         let Some(change) = change else { return result };
-        let counts = counts.unwrap_or_else(|| self.window.counts(self.shared.policy.window, self.now()));
+        let now = self.now();
+        let counts = counts.unwrap_or_else(|| self.window.counts(self.shared.policy.window, now));
+        let trip = self.packed_trip().after(change, counts, now.millis());
+        self.trip.store(trip.bits(), Ordering::Relaxed);
         self.publish(&engine, change);
         let generation = engine.generation();
         drop(engine);
@@ -411,6 +444,10 @@ impl Named for Node {
 
     fn is_partitioned(&self) -> bool {
         self.shared.is_partitioned
+    }
+
+    fn trip(&self, packed: PackedTrip) -> Option<Trip> {
+        packed.get().map(|trip| Trip::new(trip, &self.shared.policy))
     }
 }
 

@@ -132,12 +132,16 @@ impl Node {
     #[cold]
     fn settle_probe(self: &Arc<Self>, probe: (u32, u32), outcome: ProbeOutcome, hint: Option<Duration>) {
         let opening = self.opening(self.now().millis(), hint);
-        self.change(|engine, config| {
-            if let (Some(failed), true) = (outcome.failed(), probe.0 == engine.generation() && !self.is_outer()) {
+        let counts = self.change(|engine, config| {
+            let counts = probe.0 == engine.generation() && !self.is_outer();
+            if let (Some(failed), true) = (outcome.failed(), counts) {
                 self.window.count_apart(self.shared.policy.window, failed);
             }
-            ((), engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng.lock()))
+            (counts, engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng.lock()))
         });
+        if counts && !matches!(outcome, ProbeOutcome::HeadSucceeded { .. }) {
+            self.shared.observer.probed(outcome.failed());
+        }
     }
 
     #[inline(always)]
