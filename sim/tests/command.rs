@@ -213,7 +213,7 @@ fn replay_prints_what_other_settings_would_have_done() {
         &recording,
         "tower-rampart flight recording 1\n3 decisions of billing\n\
          1.000000000 ended failure 0.000000000 - call #0123456789abcdef\n\
-         2.000000000 ended success 0.000000000 - call #0123456789abcdef\n\
+         1.200000000 ended success 0.000000000 - call #0123456789abcdef\n\
          60.000000000 ended success 0.000000000 - call #0123456789abcdef\n",
     )
     .unwrap();

@@ -95,6 +95,11 @@ impl<K> Breakers<K> {
         (first, nodes)
     }
 
+    #[cfg(feature = "status-page")]
+    pub(crate) fn has_recorder(&self) -> bool {
+        self.shared.recorder.is_some()
+    }
+
     /// Returns what the flight recorder holds, with the labels of these nodes.
     pub(crate) fn recording(&self, nodes: &[Arc<Node>]) -> Recording {
         let labels = nodes.iter().map(|node| node.label());

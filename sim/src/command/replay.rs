@@ -33,7 +33,8 @@ pub(crate) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool> {
     parts.for_each(|breaker| breaker.flight_recorder = None);
     // Checked once, so that no partition meets an error.
     config.breaker_layer(recording.name())?;
-    let breaker = || config.breaker_layer(recording.name()).unwrap_or_else(|_| CircuitBreakerLayer::new_for_http()).breaker();
+    let breaker =
+        || config.breaker_layer(recording.name()).unwrap_or_else(|_| CircuitBreakerLayer::new_for_http()).breaker();
     write!(out, "{}", replay::replay(&recording, breaker))?;
     Ok(true)
 }

@@ -36,27 +36,39 @@ const NONE: &str = "-";
 
 impl fmt::Display for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{TITLE}\n{} decisions of {}", self.decisions, self.name)?;
-        for Record { at, partition, decision } in &self.records {
-            write!(f, "{} ", Seconds(*at))?;
-            match decision {
-                Decision::Ended { health, took, retry_after, counted_as } => {
-                    write!(f, "ended {} {} ", health.word(), Seconds(*took))?;
-                    match retry_after {
-                        Some(hint) => write!(f, "{} {}", Seconds(*hint), counted_as.word())?,
-                        None => write!(f, "{NONE} {}", counted_as.word())?,
-                    }
-                }
-                Decision::Rejected { state, by_outer } => {
-                    write!(f, "rejected {} {} {NONE} {NONE}", state.word(), by_outer.word())?;
-                }
-                Decision::Changed { from, to, mode, cause } => {
-                    write!(f, "changed {} {} {} {}", from.word(), to.word(), mode.word(), cause.word())?;
+        f.write_str(&self.head())?;
+        self.records.iter().try_for_each(|record| writeln!(f, "{record}"))
+    }
+}
+
+/// One line of a recording.
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, partition, decision } = self;
+        write!(f, "{} ", Seconds(*at))?;
+        match decision {
+            Decision::Ended { health, took, retry_after, counted_as } => {
+                write!(f, "ended {} {} ", health.word(), Seconds(*took))?;
+                match retry_after {
+                    Some(hint) => write!(f, "{} {}", Seconds(*hint), counted_as.word())?,
+                    None => write!(f, "{NONE} {}", counted_as.word())?,
                 }
             }
-            writeln!(f, " {partition}")?;
+            Decision::Rejected { state, by_outer } => {
+                write!(f, "rejected {} {} {NONE} {NONE}", state.word(), by_outer.word())?;
+            }
+            Decision::Changed { from, to, mode, cause } => {
+                write!(f, "changed {} {} {} {}", from.word(), to.word(), mode.word(), cause.word())?;
+            }
         }
-        Ok(())
+        write!(f, " {partition}")
+    }
+}
+
+impl Recording {
+    /// The lines before the decisions.
+    pub(crate) fn head(&self) -> String {
+        format!("{TITLE}\n{} decisions of {}\n", self.decisions, self.name)
     }
 }
 
