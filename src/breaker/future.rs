@@ -13,7 +13,7 @@ use super::control::permit::{Ticket, panicked, rejected};
 use super::core::node::node_ref::NodeRef;
 use super::core::node::{Admission, Completion, Node};
 use super::core::state_machine::{Attempt, Rejection};
-use super::core::waiters::{News, Waiting};
+use super::core::waiters::{News, Waiting, isolated};
 use crate::BoxError;
 use crate::classify::body::Settle;
 use crate::classify::{Classifier, HeadOnly, SettleAt, Verdict};
@@ -257,7 +257,7 @@ where
     if !call.has_yielded && call.asking.node.is_cut(call.asking.deadline) {
         (call.has_yielded, call.admission) = (true, Some(admission));
         waiter.call = Some(call);
-        cx.waker().wake_by_ref();
+        isolated(|| cx.waker().wake_by_ref());
         return Poll::Pending;
     }
     let Asking { node, deadline, .. } = call.asking;
