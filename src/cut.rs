@@ -8,7 +8,8 @@
 //! A request that still waits for readiness proves "not sent" only if it is the attempt itself. An attempt may make
 //! several requests: a client follows a redirect, or fetches a token first. The retry layer marks the request of an
 //! attempt in its extensions. A service claims the attempt if it is called with that mark while the retry layer calls
-//! its inner service, because nothing can have been sent before. Requests without extensions have no mark, so they
+//! its inner service: then nothing was sent, unless a layer in between has sent a copy without the extensions. Such a
+//! copy escapes the mark, so a request whose body can be cloned has none. Neither has one without extensions. Both
 //! never prove that they were not sent.
 
 use std::cell::Cell;
@@ -60,6 +61,11 @@ impl Clone for AttemptMark {
 /// Marks the request of an attempt.
 pub(crate) fn mark_attempt(extensions: &mut Extensions) {
     extensions.insert(AttemptMark);
+}
+
+/// Removes the mark of an outer retry layer from a request of which copies can be made.
+pub(crate) fn unmark_attempt(extensions: &mut Extensions) {
+    extensions.remove::<AttemptMark>();
 }
 
 /// Calls the inner service for an attempt, which a service inside may claim.

@@ -24,6 +24,12 @@ impl InvalidSetting {
     pub(crate) fn new(message: String) -> Self {
         Self { message: message.into() }
     }
+
+    /// Returns the message without the setting in front, for an error that names it by its path.
+    #[cfg(feature = "serde")]
+    pub(crate) fn reason(&self) -> &str {
+        self.message.split_once(": ").map_or(&*self.message, |(_, reason)| reason)
+    }
 }
 
 impl fmt::Display for InvalidSetting {

@@ -97,16 +97,17 @@
 //! | how to give every tenant or host its own breaker or retry budget | [`cookbook::tenants`], [`breaker::partition`] |
 //! | what each status and each error means | [`classify`], for gRPC [`classify::GrpcClassifier`] |
 //! | all settings and their defaults | [`RetryLayer`], [`CircuitBreakerLayer`], [`classify::HttpClassifier`] |
-//! | how to take settings from a configuration file | [`InvalidSetting`] |
+//! | how to take settings from a configuration file | [`cookbook::config`], [`InvalidSetting`] |
 //! | what to do with the error of a call | [`breaker::CircuitOpen`], [`retry::RetryError`], [`retry::GiveUp`], [`retry::Outcome`] |
 //! | how long to wait before a retry | [`cookbook::backoff`], [`retry::Backoff`] |
 //! | what a server answers when its upstream fails | [`clients::UpstreamFailure`] |
-//! | how to use reqwest, tonic, axum, or something that is not HTTP | [docs/CLIENTS.md][clients] |
+//! | how to use hyper, reqwest, tonic, axum, or something that is not HTTP | [`cookbook::clients`] |
 //! | how to retry a function, with or without a runtime | [`retry::call`], [`retry::call_blocking`] |
 //! | where timeouts, limits and other layers go | [`cookbook::order`] |
 //! | why the defaults are what they are | [`cookbook::defaults`] |
 //! | how to test that a stack survives a storm | [`cookbook::storms`] |
-//! | how to log, count and watch | [`cookbook::observing`] |
+//! | how to log, watch and explain | [`cookbook::observing`], [`explain`] |
+//! | how to get numbers into Prometheus or OpenTelemetry | [`cookbook::metrics`], [`metrics`] |
 //! | how to test code over the layers | [`cookbook::testing`] |
 //! | how to come from another library, setting by setting | [`cookbook::migrating`] |
 //! | how to read a compiler error | [`cookbook::troubleshooting`] |
@@ -121,13 +122,16 @@
 //! | `rustls` | no | classifies failures of rustls 0.23 by their type, not only by the io error around them |
 //! | `reqwest` | no | classifies the errors of reqwest; its client as a service, and `send`: [`clients::reqwest`] |
 //! | `reqwest-middleware` | no | a stack as a middleware, and the other way round: [`clients::reqwest_middleware`] |
+//! | `metrics` | no | [`metrics::Publisher`] publishes through the facade `metrics` |
+//! | `opentelemetry` | no | [`metrics::observe`] registers observable instruments |
 //! | `tonic` | no | classifies the errors of tonic's transport; errors of this crate carry a `tonic::Status`; [`clients`] |
 //! | `axum` | no | [`clients::UpstreamFailure`] as the error of a handler |
 //! | `tower-http` | no | classifiers of tower-http as ours, and ours in its `TraceLayer` |
+//! | `serde` | no | `config`: settings from a file, in JSON, TOML or another format |
+//! | `schemars` | no | the JSON schema of such a file |
 //! | `status-page` | no | [`status_page`]: a page that shows all breakers, and can control them |
 //!
 //! [`tower`]: https://docs.rs/tower
-//! [clients]: https://docs.rs/crate/tower-rampart/latest/source/docs/CLIENTS.md
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -138,14 +142,20 @@ pub mod breaker;
 pub mod classify;
 pub mod clients;
 mod clock;
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+pub mod config;
 #[cfg(all(doc, not(doctest)))]
 pub mod cookbook;
 mod cut;
 mod deadline;
+mod explain;
 mod invalid_setting;
+pub mod metrics;
 mod registry;
 pub mod retry;
 mod seed;
+mod sentence;
 #[cfg(feature = "status-page")]
 #[cfg_attr(docsrs, doc(cfg(feature = "status-page")))]
 pub mod status_page;
@@ -155,6 +165,7 @@ mod sync;
 pub use breaker::CircuitBreakerLayer;
 #[doc(inline)]
 pub use classify::ClassifyLayer;
+pub use explain::explain;
 pub use invalid_setting::InvalidSetting;
 #[doc(inline)]
 pub use retry::RetryLayer;

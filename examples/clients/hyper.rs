@@ -1,3 +1,4 @@
+use axum::Router;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
@@ -8,7 +9,7 @@ use tower_rampart::{BoxError, CircuitBreakerLayer, RetryLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let url = clients::serve(clients::flaky()).await?;
+    let url = clients::serve(Router::new().fallback("hello")).await?;
 
     let client = ServiceBuilder::new()
         .layer(RetryLayer::new_for_http())

@@ -1,8 +1,10 @@
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
+use axum::Router;
 use bytes::Bytes;
 use clients::Queue;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -13,7 +15,7 @@ use tower_rampart::{BoxError, CircuitBreakerLayer, RetryLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let url = clients::serve(clients::orders()).await?;
+    let url = clients::serve(Router::new().fallback(order)).await?;
     let breaker = CircuitBreakerLayer::new_for_http().consecutive_failures(3).open_for(Duration::from_millis(300));
     let client = ServiceBuilder::new()
         .layer(RetryLayer::new_for_http().deadline(Duration::from_secs(5)))
@@ -23,6 +25,16 @@ async fn main() -> Result<(), BoxError> {
     tokio::select! {
         result = consume(&mut queue, client, &url) => result,
         _ = tokio::signal::ctrl_c() => Ok(()), // the message in hand goes back to the queue
+    }
+}
+
+/// The upstream fails three more times, and rejects an order of nothing.
+async fn order(order: String) -> StatusCode {
+    static ORDERS: AtomicU32 = AtomicU32::new(0);
+    match ORDERS.fetch_add(1, Relaxed) {
+        0..3 => StatusCode::SERVICE_UNAVAILABLE,
+        _ if order.is_empty() => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::OK,
     }
 }
 

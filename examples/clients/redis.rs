@@ -5,7 +5,7 @@ use tower_rampart::{BoxError, CircuitBreakerLayer, RetryLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let redis = &Client::open(clients::redis_server().await?)?.get_connection_manager().await?;
+    let redis = &Client::open(clients::redis_server()?)?.get_connection_manager().await?;
     let verdicts = classifier_fn(|outcome: Result<&Value, _>| match outcome {
         Ok(_) => Verdict::success(),
         Err(error) => match error.downcast_ref().map(RedisError::retry_method) {

@@ -1,3 +1,4 @@
+use axum::Router;
 use tower::ServiceBuilder;
 use tower_rampart::breaker::partition;
 use tower_rampart::clients::reqwest::{ReqwestService, SendExt};
@@ -5,7 +6,7 @@ use tower_rampart::{BoxError, CircuitBreakerLayer, RetryLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let url = clients::serve(clients::flaky()).await?;
+    let url = clients::serve(Router::new().fallback("hello")).await?;
 
     let reqwest = ReqwestService::from_builder(reqwest::Client::builder())?;
     let client = reqwest.client().clone();

@@ -28,6 +28,7 @@ fn a_hundred_clients_write_as_often_as_published() {
         ("exponential without jitter", exponential.jitter(Jitter::None), 1_854.0),
     ] {
         let calls = calls(backoff);
+        println!("{kind}: {calls:.0} calls, published {published}");
         assert!((calls / published - 1.0).abs() < 0.05, "{kind}: {calls:.0} calls, published {published}");
     }
 }

@@ -33,10 +33,21 @@ use crate::invalid_setting::{InvalidSetting, ensure};
 /// `Decorrelated` is capped after the draw, as published: of the waits that follow one at the cap, about two thirds are
 /// exactly `max`.
 ///
+/// ```
+/// use std::time::Duration;
+/// use tower_rampart::retry::{Backoff, Jitter};
+///
+/// let backoff = Backoff::fixed(Duration::from_secs(1)).jitter(Jitter::OnTop(0.5));
+/// let waits: Vec<_> = backoff.waits_with_seed(7).take(100).collect();
+/// assert!(waits.iter().all(|wait| (1_000..=1_500).contains(&wait.as_millis())));
+/// ```
+///
 /// [aws]: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 /// [grpc]: https://github.com/grpc/grpc/blob/master/doc/connection-backoff.md
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Jitter {
     /// Between zero and the whole wait: spreads clients best.
     #[default]

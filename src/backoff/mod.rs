@@ -113,6 +113,15 @@ impl Backoff {
     /// factor of 1.6 in the long run, and more slowly at first. The crates backon and tokio-retry have the same,
     /// without jitter.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::retry::Backoff;
+    ///
+    /// let backoff = Backoff::fibonacci(Duration::from_millis(100), Duration::from_secs(1));
+    /// let millis = [0, 1, 2, 3, 4, 5, 99].map(|retry| backoff.ceiling(retry).as_millis());
+    /// assert_eq!(millis, [100, 100, 200, 300, 500, 800, 1_000]);
+    /// ```
+    ///
     /// # Panics
     ///
     /// If `first` is zero or longer than `max`.
@@ -129,7 +138,18 @@ impl Backoff {
 
     /// Draws each wait between `first` and three times the last one, at most `max`. The same as
     /// [`exponential(first, max)`](Self::exponential) with [`Jitter::Decorrelated`], which takes the place of the
-    /// formula.
+    /// formula. From [Exponential Backoff And Jitter][aws], where it is called "decorrelated jitter".
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::retry::Backoff;
+    ///
+    /// let (first, max) = (Duration::from_millis(100), Duration::from_secs(5));
+    /// let waits: Vec<_> = Backoff::decorrelated(first, max).waits().take(9).collect();
+    /// assert!(waits.windows(2).all(|pair| pair[1] >= first && pair[1] <= max.min(3 * pair[0])));
+    /// ```
+    ///
+    /// [aws]: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     ///
     /// # Panics
     ///
@@ -193,6 +213,15 @@ impl Backoff {
 
     /// Multiplies the wait by `factor` with every retry, instead of 2.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::retry::Backoff;
+    ///
+    /// // The connection backoff of gRPC grows by 1.6, from one second to two minutes.
+    /// let backoff = Backoff::exponential(Duration::from_secs(1), Duration::from_secs(120)).factor(1.6);
+    /// assert_eq!(backoff.ceiling(1), Duration::from_millis(1_600));
+    /// ```
+    ///
     /// # Panics
     ///
     /// If `factor` is below 1 or not finite, or if the backoff is not [exponential](Self::exponential).
@@ -212,7 +241,17 @@ impl Backoff {
         Ok(self)
     }
 
-    /// Sets how much of each wait is random.
+    /// Sets how much of each wait is random. Default: [`Jitter::Full`] where waits grow, and none for fixed and custom
+    /// waits.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::retry::{Backoff, Jitter};
+    ///
+    /// // Half of each wait is certain.
+    /// let backoff = Backoff::exponential(Duration::from_millis(100), Duration::from_secs(5)).jitter(Jitter::Equal);
+    /// assert!(backoff.waits().next() >= Some(Duration::from_millis(50)));
+    /// ```
     ///
     /// # Panics
     ///

@@ -12,6 +12,7 @@ use super::core::node::node_ref::Lanes;
 use super::core::node::{Node, Shared};
 use super::core::observer::Observer;
 use super::core::packed_state::ERA_MAX;
+use super::flight_recorder::{FlightRecorder, Recording};
 use crate::clock::{Clock, Moment};
 use crate::invalid_setting::{InvalidSetting, ensure};
 use crate::registry::label::{self, Labels};
@@ -27,6 +28,7 @@ pub(crate) struct Breakers<K> {
     past: Mutex<Vec<(Config, Settings)>>,
     name: Arc<str>,
     observer: Arc<dyn Observer<Node>>,
+    recorder: Option<Arc<FlightRecorder>>,
     place: fn(&K) -> Place<K>,
     labels: Labels,
     default: OnceLock<Lanes>,
@@ -66,7 +68,8 @@ impl<K> Breakers<K> {
         let clock = Clock::start();
         let nodes = Registry::new(policy.max_partitions, config.seed().split("keys"), clock.clone());
         let name = policy.name.clone();
-        let shared = |policy| Shared::new(policy, is_partitioned, clock.clone(), observer.clone());
+        let recorder = config.flight_recorder();
+        let shared = |policy| Shared::new(policy, is_partitioned, clock.clone(), observer.clone(), recorder.clone());
         let settings = Settings { inner: shared(policy), outer: shared(config.outer_policy()) };
         Self {
             nodes,
@@ -74,6 +77,7 @@ impl<K> Breakers<K> {
             past: Mutex::new(vec![(config.clone(), settings)]),
             name,
             observer,
+            recorder,
             place,
             labels,
             default: OnceLock::new(),
@@ -123,7 +127,7 @@ impl<K> Breakers<K> {
         let mut end = usize::MAX;
         while end > 0 {
             let (first, nodes) = self.nodes.nodes_below(end, PAGE);
-            nodes.iter().for_each(|node| settings.apply_to(node));
+            nodes.iter().for_each(|(node, _)| settings.apply_to(node));
             end = first;
         }
         Ok(changes)
@@ -168,12 +172,27 @@ impl<K> Breakers<K> {
 
     /// A page of the breakers in use: [`Registry::nodes_below`], and with the last page those without a key.
     #[cfg(feature = "status-page")]
-    pub(crate) fn nodes_below(&self, end: usize, count: usize) -> (usize, Vec<Arc<Node>>) {
+    pub(crate) fn nodes_below(&self, end: usize, count: usize) -> (usize, Vec<(Arc<Node>, u32)>) {
         let (first, mut nodes) = self.nodes.nodes_below(end, count);
         if first == 0 {
-            nodes.extend(self.shared_nodes().cloned());
+            // They are never evicted: their addresses suffice.
+            nodes.extend(self.shared_nodes().map(|node| (node.clone(), 0)));
         }
         (first, nodes)
+    }
+
+    #[cfg(feature = "status-page")]
+    pub(crate) fn has_recorder(&self) -> bool {
+        self.recorder.is_some()
+    }
+
+    /// Returns what the flight recorder holds, with the labels of these nodes.
+    pub(crate) fn recording(&self, nodes: &[Arc<Node>]) -> Recording {
+        let labels = nodes.iter().map(|node| node.label());
+        match &self.recorder {
+            Some(recorder) => recorder.recording(self.name(), labels),
+            None => Recording::empty(self.name()),
+        }
     }
 
     fn new_node(&self, label: Box<str>) -> Arc<Node> {
@@ -284,6 +303,12 @@ impl<K: Hash + Eq + Clone + Debug> Breakers<K> {
         self.shared_nodes().cloned().chain(self.nodes.nodes()).collect()
     }
 
+    /// Visits all breakers in use. Takes no lock, and leaves out one whose eviction is being decided.
+    pub(crate) fn visit(&self, mut visit: impl FnMut(&Arc<Node>)) {
+        self.default.get().map(Lanes::node).into_iter().chain(self.nodes.overflow_nodes()).for_each(&mut visit);
+        self.nodes.visit(visit);
+    }
+
     fn newcomer(&self, key: K) -> Newcomer<K> {
         Newcomer { label: self.labels.of(&key), slot: self.nodes.slot(key) }
     }
@@ -311,6 +336,10 @@ impl Settings {
 impl Forgettable for Node {
     fn is_forgettable(&self, now: Moment) -> bool {
         self.is_unused(now)
+    }
+
+    fn forgotten(&self) {
+        self.retire();
     }
 }
 
@@ -340,7 +369,7 @@ mod tests {
     use super::*;
     use crate::breaker::Mode;
     use crate::breaker::config::Config;
-    use crate::breaker::control::events::Subscribers;
+    use crate::breaker::control::layer_observer::LayerObserver;
     use crate::breaker::core::state_machine::Attempt;
     use crate::invalid_setting::valid;
     use http::HeaderValue;
@@ -351,7 +380,7 @@ mod tests {
         let mut config = Config::default();
         valid(config.set_max_partitions(max_partitions));
         config.set_mode(mode);
-        Breakers::new(&config, true, |_| Place::Alone, Arc::new(Subscribers::default()))
+        Breakers::new(&config, true, |_| Place::Alone, Arc::new(LayerObserver::default()))
     }
 
     #[test]

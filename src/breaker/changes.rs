@@ -62,9 +62,13 @@ impl Config {
             is_kept(new.redact_labels == self.redact_labels, !new.redact_labels),
             "redact_labels: cannot change at run time, because the labels are made"
         );
+        ensure!(
+            is_kept(new.recorded_decisions == self.recorded_decisions, new.recorded_decisions.is_none()),
+            "flight_recorder: cannot change at run time"
+        );
         ensure!(is_kept(new.seed == self.seed, new.seed == default.seed), "seed: cannot change at run time");
-        let Self { name, mode, redact_labels, share, seed, .. } = self.clone();
-        let config = Self { name, mode, redact_labels, share, seed, ..new.clone() };
+        let Self { name, mode, redact_labels, share, recorded_decisions, seed, .. } = self.clone();
+        let config = Self { name, mode, redact_labels, share, recorded_decisions, seed, ..new.clone() };
         ensure!(
             self.vote_buckets() == config.vote_buckets(),
             "window: cannot change its length at run time in nested partitions, where votes last as long"
@@ -95,6 +99,7 @@ impl Config {
             redact_labels: _,
             share: _,
             minimum_children,
+            recorded_decisions: _,
             seed: _,
         } = self;
         let settings = [

@@ -13,7 +13,7 @@ use super::control::permit::{Ticket, panicked, rejected};
 use super::core::node::node_ref::NodeRef;
 use super::core::node::{Admission, Completion, Node};
 use super::core::state_machine::{Attempt, Rejection};
-use super::core::waiters::{News, Waiting};
+use super::core::waiters::{News, Waiting, isolated};
 use crate::BoxError;
 use crate::classify::body::Settle;
 use crate::classify::{Classifier, HeadOnly, SettleAt, Verdict};
@@ -250,6 +250,14 @@ where
         waiter.call = Some(call);
         return Poll::Pending;
     }
+    // What had to wait is not sent once its time is over: yields to the retry layer outside, which then cuts the call.
+    // Goes on if there is none.
+    if call.opening.take().is_some() && call.asking.node.is_cut(call.asking.deadline) {
+        call.admission = Some(admission);
+        waiter.call = Some(call);
+        isolated(|| cx.waker().wake_by_ref());
+        return Poll::Pending;
+    }
     let Asking { node, deadline, .. } = call.asking;
     let Some(request) = request.take() else { polled_again() };
     let mut ticket = Ticket::new(node, admission, deadline);
@@ -286,7 +294,7 @@ impl Drop for Waiter {
         cut::report(if is_attempt { Sent::No } else { Sent::Maybe });
         let Some(admission) = admission else { return };
         if node.is_cut(deadline) {
-            node.settle_admission(admission, None, Completion::TimedOut);
+            node.settle_admission(admission, node.begins(), Completion::TimedOut);
         } else {
             node.release(admission);
         }
@@ -312,7 +320,7 @@ where
     S::Error: Into<BoxError>,
     ClassifierT: Classifier<S::Response>,
 {
-    let unready = |verdict: &Verdict| node.settle_admission(admission.clone(), None, verdict.into());
+    let unready = |verdict: &Verdict| node.settle_admission(admission.clone(), node.begins(), verdict.into());
     let guard = OnPanic::new(|| unready(&panicked()));
     let judged = service.poll_ready(cx).map_err(|error| {
         let error = error.into();

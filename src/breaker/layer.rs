@@ -41,6 +41,7 @@ use crate::invalid_setting::valid;
 /// | [`nested_in`](Self::nested_in) | partitions do not nest |
 /// | [`max_partitions`](Self::max_partitions) | 65,536 |
 /// | [`redact_labels`](Self::redact_labels) | no |
+/// | [`flight_recorder`](Self::flight_recorder) | none |
 /// | [`seed`](Self::seed) | none: jitter and hashes are random |
 /// | [`judge_body`](Self::judge_body) | no: the head of a response decides |
 ///
@@ -51,7 +52,7 @@ use crate::invalid_setting::valid;
 ///
 /// The breakers live in the layer: every service made by it or a clone of it shares them. They are created with the
 /// first [`handle`](Self::handle), [`breaker`](Self::breaker) or service; a setting changed after that makes a layer
-/// with breakers of its own, and leaves the earlier ones unchanged.
+/// with breakers of its own, and leaves the earlier ones unchanged. [`Handle::reconfigure`] changes those.
 ///
 /// ```
 /// use std::time::Duration;

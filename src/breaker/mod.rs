@@ -62,6 +62,11 @@
 //! 10. **Every change is reported once**, to the watchers of its breaker, to `tracing` and to the subscribers, by the
 //!     thread that made it and outside all locks. A waker or a `tracing` subscriber that panics is caught: neither the
 //!     others nor the call that caused the change pay for it.
+//! 11. **Settings change at run time** by [`Handle::reconfigure`], all or none of them. State, generation, deadlines,
+//!     probes and permits stay, and so do the outcomes that have room in the new window. Nothing opens by the change
+//!     itself: the next outcome is the first that is judged by the new settings. An outcome that is just being recorded
+//!     counts once, in the window of before or of after; only if a window of time follows one of calls can its failure
+//!     show as a success there.
 //!
 //! # Rules of nested partitions
 //!
@@ -132,6 +137,7 @@ mod changes;
 mod config;
 mod control;
 mod core;
+mod flight_recorder;
 mod future;
 mod layer;
 #[cfg(all(test, rampart_loom))]
@@ -143,10 +149,13 @@ mod state;
 pub use self::call::CallFuture;
 pub use self::changes::Changes;
 pub use self::config::Abandoned;
+pub use self::control::{
+    CircuitBreaker, CircuitOpen, Event, Events, Handle, Permit, Snapshot, Ticket, Totals, Trip, Watch,
+};
 #[cfg(feature = "status-page")]
-pub(crate) use self::control::events::Subscriber;
-pub use self::control::{CircuitBreaker, CircuitOpen, Event, Events, Handle, Permit, Snapshot, Ticket, Totals, Watch};
+pub(crate) use self::control::{address::Address, events::Subscriber};
 pub use self::core::Window;
+pub use self::flight_recorder::{CountedAs, Decision, ParseRecordingError, Record, Recording};
 pub use self::future::ResponseFuture;
 pub use self::layer::CircuitBreakerLayer;
 pub use self::requests::{AnyRequests, HttpRequests, Requests};

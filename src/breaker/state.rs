@@ -16,6 +16,8 @@ pub enum State {
 /// What decides the state of a circuit breaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Mode {
     /// The outcomes of the calls.
     #[default]
@@ -33,13 +35,24 @@ pub enum Mode {
     RejectRetriesOnly,
 }
 
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl State {
+    /// All variants in the order of their declaration.
+    pub(crate) const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
+
+    /// The state in words.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
             State::Closed => "closed",
             State::Open => "open",
             State::HalfOpen => "half-open",
-        })
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -80,6 +93,19 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All variants in the order of their declaration.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::FailureRate,
+        Self::SlowRate,
+        Self::ConsecutiveFailures,
+        Self::Outage,
+        Self::PartitionsOpen,
+        Self::OpenTimeOver,
+        Self::ProbesSucceeded,
+        Self::ProbeFailed,
+        Self::ByHand,
+    ];
+
     /// The cause in words.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -100,5 +126,16 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_lists_the_variants_in_order() {
+        assert!(Cause::ALL.iter().enumerate().all(|(place, cause)| *cause as usize == place));
+        assert!(State::ALL.iter().enumerate().all(|(place, state)| *state as usize == place));
     }
 }

@@ -17,14 +17,15 @@ use crate::retry::{GiveUp, RetryError, StopRetries};
 /// | an empty retry budget, or a local limit such as tower's `load_shed` | 503 | what the upstream asked for |
 /// | a deadline, or an attempt that took too long | 504 | |
 /// | any other error | 502 | |
-/// | an answer with 429 or 503 | 503 | what the upstream asked for |
-/// | an answer with 408 or 504 | 504 | |
+/// | an answer with 429 or 503, or with gRPC's `RESOURCE_EXHAUSTED` or `UNAVAILABLE` | 503 | what the upstream asked for |
+/// | an answer with 408 or 504, or with gRPC's `DEADLINE_EXCEEDED` | 504 | |
 /// | any other answer that the server does not pass on | 502 | |
 ///
-/// The wait is rounded up to whole seconds. [`StopRetries`] marks the answer where callers must not repeat the call.
-/// Nothing else of the error or the answer goes to the caller: no text, no header, no URL.
+/// An answer is a response, or the error that a client makes of one: reqwest's `error_for_status`, or the `Status` of
+/// tonic. The wait is rounded up to whole seconds, and is at least one. [`StopRetries`] marks the answer where callers
+/// must not repeat the call. Nothing else of the error or the answer goes to the caller: no text, no header, no URL.
 ///
-/// Every error of a client turns into one by `?`:
+/// Every error of a client turns into one by `?`. So it is no `Error` itself:
 ///
 /// ```
 /// use http::{Request, Response};
@@ -72,7 +73,15 @@ impl UpstreamFailure {
             None if gave_up == Some(GiveUp::Deadline) || verdict.reason() == Reason::TIMEOUT => {
                 (StatusCode::GATEWAY_TIMEOUT, None)
             }
-            None => (StatusCode::BAD_GATEWAY, None),
+            None => match (verdict.reason(), verdict.code()) {
+                // RESOURCE_EXHAUSTED, UNAVAILABLE
+                (Reason::STATUS, Some(429 | 503)) | (Reason::GRPC, Some(8 | 14)) => {
+                    (StatusCode::SERVICE_UNAVAILABLE, verdict.retry_after())
+                }
+                // DEADLINE_EXCEEDED
+                (Reason::STATUS, Some(408 | 504)) | (Reason::GRPC, Some(4)) => (StatusCode::GATEWAY_TIMEOUT, None),
+                _ => (StatusCode::BAD_GATEWAY, None),
+            },
         };
         Self { status, retry_after, stop: StopRetries::after_error(error) }
     }
@@ -102,8 +111,8 @@ impl UpstreamFailure {
         let mut response = Response::new(B::default());
         *response.status_mut() = self.status;
         if let Some(wait) = self.retry_after {
-            // A caller that returned early would find the circuit open again.
-            let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+            // A caller that returned early would find the circuit open again; 0 would have it return without a pause.
+            let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(stop) = self.stop {
@@ -143,7 +152,7 @@ mod tests {
 
     #[test]
     fn an_open_circuit_is_503_with_the_wait_rounded_up() {
-        for (millis, seconds) in [(0, "0"), (1, "1"), (999, "1"), (1_000, "1"), (1_001, "2"), (29_500, "30")] {
+        for (millis, seconds) in [(0, "1"), (1, "1"), (999, "1"), (1_000, "1"), (1_001, "2"), (29_500, "30")] {
             let open = || CircuitOpen::new("billing", State::Open).with_retry_after(Duration::from_millis(millis));
             assert_eq!(of_error(open()), (503, Some(seconds.into()), false));
             let gave_up = RetryError::new(GiveUp::CircuitOpen, 1, open());
@@ -188,6 +197,7 @@ mod tests {
         for (status, hint, mark, expected) in [
             (503, Some("7"), None, (503, Some("7".into()), false)),
             (429, Some("0.5"), None, (503, None, false)),
+            (429, Some("0"), None, (503, Some("1".into()), false)),
             (503, None, Some("false"), (503, None, true)),
             (504, Some("7"), None, (504, None, false)),
             (408, None, None, (504, None, false)),
@@ -217,10 +227,21 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "reqwest")]
+    fn an_error_for_status_counts_as_the_answer() {
+        for (status, expected) in [(404, 502), (408, 504), (429, 503), (500, 502), (503, 503), (504, 504)] {
+            let response: reqwest::Response = Response::builder().status(status).body("").unwrap().into();
+            assert_eq!(of_error(response.error_for_status().unwrap_err()), (expected, None, false), "{status}");
+        }
+    }
+
+    #[test]
     #[cfg(feature = "tonic")]
     fn the_status_of_a_generated_client_counts_as_its_source() {
         let open = CircuitOpen::new("billing", State::Open).with_retry_after(Duration::from_millis(1_500));
         assert_eq!(of_error(tonic::Status::from_error(Box::new(open))), (503, Some("2".into()), false));
-        assert_eq!(of_error(tonic::Status::not_found("tenant")), (502, None, false));
+        for (code, status) in [(4, 504), (5, 502), (8, 503), (13, 502), (14, 503)] {
+            assert_eq!(of_error(tonic::Status::new(code.into(), "tenant")), (status, None, false), "{code}");
+        }
     }
 }

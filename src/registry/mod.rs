@@ -53,6 +53,9 @@ pub(crate) struct Locked<'a, K, Node> {
 pub(crate) trait Forgettable {
     /// Whether nothing is lost with this node if no call holds it.
     fn is_forgettable(&self, now: Moment) -> bool;
+
+    /// It has been evicted, and nothing finds it any more. Called under the lock of the registry.
+    fn forgotten(&self) {}
 }
 
 /// The default of `max_partitions`.
@@ -109,14 +112,15 @@ impl<K, Node> Registry<K, Node> {
         self.overflow.count(self.clock.now().millis())
     }
 
-    /// Returns at most `count` of the nodes of keys, those at the last places below `end`, and the place of the first
-    /// of them. Called again with that place as the end, until it is 0, it returns all nodes that stay meanwhile: those
-    /// that are removed have a later one move to their places, which can only be returned twice.
-    pub(crate) fn nodes_below(&self, end: usize, count: usize) -> (usize, Vec<Arc<Node>>) {
+    /// Returns at most `count` of the nodes of keys with the hashes of those, the nodes at the last places below `end`,
+    /// and the place of the first of them. Called again with that place as the end, until it is 0, it returns all nodes
+    /// that stay meanwhile: those that are removed have a later one move to their places, which can only be returned
+    /// twice.
+    pub(crate) fn nodes_below(&self, end: usize, count: usize) -> (usize, Vec<(Arc<Node>, u32)>) {
         let ring = self.ring();
         let end = end.min(ring.len());
         let first = end.saturating_sub(count);
-        (first, ring.nodes(first..end).cloned().collect())
+        (first, ring.nodes(first..end).collect())
     }
 
     pub(crate) fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u32 {
@@ -201,6 +205,12 @@ impl<K: Hash + Eq + Clone, Node: Forgettable> Registry<K, Node> {
     pub(crate) fn nodes(&self) -> Vec<Arc<Node>> {
         let guard = self.slots.guard();
         self.slots.iter(&guard).filter_map(|slot| self.node_in(slot, &guard)).collect()
+    }
+
+    /// Visits all nodes of keys. Takes no lock, and leaves out one whose eviction is being decided.
+    pub(crate) fn visit(&self, mut visit: impl FnMut(&Arc<Node>)) {
+        let guard = self.slots.guard();
+        self.slots.iter(&guard).filter_map(|slot| slot.node().upgrade()).for_each(|node| visit(&node));
     }
 
     /// Returns some of the nodes, with the hashes of their keys.
@@ -290,7 +300,10 @@ impl<K: Hash + Eq + Clone, Node: Forgettable> Locked<'_, K, Node> {
                         slots.insert(slot.clone().with(&node, place), self.guard);
                         self.ring.put_back(place, node);
                     }
-                    _ => drop(self.take_place(place)),
+                    _ => {
+                        self.take_place(place);
+                        node.forgotten();
+                    }
                 }
             }
         }
@@ -360,5 +373,22 @@ mod tests {
             assert_eq!(is_done.recv_timeout(LONG), Ok(1));
             assert_eq!((registry.remove(&7).is_some(), registry.len()), (true, 0));
         }
+    }
+
+    #[test]
+    fn a_visit_waits_for_no_lock() {
+        let registry = Arc::new(Registry::new(10, Seed::default(), Clock::start()));
+        let guard = registry.guard();
+        registry.lock(&guard).add(registry.slot(7), Arc::new(InUse));
+        let locked = registry.lock(&guard);
+        let (done, is_done) = mpsc::channel();
+        let another = registry.clone();
+        std::thread::spawn(move || {
+            let mut visited = 0;
+            another.visit(|_| visited += 1);
+            done.send(visited)
+        });
+        assert_eq!(is_done.recv_timeout(LONG), Ok(1));
+        drop(locked);
     }
 }

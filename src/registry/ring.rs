@@ -33,9 +33,12 @@ impl<Node> Ring<Node> {
         Some((nodes.get_mut(place % PIECE)?, *hashes.get(place % PIECE)?))
     }
 
-    /// Returns the nodes of these places that are not being evicted.
-    pub(crate) fn nodes(&self, places: std::ops::Range<usize>) -> impl Iterator<Item = &Arc<Node>> {
-        places.filter_map(|place| self.pieces.get(place / PIECE)?.nodes.get(place % PIECE)?.as_ref())
+    /// Returns the nodes of these places that are not being evicted, with the hashes of their keys.
+    pub(crate) fn nodes(&self, places: std::ops::Range<usize>) -> impl Iterator<Item = (Arc<Node>, u32)> {
+        places.filter_map(|place| {
+            let Piece { nodes, hashes } = self.pieces.get(place / PIECE)?;
+            Some((nodes.get(place % PIECE)?.clone()?, *hashes.get(place % PIECE)?))
+        })
     }
 
     /// Adds a node at the last place.

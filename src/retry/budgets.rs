@@ -61,6 +61,11 @@ impl<PartitionT: Keyed> Budgets<PartitionT> {
         Self { by_key: PartitionT::is_partitioned().then(new), ..self }
     }
 
+    /// The buckets of keys, if each has its own.
+    pub(super) fn by_key(&self) -> Option<Arc<Registry<PartitionT::Key, Bucket>>> {
+        self.by_key.clone()
+    }
+
     /// Returns what is left of the budget of a key, if it has one of its own.
     pub(super) fn balance(&self, key: &PartitionT::Key) -> Option<f64> {
         Some(self.by_key.as_deref()?.find(key)?.kind().balance())

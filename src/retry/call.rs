@@ -5,9 +5,7 @@ use tokio::time::Instant;
 use super::budgets::CallBucket;
 use super::config::Shared;
 use super::error::{RetryError, TimedOut};
-use super::observe::{
-    AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport, trace_retry,
-};
+use super::observe::{AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport};
 use super::policy::{Account, GiveUp, SHORTEST_ATTEMPT, TimeLeft, was_given_back};
 use super::replay::{AttemptPlan, Replay};
 use crate::BoxError;
@@ -38,11 +36,11 @@ pub(super) struct AttemptClock {
 }
 
 /// How an attempt ended.
-pub(super) enum AttemptOutcome<Res> {
-    Answered(Res, Verdict),
-    Failed(BoxError),
-    /// The deadline cut it.
-    Cut(BoxError),
+pub(super) struct AttemptOutcome<Res> {
+    pub(super) result: Result<Res, BoxError>,
+    pub(super) verdict: Verdict,
+    /// Whether the deadline cut it.
+    pub(super) is_cut: bool,
 }
 
 /// What the future does after an attempt.
@@ -122,9 +120,9 @@ where
         if self.is_timed() {
             self.clock = Some(self.clock_of(self.attempt, Instant::now()));
         }
-        match &mut self.failures {
+        match self.failures {
             None => self.account.open(self.bucket.or(&self.shared.policy().config.budget)),
-            Some(failures) if failures.is_resending => failures.is_resending = false,
+            // A transparent retry was granted nothing, so for it this changes nothing.
             Some(_) => self.account.begin_retry(),
         }
         AttemptPlan {
@@ -146,11 +144,6 @@ where
         let remaining = || Some(self.deadline?.instant().saturating_duration_since(began));
         let timeout = self.shared.policy().config.attempt_timeout.as_ref();
         AttemptClock { began, timeout: timeout.map(|timeout| timeout.of(attempt, remaining)) }
-    }
-
-    /// When the current attempt began, if it has a time limit.
-    pub(super) fn began(&self) -> Option<Instant> {
-        Some(self.clock?.began)
     }
 
     /// The attempt timeout of the current attempt.
@@ -185,6 +178,23 @@ where
         self.shared.policy().classifier.classify(Ok(response))
     }
 
+    /// Classifies an error. Called once the attempt was dropped, and with it an unsent body.
+    pub(super) fn failed<Res>(&self, error: BoxError) -> AttemptOutcome<Res>
+    where
+        ClassifierT: Classifier<Res>,
+    {
+        let verdict = self.shared.policy().classifier.classify(Err(&*error));
+        AttemptOutcome { result: Err(error), verdict, is_cut: false }
+    }
+
+    /// The outcome of an attempt that the deadline cut.
+    pub(super) fn cut<Res>(&self, error: TimedOut) -> AttemptOutcome<Res>
+    where
+        ClassifierT: Classifier<Res>,
+    {
+        AttemptOutcome { is_cut: true, ..self.failed(error.into()) }
+    }
+
     /// Returns true for a success that the server does not ask to retry.
     pub(super) fn is_success(&self, verdict: &Verdict) -> bool {
         verdict.is_success() && verdict.should_retry() != Some(true)
@@ -198,6 +208,7 @@ where
     {
         self.account.succeed(self.bucket.or(&self.shared.policy().config.budget));
         if self.failures.is_some() {
+            self.shared.policy().tally.count_recovery();
             let report = self.report(verdict, None, true);
             self.shared.replay().leave(report, response);
         }
@@ -212,18 +223,10 @@ where
     /// Decides what follows an attempt that was not a success.
     pub(super) fn settle<Req, Res>(&mut self, outcome: AttemptOutcome<Res>, kept: Option<&ReplayT::Kept>) -> Action<Res>
     where
-        ClassifierT: Classifier<Res>,
         ReplayT: Replay<Req> + Report<Res>,
         OnRetryT: OnRetry,
     {
-        let is_cut = matches!(outcome, AttemptOutcome::Cut(_));
-        let (outcome, mut verdict) = match outcome {
-            AttemptOutcome::Answered(response, verdict) => (Ok(response), verdict),
-            AttemptOutcome::Failed(error) | AttemptOutcome::Cut(error) => {
-                let verdict = self.shared.policy().classifier.classify(Err(&*error));
-                (Err(error), verdict)
-            }
-        };
+        let AttemptOutcome { result: outcome, mut verdict, is_cut } = outcome;
         let body_failed = outcome.is_err() && kept.is_some_and(|kept| self.shared.replay().has_failed(kept, &verdict));
         let decision = if body_failed {
             // The transport may report it as a reset that looks like one from the server.
@@ -315,8 +318,7 @@ where
             return Err(GiveUp::NotIdempotent);
         }
         self.shared.replay().rewind(kept, answered)?;
-        let was_resent = self.failures.as_ref().is_some_and(|failures| failures.was_resent);
-        if !answered && !was_resent && was_given_back(verdict) && verdict.retry_after().is_none() {
+        if !answered && self.is_free(verdict) {
             return Ok(NextSend::Resend);
         }
         // A server that answers, if only to refuse, is under the load that tiers multiply.
@@ -334,6 +336,13 @@ where
             spread: self.spread(),
         };
         config.draw(|mut rng| config.decider.wait(&retry, left, &mut rng)).map(NextSend::After)
+    }
+
+    /// Whether an attempt that failed costs nothing: the upstream gave it back, the call has made no transparent retry
+    /// yet, and no hint asks for a wait.
+    pub(super) fn is_free(&self, verdict: &Verdict) -> bool {
+        let was_resent = self.failures.as_ref().is_some_and(|failures| failures.was_resent);
+        !was_resent && was_given_back(verdict) && verdict.retry_after().is_none()
     }
 
     /// How far the wait after an attempt timeout is spread. An upstream that hangs is overloaded, and retries at once
@@ -372,8 +381,7 @@ where
         failures.was_resent |= is_resend;
         failures.is_resending = is_resend;
         let event = RetryEvent { attempt, wait, is_resend, is_hedge: false, verdict, origin };
-        trace_retry(&self.shared.policy().config.name, &event);
-        self.shared.policy().on_retry.on_retry(&event);
+        self.shared.policy().report_retry(&event);
     }
 
     /// The error of a call that ends with this one, in an attempt or while none was in flight.
@@ -435,11 +443,11 @@ where
     where
         OnRetryT: OnRetry,
     {
+        self.shared.policy().tally.count_give_up(kind);
         // With a single attempt no retry was wanted.
         if self.retries() && kind.forbids_a_wanted_retry() {
             let event = GiveUpEvent { kind, attempts, verdict: *verdict, origin };
-            self.shared.policy().give_ups.log(&self.shared.policy().config.name, &event);
-            self.shared.policy().on_retry.on_give_up(&event);
+            self.shared.policy().report_give_up(&event);
         }
     }
 

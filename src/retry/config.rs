@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::budgets::{Budgets, CallBucket};
+use super::hedge::Pace;
 use super::policy::AlwaysIdempotent;
 use super::replay::CloneRequests;
 use super::retry_policy::RetryPolicy;
@@ -17,6 +18,9 @@ pub(super) trait Shared {
 
     fn replay(&self) -> &Self::Replay;
 
+    /// When an attempt is hedged.
+    fn pace(&self) -> &Pace;
+
     /// Returns the bucket of a call whose budget is not the policy's own.
     fn bucket<Req>(&self, request: &Req) -> CallBucket<Self::Partition>
     where
@@ -29,6 +33,7 @@ pub(super) struct SharedConfig<Classifier, Replay, OnRetry, Partition: Keyed> {
     pub(super) policy: RetryPolicy<Classifier, OnRetry>,
     pub(super) replay: Replay,
     pub(super) budgets: Budgets<Partition>,
+    pub(super) pace: Pace,
 }
 
 impl<Classifier, Replay, OnRetry, PartitionT: Keyed> Shared
@@ -47,6 +52,11 @@ impl<Classifier, Replay, OnRetry, PartitionT: Keyed> Shared
     #[inline]
     fn replay(&self) -> &Replay {
         &self.replay
+    }
+
+    #[inline]
+    fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     #[inline]
@@ -73,6 +83,11 @@ impl<Classifier, OnRetry> Shared for &RetryPolicy<Classifier, OnRetry> {
     #[inline]
     fn replay(&self) -> &CloneRequests {
         &CloneRequests { idempotency: AlwaysIdempotent }
+    }
+
+    #[inline]
+    fn pace(&self) -> &Pace {
+        &Pace::Never
     }
 
     #[inline]

@@ -44,7 +44,8 @@
 //! 6. **The deadline** spans attempts and waits and cuts an attempt short. A [`Deadline`] in the extensions of a
 //!    request overrides that of the layer. Every HTTP attempt carries its limits as [`Deadline`] and
 //!    [`AttemptDeadline`]. A breaker or a classifier inside counts a cut as a timeout of the upstream, for requests of
-//!    every type. An HTTP request that still waited for readiness was not sent. Over gRPC a `grpc-timeout` is the
+//!    every type. An HTTP request that still waited for readiness was [not sent](#one-attempt-one-request), and a breaker
+//!    does not send it if the service becomes ready at the very moment of the cut. Over gRPC a `grpc-timeout` is the
 //!    deadline of the whole call unless another one is earlier, and every attempt sends what remains of it.
 //! 7. **An open circuit** is not retried unless [`retry_circuit_open`](crate::RetryLayer::retry_circuit_open) is set.
 //! 8. **A body** streams at once, and a copy is kept as it passes: see [`ReplayBody`]. There is no retry if the body
@@ -88,11 +89,18 @@
 //! example a client that follows redirects. Its first request may be processed and the last one refused, and a POST
 //! would then be sent twice. Configure the client to follow no redirects, or follow them outside of this layer.
 //!
-//! A service inside may call other services beside the request, for example to fetch a token. That these still wait
-//! proves nothing, because the attempt carries a mark in the extensions of its request: only the layers that are called
-//! with this request, before the `call` of the inner service returns, can report that it was not sent. A copy of the
-//! request loses that proof for both, and a request without extensions has none. A copy that is made by hand, without
-//! the extensions, escapes this: do not send one beside the request.
+//! A cut attempt that still waited for readiness was not sent. Three rules keep that proof true:
+//!
+//! - The attempt carries a mark in the extensions of its request. Only a layer that is called with the marked request,
+//!   before the `call` of the inner service returns, can report that it was not sent. A call beside the request, for
+//!   example for a token, has no mark and proves nothing.
+//! - A clone of the extensions removes the proof from both requests.
+//! - A request whose body can be cloned has no mark, and neither has one without extensions: with
+//!   [`clone_bodies`](crate::RetryLayer::clone_bodies) and [`RetryLayer::new`](crate::RetryLayer::new) a cut attempt
+//!   always counts as maybe processed.
+//!
+//! One case is left: a service that builds a second request by hand from the head alone, without the extensions, for
+//! example of a POST without a body, and sends it while the first one waits. Do not send such a copy.
 //!
 //! # HTTP with a custom classifier
 //!
@@ -105,7 +113,9 @@
 //!
 //! [`call`] retries an async closure and [`call_blocking`] any closure, without a runtime. They follow the same rules
 //! as a layer made by [`RetryLayer::new`](crate::RetryLayer::new) with the same [`RetryPolicy`], except that a blocking
-//! attempt cannot be cut. **Every operation counts as idempotent.**
+//! attempt cannot be cut. **Every operation counts as idempotent.** Only a layer has
+//! [`budget_by`](crate::RetryLayer::budget_by), [`guard`](crate::RetryLayer::guard) and
+//! [`hedge`](crate::RetryLayer::hedge): the first two read the request, and a hedge sends a second one.
 //!
 //! # What an attempt can see
 //!
@@ -136,6 +146,7 @@ mod config;
 mod error;
 mod function;
 mod future;
+mod handle;
 mod headers;
 mod hedge;
 mod layer;
@@ -149,6 +160,7 @@ mod service;
 pub use self::error::{RetryError, TimedOut};
 pub use self::function::{CallFuture, RetryExt, call, call_blocking};
 pub use self::future::ResponseFuture;
+pub use self::handle::Handle;
 pub use self::headers::{DeadlineHeader, InboundRetries, RetryGuard, StopRetries};
 pub use self::hedge::{Hedge, HedgedResponseFuture, HedgedRetry};
 pub use self::layer::{HedgedRetryLayer, RetryLayer};

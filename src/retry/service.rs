@@ -16,13 +16,22 @@ use crate::registry::partition::{Keyed, Partition, Unpartitioned};
 /// The service created by [`RetryLayer`](crate::RetryLayer).
 pub struct Retry<S, Classifier = HttpClassifier, Replay = ReplayBodies, OnRetry = (), Partition: Keyed = Unpartitioned>
 {
-    inner: S,
-    shared: Arc<SharedConfig<Classifier, Replay, OnRetry, Partition>>,
+    pub(super) inner: S,
+    pub(super) shared: Arc<SharedConfig<Classifier, Replay, OnRetry, Partition>>,
 }
 
 impl<S, Classifier, Replay, OnRetry, Partition: Keyed> Retry<S, Classifier, Replay, OnRetry, Partition> {
     pub(super) fn new(inner: S, shared: Arc<SharedConfig<Classifier, Replay, OnRetry, Partition>>) -> Self {
         Self { inner, shared }
+    }
+
+    /// Moves the instance that was polled ready out: a clone of it need not be ready.
+    pub(super) fn take_ready(&mut self) -> S
+    where
+        S: Clone,
+    {
+        let clone = self.inner.clone();
+        mem::replace(&mut self.inner, clone)
     }
 }
 
@@ -46,10 +55,7 @@ where
 
     /// Returns the future of a call, which sends nothing before its first poll.
     fn call(&mut self, request: Req) -> Self::Future {
-        // Move the instance that was polled ready into the call: a clone of it need not be ready.
-        let clone = self.inner.clone();
-        let service = mem::replace(&mut self.inner, clone);
-        ResponseFuture::new(service, Arc::clone(&self.shared), request)
+        ResponseFuture::new(self.take_ready(), Arc::clone(&self.shared), request)
     }
 }
 

@@ -60,9 +60,9 @@ impl Search {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Response<ResponseBody>> {
         let Self { walk, id, action } = self;
         while let Some(breakers) = ready!(walk.poll_page(cx)) {
-            if let Some(breaker) = breakers.iter().find(|breaker| walk.watched().id(breaker) == *id) {
-                action.act(breaker);
-                return Poll::Ready(response::json(json(&Row::of(breaker, walk.watched()))));
+            if let Some(listed) = breakers.iter().find(|listed| listed.id == *id) {
+                action.act(&listed.breaker);
+                return Poll::Ready(response::json(json(&Row::of(listed, walk.watched()))));
             }
         }
         Poll::Ready(response::text(StatusCode::NOT_FOUND, "no breaker has this id\n"))

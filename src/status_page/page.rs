@@ -7,12 +7,13 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use tower_service::Service;
 
-use super::body::{List, Live, ResponseBody};
+use super::body::{List, Live, Recording, ResponseBody};
 use super::breakers::{Walk, Watched};
 use super::future::ResponseFuture;
 use super::response;
 use super::route::Route;
 use super::same_origin::is_same_origin;
+use super::viewers::Viewers;
 use crate::breaker::Handle;
 
 /// A page with all breakers of some layers: see [the module](super).
@@ -21,6 +22,7 @@ use crate::breaker::Handle;
 #[derive(Clone)]
 pub struct StatusPage<Guard = fn(&Parts) -> bool> {
     watched: Arc<Watched>,
+    viewers: Viewers,
     prefix: Arc<str>,
     guard: Guard,
 }
@@ -29,15 +31,15 @@ impl StatusPage {
     /// A page without breakers, which controls none.
     #[must_use]
     pub fn new() -> Self {
-        Self { watched: Arc::default(), prefix: "".into(), guard: |_| false }
+        Self { watched: Arc::default(), viewers: Viewers::default(), prefix: "".into(), guard: |_| false }
     }
 }
 
 impl<Guard> StatusPage<Guard> {
-    /// Adds the breakers of a layer. Their history begins now.
+    /// Adds the breakers of a layer, once if given twice. Their history begins now.
     #[must_use]
     pub fn breakers<K: Send + Sync + 'static>(mut self, handle: Handle<K>) -> Self {
-        Arc::make_mut(&mut self.watched).add(handle);
+        Arc::make_mut(&mut self.watched).add(Arc::new(handle));
         self
     }
 
@@ -55,8 +57,8 @@ impl<Guard> StatusPage<Guard> {
     /// names of the server: see [rule 1](super#rules).
     #[must_use]
     pub fn guard<G: Fn(&Parts) -> bool>(self, guard: G) -> StatusPage<G> {
-        let Self { watched, prefix, guard: _ } = self;
-        StatusPage { watched, prefix, guard }
+        let Self { watched, viewers, prefix, guard: _ } = self;
+        StatusPage { watched, viewers, prefix, guard }
     }
 }
 
@@ -67,7 +69,14 @@ impl<Guard: Fn(&Parts) -> bool> StatusPage<Guard> {
             Some(route) if !route.allows(&request.method) => response::method_not_allowed(route.allow()),
             Some(Route::Page) => response::page(),
             Some(Route::List) => response::list(List::new(self.watched.clone())),
-            Some(Route::Live) => response::live(Live::new(self.watched.clone(), (self.guard)(request))),
+            Some(Route::Recording(layer)) => match self.watched.recording(layer) {
+                Some(recording) => response::recording(Recording::new(recording)),
+                None => response::text(StatusCode::NOT_FOUND, "no recording\n"),
+            },
+            Some(Route::Live) => match self.viewers.admit() {
+                None => response::too_many_viewers(),
+                Some(place) => response::live(Live::new(self.watched.clone(), (self.guard)(request), place)),
+            },
             Some(Route::Act(..)) if !is_same_origin(request) => {
                 response::text(StatusCode::FORBIDDEN, "only the page itself may act\n")
             }

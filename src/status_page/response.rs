@@ -1,12 +1,12 @@
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
 use rand::RngExt;
 
-use super::body::{Content, List, Live, ResponseBody};
+use super::body::{Content, List, Live, Recording, ResponseBody};
 
 const PAGE: &str = include_str!("page.html");
 /// Stands in the page for the nonce of a response.
@@ -40,6 +40,13 @@ pub(super) fn live(live: Live) -> Response<ResponseBody> {
     response
 }
 
+pub(super) fn recording(recording: Recording) -> Response<ResponseBody> {
+    let mut response = response(StatusCode::OK, "text/plain; charset=utf-8", Content::Recording { recording });
+    let file = HeaderValue::from_static("attachment; filename=\"breakers.flight\"");
+    response.headers_mut().insert(CONTENT_DISPOSITION, file);
+    response
+}
+
 pub(super) fn json(json: Vec<u8>) -> Response<ResponseBody> {
     response(StatusCode::OK, "application/json", Content::Whole { bytes: json.into() })
 }
@@ -47,6 +54,12 @@ pub(super) fn json(json: Vec<u8>) -> Response<ResponseBody> {
 pub(super) fn method_not_allowed(allow: &'static str) -> Response<ResponseBody> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+pub(super) fn too_many_viewers() -> Response<ResponseBody> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "too many streams are open\n");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     response
 }
 

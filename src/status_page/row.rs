@@ -1,12 +1,13 @@
 use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
-use super::breakers::{Id, Transition, Watched};
-use crate::breaker::{CircuitBreaker, Mode, Snapshot, State};
+use super::breakers::{Id, Layer, Listed, Transition, Watched};
+use crate::breaker::{Mode, Snapshot, State};
 
 /// What the page shows of one breaker: the same JSON in the list, in the stream and as the answer to an action.
 #[derive(Debug, Serialize)]
@@ -27,6 +28,8 @@ pub(super) struct Row<'a> {
     retry_after_ms: Option<u64>,
     remaining_probes: Option<u32>,
     unchanged_for_ms: u64,
+    /// Why it is not closed: without times, which would grow old in the stream.
+    explanation: Option<String>,
     totals: Totals,
     history: Vec<Change>,
     #[serde(skip)]
@@ -69,13 +72,16 @@ struct Change {
 pub(super) struct LayerRow<'a> {
     name: &'a str,
     overflowed: u64,
+    /// Where its flight recording is, from the page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording: Option<String>,
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn of(breaker: &'a CircuitBreaker, watched: &Watched) -> Self {
-        let id = watched.id(breaker);
+    pub(super) fn of(listed: &'a Listed, watched: &Watched) -> Self {
+        let Listed { id, ref breaker } = *listed;
         let snapshot = breaker.snapshot();
-        let record = watched.record(id);
+        let record = watched.record(breaker);
         let now = Instant::now();
         let Snapshot { state, mode, calls, failures, slow, consecutive_failures, .. } = snapshot;
         Self {
@@ -93,6 +99,7 @@ impl<'a> Row<'a> {
             retry_after_ms: snapshot.retry_after.map(millis),
             remaining_probes: snapshot.remaining_probes,
             unchanged_for_ms: millis(snapshot.unchanged_for),
+            explanation: snapshot.trip.map(|trip| trip.explain()),
             totals: Totals {
                 calls: snapshot.totals.calls,
                 succeeded: snapshot.totals.succeeded,
@@ -118,7 +125,12 @@ impl Version {
 
 impl<'a> LayerRow<'a> {
     pub(super) fn all(watched: &'a Watched) -> Vec<Self> {
-        watched.layers().iter().map(|layer| Self { name: layer.name(), overflowed: layer.overflowed() }).collect()
+        let row = |(number, layer): (usize, &'a Arc<dyn Layer>)| Self {
+            name: layer.name(),
+            overflowed: layer.overflowed(),
+            recording: layer.has_recorder().then(|| format!("recordings/{number}")),
+        };
+        watched.layers().iter().enumerate().map(row).collect()
     }
 }
 

@@ -1,10 +1,12 @@
 //! Many partitions: what one poll does, and what a page keeps.
 
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use http::{Method, Request, StatusCode};
 use http_body::Body;
 use tower_rampart::CircuitBreakerLayer;
 use tower_rampart::breaker::{Handle, State, partition};
@@ -131,4 +133,84 @@ async fn rule_6_the_history_is_bounded() {
     let rows = list["breakers"].as_array().unwrap();
     assert_eq!((rows.len(), handle.state(&0)), (4_100, State::Open));
     assert_eq!(rows.iter().filter(|row| row["history"].as_array().unwrap().len() == 1).count(), 4_096);
+}
+
+#[tokio::test]
+async fn rule_7_a_page_serves_sixteen_streams_at_once() {
+    let page = StatusPage::new().breakers(numbered(1));
+    let mut streams = Vec::new();
+    for _ in 0..16 {
+        let response = send(page.clone(), get("/events")).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        streams.push(response);
+    }
+    for request in [get("/events"), Request::head("/events").body(()).unwrap()] {
+        let is_head = request.method() == Method::HEAD;
+        // Clones count together, also those with another guard.
+        let response = send(page.clone().guard(|_| true), request).await;
+        assert_eq!(
+            (response.status(), &response.headers()["retry-after"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &"5".parse().unwrap())
+        );
+        assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
+        let text = if is_head { "" } else { "too many streams are open\n" };
+        assert_eq!(bytes(response).await, text);
+    }
+    // Lists have no such limit.
+    assert_eq!(list(page.clone()).await["breakers"].as_array().unwrap().len(), 1);
+    streams.pop();
+    for status in [200, 503] {
+        let response = send(page.clone(), get("/events")).await;
+        assert_eq!(response.status(), status);
+        streams.push(response);
+    }
+    drop(streams);
+    // A response to HEAD is no stream.
+    for _ in 0..20 {
+        assert_eq!(send(page.clone(), Request::head("/events").body(()).unwrap()).await.status(), 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_7_a_round_costs_what_has_changed_while_breakers_come_and_go() {
+    let handle = numbered(MANY);
+    let mut body = pin!(send(StatusPage::new().breakers(handle.clone()), get("/events")).await.into_body());
+    let mut most = (0, Duration::ZERO);
+    for (number, changed) in [MANY, 1_000, 1_000, 0].into_iter().enumerate() {
+        let (mut rows, mut sent, mut largest, began) = (0, 0, 0, Instant::now());
+        let (breakers, gone) = loop {
+            let polled = Instant::now();
+            let frame = poll_fn(|cx| match body.as_mut().poll_frame(cx) {
+                Poll::Pending => Poll::Ready(None),
+                ready => ready,
+            });
+            let frame = frame.await;
+            most.1 = most.1.max(polled.elapsed());
+            // Nothing is ready between two pages, and between two rounds, when only time goes on.
+            let Some(frame) = frame else {
+                tokio::time::advance(Duration::from_millis(1)).await;
+                continue;
+            };
+            let data = frame.unwrap().into_data().unwrap();
+            let text = std::str::from_utf8(&data).unwrap();
+            (sent, largest) = (sent + data.len(), largest.max(data.len()));
+            rows += text.matches("\"remaining_probes\":").count();
+            if let Some(tick) = text.strip_prefix("event: tick\ndata: ") {
+                let tick: serde_json::Value = serde_json::from_str(tick).unwrap();
+                break (tick["breakers"].as_u64().unwrap(), tick["gone"].as_array().unwrap().len());
+            }
+        };
+        println!("round {number}: {rows} rows, {sent} bytes, the largest event {largest}, {:?}", began.elapsed());
+        let is_first = number == 0;
+        assert_eq!((rows as u64, breakers, gone as u64), (changed, MANY, if is_first { 0 } else { changed }));
+        assert!(sent as u64 <= 1_000 + 500 * changed && largest <= 75_000, "{sent} bytes, {largest} at once");
+        most.0 = most.0.max(largest);
+        // A thousand go, and a thousand others come.
+        if number < 2 {
+            let first = number as u64 * 1_000;
+            (first..first + 1_000).for_each(|key| assert!(handle.remove(&key)));
+            (first..first + 1_000).for_each(|key| drop(handle.get_or_insert(&(MANY + key))));
+        }
+    }
+    println!("the slowest poll {:?}", most.1);
 }

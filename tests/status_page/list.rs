@@ -1,5 +1,7 @@
 //! `breakers.json`.
 
+use std::collections::HashMap;
+
 use http_body::Body;
 use serde_json::json;
 use tower_rampart::CircuitBreakerLayer;
@@ -39,6 +41,7 @@ async fn the_list_holds_every_number_of_a_breaker() {
             "retry_after_ms": 6_000,
             "remaining_probes": null,
             "unchanged_for_ms": 4_000,
+            "explanation": "It opened because 2 calls in a row failed (2 of 3 in the window).",
             "totals": { "calls": 3, "succeeded": 1, "failed": 2, "rejected": 1, "transitions": 1 },
             "history": [
                 { "from": "closed", "to": "open", "mode": "automatic", "cause": "consecutive failures", "ago_ms": 4_000, "reopened": 0 },
@@ -47,6 +50,10 @@ async fn the_list_holds_every_number_of_a_breaker() {
     });
     assert_eq!(list(page.clone()).await, expected);
 
+    seven.reset();
+    assert_eq!(list(page.clone()).await["breakers"][0]["explanation"], json!(null));
+    fail(&seven, 2);
+    tokio::time::advance(4 * SECOND).await;
     tokio::time::advance(6 * SECOND).await;
     let due = list(page).await["breakers"][0].clone();
     assert_eq!(
@@ -87,7 +94,10 @@ async fn rule_3_labels_are_those_of_errors_and_telemetry() {
     let text = String::from_utf8(bytes(response).await.to_vec()).unwrap();
     assert!(!text.contains("secret-tenant"), "{text}");
     let list = serde_json::from_str(&text).unwrap();
-    assert!(breaker.partition().starts_with('#') && row(&list, breaker.partition())["state"] == "open");
+    let row = row(&list, breaker.partition());
+    assert!(
+        breaker.partition().starts_with('#') && row["state"] == "open" && row["explanation"] == "It was forced open."
+    );
 }
 
 #[tokio::test]
@@ -101,6 +111,55 @@ async fn rule_3_equal_labels_have_different_ids() {
     let rows = list["breakers"].as_array().unwrap();
     assert_eq!((rows.len(), &rows[0]["partition"]), (2, &rows[1]["partition"]));
     assert_ne!(rows[0]["id"], rows[1]["id"]);
+}
+
+#[tokio::test]
+async fn rule_3_no_id_comes_back_for_another_key() {
+    let tenants = [tenants("billing"), tenants("database")];
+    let page = tenants.iter().fold(StatusPage::new(), |page, tenants| page.breakers(tenants.clone()));
+    let mut ids = HashMap::new();
+    for number in 0..1_000 {
+        // Labels show the first 64 characters of a key.
+        let key = format!("{}{}", "x".repeat(64), number / 2);
+        let layer = &tenants[number % 2];
+        let _ = tenant(layer, &key);
+        let list = list(page.clone()).await;
+        let rows = list["breakers"].as_array().unwrap();
+        assert_eq!(rows.len(), 1);
+        let another = ids.insert(rows[0]["id"].to_string(), number);
+        assert_eq!(another, None, "{number} has the id of another");
+        assert!(layer.remove(&key));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_3_a_breaker_has_not_the_past_of_an_evicted_one() {
+    let tenants = tenants("billing");
+    let page = StatusPage::new().breakers(tenants.clone());
+    for number in 0..1_000 {
+        let key = format!("{}{number}", "x".repeat(64));
+        let breaker = tenant(&tenants, &key);
+        let list = list(page.clone()).await;
+        assert_eq!(list["breakers"][0]["history"], json!([]), "{number}");
+        breaker.force_open();
+        assert!(tenants.remove(&key));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_that_is_given_twice_shows_its_breakers_once() {
+    let tenants = tenants("billing");
+    let breaker = tenant(&tenants, "seven");
+    let page = StatusPage::new().breakers(tenants.clone());
+    // A clone that goes on has the same breakers and changes of its own.
+    for page in [page.clone().breakers(tenants), page] {
+        breaker.force_open();
+        let list = list(page).await;
+        breaker.reset();
+        let rows = list["breakers"].as_array().unwrap();
+        assert_eq!((rows.len(), list["layers"].as_array().unwrap().len()), (1, 1));
+        assert_eq!(rows[0]["totals"]["transitions"], rows[0]["history"].as_array().unwrap().len());
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ mod acting;
 mod bounds;
 mod browser;
 mod head;
+mod hostile;
 mod list;
 mod live;
+mod recordings;
 mod support;

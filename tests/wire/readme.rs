@@ -6,10 +6,36 @@ mod pages {
     #[doc = include_str!("../../README.md")]
     struct Readme;
 
-    #[cfg(all(feature = "axum", feature = "reqwest-middleware", feature = "tonic"))]
-    #[doc = include_str!("../../docs/CLIENTS.md")]
-    struct Clients;
+    #[cfg(feature = "axum")]
+    #[doc = include_str!("../../docs/clients/AXUM.md")]
+    struct Axum;
 
+    #[doc = include_str!("../../docs/clients/FUNCTIONS.md")]
+    struct Functions;
+
+    #[doc = include_str!("../../docs/clients/HYPER.md")]
+    struct Hyper;
+
+    #[cfg(feature = "reqwest")]
+    #[doc = include_str!("../../docs/clients/REQWEST.md")]
+    struct Reqwest;
+
+    #[cfg(feature = "reqwest-middleware")]
+    #[doc = include_str!("../../docs/clients/REQWEST_MIDDLEWARE.md")]
+    struct ReqwestMiddleware;
+
+    #[cfg(feature = "tonic")]
+    #[doc = include_str!("../../docs/clients/TONIC.md")]
+    struct Tonic;
+
+    #[doc = include_str!("../../docs/METRICS.md")]
+    struct Metrics;
+
+    #[cfg(feature = "serde")]
+    #[doc = include_str!("../../docs/CONFIG.md")]
+    struct Config;
+
+    #[cfg(feature = "reqwest-middleware")]
     #[doc = include_str!("../../docs/MIGRATING.md")]
     struct Migrating;
 

@@ -159,6 +159,7 @@ async fn the_default_takes_every_error_for_transient_and_the_closure_knows_bette
     let mut redis = server.client().get_multiplexed_async_connection().await.unwrap();
     let cluster_down = get("number").query_async::<Value>(&mut redis).await.unwrap_err();
     let of_cluster = |answer: &[u8]| redis::parse_redis_value(answer).unwrap().extract_error().unwrap_err();
+    let read_only = of_cluster(b"-READONLY You can't write against a read only replica.\r\n");
     let moved = of_cluster(b"-MOVED 3999 127.0.0.1:6381\r\n");
     let try_again = of_cluster(b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
 
@@ -168,6 +169,7 @@ async fn the_default_takes_every_error_for_transient_and_the_closure_knows_bette
     for (error, reason, class, processed, health) in [
         (wrong_type, "unknown", Terminal, Yes, Health::Success),
         (unknown, "unknown", Terminal, Yes, Health::Success),
+        (read_only, "unknown", Terminal, Yes, Health::Success),
         (timed_out, "timeout", Transient, Maybe, Health::Failure),
         (dropped, "reset", Transient, Maybe, Health::Failure),
         (refused, "connect", Transient, Maybe, Health::Failure),

@@ -25,6 +25,12 @@ impl CircuitBreaker {
         &self.node
     }
 
+    /// The address of this breaker.
+    #[cfg(feature = "status-page")]
+    pub(crate) fn address(&self) -> super::address::Address {
+        super::address::Address::of(&self.node)
+    }
+
     /// The name of the layer's breakers.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::breaker::State;
+use crate::breaker::control::trip::Trip;
+use crate::breaker::core::trip::PackedTrip;
 use crate::classify::find;
 use crate::registry::label::DEFAULT;
 
@@ -45,6 +47,7 @@ pub struct CircuitOpen {
     breaker: Arc<dyn Named>,
     state: State,
     retry_after: Option<Duration>,
+    trip: PackedTrip,
     /// Made on first use. Its own source is not unwind safe, and it has none.
     #[cfg(feature = "tonic")]
     status: AssertUnwindSafe<OnceLock<Box<tonic::Status>>>,
@@ -58,7 +61,13 @@ pub(crate) trait Named: Send + Sync + RefUnwindSafe {
 
     /// Whether the layer has more than one breaker.
     fn is_partitioned(&self) -> bool;
+
+    /// What opened it, with the limits of its settings.
+    fn trip(&self, packed: PackedTrip) -> Option<Trip>;
 }
+
+/// A breaker as the subject of a sentence.
+pub(super) struct Subject<'a>(pub(super) &'a dyn Named);
 
 /// A name without a breaker.
 struct Plain {
@@ -83,27 +92,28 @@ impl CircuitOpen {
     /// ```
     #[must_use]
     pub fn new(name: &str, state: State) -> Self {
-        Self::by(Arc::new(Plain { name: name.into(), label: None }), state, None)
+        Self::by(Arc::new(Plain { name: name.into(), label: None }), state, None, PackedTrip::none(false, 0))
     }
 
     /// Sets the partition.
     #[must_use]
     pub fn with_partition(self, label: &str) -> Self {
         let breaker = Arc::new(Plain { name: self.name().into(), label: Some(label.into()) });
-        Self::by(breaker, self.state, self.retry_after)
+        Self::by(breaker, self.state, self.retry_after, self.trip)
     }
 
     /// Sets the time until the next probe.
     #[must_use]
     pub fn with_retry_after(self, wait: Duration) -> Self {
-        Self::by(self.breaker, self.state, Some(wait))
+        Self::by(self.breaker, self.state, Some(wait), self.trip)
     }
 
-    pub(crate) fn by(breaker: Arc<dyn Named>, state: State, retry_after: Option<Duration>) -> Self {
+    pub(crate) fn by(breaker: Arc<dyn Named>, state: State, retry_after: Option<Duration>, trip: PackedTrip) -> Self {
         Self {
             breaker,
             state,
             retry_after,
+            trip,
             #[cfg(feature = "tonic")]
             status: AssertUnwindSafe(OnceLock::new()),
         }
@@ -143,6 +153,13 @@ impl CircuitOpen {
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
+
+    /// What opened the breaker, with counts and rate. `None` for a breaker that only rejects a
+    /// [hedge](crate::RetryLayer::hedge) before it has opened, and for an error made by [`new`](Self::new).
+    #[must_use]
+    pub fn trip(&self) -> Option<Trip> {
+        self.breaker.trip(self.trip)
+    }
 }
 
 impl Named for Plain {
@@ -157,18 +174,27 @@ impl Named for Plain {
     fn is_partitioned(&self) -> bool {
         self.label.is_some()
     }
+
+    fn trip(&self, _: PackedTrip) -> Option<Trip> {
+        None
+    }
 }
 
 /// Names the partition only where there are any.
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "circuit breaker {:?}", self.0.name())?;
+        match self.0.label() {
+            _ if !self.0.is_partitioned() => Ok(()),
+            DEFAULT => f.write_str(", for requests without a key,"),
+            label => write!(f, ", partition {label},"),
+        }
+    }
+}
+
 impl fmt::Display for CircuitOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "circuit breaker {:?}", self.name())?;
-        match self.partition() {
-            _ if !self.breaker.is_partitioned() => {}
-            DEFAULT => f.write_str(", for requests without a key,")?,
-            label => write!(f, ", partition {label},")?,
-        }
-        write!(f, " is {}", self.state)?;
+        write!(f, "{} is {}", Subject(&*self.breaker), self.state)?;
         match self.retry_after {
             Some(wait) => write!(f, "; next probe in {wait:?}"),
             None => Ok(()),

@@ -5,12 +5,9 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 
-use super::telemetry;
 use crate::breaker::core::node::Node;
-use crate::breaker::core::observer::Observer;
 use crate::breaker::core::state_machine::Change;
 use crate::breaker::core::waiters::{News, isolated};
-use crate::breaker::core::window::Counts;
 use crate::breaker::{Cause, CircuitBreaker, Mode, Snapshot, State};
 
 /// Waits for the changes of one breaker, from [`CircuitBreaker::watch`].
@@ -49,7 +46,7 @@ pub struct Event {
     pub generation: u32,
 }
 
-/// Reports changes to telemetry and to all subscribers.
+/// All subscribers to the changes of a layer.
 #[derive(Debug, Default)]
 pub(crate) struct Subscribers(Mutex<Vec<Weak<dyn Subscriber>>>);
 
@@ -154,14 +151,8 @@ impl Subscribers {
         subscribers.push(subscriber);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<dyn Subscriber>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Observer<Node> for Subscribers {
-    fn changed(&self, node: &Arc<Node>, change: Change, generation: u32, counts: Counts) {
-        isolated(|| telemetry::changed(node, change, counts));
+    /// Reports a change to all of them.
+    pub(crate) fn notify(&self, node: &Arc<Node>, change: Change, generation: u32) {
         let subscribers = {
             let mut subscribers = self.lock();
             subscribers.retain(|subscriber| subscriber.strong_count() > 0);
@@ -178,8 +169,8 @@ impl Observer<Node> for Subscribers {
         }
     }
 
-    fn overflowed(&self, node: &Arc<Node>, max_partitions: usize, calls: u64) {
-        isolated(|| telemetry::overflowed(node, max_partitions, calls));
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<dyn Subscriber>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,11 +3,11 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::events::Subscribers;
+use super::layer_observer::LayerObserver;
 use crate::breaker::breakers::Breakers;
 use crate::breaker::config::Config;
 use crate::breaker::partition::Place;
-use crate::breaker::{CircuitBreaker, Events, Mode, State};
+use crate::breaker::{CircuitBreaker, Events, Mode, Recording, State};
 
 /// Watches and controls the breakers of a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer), from anywhere and
 /// without waiting.
@@ -29,18 +29,22 @@ use crate::breaker::{CircuitBreaker, Events, Mode, State};
 /// ```
 pub struct Handle<K> {
     breakers: Arc<Breakers<K>>,
-    subscribers: Arc<Subscribers>,
+    observer: Arc<LayerObserver>,
 }
 
 impl<K> Handle<K> {
     pub(crate) fn new(config: &Config, is_partitioned: bool, place: fn(&K) -> Place<K>) -> Self {
-        let subscribers = Arc::new(Subscribers::default());
-        let breakers = Breakers::new(config, is_partitioned, place, subscribers.clone());
-        Self { breakers: Arc::new(breakers), subscribers }
+        let observer = Arc::new(LayerObserver::default());
+        let breakers = Breakers::new(config, is_partitioned, place, observer.clone());
+        Self { breakers: Arc::new(breakers), observer }
     }
 
     pub(crate) fn breakers(&self) -> &Arc<Breakers<K>> {
         &self.breakers
+    }
+
+    pub(super) fn observer(&self) -> &LayerObserver {
+        &self.observer
     }
 
     /// The name of the layer's breakers.
@@ -57,7 +61,17 @@ impl<K> Handle<K> {
     #[must_use]
     #[track_caller]
     pub fn subscribe(&self, capacity: usize) -> Events {
-        self.subscribers.subscribe(capacity)
+        self.observer.subscribers.subscribe(capacity)
+    }
+
+    /// Copies the last decisions of the breakers out of the
+    /// [flight recorder](crate::CircuitBreakerLayer::flight_recorder). It is empty if the layer has none. Partitions
+    /// stand in it as keyed digests, which differ from layer to layer.
+    ///
+    /// Takes 32 bytes for each decision and more for its result, but no lock.
+    #[must_use]
+    pub fn recording(&self) -> Recording {
+        self.breakers.recording(&[])
     }
 
     /// Returns the breaker of requests without a key; of all requests, if the layer is not partitioned.
@@ -76,16 +90,25 @@ impl<K> Handle<K> {
 
 #[cfg(feature = "status-page")]
 impl<K> Handle<K> {
+    pub(crate) fn has_recorder(&self) -> bool {
+        self.breakers.has_recorder()
+    }
+
     /// Reports all changes from now on.
     pub(crate) fn report_to(&self, subscriber: std::sync::Weak<dyn super::events::Subscriber>) {
-        self.subscribers.add(subscriber);
+        self.observer.subscribers.add(subscriber);
     }
 
     /// Returns at most `count` breakers of keys, those before the place `end`, and the place to go on below; with the
-    /// last of them, at place 0, the breakers without a key.
-    pub(crate) fn breakers_below(&self, end: usize, count: usize) -> (usize, Vec<CircuitBreaker>) {
+    /// last of them, at place 0, the breakers without a key. Each comes with the hash of its key.
+    pub(crate) fn breakers_below(&self, end: usize, count: usize) -> (usize, Vec<(CircuitBreaker, u32)>) {
         let (first, nodes) = self.breakers.nodes_below(end, count);
-        (first, nodes.into_iter().map(CircuitBreaker::new).collect())
+        (first, nodes.into_iter().map(|(node, hash)| (CircuitBreaker::new(node), hash)).collect())
+    }
+
+    /// Two handles have the same address if they have the same breakers.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.breakers).addr()
     }
 }
 
@@ -158,8 +181,17 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
     pub fn remove(&self, key: &K) -> bool {
         let removed = self.breakers.remove(key);
         // After the lock of the registry is released: a subscriber may read it.
-        removed.iter().for_each(|node| node.set_mode(Mode::Disabled));
+        removed.iter().for_each(|node| {
+            node.set_mode(Mode::Disabled);
+            node.retire();
+        });
         !removed.is_empty()
+    }
+
+    /// [`recording`](Self::recording), with the labels of the partitions that still have a breaker.
+    #[must_use]
+    pub fn recording_with_labels(&self) -> Recording {
+        self.breakers.recording(&self.breakers.nodes())
     }
 
     /// Returns the state of a key's breaker. Closed if the key has none.
@@ -214,7 +246,7 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
 
 impl<K> Clone for Handle<K> {
     fn clone(&self) -> Self {
-        Self { breakers: self.breakers.clone(), subscribers: self.subscribers.clone() }
+        Self { breakers: self.breakers.clone(), observer: self.observer.clone() }
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::circuit_open::CircuitOpen;
+use super::circuit_open::{CircuitOpen, Named};
 use crate::breaker::core::node::node_ref::NodeRef;
 use crate::breaker::core::node::{Admission, Completion, Node};
 use crate::breaker::core::state_machine::{Attempt, Rejection};
@@ -171,11 +171,14 @@ impl Drop for Ticket {
 #[cold]
 pub(crate) fn rejected(node: NodeRef, rejection: Rejection) -> Box<CircuitOpen> {
     let Rejection { state, wait, by_outer } = rejection;
-    let named = match node.outer().filter(|_| by_outer) {
-        Some(outer) => outer.clone(),
-        None => node.into_named(),
+    let (named, trip): (Arc<dyn Named>, _) = match node.outer().filter(|_| by_outer) {
+        Some(outer) => (outer.clone(), outer.packed_trip()),
+        None => {
+            let trip = node.packed_trip();
+            (node.into_named(), trip)
+        }
     };
-    Box::new(CircuitOpen::by(named, state, wait.map(Duration::from_millis)))
+    Box::new(CircuitOpen::by(named, state, wait.map(Duration::from_millis), trip))
 }
 
 /// The verdict on a call that panicked.

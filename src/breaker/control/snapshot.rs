@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use crate::breaker::{Mode, State};
+use crate::breaker::{Mode, State, Trip};
 
 /// What a circuit breaker has counted since it was made, for counters of a metrics system. A reset and the window
 /// change nothing in it.
 ///
 /// They belong to the breaker of one partition: it loses them when it is
 /// [evicted](crate::CircuitBreakerLayer::max_partitions) or [removed](crate::breaker::Handle::remove). So the sum over
-/// all partitions can shrink, and a new breaker begins at 0.
+/// all partitions can shrink, and a new breaker begins at 0. The [metrics](crate::metrics) of the layer lose nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Totals {
@@ -59,6 +59,12 @@ pub struct Snapshot {
     pub remaining_probes: Option<u32>,
     /// Time since the last change of state.
     pub unchanged_for: Duration,
+    /// What opened it. `None` while closed.
+    pub trip: Option<Trip>,
+    /// Time since then, in whole seconds. `None` while closed.
+    pub open_since: Option<Duration>,
+    /// How often it has opened since it was last closed. 0 while it is forced open.
+    pub openings: u32,
     /// What it has counted since it was made.
     pub totals: Totals,
 }

@@ -7,6 +7,7 @@ pub(super) mod observer;
 pub(super) mod packed_state;
 pub(super) mod policy;
 pub(super) mod state_machine;
+pub(super) mod trip;
 pub(super) mod waiters;
 pub(super) mod window;
 

@@ -36,7 +36,6 @@ pub(crate) struct Engine {
     changes: u16,
     mode: Mode,
     phase: Phase,
-    changed_at: u64,
 }
 
 #[derive(Debug)]
@@ -53,6 +52,7 @@ struct Tripped {
     openings: u32,
     /// Milliseconds for which it opened last.
     open_for: u64,
+    changed_at: u64,
     stage: Stage,
 }
 
@@ -128,8 +128,8 @@ pub(crate) struct Change {
 }
 
 impl Engine {
-    pub(crate) fn new(config: &EngineConfig, now: u64) -> Self {
-        Self { generation: 0, changes: 0, mode: config.mode, phase: Phase::Closed, changed_at: now }
+    pub(crate) fn new(config: &EngineConfig) -> Self {
+        Self { generation: 0, changes: 0, mode: config.mode, phase: Phase::Closed }
     }
 
     /// The state that callers experience: forced open is open, and disabled is closed.
@@ -153,13 +153,13 @@ impl Engine {
 
     /// Whether its open time is over and no call has come for as long again: the next one would be a probe.
     pub(crate) fn is_long_due(&self, config: &EngineConfig, now: u64) -> bool {
-        let due = match self.stage() {
-            Some(Stage::Open { until }) => Some(until.saturating_add(until - self.changed_at)),
+        let Phase::Tripped(tripped) = &self.phase else { return false };
+        let due = match &tripped.stage {
+            Stage::Open { until } => until.saturating_add(until - tripped.changed_at),
             // No call holds it, and its probes have neither closed nor opened it for long.
-            Some(Stage::HalfOpen(_)) => Some(self.changed_at.saturating_add(millis_up(IDLE))),
-            None => None,
+            Stage::HalfOpen(_) => tripped.changed_at.saturating_add(millis_up(IDLE)),
         };
-        self.mode == config.mode && due.is_some_and(|due| now >= due)
+        self.mode == config.mode && now >= due
     }
 
     pub(crate) fn generation(&self) -> u32 {
@@ -171,8 +171,12 @@ impl Engine {
         (self.generation, self.changes)
     }
 
-    pub(crate) fn changed_at(&self) -> u64 {
-        self.changed_at
+    /// When a tripped breaker has changed last.
+    pub(crate) fn changed_at(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Closed => None,
+            Phase::Tripped(tripped) => Some(tripped.changed_at),
+        }
     }
 
     /// When a tripped breaker is due to be probed, or has been since.
@@ -180,7 +184,7 @@ impl Engine {
         let Phase::Tripped(tripped) = &self.phase else { return None };
         let since = match tripped.stage {
             Stage::Open { until } => until,
-            Stage::HalfOpen(_) => self.changed_at,
+            Stage::HalfOpen(_) => tripped.changed_at,
         };
         Some(Due { since, open_for: tripped.open_for })
     }
@@ -265,12 +269,13 @@ impl Engine {
         match &mut tripped.stage {
             Stage::Open { until } if *until <= now => {
                 tripped.stage = Stage::HalfOpen(HalfOpen::begin());
-                Some(self.changed(from, Cause::OpenTimeOver, now))
+                tripped.changed_at = now;
+                Some(self.changed(from, Cause::OpenTimeOver))
             }
             Stage::Open { .. } => None,
             Stage::HalfOpen(half_open) => {
                 let is_done = half_open.pass_time(&config.half_open, now) == Progress::Done;
-                is_done.then(|| self.close(Cause::ProbesSucceeded, now))
+                is_done.then(|| self.close(Cause::ProbesSucceeded))
             }
         }
     }
@@ -305,14 +310,14 @@ impl Engine {
         let Stage::HalfOpen(half_open) = &mut tripped.stage else { return None };
         match half_open.settle(&config.half_open, id, outcome, opening.now) {
             Progress::Continues => None,
-            Progress::Done => Some(self.close(Cause::ProbesSucceeded, opening.now)),
+            Progress::Done => Some(self.close(Cause::ProbesSucceeded)),
             Progress::Failed(cause) => Some(self.open(config, cause, opening, rng)),
         }
     }
 
     /// Sets the mode. The state continues between modes that outcomes decide in; entering or leaving forced open or
     /// disabled starts a new closed period.
-    pub(crate) fn set_mode(&mut self, mode: Mode, now: u64) -> Option<Change> {
+    pub(crate) fn set_mode(&mut self, mode: Mode) -> Option<Change> {
         if mode == self.mode {
             return None;
         }
@@ -321,7 +326,7 @@ impl Engine {
         let anew = by_hand(mode) || by_hand(self.mode);
         self.mode = mode;
         Some(if anew {
-            Change { from, ..self.close(Cause::ByHand, now) }
+            Change { from, ..self.close(Cause::ByHand) }
         } else {
             self.changes = self.changes.wrapping_add(1);
             Change { from, to: (self.state(), mode), cause: Cause::ByHand, empties_window: false }
@@ -329,10 +334,10 @@ impl Engine {
     }
 
     /// Returns to the initial state.
-    pub(crate) fn reset(&mut self, config: &EngineConfig, now: u64) -> Change {
+    pub(crate) fn reset(&mut self, config: &EngineConfig) -> Change {
         let from = (self.state(), self.mode);
         self.mode = config.mode;
-        Change { from, ..self.close(Cause::ByHand, now) }
+        Change { from, ..self.close(Cause::ByHand) }
     }
 
     fn stage(&self) -> Option<&Stage> {
@@ -342,10 +347,10 @@ impl Engine {
         }
     }
 
-    fn close(&mut self, cause: Cause, now: u64) -> Change {
+    fn close(&mut self, cause: Cause) -> Change {
         let from = (self.state(), self.mode);
         self.phase = Phase::Closed;
-        self.changed(from, cause, now)
+        self.changed(from, cause)
     }
 
     fn open(&mut self, config: &EngineConfig, cause: Cause, opening: Opening, rng: &mut impl Rng) -> Change {
@@ -359,15 +364,15 @@ impl Engine {
         };
         let wait = millis_up(wait).max(1);
         let stage = Stage::Open { until: now.saturating_add(wait) };
-        self.phase = Phase::Tripped(Box::new(Tripped { openings: openings.saturating_add(1), open_for: wait, stage }));
-        self.changed(from, cause, now)
+        let openings = openings.saturating_add(1);
+        self.phase = Phase::Tripped(Box::new(Tripped { openings, open_for: wait, changed_at: now, stage }));
+        self.changed(from, cause)
     }
 
     /// Begins a new generation.
-    fn changed(&mut self, from: (State, Mode), cause: Cause, now: u64) -> Change {
+    fn changed(&mut self, from: (State, Mode), cause: Cause) -> Change {
         self.generation = self.generation.wrapping_add(1);
         self.changes = self.changes.wrapping_add(1);
-        self.changed_at = now;
         let empties_window = matches!(self.phase, Phase::Closed);
         Change { from, to: (self.state(), self.mode), cause, empties_window }
     }
@@ -403,8 +408,8 @@ mod tests {
     #[test]
     fn rule_2_an_earlier_generation_cannot_open_a_later_one() {
         let (config, mut rng) = (config(), SmallRng::seed_from_u64(7));
-        let mut engine = Engine::new(&config, 0);
-        engine.reset(&config, 0);
+        let mut engine = Engine::new(&config);
+        engine.reset(&config);
         assert_eq!(engine.trip(&config, 0, Cause::FailureRate, AT_ONCE, &mut rng), None);
         assert!(engine.trip(&config, 1, Cause::FailureRate, AT_ONCE, &mut rng).is_some());
     }

@@ -21,7 +21,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 use loom::thread;
 
 use crate::breaker::config::Config;
-use crate::breaker::control::events::Subscribers;
+use crate::breaker::control::layer_observer::LayerObserver;
 use crate::breaker::core::node::{Admission, Completion, Node, Shared};
 use crate::breaker::core::state_machine::{Attempt, PermitKind};
 use crate::breaker::core::waiters::News;
@@ -55,14 +55,14 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
     builder.check(run);
 }
 
-fn observer() -> Arc<Subscribers> {
+fn observer() -> Arc<LayerObserver> {
     Arc::default()
 }
 
 fn node(set: impl FnOnce(&mut Config)) -> Arc<Node> {
     let mut config = Config::default();
     set(&mut config);
-    let shared = Shared::new(config.policy(), true, Clock::start(), observer());
+    let shared = Shared::new(config.policy(), true, Clock::start(), observer(), None);
     Arc::new(Node::new(shared, "(model)".into()))
 }
 

@@ -24,7 +24,7 @@ fn settings<const SETTINGS: usize>(sets: [Set; SETTINGS]) -> [Arc<Shared>; SETTI
         set(&mut config);
         config.policy()
     };
-    let first = Shared::new(policy(sets[0]), true, Clock::start(), observer());
+    let first = Shared::new(policy(sets[0]), true, Clock::start(), observer(), None);
     sets.map(|set| first.with(policy(set)))
 }
 

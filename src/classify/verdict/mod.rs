@@ -19,6 +19,8 @@ pub use self::reason::Reason;
 
 /// The kind of outcome. The list is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Class {
     /// The call succeeded.
     Success,
@@ -33,6 +35,8 @@ pub enum Class {
 
 /// Whether the server acted on the request. The list is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Processed {
     /// The server acted on it.
     Yes,
@@ -44,6 +48,8 @@ pub enum Processed {
 
 /// What a circuit breaker learns about the upstream. The list is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 pub enum Health {
     /// The upstream is alive and answered.
     Success,

@@ -41,8 +41,8 @@ pub trait SendExt: Service<http::Request<Body>> {
     /// Sends the request through a clone of this service, once that is ready.
     ///
     /// A [timeout](RequestBuilder::timeout) of the request is the [`Deadline`] of the call, all attempts included, in
-    /// place of the [deadline](crate::RetryLayer::deadline) of the layer. Reqwest applies it to each attempt, too,
-    /// until the end of its response body.
+    /// place of the [deadline](crate::RetryLayer::deadline) of the layer. As in reqwest, it begins now, not at the first
+    /// poll of the future. Reqwest applies it to each attempt, too, until the end of its response body.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ impl<S: Service<http::Request<Body>>> SendExt for S {}
 impl<S, ResBody> Future for SendFuture<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<ResBody>, Error: Into<BoxError>>,
-    ResBody: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+    ResBody: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + 'static,
 {
     type Output = Result<Response, BoxError>;
 

@@ -14,8 +14,8 @@ use crate::BoxError;
 
 /// The client of reqwest as a service: each call is exactly [one request](super#one-call-one-request).
 ///
-/// - The body of a request can be any that reqwest takes. One that is in memory is passed as bytes, any other as a
-///   stream, with its length if that is known.
+/// - The body of a request can be any, also that of axum, which is not `Sync`. One that is in memory is passed as bytes,
+///   any other as a stream, with its length if that is known.
 /// - Version, headers and the timeout of a request are kept, and the URL of a response:
 ///   `reqwest::Response::from(response).url()`.
 /// - It is always ready.
@@ -82,7 +82,7 @@ impl ReqwestService {
 
 impl<B> Service<http::Request<B>> for ReqwestService
 where
-    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = http::Response<Body>;
     type Error = reqwest::Error;

@@ -16,6 +16,21 @@ use crate::clients::reqwest::ReqwestService;
 /// A client with middlewares as a service, for the inside of a stack.
 ///
 /// Its middlewares find the extensions of the request, and the caller finds theirs in those of the response.
+///
+/// ```no_run
+/// use reqwest_middleware::ClientWithMiddleware;
+/// use tower::ServiceBuilder;
+/// use tower_rampart::clients::reqwest::SendExt;
+/// use tower_rampart::clients::reqwest_middleware::MiddlewareService;
+/// use tower_rampart::{BoxError, RetryLayer};
+///
+/// # async fn run(client: ClientWithMiddleware) -> Result<(), BoxError> {
+/// let stack = ServiceBuilder::new().layer(RetryLayer::new_for_http()).service(MiddlewareService::new(client));
+/// let response = stack.send(reqwest::Client::new().get("http://billing.example/v1/usage")).await?;
+/// # let _ = response;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct MiddlewareService {
     client: ClientWithMiddleware,
@@ -48,7 +63,7 @@ impl MiddlewareService {
 
 impl<B> Service<http::Request<B>> for MiddlewareService
 where
-    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = http::Response<Body>;
     type Error = Error;

@@ -23,7 +23,7 @@ impl Inside {
     /// Hides the bytes of a body that must not be sent twice from a client that could do so.
     pub(super) fn request<B>(self, request: http::Request<B>) -> reqwest::Result<Request>
     where
-        B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+        B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + 'static,
     {
         let shows_bytes = self.resends_nothing || request.method().is_idempotent();
         request.map(if shows_bytes { into_bytes_or_stream } else { into_stream }).try_into()

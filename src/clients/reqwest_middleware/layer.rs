@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use super::error::into_middleware_error;
 use super::inside::Inside;
-use super::next::{Attempts, NextService};
+use super::next::{Attempts, Left, NextService};
 use crate::BoxError;
 use crate::attempt::Attempt;
 use crate::clients::reqwest::{ReqwestService, into_call, into_stream};
@@ -59,7 +59,7 @@ impl<S, ResBody> Middleware for LayerMiddleware<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<ResBody>, Error: Into<BoxError>, Future: Send>,
     S: Clone + Send + Sync + 'static,
-    ResBody: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+    ResBody: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + 'static,
 {
     // What `async_trait` makes of an `async fn`.
     fn handle<'life0, 'life1, 'life2, 'async_trait>(
@@ -76,13 +76,14 @@ where
     {
         Box::pin(async move {
             let limits = Limits::of(extensions);
-            let (attempts, mut started) = Attempts::channel(self.inside);
+            let (attempts, mut started) = Attempts::channel(self.inside, request.timeout().copied());
             let mut request = into_call(request)?;
             // After the deadline, so that the one of a middleware outside wins.
             request.extensions_mut().extend(extensions.clone());
             request.extensions_mut().insert(attempts);
             let mut call = pin!(Oneshot::new(self.stack.clone(), request));
             let mut running = Vec::new();
+            let mut last = None;
             let outcome = poll_fn(|cx| {
                 if let Poll::Ready(outcome) = call.as_mut().poll(cx) {
                     return Poll::Ready(outcome);
@@ -90,13 +91,15 @@ where
                 while let Poll::Ready(Some(attempt)) = started.poll_recv(cx) {
                     running.push(Box::pin(attempt.run(next.clone())));
                 }
-                running.retain_mut(|attempt| {
-                    let left = attempt.as_mut().poll(cx);
-                    left.map(|left| *extensions = limits.restore(left)).is_pending()
-                });
+                running.retain_mut(|attempt| attempt.as_mut().poll(cx).map(|left| last = Some(left)).is_pending());
                 Poll::Pending
             });
-            let response = outcome.await.map_err(|error| into_middleware_error(error.into()))?;
+            let mut outcome = outcome.await;
+            let returned = outcome.as_mut().ok().and_then(|response| response.extensions_mut().remove::<Left>());
+            if let Some(left) = returned.or(last) {
+                *extensions = limits.restore(left.into_extensions());
+            }
+            let response = outcome.map_err(|error| into_middleware_error(error.into()))?;
             Ok(response.map(into_stream).into())
         })
     }

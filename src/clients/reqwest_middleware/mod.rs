@@ -33,7 +33,7 @@
 //!
 //! - **Extensions.** The layers find those of the middlewares outside in the extensions of the request, and the
 //!   middlewares inside those and what the layers added, such as [`Attempt`](crate::retry::Attempt). Afterwards the
-//!   middlewares outside find those of the last attempt that ended.
+//!   middlewares outside find those of the attempt whose response is returned, or of the last one if the call failed.
 //! - **Bodies.** Any body is sent. One that cannot be replayed is sent once.
 //! - **Timeouts.** That of a request is the [`Deadline`](crate::retry::Deadline) of its call, unless the extensions
 //!   have one.

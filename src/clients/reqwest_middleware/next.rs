@@ -1,7 +1,9 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Extensions;
@@ -28,7 +30,14 @@ pub struct NextService(());
 pub(super) struct Attempts {
     sender: mpsc::UnboundedSender<Attempt>,
     inside: Inside,
+    /// That of the request. Its extensions may hold the one of an earlier call.
+    timeout: Option<Duration>,
 }
+
+/// What the middlewares inside left in the extensions of an attempt. Travels with its response, so that the extensions
+/// of the call are those of the attempt whose response it returns.
+#[derive(Clone)]
+pub(super) struct Left(Arc<Extensions>);
 
 /// An attempt that the middleware runs.
 pub(super) struct Attempt {
@@ -54,15 +63,21 @@ impl NextService {
 }
 
 impl Attempts {
-    pub(super) fn channel(inside: Inside) -> (Self, mpsc::UnboundedReceiver<Attempt>) {
+    pub(super) fn channel(inside: Inside, timeout: Option<Duration>) -> (Self, mpsc::UnboundedReceiver<Attempt>) {
         let (sender, attempts) = mpsc::unbounded_channel();
-        (Self { sender, inside }, attempts)
+        (Self { sender, inside, timeout }, attempts)
+    }
+}
+
+impl Left {
+    pub(super) fn into_extensions(self) -> Extensions {
+        Arc::unwrap_or_clone(self.0)
     }
 }
 
 impl Attempt {
     /// Runs the middlewares inside, unless the stack drops the attempt. Returns what they left in the extensions.
-    pub(super) async fn run(self, next: Next<'_>) -> Extensions {
+    pub(super) async fn run(self, next: Next<'_>) -> Left {
         let Self { request, mut extensions, mut reply } = self;
         let mut run = next.run(request, &mut extensions);
         let outcome = poll_fn(|cx| match reply.poll_closed(cx) {
@@ -71,16 +86,20 @@ impl Attempt {
         });
         let outcome = outcome.await;
         drop(run);
-        if let Some(outcome) = outcome {
+        let left = Left(Arc::new(extensions));
+        if let Some(mut outcome) = outcome {
+            if let Ok(response) = &mut outcome {
+                response.extensions_mut().insert(left.clone());
+            }
             let _ = reply.send(outcome);
         }
-        extensions
+        left
     }
 }
 
 impl<B> Service<http::Request<B>> for NextService
 where
-    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + Sync + 'static,
+    B: http_body::Body<Data: Into<Bytes>, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = http::Response<Body>;
     type Error = Error;
@@ -95,8 +114,9 @@ where
         let inside = attempts.as_ref().map_or(Inside::default(), |attempts| attempts.inside);
         let extensions = request.extensions().clone();
         let (reply, outcome) = oneshot::channel();
-        let outcome = inside.request(request).map(|request| {
+        let outcome = inside.request(request).map(|mut request| {
             if let Some(attempts) = attempts {
+                *request.timeout_mut() = attempts.timeout;
                 let _ = attempts.sender.send(Attempt { request, extensions, reply });
             }
             outcome

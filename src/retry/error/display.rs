@@ -8,6 +8,7 @@ use crate::BoxError;
 use crate::classify::{self, Verdict};
 use crate::retry::observe::{History, RetryReport};
 use crate::retry::policy::GiveUp;
+use crate::sentence::count;
 
 impl RetryError {
     /// Creates an error for tests of code that handles it. Its verdict is [`Verdict::of_error`] of the source.
@@ -32,8 +33,7 @@ impl fmt::Display for RetryError {
     /// Names the cause in words of this crate, never in those of the source, which may contain a URL or a credential.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, report, verdict: _, source: _ } = self;
-        let plural = if report.attempts == 1 { "" } else { "s" };
-        write!(f, "gave up after {} attempt{plural}: ", report.attempts)?;
+        write!(f, "gave up after {}: ", count(report.attempts, "attempt"))?;
         match (kind, classify::cause(self.source_error())) {
             // The kind adds nothing to the cause.
             (GiveUp::NotRetryable, Some(cause)) => f.write_str(cause),

@@ -8,6 +8,17 @@ use crate::cut::Sent;
 /// A time limit of the retry layer cut an attempt or prevented it.
 ///
 /// It is in the source chain of a [`RetryError`](crate::retry::RetryError), and the classifiers recognise it.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_rampart::retry::{self, RetryPolicy, TimedOut};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// let policy = RetryPolicy::new().max_attempts(2).attempt_timeout(Duration::from_secs(1));
+/// let error = retry::call(&policy, std::future::pending::<std::io::Result<()>>).await.unwrap_err();
+/// assert_eq!(TimedOut::find(&error).unwrap().attempt_timeout(), Some(Duration::from_secs(1)));
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TimedOut {
     // None for the deadline, which is a point in time.

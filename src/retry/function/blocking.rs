@@ -65,9 +65,9 @@ where
                     call.succeed(&mut response, &verdict);
                     return Ok(response);
                 }
-                AttemptOutcome::Answered(response, verdict)
+                AttemptOutcome { result: Ok(response), verdict, is_cut: false }
             }
-            Err(error) => AttemptOutcome::Failed(error.into()),
+            Err(error) => call.failed(error.into()),
         };
         match call.settle(outcome, Some(&())) {
             Action::Return(output) => return output.map_err(|error| *error),

@@ -18,7 +18,7 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct CallFuture<'a, F, Fut, Classifier, OnRetry> {
         #[pin]
-        attempts: Attempts<Operation<F>, Fut, (), &'a RetryPolicy<Classifier, OnRetry>>,
+        attempts: Attempts<Operation<F>, Option<Fut>, (), &'a RetryPolicy<Classifier, OnRetry>>,
     }
 }
 

@@ -1,3 +1,6 @@
+//! One call, with one attempt at a time or with hedges.
+
+mod in_flight;
 mod response;
 pub(super) mod timer;
 
@@ -5,7 +8,6 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -13,7 +15,7 @@ use tower_service::Service;
 use self::timer::Timer;
 use super::call::{Action, AttemptOutcome, Call, NextSend};
 use super::config::Shared;
-use super::error::{RetryError, TimedOut};
+use super::error::RetryError;
 use super::observe::{OnRetry, Report};
 use super::replay::Replay;
 use crate::BoxError;
@@ -22,16 +24,18 @@ use crate::cut::{self, Sent};
 use crate::deadline::Deadline;
 use crate::registry::partition::Partition;
 
+pub(super) use self::in_flight::{CallParts, InFlight, PartsOf};
 pub use self::response::ResponseFuture;
 
 pin_project! {
     /// One call, from its first attempt to its end. The types of its fields say nothing about the request and the
     /// response, so that a future can hold it without bounds.
     #[project = Projection]
-    pub(in crate::retry) struct Attempts<S, F, Kept, SharedT: Shared> {
+    pub(in crate::retry) struct Attempts<S, A, Kept, SharedT: Shared> {
+        stage: Stage,
         #[pin]
-        state: State<F>,
-        // The request, until the call has ended. Not part of the states: it is large, and moving it between them costs.
+        in_flight: A,
+        // The request, until the call has ended.
         kept: Option<Kept>,
         #[pin]
         timer: Timer,
@@ -42,7 +46,7 @@ pin_project! {
         is_attempt: bool,
     }
 
-    impl<S, F, Kept, SharedT: Shared> PinnedDrop for Attempts<S, F, Kept, SharedT> {
+    impl<S, A, Kept, SharedT: Shared> PinnedDrop for Attempts<S, A, Kept, SharedT> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             this.call.close();
@@ -53,27 +57,26 @@ pin_project! {
     }
 }
 
-pin_project! {
-    #[project = StateProj]
-    enum State<F> {
-        // The service is ready; the next poll starts an attempt.
-        Ready,
-        // An attempt is in flight.
-        Calling { #[pin] future: F },
-        // The backoff timer is running.
-        Waiting,
-        // The service is polled ready for the next attempt.
-        Readying,
-        Done,
-    }
+#[derive(Clone, Copy)]
+enum Stage {
+    /// The service is ready; the next poll starts an attempt.
+    Ready,
+    /// Attempts are in flight.
+    Calling,
+    /// The backoff timer is running.
+    Waiting,
+    /// The service is polled ready for the next attempt.
+    Readying,
+    Done,
 }
 
-impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
+impl<S, A, Kept, SharedT: Shared> Attempts<S, A, Kept, SharedT> {
     /// The service must be ready. It is called on the first poll, so that a future that is dropped before was never
     /// sent.
     #[inline]
     pub(in crate::retry) fn new<Req>(service: S, shared: SharedT, request: Req) -> Self
     where
+        A: Default,
         SharedT::Replay: Replay<Req, Kept = Kept>,
         SharedT::Partition: Partition<Req>,
     {
@@ -83,7 +86,8 @@ impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
         let call = Call::new(shared, deadline, bucket);
         let kept = call.shared.replay().keep(request, call.has_more(), deadline);
         Self {
-            state: State::Ready,
+            stage: Stage::Ready,
+            in_flight: A::default(),
             kept: Some(kept),
             timer: Timer::default(),
             service: Some(service),
@@ -100,90 +104,113 @@ impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
         into_error: impl FnOnce(Box<RetryError>) -> Error,
     ) -> Poll<Result<S::Response, Error>>
     where
-        S: Service<<SharedT::Replay as Replay<Req>>::Request, Future = F>,
+        S: Service<<SharedT::Replay as Replay<Req>>::Request>,
         S::Error: Into<BoxError>,
-        F: Future<Output = Result<S::Response, S::Error>>,
+        A: InFlight<S, Req, SharedT>,
         SharedT::Classifier: Classifier<S::Response>,
         SharedT::Replay: Replay<Req, Kept = Kept> + Report<S::Response>,
         SharedT::OnRetry: OnRetry,
     {
         let mut this = self.project();
         loop {
-            let output = match this.state.as_mut().project() {
+            let output = match *this.stage {
                 // Checks the clock, because the service can become ready after the deadline and before the timer fires.
-                StateProj::Ready if this.call.is_past_deadline() => Err(this.call.too_late(this.kept.as_ref())),
-                StateProj::Ready => {
+                Stage::Ready if this.call.is_past_deadline() => Err(this.call.too_late(this.kept.as_ref())),
+                Stage::Ready => {
                     this.call.check_timer();
                     this.timer.as_mut().stop();
                     // Enter `Done` first: if a closure of the user or `call` panics, polling again must not resend the
                     // request.
-                    this.state.set(State::Done);
+                    *this.stage = Stage::Done;
                     let plan = this.call.begin_attempt();
                     let request = this.call.shared.replay().request(this.kept, plan);
                     let service = ready_service(this.service);
-                    let future = match *this.is_attempt || this.call.is_timed() {
+                    let attempt = match *this.is_attempt || this.call.is_timed() {
                         true => cut::begin(|| service.call(request)),
                         // No time limit can cut it, so nothing asks whether it was sent.
                         false => service.call(request),
                     };
-                    this.state.set(State::Calling { future });
+                    this.in_flight.as_mut().first().set(Some(attempt));
+                    this.in_flight.as_mut().begin(this.call);
+                    *this.stage = Stage::Calling;
                     continue;
                 }
-                StateProj::Calling { future } => {
-                    let outcome = match future.poll(cx) {
-                        Poll::Ready(Ok(mut response)) => {
-                            let verdict = this.call.judge(&response);
-                            if this.call.is_success(&verdict) {
-                                // The hot path.
-                                this.state.set(State::Done);
-                                *this.kept = None;
-                                *this.service = None;
-                                this.call.succeed(&mut response, &verdict);
-                                return Poll::Ready(Ok(response));
+                Stage::Calling => {
+                    let ended = match this.in_flight.as_mut().first().as_pin_mut() {
+                        None => None,
+                        Some(attempt) => match attempt.poll(cx) {
+                            Poll::Ready(Ok(mut response)) => {
+                                // Enter `Done` first: if a closure of the user panics, polling again must not hang.
+                                *this.stage = Stage::Done;
+                                let verdict = this.call.judge(&response);
+                                // Drops the attempt, and with it an unsent body, before anything is decided.
+                                this.in_flight.as_mut().first().set(None);
+                                let (in_flight, parts) = this.split();
+                                if parts.call.is_success(&verdict) {
+                                    // The hot path.
+                                    in_flight.first_won(parts);
+                                    *this.kept = None;
+                                    *this.service = None;
+                                    this.call.succeed(&mut response, &verdict);
+                                    return Poll::Ready(Ok(response));
+                                }
+                                let outcome = AttemptOutcome { result: Ok(response), verdict, is_cut: false };
+                                in_flight.first_failed(parts, outcome)
                             }
-                            AttemptOutcome::Answered(response, verdict)
-                        }
-                        Poll::Ready(Err(error)) => AttemptOutcome::Failed(error.into()),
-                        Poll::Pending => {
-                            let limit = ready!(poll_limits(this.timer.as_mut(), this.call, cx));
-                            let sent = cut::cut(|| this.state.set(State::Done));
-                            match limit {
-                                Limit::Attempt(limit) => AttemptOutcome::Failed(TimedOut::attempt(limit, sent).into()),
-                                Limit::Deadline => AttemptOutcome::Cut(TimedOut::deadline(sent).into()),
+                            Poll::Ready(Err(error)) => {
+                                *this.stage = Stage::Done;
+                                this.in_flight.as_mut().first().set(None);
+                                let outcome = this.call.failed(error.into());
+                                let (in_flight, parts) = this.split();
+                                in_flight.first_failed(parts, outcome)
                             }
+                            Poll::Pending => None,
+                        },
+                    };
+                    let outcome = match ended {
+                        Some(outcome) => outcome,
+                        None => {
+                            *this.stage = Stage::Calling;
+                            let (in_flight, parts) = this.split();
+                            ready!(in_flight.poll_rest(parts, cx))
                         }
                     };
-                    // Drops the attempt, and with it an unsent body, before anything is decided.
-                    this.state.set(State::Done);
-                    match this.call.settle(outcome, this.kept.as_ref()) {
-                        Action::Return(output) => output,
-                        Action::Send(NextSend::Resend) => {
-                            this.timer.as_mut().stop();
-                            this.state.set(State::Readying);
-                            continue;
+                    *this.stage = Stage::Done;
+                    match outcome {
+                        AttemptOutcome { result: Ok(mut response), verdict, .. } if this.call.is_success(&verdict) => {
+                            this.call.succeed(&mut response, &verdict);
+                            Ok(response)
                         }
-                        Action::Send(NextSend::After(wait)) => {
-                            this.state.set(State::Waiting);
-                            if wait.is_zero() {
-                                // Yields between attempts that fail at once, so that other tasks run and an outer
-                                // timeout can cut the call.
+                        outcome => match this.call.settle(outcome, this.kept.as_ref()) {
+                            Action::Return(output) => output,
+                            Action::Send(next) => {
                                 this.timer.as_mut().stop();
-                                cx.waker().wake_by_ref();
-                                return Poll::Pending;
+                                match next {
+                                    NextSend::Resend => *this.stage = Stage::Readying,
+                                    NextSend::After(wait) => {
+                                        *this.stage = Stage::Waiting;
+                                        if wait.is_zero() {
+                                            // Yields between attempts that fail at once, so that other tasks run and an
+                                            // outer timeout can cut the call.
+                                            cx.waker().wake_by_ref();
+                                            return Poll::Pending;
+                                        }
+                                        this.timer.as_mut().set_to(wait);
+                                    }
+                                }
+                                continue;
                             }
-                            this.timer.as_mut().set_to(wait);
-                            continue;
-                        }
+                        },
                     }
                 }
-                StateProj::Waiting => {
+                Stage::Waiting => {
                     ready!(this.timer.as_mut().poll_wait(cx));
-                    this.state.set(State::Readying);
+                    *this.stage = Stage::Readying;
                     continue;
                 }
-                StateProj::Readying => match ready_service(this.service).poll_ready(cx) {
+                Stage::Readying => match ready_service(this.service).poll_ready(cx) {
                     Poll::Ready(Ok(())) => {
-                        this.state.set(State::Ready);
+                        *this.stage = Stage::Ready;
                         continue;
                     }
                     Poll::Ready(Err(error)) => {
@@ -195,9 +222,9 @@ impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
                         Err(this.call.too_late(this.kept.as_ref()))
                     }
                 },
-                StateProj::Done => panic!("the future of a call was polled after its end"),
+                Stage::Done => panic!("the future of a call was polled after its end"),
             };
-            this.state.set(State::Done);
+            *this.stage = Stage::Done;
             this.call.close();
             *this.kept = None;
             *this.service = None;
@@ -206,23 +233,22 @@ impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
     }
 }
 
-/// A time limit that has expired.
-enum Limit {
-    /// The attempt timeout, of this length.
-    Attempt(Duration),
-    Deadline,
-}
+impl<S, A, Kept, SharedT: Shared> Projection<'_, S, A, Kept, SharedT> {
+    fn split(&mut self) -> (Pin<&mut A>, CallParts<'_, S, Kept, SharedT>) {
+        let parts =
+            CallParts { kept: self.kept.as_ref(), timer: self.timer.as_mut(), service: self.service, call: self.call };
+        (self.in_flight.as_mut(), parts)
+    }
 
-impl<S, F, Kept, SharedT: Shared> Projection<'_, S, F, Kept, SharedT> {
     /// Reports to the outer retry layer that is cutting this call whether the request was sent. While an attempt is in
     /// flight, the layers inside report on it; they know nothing of earlier attempts.
     fn report_to_outer_cut(self) {
         if !*self.is_attempt || self.call.was_maybe_processed() {
             return cut::report(Sent::Maybe);
         }
-        match self.state.project() {
-            StateProj::Ready | StateProj::Waiting | StateProj::Readying => cut::report(Sent::No),
-            StateProj::Calling { .. } | StateProj::Done => {}
+        match self.stage {
+            Stage::Ready | Stage::Waiting | Stage::Readying => cut::report(Sent::No),
+            Stage::Calling | Stage::Done => {}
         }
     }
 }
@@ -232,19 +258,8 @@ pub(super) fn ready_service<S>(service: &mut Option<S>) -> &mut S {
     service
 }
 
-/// Returns the time limit that has expired while the attempt is pending.
-fn poll_limits<SharedT: Shared>(timer: Pin<&mut Timer>, call: &Call<SharedT>, cx: &mut Context<'_>) -> Poll<Limit> {
-    let attempt_ends = call.attempt_ends();
-    let deadline = call.deadline.map(Deadline::instant);
-    let moment = || attempt_ends.into_iter().chain(deadline).min();
-    timer.poll_until(moment, cx).map(|moment| match call.attempt_timeout() {
-        Some(limit) if deadline.is_none_or(|deadline| moment < deadline) => Limit::Attempt(limit),
-        _ => Limit::Deadline,
-    })
-}
-
 /// Names the future that holds it.
-impl<S, F, Kept, SharedT: Shared> Attempts<S, F, Kept, SharedT> {
+impl<S, A, Kept, SharedT: Shared> Attempts<S, A, Kept, SharedT> {
     pub(in crate::retry) fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct(name).field("attempt", &self.call.attempt).finish_non_exhaustive()
     }

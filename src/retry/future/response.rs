@@ -32,7 +32,7 @@ pin_project! {
         PartitionT: Keyed,
     {
         #[pin]
-        attempts: Attempts<S, S::Future, ReplayT::Kept, Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT, PartitionT>>>,
+        attempts: Attempts<S, Option<S::Future>, ReplayT::Kept, Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT, PartitionT>>>,
     }
 }
 

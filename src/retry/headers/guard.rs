@@ -162,9 +162,10 @@ impl InboundRetries {
     }
 }
 
-/// Returns the largest number in a header.
+/// Returns the largest number in a header. A proxy may join several lines of one name by commas.
 fn largest(headers: &HeaderMap, name: &HeaderName) -> Option<u32> {
-    let numbers = headers.get_all(name).iter().filter_map(|value| digits(value.to_str().ok()?.trim()));
+    let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let numbers = lines.flat_map(|line| line.split(',')).filter_map(|number| digits(number.trim()));
     numbers.max().map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }
 
@@ -188,6 +189,12 @@ mod tests {
         assert_eq!(read(&[("x-envoy-attempt-count", b"2")]), (2, 0));
         assert_eq!(read(&[("grpc-previous-rpc-attempts", b"1")]), (2, 0));
         assert_eq!(read(&[("x-retry-attempt", b"2"), ("grpc-previous-rpc-attempts", b"4")]), (5, 0));
+        // Two lines of one name, and the same as a proxy may join them (RFC 9110 section 5.3).
+        assert_eq!(
+            read(&[("x-retry-attempt", b"1"), ("x-retry-attempt", b"3"), ("x-retry-depth", b"2,two, 1")]),
+            (3, 2)
+        );
+        assert_eq!(read(&[("x-envoy-attempt-count", b"1 , 3")]), (3, 0));
         for rubbish in ["", "0", "-1", "+2", "two", "2.5", "2;depth=1"] {
             for name in ["x-retry-attempt", "x-envoy-attempt-count"] {
                 assert_eq!(read(&[(name, rubbish.as_bytes())]), (1, 0), "{rubbish}");
@@ -223,7 +230,12 @@ mod tests {
             (inbound(1, 2), Attempt::FIRST, true, false, ["1", "2", "-"]),
             (inbound(u32::MAX, u32::MAX), second, true, false, ["4294967295", "4294967295", "-"]),
         ] {
-            let mut headers = HeaderMap::new();
+            // What a caller sent under these names is replaced.
+            let rubbish = [ATTEMPT, DEPTH].map(|name| (name, HeaderValue::from(9)));
+            let mut headers = HeaderMap::from_iter(rubbish);
+            if is_grpc {
+                headers.insert(OF_GRPC, HeaderValue::from(9));
+            }
             guard.write(&mut headers, above, attempt, retries, is_grpc);
             let text = |name| headers.get(name).map_or("-", |value: &HeaderValue| value.to_str().unwrap());
             assert_eq!([text(ATTEMPT), text(DEPTH), text(OF_GRPC)], expected, "{above:?}");

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::classify::{Class, Classifier, Health, Reason, Verdict};
+use crate::BoxError;
+use crate::classify::{Class, Health, Reason, Verdict};
 use crate::deadline::after;
-use crate::retry::call::{AttemptClock, AttemptId, AttemptOutcome, Call};
+use crate::retry::call::{AttemptClock, AttemptId, Call};
 use crate::retry::config::Shared;
-use crate::retry::observe::{AttemptReport, OnRetry, RetryEvent, trace_retry};
-use crate::retry::policy::{HedgeToken, SHORTEST_ATTEMPT, was_given_back};
+use crate::retry::observe::{AttemptReport, OnRetry, RetryEvent};
+use crate::retry::policy::{HedgeToken, SHORTEST_ATTEMPT};
 use crate::retry::replay::{AttemptPlan, Replay};
 
 /// The verdict, in the event of a hedge, on the attempt that it joins.
@@ -18,9 +19,9 @@ const SLOW: Verdict = Verdict::transient().with_health(Health::Neutral).with_rea
 /// The verdict on an attempt that is dropped because the other one ended the call.
 const DROPPED: Verdict = Verdict::transient().with_health(Health::Neutral).with_reason(Reason::ABANDONED);
 
-impl<SharedT, ClassifierT, ReplayT, OnRetryT> Call<SharedT>
+impl<SharedT, ReplayT, OnRetryT> Call<SharedT>
 where
-    SharedT: Shared<Classifier = ClassifierT, Replay = ReplayT, OnRetry = OnRetryT>,
+    SharedT: Shared<Replay = ReplayT, OnRetry = OnRetryT>,
 {
     /// Whether the attempt in flight may be hedged now, except for the budget.
     pub(super) fn may_hedge<Req>(&self, kept: &ReplayT::Kept) -> bool
@@ -38,15 +39,14 @@ where
 
     /// A server that says when or whether to retry wants no more than one attempt at a time.
     fn was_told_when_to_retry(&self) -> bool {
-        let told = |verdict: &Verdict| verdict.retry_after().is_some() || verdict.should_retry().is_some();
-        self.failures.as_ref().is_some_and(|failures| failures.history.any(told))
+        self.failures.as_ref().is_some_and(|failures| failures.history.was_told_when_to_retry())
     }
 
-    /// The parameters of a hedge that begins now, and when the attempt timeout cuts it.
-    pub(super) fn plan_hedge(&self, now: Instant) -> (AttemptPlan, Option<Instant>) {
+    /// The parameters and the time of a hedge that begins now.
+    pub(super) fn plan_hedge(&self, now: Instant) -> (AttemptPlan, AttemptClock) {
         let attempt = self.attempt.next();
-        let ends = self.clock_of(attempt, now).ends();
-        (AttemptPlan { attempt, is_first: false, more: true, deadline: self.deadline, ends }, ends)
+        let clock = self.clock_of(attempt, now);
+        (AttemptPlan { attempt, is_first: false, more: true, deadline: self.deadline, ends: clock.ends() }, clock)
     }
 
     /// Asks the budget for a hedge.
@@ -54,10 +54,9 @@ where
         HedgeToken::withdraw(self.bucket.source(&self.shared.policy().config.budget))
     }
 
-    /// Counts an attempt that has failed beside the other one, unless the upstream gave it back: proposal A6 counts no
-    /// request that the server has not seen.
+    /// Counts an attempt that has failed beside the other one, as that of a call without hedges.
     pub(super) fn charge_lost(&self, verdict: &Verdict) {
-        if !was_given_back(verdict) {
+        if !self.is_free(verdict) {
             self.account.fail(self.bucket.or(&self.shared.policy().config.budget));
         }
     }
@@ -80,21 +79,7 @@ where
             verdict: SLOW,
             origin: &origin,
         };
-        trace_retry(&self.shared.policy().config.name, &event);
-        self.shared.policy().on_retry.on_retry(&event);
-    }
-
-    /// Returns the verdict on an outcome.
-    pub(super) fn judge_outcome<Res>(&self, outcome: &AttemptOutcome<Res>) -> Verdict
-    where
-        ClassifierT: Classifier<Res>,
-    {
-        match outcome {
-            AttemptOutcome::Answered(_, verdict) => *verdict,
-            AttemptOutcome::Failed(error) | AttemptOutcome::Cut(error) => {
-                self.shared.policy().classifier.classify(Err(&**error))
-            }
-        }
+        self.shared.policy().report_retry(&event);
     }
 
     /// Records an attempt that has failed while the other one goes on.
@@ -111,11 +96,11 @@ where
     }
 
     /// Makes an attempt the one that is settled, reported and followed by a retry.
-    pub(super) fn end_with(&mut self, id: AttemptId, began: Option<Instant>, timeout: Option<Duration>) {
+    pub(super) fn end_with(&mut self, id: AttemptId, clock: Option<AttemptClock>) {
         if let Some(failures) = &mut self.failures {
             failures.ended = Some(id);
         }
-        self.clock = began.map(|began| AttemptClock { began, timeout });
+        self.clock = clock;
     }
 
     /// Adds what the server asked for in the attempt of the same pair that ended first.
@@ -147,6 +132,6 @@ pub(super) fn is_final(verdict: &Verdict) -> bool {
 }
 
 /// Whether a breaker has rejected an attempt, whatever the user's classifier makes of that.
-pub(super) fn was_rejected<Res>(outcome: &AttemptOutcome<Res>) -> bool {
-    matches!(outcome, AttemptOutcome::Failed(error) if Verdict::of_error(&**error).reason() == Reason::CIRCUIT_OPEN)
+pub(super) fn was_rejected<Res>(result: &Result<Res, BoxError>) -> bool {
+    matches!(result, Err(error) if Verdict::of_error(&**error).reason() == Reason::CIRCUIT_OPEN)
 }

@@ -1,8 +1,8 @@
 //! Hedging: a second attempt beside one that is slow.
 //!
-//! [`HedgedRetry`] has a service and a future of its own, so that a layer without hedging pays nothing. [`Call`]
-//! decides for both. Within a state `Calling` of that future, [`Race`] runs one or two attempts, and ends with the
-//! outcome of one:
+//! [`HedgedRetry`] has a future of its own, so that a layer without hedging pays nothing. Both futures are an
+//! [`Attempts`], which differ in what is in flight in its state `Calling`: here a [`Pair`]. A [`Race`] is one poll of it,
+//! with the call around it, and ends with the outcome of one attempt:
 //!
 //! ```text
 //!                pending           the delay is over       the service is ready
@@ -26,7 +26,8 @@
 //! *Why losers count in the histogram:* otherwise the slow attempts would be missing, and the delay would shrink with
 //! every hedge. They took longer than the delay, which is all that a quantile asks.
 //!
-//! [`Call`]: super::call::Call
+//! [`Attempts`]: super::future::Attempts
+//! [`Pair`]: self::pair::Pair
 //! [`Race`]: self::race::Race
 //! [`Histogram`]: self::histogram::Histogram
 //! [`HedgeToken`]: super::policy::HedgeToken
@@ -35,6 +36,7 @@ mod call;
 mod future;
 mod histogram;
 mod pace;
+mod pair;
 mod race;
 mod service;
 mod setting;

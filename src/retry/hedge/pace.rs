@@ -1,5 +1,6 @@
 //! When an attempt is hedged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,11 +12,12 @@ use crate::clock::{Clock, nanos};
 use crate::deadline::Deadline;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The delay before a hedge, shared by all calls of a layer.
-#[derive(Debug)]
+/// The delay before a hedge. Clones share their latencies.
+#[derive(Clone, Debug)]
 pub(in crate::retry) enum Pace {
+    Never,
     After(Duration),
-    Quantile(Box<Latencies>),
+    Quantile(Arc<Latencies>),
 }
 
 /// The delay that follows the latency of the upstream.
@@ -41,7 +43,7 @@ impl Pace {
     pub(in crate::retry) fn new(hedge: Hedge) -> Self {
         match hedge.when {
             When::After(delay) => Self::After(delay),
-            When::Quantile(quantile) => Self::Quantile(Box::new(Latencies {
+            When::Quantile(quantile) => Self::Quantile(Arc::new(Latencies {
                 quantile,
                 clock: Clock::start(),
                 histogram: Histogram::new(),
@@ -54,6 +56,7 @@ impl Pace {
     /// Returns how long an attempt may take before it is hedged.
     pub(super) fn delay(&self, now: Instant) -> Option<Duration> {
         match self {
+            Self::Never => None,
             Self::After(delay) => Some(*delay),
             Self::Quantile(latencies) => latencies.delay(now),
         }

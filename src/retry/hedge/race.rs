@@ -1,43 +1,35 @@
 //! An attempt and its hedge.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::time::Instant;
 use tower_service::Service;
 
 use super::call::{is_final, was_rejected};
-use super::pace::Pace;
 use super::slot::Slot;
 use crate::BoxError;
 use crate::classify::Classifier;
 use crate::cut;
 use crate::deadline::{Deadline, after};
-use crate::registry::partition::Keyed;
-use crate::retry::call::{AttemptId, AttemptOutcome, Call};
-use crate::retry::config::SharedConfig;
+use crate::retry::call::{AttemptClock, AttemptId, AttemptOutcome};
+use crate::retry::config::Shared;
 use crate::retry::error::TimedOut;
-use crate::retry::future::timer::Timer;
-use crate::retry::observe::{OnRetry, Report};
+use crate::retry::future::{PartsOf, ready_service};
+use crate::retry::observe::OnRetry;
 use crate::retry::policy::HedgeToken;
 use crate::retry::replay::Replay;
 
 /// The attempts of a call that are in flight: the first and, if it is slow, its hedge.
-pub(super) struct Race<'a, S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>
+pub(super) struct Race<'a, S, Req, SharedT>
 where
-    S: Service<ReplayT::Request>,
-    ReplayT: Replay<Req>,
-    PartitionT: Keyed,
+    S: Service<<SharedT::Replay as Replay<Req>>::Request>,
+    SharedT: Shared<Replay: Replay<Req>>,
 {
     pub(super) first: Pin<&'a mut Slot<S::Future>>,
     pub(super) hedge: Pin<&'a mut Slot<S::Future>>,
     pub(super) hedging: &'a mut Hedging,
-    pub(super) timer: Pin<&'a mut Timer>,
-    pub(super) kept: Option<&'a ReplayT::Kept>,
-    pub(super) service: &'a mut S,
-    pub(super) call: &'a mut Call<Arc<SharedConfig<ClassifierT, ReplayT, OnRetryT, PartitionT>>>,
-    pub(super) pace: &'a Arc<Pace>,
+    pub(super) parts: PartsOf<'a, S, Req, SharedT>,
 }
 
 /// Whether the first attempt is hedged.
@@ -61,21 +53,17 @@ pub(super) enum Which {
     Hedge,
 }
 
-impl<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT> Race<'_, S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>
+impl<S, Req, SharedT> Race<'_, S, Req, SharedT>
 where
-    S: Service<ReplayT::Request> + Clone,
+    S: Service<<SharedT::Replay as Replay<Req>>::Request> + Clone,
     S::Error: Into<BoxError>,
-    ClassifierT: Classifier<S::Response>,
-    ReplayT: Replay<Req> + Report<S::Response>,
-    OnRetryT: OnRetry,
-    PartitionT: Keyed,
+    SharedT: Shared<Classifier: Classifier<S::Response>, Replay: Replay<Req>, OnRetry: OnRetry>,
 {
     /// Polls what is in flight beside the first attempt, which has been polled. Ready with the outcome of the attempt
     /// that ends the race.
     pub(super) fn poll(mut self, cx: &mut Context<'_>) -> Poll<AttemptOutcome<S::Response>> {
         if let Poll::Ready(result) = self.hedge.as_mut().poll(cx) {
-            let outcome = self.outcome(result);
-            if let Some(outcome) = self.end(Which::Hedge, outcome) {
+            if let Some(outcome) = self.hedge_ended(result.map_err(Into::into)) {
                 return Poll::Ready(outcome);
             }
         }
@@ -84,9 +72,13 @@ where
             if let Some(outcome) = self.poll_hedge(cx) {
                 return Poll::Ready(outcome);
             }
-            let moment = self.next_moment();
-            let now = ready!(self.timer.as_mut().poll_until(|| moment, cx));
-            self.timer.as_mut().stop();
+            let next = || {
+                let due = if let Hedging::DueAt(due) = *self.hedging { Some(due) } else { None };
+                let deadline = self.parts.call.deadline.map(Deadline::instant);
+                [self.first.ends(), self.hedge.ends(), deadline, due].into_iter().flatten().min()
+            };
+            let now = ready!(self.parts.timer.as_mut().poll_until(next, cx));
+            self.parts.timer.as_mut().stop();
             if let Some(outcome) = self.at(now) {
                 return Poll::Ready(outcome);
             }
@@ -98,9 +90,8 @@ where
         if !matches!(self.hedging, Hedging::Undecided) {
             return;
         }
-        let began = self.first.began().unwrap_or_else(Instant::now);
-        self.first.as_mut().date(began);
-        *self.hedging = match self.pace.delay(began).filter(|_| self.call.has_more()) {
+        let began = self.first.as_mut().date();
+        *self.hedging = match self.parts.call.shared.pace().delay(began).filter(|_| self.parts.call.has_more()) {
             Some(delay) => Hedging::DueAt(after(began, delay)),
             None => Hedging::Over,
         };
@@ -111,7 +102,7 @@ where
         if !matches!(self.hedging, Hedging::Granted(_)) {
             return None;
         }
-        let is_ready = match self.service.poll_ready(cx) {
+        let is_ready = match ready_service(self.parts.service).poll_ready(cx) {
             Poll::Pending => return None,
             // If the first attempt has to be retried, the service is asked again.
             Poll::Ready(outcome) => outcome.is_ok(),
@@ -119,18 +110,19 @@ where
         // Over also if the call of the service panics: polling again must not send another hedge.
         let granted = std::mem::replace(self.hedging, Hedging::Over);
         // Asked again: the service may have become ready at the deadline.
-        let kept = self.kept.filter(|kept| self.call.may_hedge(kept));
+        let kept = self.parts.kept.filter(|kept| self.parts.call.may_hedge(kept));
         let (Hedging::Granted(mut token), Some(kept), true) = (granted, kept, is_ready) else { return None };
         let now = Instant::now();
-        let (plan, ends) = self.call.plan_hedge(now);
-        let request = self.call.shared.replay.hedge(kept, plan)?;
+        let (plan, clock) = self.parts.call.plan_hedge(now);
+        let request = self.parts.call.shared.replay().hedge(kept, plan)?;
         token.sent(true);
-        let future = cut::begin_hedge(|| self.service.call(request));
-        let id = AttemptId { attempt: plan.attempt, is_hedge: true };
-        self.hedge.as_mut().begin(future, id, Some(now), ends);
-        self.timer.as_mut().stop();
+        let service = ready_service(self.parts.service);
+        let attempt = cut::begin_hedge(|| service.call(request));
+        self.hedge.as_mut().future().set(Some(attempt));
+        self.hedge.as_mut().begin(AttemptId { attempt: plan.attempt, is_hedge: true }, Some(clock));
+        self.parts.timer.as_mut().stop();
         let ended = match cut::hedging(|| self.hedge.as_mut().poll(cx)) {
-            Poll::Ready(result) => Some(self.outcome(result)),
+            Poll::Ready(result) => Some(result.map_err(Into::into)),
             Poll::Pending => None,
         };
         if ended.as_ref().is_some_and(was_rejected) {
@@ -139,20 +131,33 @@ where
             token.sent(false);
             return None;
         }
-        self.call.hedge_sent(self.kept);
+        self.parts.call.hedge_sent(self.parts.kept);
         *self.hedging = Hedging::Sent { _token: token };
-        self.end(Which::Hedge, ended?)
+        self.hedge_ended(ended?)
     }
 
     /// The first attempt has been answered well.
     #[inline]
     pub(super) fn first_won(&mut self) {
-        self.first.as_mut().empty();
         self.record_first();
         if !self.hedge.is_empty() {
             self.drop_other(Which::Hedge);
         }
         self.settle(Which::First);
+    }
+
+    /// The hedge has ended.
+    fn hedge_ended(&mut self, result: Result<S::Response, BoxError>) -> Option<AttemptOutcome<S::Response>> {
+        // Drops it, and with it an unsent body, before anything is decided.
+        self.hedge.as_mut().empty();
+        let outcome = match result {
+            Ok(response) => {
+                let verdict = self.parts.call.judge(&response);
+                AttemptOutcome { result: Ok(response), verdict, is_cut: false }
+            }
+            Err(error) => self.parts.call.failed(error),
+        };
+        self.end(Which::Hedge, outcome)
     }
 
     /// An attempt has ended. Returns its outcome unless the other one goes on.
@@ -161,20 +166,18 @@ where
         which: Which,
         outcome: AttemptOutcome<S::Response>,
     ) -> Option<AttemptOutcome<S::Response>> {
-        // Drops the attempt, and with it an unsent body, before anything is decided.
-        self.slot(which).empty();
-        let verdict = self.call.judge_outcome(&outcome);
+        let verdict = outcome.verdict;
         let other = which.other();
         let goes_on = !self.slot(other).is_empty();
         if goes_on && !is_final(&verdict) {
             let id = self.slot(which).id();
-            self.call.lose(id, verdict);
-            self.call.charge_lost(&verdict);
+            self.parts.call.lose(id, verdict);
+            self.parts.call.charge_lost(&verdict);
             if which == Which::Hedge {
                 // Frees its place of the budget.
                 *self.hedging = Hedging::Over;
             }
-            self.timer.as_mut().stop();
+            self.parts.timer.as_mut().stop();
             return None;
         }
         if goes_on {
@@ -189,7 +192,7 @@ where
     fn drop_other(&mut self, other: Which) {
         self.slot(other).empty();
         let id = self.slot(other).id();
-        self.call.drop_loser(id);
+        self.parts.call.drop_loser(id);
         if other == Which::First {
             self.record_first();
         }
@@ -197,9 +200,11 @@ where
 
     /// Records how long the first attempt took.
     fn record_first(&self) {
-        match self.first.began() {
-            Some(began) if !matches!(self.hedging, Hedging::Undecided) => self.pace.record(began),
-            _ => self.pace.record_none(),
+        match self.first.clock() {
+            Some(AttemptClock { began, .. }) if !matches!(self.hedging, Hedging::Undecided) => {
+                self.parts.call.shared.pace().record(began)
+            }
+            _ => self.parts.call.shared.pace().record_none(),
         }
     }
 
@@ -207,13 +212,13 @@ where
     fn settle(&mut self, which: Which) {
         if let Hedging::Granted(_) = self.hedging {
             // It may stand in a queue for the hedge, and would hold a place there until the next attempt.
-            *self.service = self.service.clone();
+            *self.parts.service = self.parts.service.clone();
         }
         // Gives back the token of a hedge that was not sent.
         *self.hedging = Hedging::Over;
         let slot = self.slot(which);
-        let (id, began, timeout) = (slot.id(), slot.began(), slot.timeout());
-        self.call.end_with(id, began, timeout);
+        let (id, clock) = (slot.id(), slot.clock());
+        self.parts.call.end_with(id, clock);
     }
 
     fn slot(&mut self, which: Which) -> Pin<&mut Slot<S::Future>> {
@@ -223,28 +228,9 @@ where
         }
     }
 
-    fn outcome(&self, result: Result<S::Response, S::Error>) -> AttemptOutcome<S::Response> {
-        match result {
-            Ok(response) => {
-                let verdict = self.call.judge(&response);
-                AttemptOutcome::Answered(response, verdict)
-            }
-            Err(error) => AttemptOutcome::Failed(error.into()),
-        }
-    }
-
-    fn next_moment(&self) -> Option<Instant> {
-        let due = match *self.hedging {
-            Hedging::DueAt(due) => Some(due),
-            _ => None,
-        };
-        let limits = [self.first.ends(), self.hedge.ends(), self.call.deadline.map(Deadline::instant), due];
-        limits.into_iter().flatten().min()
-    }
-
     /// Does what is due at this moment.
     fn at(&mut self, now: Instant) -> Option<AttemptOutcome<S::Response>> {
-        if self.call.deadline.is_some_and(|deadline| deadline.instant() <= now) {
+        if self.parts.call.deadline.is_some_and(|deadline| deadline.instant() <= now) {
             return Some(self.cut_at_deadline());
         }
         for which in [Which::First, Which::Hedge] {
@@ -253,14 +239,15 @@ where
                 if which == Which::First {
                     self.record_first();
                 }
-                let limit = self.slot(which).timeout().unwrap_or_default();
-                return self.end(which, AttemptOutcome::Failed(TimedOut::attempt(limit, sent).into()));
+                let limit = self.slot(which).clock().and_then(|clock| clock.timeout).unwrap_or_default();
+                let outcome = self.parts.call.failed(TimedOut::attempt(limit, sent).into());
+                return self.end(which, outcome);
             }
         }
         if matches!(self.hedging, Hedging::DueAt(due) if *due <= now) {
-            let kept = self.kept.filter(|kept| self.call.may_hedge(kept));
+            let kept = self.parts.kept.filter(|kept| self.parts.call.may_hedge(kept));
             // Asked last, so that no token is spent on a hedge that another condition forbids.
-            let token = kept.and_then(|_| self.call.withdraw_hedge());
+            let token = kept.and_then(|_| self.parts.call.withdraw_hedge());
             *self.hedging = token.map_or(Hedging::Over, Hedging::Granted);
         }
         None
@@ -277,11 +264,11 @@ where
             self.record_first();
         }
         if let [true, true] = in_flight {
-            self.call.lose(self.first.id(), error.verdict());
-            self.call.charge_lost(&error.verdict());
+            self.parts.call.lose(self.first.id(), error.verdict());
+            self.parts.call.charge_lost(&error.verdict());
         }
         self.settle(if let [_, true] = in_flight { Which::Hedge } else { Which::First });
-        AttemptOutcome::Cut(error.into())
+        self.parts.call.cut(error)
     }
 }
 

@@ -1,18 +1,16 @@
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tower_service::Service;
 
 use super::future::HedgedResponseFuture;
-use super::pace::Pace;
 use crate::BoxError;
 use crate::classify::{Classifier, HttpClassifier};
 use crate::registry::partition::{Keyed, Partition, Unpartitioned};
-use crate::retry::config::SharedConfig;
 use crate::retry::observe::{OnRetry, Report};
 use crate::retry::replay::{Replay, ReplayBodies};
+use crate::retry::service::Retry;
 
 /// The service created by [`HedgedRetryLayer`](crate::retry::HedgedRetryLayer).
 pub struct HedgedRetry<
@@ -21,19 +19,11 @@ pub struct HedgedRetry<
     Replay = ReplayBodies,
     OnRetry = (),
     Partition: Keyed = Unpartitioned,
-> {
-    inner: S,
-    shared: Arc<SharedConfig<Classifier, Replay, OnRetry, Partition>>,
-    pace: Arc<Pace>,
-}
+>(Retry<S, Classifier, Replay, OnRetry, Partition>);
 
 impl<S, Classifier, Replay, OnRetry, Partition: Keyed> HedgedRetry<S, Classifier, Replay, OnRetry, Partition> {
-    pub(in crate::retry) fn new(
-        inner: S,
-        shared: Arc<SharedConfig<Classifier, Replay, OnRetry, Partition>>,
-        pace: Arc<Pace>,
-    ) -> Self {
-        Self { inner, shared, pace }
+    pub(in crate::retry) fn new(retry: Retry<S, Classifier, Replay, OnRetry, Partition>) -> Self {
+        Self(retry)
     }
 }
 
@@ -52,15 +42,12 @@ where
     type Future = HedgedResponseFuture<S, Req, ClassifierT, ReplayT, OnRetryT, PartitionT>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
+        self.0.inner.poll_ready(cx).map_err(Into::into)
     }
 
     /// Returns the future of a call, which sends nothing before its first poll.
     fn call(&mut self, request: Req) -> Self::Future {
-        // Move the instance that was polled ready into the call: a clone of it need not be ready.
-        let clone = self.inner.clone();
-        let service = mem::replace(&mut self.inner, clone);
-        HedgedResponseFuture::new(service, Arc::clone(&self.shared), Arc::clone(&self.pace), request)
+        HedgedResponseFuture::new(self.0.take_ready(), Arc::clone(&self.0.shared), request)
     }
 }
 
@@ -69,7 +56,7 @@ impl<S: Clone, Classifier, Replay, OnRetry, Partition: Keyed> Clone
     for HedgedRetry<S, Classifier, Replay, OnRetry, Partition>
 {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared), pace: Arc::clone(&self.pace) }
+        Self(self.0.clone())
     }
 }
 
@@ -77,11 +64,11 @@ impl<S: fmt::Debug, Classifier, Replay, OnRetry, Partition: Keyed> fmt::Debug
     for HedgedRetry<S, Classifier, Replay, OnRetry, Partition>
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { inner, shared, pace } = self;
+        let Retry { inner, shared } = &self.0;
         f.debug_struct("HedgedRetry")
             .field("inner", inner)
             .field("config", &shared.policy.config)
-            .field("pace", pace)
+            .field("pace", &shared.pace)
             .finish_non_exhaustive()
     }
 }

@@ -7,14 +7,16 @@ use crate::retry::config::SharedConfig;
 use crate::retry::policy::Budget;
 
 impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry, Unpartitioned> {
-    /// Gives each tenant, host or other key a budget of its own, so that tenants that are down do not spend the retries
-    /// of the others. Each key that [`partition`](crate::breaker::partition) finds in a request begins with a new
-    /// budget like `budget`; requests without a key share `budget` itself. All clones of the layer share the budgets of
-    /// the keys.
+    /// Gives each tenant, host or other key a budget of its own, so that a tenant that is down does not spend the
+    /// retries of the others.
     ///
-    /// A budget is found once for each call, at its beginning, and nothing is allocated for a key that has one. Memory
-    /// is bounded by [`max_partitions`](Self::max_partitions). The retries of all keys together are not: a thousand
-    /// tenants that fail at once make as many first retries as a thousand budgets grant.
+    /// - [`partition`](crate::breaker::partition) finds the key of a request, as for a breaker. Each new key gets a new
+    ///   budget with the settings of `budget`, whatever that has left. Requests without a key share `budget` itself.
+    /// - The budget of a call is found once, when the call is made. If its key has one already, nothing is allocated.
+    /// - All clones of the layer share the budgets of the keys, until one of them sets
+    ///   [`budget`](RetryLayer::budget) or [`max_partitions`](RetryLayer::max_partitions) and begins with new ones.
+    /// - `max_partitions` bounds the memory. Nothing bounds the retries of all keys together: a thousand tenants that
+    ///   fail at once retry as often as a thousand budgets allow.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;
@@ -30,9 +32,9 @@ impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry, Unpart
         partition: Partition,
         budget: Budget,
     ) -> RetryLayer<Classifier, Replay, OnRetry, Partition> {
-        let SharedConfig { policy, replay, budgets } = self.budget(budget).shared;
+        let SharedConfig { policy, replay, budgets, pace } = self.budget(budget).shared;
         let budgets = budgets.partition_by(partition);
-        RetryLayer { shared: SharedConfig { policy, replay, budgets } }
+        RetryLayer { shared: SharedConfig { policy, replay, budgets, pace } }
     }
 }
 

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::sync::Arc;
 
 use tower_layer::Layer;
 
@@ -17,10 +16,7 @@ pub struct HedgedRetryLayer<
     Replay = ReplayBodies,
     OnRetry = (),
     Partition: Keyed = Unpartitioned,
-> {
-    shared: SharedConfig<Classifier, Replay, OnRetry, Partition>,
-    pace: Arc<Pace>,
-}
+>(RetryLayer<Classifier, Replay, OnRetry, Partition>);
 
 impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
     /// Sends a second attempt beside one that is slow, and returns the first good answer. This cuts the tail of the
@@ -69,8 +65,17 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
     /// [a6]: https://github.com/grpc/proposal/blob/master/A6-client-retries.md#hedging-policy
     /// [finagle]: https://github.com/twitter/finagle/blob/develop/finagle-core/src/main/scala/com/twitter/finagle/client/BackupRequestFilter.scala
     #[must_use]
-    pub fn hedge(self, hedge: Hedge) -> HedgedRetryLayer<Classifier, Replay, OnRetry, Partition> {
-        HedgedRetryLayer { shared: self.shared, pace: Arc::new(Pace::new(hedge)) }
+    pub fn hedge(mut self, hedge: Hedge) -> HedgedRetryLayer<Classifier, Replay, OnRetry, Partition> {
+        self.shared.pace = Pace::new(hedge);
+        HedgedRetryLayer(self)
+    }
+}
+
+impl<Classifier, Replay, OnRetry, Partition: Keyed> HedgedRetryLayer<Classifier, Replay, OnRetry, Partition> {
+    /// Returns the balance of the budget of a key, as [`RetryLayer::balance`] does.
+    #[must_use]
+    pub fn balance(&self, key: &Partition::Key) -> Option<f64> {
+        self.0.balance(key)
     }
 }
 
@@ -84,7 +89,7 @@ where
     type Service = HedgedRetry<S, Classifier, Replay, OnRetry, Partition>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        HedgedRetry::new(inner, Arc::new(self.shared.clone()), Arc::clone(&self.pace))
+        HedgedRetry::new(self.0.layer(inner))
     }
 }
 
@@ -92,10 +97,7 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> fmt::Debug
     for HedgedRetryLayer<Classifier, Replay, OnRetry, Partition>
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { shared, pace } = self;
-        f.debug_struct("HedgedRetryLayer")
-            .field("config", &shared.policy.config)
-            .field("pace", pace)
-            .finish_non_exhaustive()
+        let SharedConfig { policy, pace, .. } = &self.0.shared;
+        f.debug_struct("HedgedRetryLayer").field("config", &policy.config).field("pace", pace).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 mod budget_by;
-mod headers;
 mod hedge;
+mod http;
 mod replay;
 mod settings;
 
@@ -11,6 +11,8 @@ use tower_layer::Layer;
 pub use self::hedge::HedgedRetryLayer;
 use super::budgets::Budgets;
 use super::config::SharedConfig;
+use super::handle::Handle;
+use super::hedge::Pace;
 use super::policy::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency};
 use super::replay::{CloneRequests, Http, ReplayBodies};
 use super::retry_policy::RetryPolicy;
@@ -146,7 +148,17 @@ impl<Classifier> RetryLayer<Classifier, CloneRequests> {
 impl<Classifier, Replay> RetryLayer<Classifier, Replay> {
     fn with(classifier: Classifier, replay: Replay) -> Self {
         let policy = RetryPolicy::with(classifier);
-        Self { shared: SharedConfig { policy, replay, budgets: Budgets::one() } }
+        Self { shared: SharedConfig { policy, replay, budgets: Budgets::one(), pace: Pace::Never } }
+    }
+}
+
+impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
+    /// Returns a handle that reads what the layer and its clones have counted, and the balance of the budget, also after
+    /// the services have been moved or boxed. Take it when the layer is set up: with another name or budget it counts
+    /// anew. That of a [hedging](Self::hedge) layer is the handle from before `hedge`.
+    #[must_use]
+    pub fn handle(&self) -> Handle<Partition::Key> {
+        self.shared.policy.handle_with(self.shared.budgets.by_key())
     }
 }
 

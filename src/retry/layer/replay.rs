@@ -1,63 +1,18 @@
 //! The settings that depend on how a request is kept for another attempt.
 
-use http::request::Parts;
-
 use super::RetryLayer;
 use crate::registry::partition::Keyed;
 use crate::retry::config::SharedConfig;
-use crate::retry::observe::PartitionLabel;
 use crate::retry::replay::{CloneBodies, CloneRequests, ReplayBodies};
 
 impl<Classifier, Idempotency, OnRetry, Partition: Keyed>
     RetryLayer<Classifier, ReplayBodies<Idempotency>, OnRetry, Partition>
 {
-    /// Sets which requests may be sent again although the server may have acted on them.
-    ///
-    /// ```
-    /// use tower_rampart::RetryLayer;
-    /// use tower_rampart::retry::{HttpIdempotency, Idempotency};
-    ///
-    /// let layer = RetryLayer::new_for_http()
-    ///     .idempotent(|request| HttpIdempotency.is_idempotent(request) || request.uri.path() == "/search");
-    /// # let _ = layer;
-    /// ```
-    #[must_use]
-    pub fn idempotent<Predicate: Fn(&Parts) -> bool>(
-        self,
-        predicate: Predicate,
-    ) -> RetryLayer<Classifier, ReplayBodies<Predicate>, OnRetry, Partition> {
-        self.map_replay(|ReplayBodies { max_bytes, http }| ReplayBodies {
-            max_bytes,
-            http: http.idempotency(predicate),
-        })
-    }
-
     /// Sets how many bytes of a body are kept for a replay. A body of exactly this size can be replayed; a larger one
     /// is sent once. With 0 no body is kept.
     #[must_use]
     pub fn max_replay_bytes(self, bytes: usize) -> Self {
         self.map_replay(|ReplayBodies { max_bytes: _, http }| ReplayBodies { max_bytes: bytes, http })
-    }
-
-    /// Sets the label of a request's partition, such as its tenant, in the events of retries and give-ups. The closure
-    /// runs for those alone.
-    ///
-    /// ```
-    /// use tower_rampart::RetryLayer;
-    ///
-    /// let layer = RetryLayer::new_for_http()
-    ///     .partition_label(|request| Some(request.headers.get("x-tenant-id")?.to_str().ok()?.to_owned()));
-    /// # let _ = layer;
-    /// ```
-    #[must_use]
-    pub fn partition_label<F>(self, label: F) -> Self
-    where
-        F: Fn(&Parts) -> Option<String> + Send + Sync + 'static,
-    {
-        self.map_replay(|ReplayBodies { max_bytes, mut http }| {
-            http.partition_label = Some(PartitionLabel::new(label));
-            ReplayBodies { max_bytes, http }
-        })
     }
 
     /// Clones bodies instead of wrapping them, for bodies that are `Clone`: the inner service sees the caller's own
@@ -67,7 +22,8 @@ impl<Classifier, Idempotency, OnRetry, Partition: Keyed>
     /// the request counts, attempts are numbered, responses carry a [`RetryReport`](crate::retry::RetryReport), and
     /// only idempotent requests are repeated.
     ///
-    /// Set [`idempotent`](Self::idempotent) and [`partition_label`](Self::partition_label) before.
+    /// A cut attempt always counts as maybe processed, because a service inside may have sent a copy: a POST that still
+    /// waited for the client to become ready when a time limit cut it is not repeated.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -117,7 +73,7 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
         self,
         map: impl FnOnce(Replay) -> NewReplay,
     ) -> RetryLayer<Classifier, NewReplay, OnRetry, Partition> {
-        let SharedConfig { policy, replay, budgets } = self.shared;
-        RetryLayer { shared: SharedConfig { policy, replay: map(replay), budgets } }
+        let SharedConfig { policy, replay, budgets, pace } = self.shared;
+        RetryLayer { shared: SharedConfig { policy, replay: map(replay), budgets, pace } }
     }
 }

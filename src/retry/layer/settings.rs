@@ -19,16 +19,16 @@ macro_rules! settings {
         $(#[$docs])*
         #[must_use]
         #[track_caller]
-        pub fn $name(self, $setting: $type) -> Self {
-            let SharedConfig { policy, replay, budgets } = self.shared;
-            Self { shared: SharedConfig { policy: policy.$name($setting), replay, budgets } }
+        pub fn $name(mut self, $setting: $type) -> Self {
+            self.shared.policy = self.shared.policy.$name($setting);
+            self
         }
 
         $(
             #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), "), with an error in place of a panic.")]
-            pub fn $try_name(self, $setting: $type) -> Result<Self, InvalidSetting> {
-                let SharedConfig { policy, replay, budgets } = self.shared;
-                Ok(Self { shared: SharedConfig { policy: policy.$try_name($setting)?, replay, budgets } })
+            pub fn $try_name(mut self, $setting: $type) -> Result<Self, InvalidSetting> {
+                self.shared.policy = self.shared.policy.$try_name($setting)?;
+                Ok(self)
             }
         )?
     )+};
@@ -195,9 +195,10 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
         self,
         map: impl FnOnce(RetryPolicy<Classifier, OnRetry>) -> RetryPolicy<NewClassifier, NewOnRetry>,
     ) -> RetryLayer<NewClassifier, Replay, NewOnRetry, Partition> {
-        let SharedConfig { policy, replay, budgets } = self.shared;
-        RetryLayer { shared: SharedConfig { policy: map(policy), replay, budgets } }
+        let SharedConfig { policy, replay, budgets, pace } = self.shared;
+        RetryLayer { shared: SharedConfig { policy: map(policy), replay, budgets, pace } }
     }
+
     /// The budgets of keys that there are keep the settings of before.
     fn with_new_budgets(mut self) -> Self {
         self.shared.budgets = self.shared.budgets.renewed();

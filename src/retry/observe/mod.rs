@@ -1,7 +1,9 @@
 //! What a retry layer reports: events to its callbacks and to `tracing`, and a report to the caller.
 
+mod explain;
 mod origin;
 mod report;
+mod tally;
 mod telemetry;
 
 use std::fmt;
@@ -15,6 +17,7 @@ use crate::classify::Verdict;
 pub(in crate::retry) use self::origin::{Origin, PartitionLabel};
 pub(in crate::retry) use self::report::History;
 pub use self::report::{AttemptReport, Report, RetryReport};
+pub(in crate::retry) use self::tally::Tally;
 pub(in crate::retry) use self::telemetry::{GiveUpLog, trace_overflow, trace_retry};
 
 /// A retry, reported before its wait. See [`RetryLayer::on_retry`](crate::RetryLayer::on_retry).
@@ -122,6 +125,18 @@ origin!(RetryEvent GiveUpEvent);
 ///
 /// A closure observes retries alone, a pair runs both of its observers, and `()` observes nothing. Observers run inside
 /// the call and delay it, so do no more than count.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use tower_rampart::RetryLayer;
+///
+/// static RETRIES: AtomicU32 = AtomicU32::new(0);
+///
+/// let layer = RetryLayer::new_for_http().on_retry(|_| {
+///     RETRIES.fetch_add(1, Ordering::Relaxed);
+/// });
+/// # let _ = layer;
+/// ```
 pub trait OnRetry {
     /// Called before the wait for a retry.
     fn on_retry(&self, event: &RetryEvent<'_>);

@@ -25,6 +25,15 @@ pub struct RetryReport {
 }
 
 /// One send of a request and its outcome.
+///
+/// ```
+/// use tower_rampart::retry::{self, RetryPolicy};
+///
+/// let policy = RetryPolicy::new().max_attempts(2).backoff(std::time::Duration::from_micros(5));
+/// let error = retry::call_blocking(&policy, || Err::<(), _>("busy")).unwrap_err();
+/// let waits: Vec<_> = error.report().history().iter().map(|send| send.wait()).collect();
+/// assert_eq!(waits, [Some(std::time::Duration::from_micros(5)), None]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptReport {
     pub(in crate::retry) attempt: u32,
@@ -37,6 +46,8 @@ pub struct AttemptReport {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::retry) struct History {
     sends: Vec<AttemptReport>,
+    /// Whether a server has said when or whether to retry, also in a send that is no longer kept.
+    was_told: bool,
 }
 
 impl RetryReport {
@@ -142,7 +153,12 @@ impl History {
         self.sends.iter().any(|send| holds(&send.verdict))
     }
 
+    pub(in crate::retry) fn was_told_when_to_retry(&self) -> bool {
+        self.was_told
+    }
+
     pub(in crate::retry) fn push(&mut self, send: AttemptReport) {
+        self.was_told |= send.verdict.retry_after().is_some() || send.verdict.should_retry().is_some();
         if self.sends.len() == Self::KEPT {
             self.sends.remove(0);
         }

@@ -1,6 +1,14 @@
 use std::fmt;
 
 /// Why there was no further attempt.
+///
+/// ```
+/// use tower_rampart::retry::{self, Budget, GiveUp, RetryPolicy};
+///
+/// let policy = RetryPolicy::new().budget(Budget::ratio(0.0).reserve(0));
+/// let error = retry::call_blocking(&policy, || Err::<(), _>("busy")).unwrap_err();
+/// assert_eq!((error.kind(), error.kind().as_str()), (GiveUp::Budget, "budget"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GiveUp {

@@ -4,7 +4,8 @@ use http::request::Parts;
 /// Decides whether a request may be sent twice without doing more than once.
 ///
 /// Evaluated only after an attempt failed and a retry could help, or before a slow one is
-/// [hedged](crate::RetryLayer::hedge). A closure from a request to `bool` implements it.
+/// [hedged](crate::RetryLayer::hedge). A closure from a request to `bool` implements it, the argument of
+/// [`RetryLayer::idempotent`](crate::RetryLayer::idempotent). For HTTP the request is its head, [`Parts`].
 pub trait Idempotency<Req> {
     /// Returns true if the request may be sent again although the server may have acted on it.
     fn is_idempotent(&self, request: &Req) -> bool;

@@ -25,6 +25,12 @@ pub struct KeptClone<B> {
     state: Kept<B, ()>,
 }
 
+impl<Idempotency> CloneBodies<Idempotency> {
+    pub(in crate::retry) fn idempotency<Other>(self, idempotency: Other) -> CloneBodies<Other> {
+        CloneBodies { http: self.http.idempotency(idempotency) }
+    }
+}
+
 impl<Idempotency> Sealed for CloneBodies<Idempotency> {}
 
 impl<B, IdempotencyT> Replay<Request<B>> for CloneBodies<IdempotencyT>
@@ -46,6 +52,8 @@ where
 
     fn keep(&self, request: Request<B>, _: bool, deadline: Option<Deadline>) -> Self::Kept {
         let (mut head, body) = request.into_parts();
+        // A layer inside can copy and send such a request without its extensions, so that nothing claims the attempt.
+        cut::unmark_attempt(&mut head.extensions);
         Http::<IdempotencyT>::write_deadline(&mut head, deadline);
         KeptClone { state: Kept::Whole { head, body } }
     }

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use super::AttemptPlan;
 use crate::attempt::Attempt;
 use crate::classify::{Health, Processed, Reason, Verdict};
-use crate::cut;
 use crate::deadline::{AttemptDeadline, Deadline};
 use crate::retry::headers::Headers;
 use crate::retry::observe::{Origin, PartitionLabel, RetryReport};
@@ -80,10 +79,6 @@ impl<Idempotency> Http<Idempotency> {
         }
         if let Some(ends) = ends {
             write_attempt_deadline(&mut head.extensions, ends, is_first);
-        }
-        // Only a time limit asks whether the attempt was sent. Later attempts have the mark from the first one.
-        if is_first && (deadline.is_some() || ends.is_some()) {
-            cut::mark_attempt(&mut head.extensions);
         }
         if let Some(headers) = &self.headers {
             headers.write(head, attempt, more, deadline);

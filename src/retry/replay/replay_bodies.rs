@@ -42,6 +42,11 @@ impl<Idempotency> ReplayBodies<Idempotency> {
     pub(in crate::retry) fn new(http: Http<Idempotency>) -> Self {
         Self { max_bytes: 64 * 1024, http }
     }
+
+    pub(in crate::retry) fn idempotency<Other>(self, idempotency: Other) -> ReplayBodies<Other> {
+        let Self { max_bytes, http } = self;
+        ReplayBodies { max_bytes, http: http.idempotency(idempotency) }
+    }
 }
 
 impl<B, IdempotencyT> Replay<Request<B>> for ReplayBodies<IdempotencyT>
@@ -80,6 +85,10 @@ where
         let more = plan.more;
         if let Some(KeptRequest { state: Kept::Whole { head, body: _ } }) = kept {
             self.http.write_attempt(head, plan);
+            // Only a time limit asks whether the attempt was sent. Later attempts have the mark from the first one.
+            if plan.is_first && (plan.deadline.is_some() || plan.ends.is_some()) {
+                cut::mark_attempt(&mut head.extensions);
+            }
         }
         match kept {
             Some(KeptRequest { state: Kept::Whole { head, body: KeptBody::Empty } }) if more => {

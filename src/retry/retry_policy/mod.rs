@@ -10,10 +10,12 @@ use std::time::Duration;
 use self::config::Config;
 pub use self::retry_if::RetryIf;
 pub(in crate::retry) use self::timer_check::TimerCheck;
-use super::observe::GiveUpLog;
-use super::policy::{Budget, Decider};
+use super::handle::Handle;
+use super::observe::{GiveUpEvent, GiveUpLog, OnRetry, RetryEvent, Tally, trace_retry};
+use super::policy::{Bucket, Budget, Decider};
 use crate::backoff::Backoff;
 use crate::classify::ErrorClassifier;
+use crate::registry::Registry;
 
 /// When and how often to retry: a plain value for layers and functions.
 ///
@@ -51,6 +53,8 @@ pub struct RetryPolicy<Classifier = ErrorClassifier, OnRetry = ()> {
     pub(in crate::retry) on_retry: OnRetry,
     /// Shared by all clones, so that together they log one line a second.
     pub(in crate::retry) give_ups: Arc<GiveUpLog>,
+    /// Shared like the log.
+    pub(in crate::retry) tally: Arc<Tally>,
     pub(in crate::retry) timer_check: TimerCheck,
 }
 
@@ -79,8 +83,8 @@ impl<Classifier> RetryPolicy<Classifier> {
             },
             rng: None,
         };
-        let give_ups = Arc::new(GiveUpLog::new());
-        Self { config, classifier, on_retry: (), give_ups, timer_check: TimerCheck::default() }
+        let (give_ups, tally) = (Arc::new(GiveUpLog::new()), Arc::default());
+        Self { config, classifier, on_retry: (), give_ups, tally, timer_check: TimerCheck::default() }
     }
 }
 
@@ -90,14 +94,50 @@ impl<Classifier, OnRetry: Clone> RetryPolicy<Classifier, OnRetry> {
         &self,
         other: RetryPolicy<Other, OtherOnRetry>,
     ) -> RetryPolicy<Other, OnRetry> {
-        let Self { config, classifier: _, on_retry, give_ups, timer_check } = self;
+        let Self { config, classifier: _, on_retry, give_ups, tally, timer_check } = self;
         RetryPolicy {
             config: config.clone(),
             classifier: other.classifier,
             on_retry: on_retry.clone(),
             give_ups: Arc::clone(give_ups),
+            tally: Arc::clone(tally),
             timer_check: timer_check.clone(),
         }
+    }
+}
+
+impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
+    /// Returns a handle that reads what all calls with this policy have counted, and the balance of its budget. Take it
+    /// when the policy is set up: with another name or budget it counts anew.
+    ///
+    /// ```
+    /// use tower_rampart::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new().name("billing");
+    /// let retries = policy.handle();
+    /// assert_eq!((retries.retries(), retries.balance()), (0, Some(10.0)));
+    /// ```
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle_with(None)
+    }
+
+    pub(in crate::retry) fn handle_with<K>(&self, by_key: Option<Arc<Registry<K, Bucket>>>) -> Handle<K> {
+        let Self { config, tally, .. } = self;
+        Handle::new(Arc::clone(&config.name), config.budget.clone(), Arc::clone(tally), by_key)
+    }
+}
+
+impl<Classifier, OnRetryT: OnRetry> RetryPolicy<Classifier, OnRetryT> {
+    pub(in crate::retry) fn report_retry(&self, event: &RetryEvent<'_>) {
+        self.tally.count_retry(event);
+        trace_retry(&self.config.name, event);
+        self.on_retry.on_retry(event);
+    }
+
+    pub(in crate::retry) fn report_give_up(&self, event: &GiveUpEvent<'_>) {
+        self.give_ups.log(&self.config.name, event);
+        self.on_retry.on_give_up(event);
     }
 }
 

@@ -30,12 +30,19 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         ensure!(!name.is_empty(), "retry: the name must not be empty");
         self.config.name = name.into();
         // Each name has log lines and counts of its own.
-        self.give_ups = Arc::new(GiveUpLog::new());
+        (self.give_ups, self.tally) = (Arc::new(GiveUpLog::new()), Arc::default());
         Ok(self)
     }
 
-    /// Sets the most attempts of a call, the first one included. With 1 nothing is retried, copied or buffered;
-    /// deadline and attempt timeout still apply.
+    /// Sets the most attempts of a call, the first one included; 3 if not set. With 1 nothing is retried, copied or
+    /// buffered; deadline and attempt timeout still apply.
+    ///
+    /// ```
+    /// use tower_rampart::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new().max_attempts(5);
+    /// # let _ = policy;
+    /// ```
     ///
     /// # Panics
     ///
@@ -57,6 +64,16 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     }
 
     /// Sets the wait before a retry if the server sends no hint. A plain `Duration` is a fixed wait without jitter.
+    /// Default: 100 ms, doubling up to 5 s, with full jitter.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::retry::{Backoff, RetryPolicy};
+    ///
+    /// let backoff = Backoff::exponential(Duration::from_millis(50), Duration::from_secs(2));
+    /// let policy = RetryPolicy::new().backoff(backoff);
+    /// # let _ = policy;
+    /// ```
     ///
     /// A hint is honored in full, plus jitter so that clients do not return together. The jitter is at most this
     /// backoff's [ceiling](Backoff::ceiling); with a fixed or custom backoff without jitter it is at most a tenth of
@@ -73,9 +90,20 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     ///
     /// The request may have been processed, except if an HTTP attempt was still waiting in a breaker for the client to
     /// become ready: then it was not sent, and even a POST is retried. This needs every layer in between to call the
-    /// breaker in its own `call`, not later in its future, and with the request itself, not a copy.
+    /// breaker in its own `call`, not later in its future, and with the request itself, not a copy. With
+    /// [`clone_bodies`](crate::RetryLayer::clone_bodies) a cut always counts as maybe processed.
     ///
     /// The wait until the inner service itself is ready is not part of an attempt: see [`deadline`](Self::deadline).
+    ///
+    /// Default: none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new().attempt_timeout(Duration::from_secs(2));
+    /// # let _ = policy;
+    /// ```
     ///
     /// # Panics
     ///
@@ -121,7 +149,15 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
 
     /// Limits the whole call, with all its attempts and waits. A wait that would leave less time than the last answer
     /// took is not started. A [`Deadline`](crate::retry::Deadline) in the extensions of an HTTP request overrides this
-    /// setting.
+    /// setting. Default: none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new().deadline(Duration::from_secs(15));
+    /// # let _ = policy;
+    /// ```
     ///
     /// # Panics
     ///
@@ -140,6 +176,15 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     }
 
     /// Sets the budget, which limits the share of retries. All clones of the policy and of the budget share it.
+    /// Default: [`Budget::ratio(0.2)`](Budget::ratio), one for each policy that is made anew.
+    ///
+    /// ```
+    /// use tower_rampart::retry::{Budget, RetryPolicy};
+    ///
+    /// let budget = Budget::ratio(0.1);
+    /// let (reads, writes) = (RetryPolicy::new().budget(budget.clone()), RetryPolicy::new().budget(budget));
+    /// # let _ = (reads, writes);
+    /// ```
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
         self.config.budget = budget;
@@ -154,7 +199,15 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
 
     /// Sets the longest hint that is honored. A longer one ends the retrying, and the answer is returned at once: a
     /// retry before the time that the server asked for would be wasted. [`clamp_retry_after`](Self::clamp_retry_after)
-    /// retries nevertheless.
+    /// retries nevertheless. Default: 60 seconds.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_rampart::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new().max_retry_after(Duration::from_secs(10));
+    /// # let _ = policy;
+    /// ```
     #[must_use]
     pub fn max_retry_after(mut self, wait: Duration) -> Self {
         self.config.decider.max_retry_after = wait;
@@ -181,6 +234,13 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
 
     /// Sets whether a call that a circuit breaker rejected is retried. By default it is not: the upstream is known to
     /// be down, and the caller can fall back at once.
+    ///
+    /// ```
+    /// use tower_rampart::retry::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy::new().retry_circuit_open(true);
+    /// # let _ = policy;
+    /// ```
     #[must_use]
     pub fn retry_circuit_open(mut self, retry: bool) -> Self {
         self.config.decider.retry_circuit_open = retry;
@@ -206,7 +266,21 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         self
     }
 
-    /// Replaces the classifier.
+    /// Replaces the classifier, and with it every [`retry_if`](Self::retry_if). Default: errors are judged by
+    /// [`Verdict::of_error`](crate::classify::Verdict::of_error), and every `Ok` is a success.
+    ///
+    /// ```
+    /// use tower_rampart::classify::{Verdict, classifier_fn};
+    /// use tower_rampart::retry::RetryPolicy;
+    ///
+    /// // A result that is empty is retried, too.
+    /// let policy = RetryPolicy::new().classifier(classifier_fn(|outcome: Result<&Vec<u8>, _>| match outcome {
+    ///     Ok(rows) if rows.is_empty() => Verdict::transient(),
+    ///     Ok(_) => Verdict::success(),
+    ///     Err(error) => Verdict::of_error(error),
+    /// }));
+    /// # let _ = policy;
+    /// ```
     #[must_use]
     pub fn classifier<NewClassifier>(self, classifier: NewClassifier) -> RetryPolicy<NewClassifier, OnRetry> {
         self.map_classifier(|_| classifier)
@@ -266,12 +340,12 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         self,
         map: impl FnOnce(Classifier) -> NewClassifier,
     ) -> RetryPolicy<NewClassifier, OnRetry> {
-        let Self { config, classifier, on_retry, give_ups, timer_check } = self;
-        RetryPolicy { config, classifier: map(classifier), on_retry, give_ups, timer_check }
+        let Self { config, classifier, on_retry, give_ups, tally, timer_check } = self;
+        RetryPolicy { config, classifier: map(classifier), on_retry, give_ups, tally, timer_check }
     }
 
     fn observed_by<Observer>(self, observer: Observer) -> RetryPolicy<Classifier, (OnRetry, Observer)> {
-        let Self { config, classifier, on_retry, give_ups, timer_check } = self;
-        RetryPolicy { config, classifier, on_retry: (on_retry, observer), give_ups, timer_check }
+        let Self { config, classifier, on_retry, give_ups, tally, timer_check } = self;
+        RetryPolicy { config, classifier, on_retry: (on_retry, observer), give_ups, tally, timer_check }
     }
 }

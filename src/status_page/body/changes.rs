@@ -1,8 +1,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-use crate::breaker::CircuitBreaker;
-use crate::status_page::breakers::{Id, Watched};
+use crate::status_page::breakers::{Id, Listed, Watched};
 use crate::status_page::row::{Row, Version};
 
 /// What the client of one stream knows.
@@ -33,8 +32,8 @@ impl Changes {
     }
 
     /// Returns the rows of those breakers that are new to the client or have changed.
-    pub(super) fn of<'a>(&mut self, breakers: &'a [CircuitBreaker], watched: &Watched) -> Vec<Row<'a>> {
-        let rows = breakers.iter().map(|breaker| Row::of(breaker, watched));
+    pub(super) fn of<'a>(&mut self, breakers: &'a [Listed], watched: &Watched) -> Vec<Row<'a>> {
+        let rows = breakers.iter().map(|listed| Row::of(listed, watched));
         rows.filter(|row| self.is_news(row)).collect()
     }
 

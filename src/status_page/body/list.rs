@@ -43,12 +43,12 @@ impl List {
                 self.part = Part::Nothing;
                 return Poll::Ready(Some(Bytes::from_static(b"]}")));
             };
-            for breaker in &breakers {
+            for listed in &breakers {
                 match self.part {
                     Part::Rows => chunk.push(b','),
                     _ => self.part = Part::Rows,
                 }
-                chunk.extend(json(&Row::of(breaker, self.walk.watched())));
+                chunk.extend(json(&Row::of(listed, self.walk.watched())));
             }
         }
         Poll::Ready(Some(chunk.into()))

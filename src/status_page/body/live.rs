@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::changes::Changes;
 use crate::status_page::breakers::{Id, Walk, Watched};
 use crate::status_page::row::{LayerRow, json};
+use crate::status_page::viewers::Place;
 
 pin_project! {
     /// All breakers, and from then on those that changed, as server-sent events. Ends when it is dropped.
@@ -25,6 +26,7 @@ pin_project! {
         sent: Sent,
         #[pin]
         pause: Option<Sleep>,
+        _place: Place,
     }
 }
 
@@ -55,13 +57,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 impl Live {
-    pub(in crate::status_page) fn new(watched: Arc<Watched>, can_act: bool) -> Self {
+    pub(in crate::status_page) fn new(watched: Arc<Watched>, can_act: bool, place: Place) -> Self {
         Self {
             hello: Some(Hello { can_act }),
             walk: Walk::new(watched),
             changes: Changes::new(),
             sent: Sent { rows: false, overflowed: 0, last_tick: None },
             pause: None,
+            _place: place,
         }
     }
 

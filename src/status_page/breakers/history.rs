@@ -3,23 +3,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::id::{Id, Ids};
-use crate::breaker::{Cause, Event, Mode, State, Subscriber};
+use crate::breaker::{Address, Cause, Event, Mode, State, Subscriber};
 
 /// The last changes of the breakers that changed since the page was made.
 ///
 /// It subscribes without a queue: an event in a queue would keep its breaker from being evicted until it is read.
 #[derive(Debug, Default)]
-pub(super) struct History {
-    ids: Ids,
-    records: Mutex<Records>,
-}
+pub(super) struct History(Mutex<Records>);
 
 #[derive(Debug, Default)]
 struct Records {
-    of: HashMap<Id, Record>,
+    of: HashMap<Address, Record>,
     /// In the order of their first changes.
-    ids: VecDeque<Id>,
+    addresses: VecDeque<Address>,
 }
 
 /// The last changes of one breaker, oldest first. A probe that failed is no change of its own.
@@ -47,36 +43,31 @@ const BREAKERS: usize = 4_096;
 const CHANGES: usize = 16;
 
 impl History {
-    pub(super) fn ids(&self) -> &Ids {
-        &self.ids
-    }
-
-    pub(super) fn record(&self, id: Id) -> Record {
-        self.lock().of.get(&id).cloned().unwrap_or_default()
+    pub(super) fn record(&self, address: &Address) -> Record {
+        self.lock().of.get(address).cloned().unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, Records> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Subscriber for History {
     fn changed(&self, event: Event) {
         let Event { breaker, from, to, mode, cause, generation: _ } = event;
-        let id = self.ids.of(&breaker);
-        self.lock().add(id, Transition { from, to, mode, cause, at: Instant::now(), reopened: 0 });
+        self.lock().add(breaker.address(), Transition { from, to, mode, cause, at: Instant::now(), reopened: 0 });
     }
 }
 
 impl Records {
-    fn add(&mut self, id: Id, transition: Transition) {
-        if !self.of.contains_key(&id) {
-            if self.ids.len() == BREAKERS {
-                self.ids.pop_front().and_then(|oldest| self.of.remove(&oldest));
+    fn add(&mut self, address: Address, transition: Transition) {
+        if !self.of.contains_key(&address) {
+            if self.addresses.len() == BREAKERS {
+                self.addresses.pop_front().and_then(|oldest| self.of.remove(&oldest));
             }
-            self.ids.push_back(id);
+            self.addresses.push_back(address.clone());
         }
-        self.of.entry(id).or_default().add(transition);
+        self.of.entry(address).or_default().add(transition);
     }
 }
 

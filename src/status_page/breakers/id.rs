@@ -16,10 +16,10 @@ pub(in crate::status_page) struct Id(u64);
 pub(super) struct Ids(RandomState);
 
 impl Ids {
-    /// Two breakers never share an address while they exist. With the label, a breaker at the address of an evicted one
-    /// has another id, unless their labels are equal, as those of long keys can be.
-    pub(super) fn of(&self, breaker: &CircuitBreaker) -> Id {
-        Id(self.0.hash_one((std::ptr::from_ref(breaker.node()).addr(), breaker.partition())))
+    /// The address differs from that of every other breaker that exists now, and the rest from that of a breaker that
+    /// was there before. Labels alone would not do: those of long keys can be equal.
+    pub(super) fn of(&self, layer: usize, breaker: &CircuitBreaker, key_hash: u32) -> Id {
+        Id(self.0.hash_one((layer, breaker.address(), breaker.partition(), key_hash)))
     }
 }
 
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn an_id_reads_back_in_its_one_form() {
         let breaker = CircuitBreaker::builder().build();
-        let [one, two] = [Ids::default(), Ids::default()].map(|ids| ids.of(&breaker));
+        let [one, two] = [Ids::default(), Ids::default()].map(|ids| ids.of(0, &breaker, 7));
         assert_ne!(one, two);
         assert_eq!(one.to_string().parse(), Ok(one));
         assert_eq!(Id(0xab).to_string(), "00000000000000ab");

@@ -1,8 +1,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::Watched;
-use crate::breaker::CircuitBreaker;
+use super::{Listed, Watched};
 
 /// Goes through all breakers, a page a poll, so that it neither holds a thread for long nor keeps breakers from being
 /// evicted. Begins anew after its end.
@@ -29,17 +28,16 @@ impl Walk {
     }
 
     /// Returns further breakers, perhaps none, and `None` at the end. A breaker that moves meanwhile may come twice.
-    pub(in crate::status_page) fn poll_page(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<CircuitBreaker>>> {
+    pub(in crate::status_page) fn poll_page(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<Listed>>> {
         self.yields = !self.yields;
         if !self.yields {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let Some(layer) = self.watched.layers().get(self.layer) else {
+        let Some((first, breakers)) = self.watched.page(self.layer, self.end, PAGE) else {
             (self.layer, self.yields) = (0, false);
             return Poll::Ready(None);
         };
-        let (first, breakers) = layer.breakers_below(self.end, PAGE);
         (self.layer, self.end) = if first == 0 { (self.layer + 1, usize::MAX) } else { (self.layer, first) };
         Poll::Ready(Some(breakers))
     }

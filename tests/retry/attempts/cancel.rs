@@ -10,7 +10,7 @@ use http_body_util::Full;
 use tokio::sync::Semaphore;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
-use tower_rampart::retry::{Budget, GiveUp};
+use tower_rampart::retry::{Budget, GiveUp, Hedge};
 
 use crate::support::*;
 
@@ -65,6 +65,43 @@ async fn cancelled_at_every_await_point_places_and_tokens_add_up() {
         assert_eq!(places.available_permits(), 1, "after {polls} polls");
     }
     assert!(finished > 0 && finished < POLLS, "{finished} of {POLLS} were not cancelled");
+}
+
+/// With a hedge in flight, with one that waits for a place, and with a retry that waits.
+#[tokio::test(start_paused = true)]
+async fn a_hedged_call_that_is_dropped_at_any_point_gives_everything_back() {
+    let mut finished = 0;
+    for places in [1, 2] {
+        for polls in 0..POLLS {
+            let (concurrent, quota) = (Budget::concurrent(0.0, 2), Budget::aws_standard());
+            for budget in [&concurrent, &quota] {
+                let upstream = Upstream::new([
+                    answer(503).taking(170 * MS),
+                    answer(503).taking(220 * MS),
+                    reset().taking(170 * MS),
+                    answer(200).taking(20 * MS),
+                ]);
+                let log = upstream.log();
+                let free = Arc::new(Semaphore::new(places));
+                let stack = ServiceBuilder::new()
+                    .layer(layer().max_attempts(4).budget(budget.clone()).hedge(Hedge::after(60 * MS)))
+                    .layer(GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&free)))
+                    .service(upstream);
+                let output = cancel_after(stack.oneshot(put("rows")), polls).await;
+                finished += u32::from(output.is_some());
+                let sent = log.calls().saturating_sub(1) as f64;
+                match budget.balance() {
+                    balance if std::ptr::eq(budget, &concurrent) => assert_eq!(balance, Some(2.0), "{polls} polls"),
+                    // A success gives back what the last retry cost, if it was no hedge.
+                    balance if output.is_some() => assert!(balance >= Some(500.0 - 5.0 * sent), "{balance:?}"),
+                    balance => assert_eq!(balance, Some(500.0 - 5.0 * sent), "{polls} polls, {sent} sent"),
+                }
+                settle().await;
+                assert_eq!(free.available_permits(), places, "after {polls} polls");
+            }
+        }
+    }
+    assert!(finished > 0, "none was not cancelled");
 }
 
 #[tokio::test(start_paused = true)]

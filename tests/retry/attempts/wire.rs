@@ -272,6 +272,43 @@ async fn rule_8_an_answer_that_overtakes_the_body_is_final() {
     assert_eq!((response.status().as_u16(), *count.lock().unwrap()), (503, 1));
 }
 
+/// Answers 503 as soon as the head is there and drops the body unread, which over HTTP/2 resets its stream.
+#[tokio::test]
+async fn rule_8_a_server_that_drops_the_body_unread_gets_a_post_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&requests);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let count = Arc::clone(&count);
+            let service = service_fn(move |_: Request<Incoming>| {
+                *count.lock().unwrap() += 1;
+                std::future::ready(Ok::<_, Infallible>(
+                    Response::builder().status(503).body(Full::<Bytes>::default()).unwrap(),
+                ))
+            });
+            tokio::spawn(async move {
+                let server = auto::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let body = Chunks::of(["one"]).then(Chunk::Stall);
+        let response = send(layer(), to(address, "PUT").version(version).body(boxed(body)).unwrap()).await.unwrap();
+        // Repeated once the connection has let go of the body; else this answer is final.
+        let sent = std::mem::take(&mut *requests.lock().unwrap());
+        let (attempts, gave_up) = report(&response);
+        assert_eq!((response.status().as_u16(), sent), (503, attempts), "{version:?}");
+        assert!(matches!(gave_up, Some(GiveUp::Exhausted | GiveUp::BodyNotReplayable)), "{gave_up:?}");
+        // A POST is sent once, however large its body and whatever the transport makes of the early end.
+        let body = Full::<Bytes>::from(vec![b'x'; 4 << 20]);
+        let _ = send(layer(), to(address, "POST").version(version).body(body).unwrap()).await;
+        assert_eq!(std::mem::take(&mut *requests.lock().unwrap()), 1, "{version:?}");
+    }
+}
+
 #[tokio::test]
 async fn rule_8_a_failed_request_body_is_not_the_servers_fault_on_both_versions() {
     for (version, attempts) in

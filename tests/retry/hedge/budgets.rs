@@ -1,5 +1,8 @@
 //! What hedges take from their budgets.
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 use tower_rampart::breaker::partition;
 use tower_rampart::classify::{Processed, Reason};
@@ -78,15 +81,28 @@ async fn rule_13_the_throttle_of_grpc_holds_hedges_too() {
     assert_eq!((log.calls(), budget.balance()), (3, Some(1.0)), "not hedged, and not retried");
 }
 
-/// A server gives both back, as when it recycles a connection. Proposal A6 counts only what a server has seen.
+/// A server gives both back, as when it recycles a connection: one transparent retry replaces the pair. Only the first
+/// one of a call is free, so the next pair counts, as a second one does without a hedge.
 #[tokio::test(start_paused = true)]
-async fn rule_13_the_throttle_of_grpc_does_not_count_a_pair_that_was_given_back() {
-    let budget = Budget::grpc(10, 0.1);
-    let refused = || given_back(Reason::REFUSED_STREAM, Processed::No);
-    let upstream = Upstream::new([refused().taking(60 * MS), refused().taking(20 * MS), answer(200)]);
-    let log = upstream.log();
-    layer().budget(budget.clone()).hedge(Hedge::after(DELAY)).layer(upstream).oneshot(get()).await.unwrap();
-    assert_eq!((log.calls(), budget.balance()), (3, Some(10.0)));
+async fn rule_13_the_throttle_of_grpc_counts_what_is_given_back_after_the_transparent_retry() {
+    let refused = |takes| given_back(Reason::REFUSED_STREAM, Processed::No).taking(takes * MS);
+    let pair = || [refused(60), refused(20)];
+    let alone = || [refused(20)];
+    let cases: [(Vec<Step>, usize, f64); 4] = [
+        (alone().into(), 2, 10.0),
+        ([alone(), alone()].concat(), 3, 9.0),
+        (pair().into(), 3, 10.0),
+        ([pair(), pair()].concat(), 5, 8.0),
+    ];
+    for (mut steps, calls, left) in cases {
+        steps.push(answer(401));
+        let budget = Budget::grpc(10, 0.1);
+        let upstream = Upstream::new(steps);
+        let log = upstream.log();
+        let layer = layer().max_attempts(5).budget(budget.clone()).hedge(Hedge::after(DELAY));
+        layer.layer(upstream).oneshot(get()).await.unwrap();
+        assert_eq!((log.calls(), budget.balance()), (calls, Some(left)));
+    }
 }
 
 /// As without a hedge, where the attempt that the deadline cuts counts.
@@ -116,4 +132,13 @@ async fn rule_13_a_hedge_takes_its_token_from_the_budget_of_its_key() {
         assert_eq!(log.calls(), calls, "{tenant:?}");
     }
     assert_eq!(one.balance(), Some(0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_9_the_balance_of_a_key_can_be_watched_with_hedges_too() {
+    let seven = partition::by(|_: &Request<Full<Bytes>>| 7);
+    let layer = layer().budget_by(seven, Budget::ratio(0.0).reserve(3)).hedge(Hedge::after(DELAY));
+    assert_eq!(layer.balance(&7), None);
+    layer.layer(Upstream::new([answer(200).taking(SECOND), answer(200)])).oneshot(get()).await.unwrap();
+    assert_eq!(layer.balance(&7), Some(2.0));
 }

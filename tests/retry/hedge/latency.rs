@@ -131,3 +131,36 @@ async fn rule_13_clones_and_services_of_a_layer_share_their_latencies() {
     durations(layer.layer(slow), 1).await;
     assert_eq!(calls(), 52);
 }
+
+#[tokio::test(start_paused = true)]
+async fn rule_13_the_delay_follows_attempts_that_were_cut() {
+    for layer in [plain().attempt_timeout(100 * MS), plain().deadline(100 * MS)] {
+        let (calls, slow) = upstream(|number, _| if number < 30 { 10 * MS } else { SECOND });
+        let service = layer.no_budget().hedge(Hedge::quantile(0.4)).layer(slow);
+        durations(service.clone(), 30).await;
+        // Too few were answered for a quantile.
+        for _ in 0..30 {
+            service.clone().oneshot(()).await.unwrap_err();
+        }
+        let before = calls();
+        service.oneshot(()).await.unwrap_err();
+        assert_eq!(calls() - before, 2);
+    }
+}
+
+/// Answers at once give a delay of a few microseconds.
+#[tokio::test(start_paused = true)]
+async fn rule_13_a_delay_is_at_least_a_millisecond() {
+    let (calls, slow) = upstream(|number, _| if number < 50 { Duration::ZERO } else { 10 * MS });
+    let layer = plain().no_budget().hedge(Hedge::quantile(0.95));
+    let service = layer.layer(slow);
+    durations(service.clone(), 50).await;
+    let mut call = std::pin::pin!(service.oneshot(()));
+    assert!(futures_util::poll!(call.as_mut()).is_pending());
+    tokio::time::advance(MS - Duration::from_micros(1)).await;
+    assert!(futures_util::poll!(call.as_mut()).is_pending());
+    assert_eq!(calls(), 51);
+    tokio::time::advance(Duration::from_micros(1)).await;
+    assert!(futures_util::poll!(call.as_mut()).is_pending());
+    assert_eq!(calls(), 52);
+}

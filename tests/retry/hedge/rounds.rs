@@ -1,18 +1,19 @@
 //! What an attempt and its hedge leave to the attempts, calls and budgets after them.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::Request;
+use http::{Request, Response};
 use http_body_util::Full;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_rampart::CircuitBreakerLayer;
-use tower_rampart::classify::{Class, Processed, Reason};
-use tower_rampart::retry::{Budget, Hedge, ReplayBody};
+use tower_rampart::classify::{Class, Classifier, HttpClassifier, Processed, Reason, classifier_fn};
+use tower_rampart::retry::{Backoff, Budget, Hedge, ReplayBody};
 
 use super::{DELAY, hedged, run};
 use crate::support::*;
@@ -59,6 +60,17 @@ async fn rule_13_a_hedge_that_failed_frees_its_place_of_a_concurrent_budget() {
     }
 }
 
+/// However many attempts ago it was: a report keeps 64.
+#[tokio::test(start_paused = true)]
+async fn rule_13_a_server_that_has_asked_to_wait_gets_no_hedge_after_many_attempts_either() {
+    let quick = std::iter::repeat_n(answer(503), 80);
+    let asks = answer(503).header("retry-after", 0);
+    let steps = [asks].into_iter().chain(quick).chain([answer(200).taking(SECOND)]);
+    let layer = layer().max_attempts(200).backoff(Backoff::none()).hedge(Hedge::after(DELAY));
+    let (outcome, _, sent) = run(layer, steps, get()).await;
+    assert_eq!((outcome.unwrap().status().as_u16(), sent.len()), (200, 82));
+}
+
 #[tokio::test(start_paused = true)]
 async fn rule_13_a_hint_also_holds_for_a_hedge_that_was_given_back() {
     let steps = [
@@ -87,4 +99,30 @@ async fn rule_13_a_hedge_is_no_probe_either_where_the_breaker_is_called_by_its_f
     (0..20).for_each(|_| handle.try_acquire().unwrap().settle(Class::Transient));
     call.await.unwrap();
     assert_eq!(log.calls(), 1);
+}
+
+/// A classifier may count, or draw a sample: one outcome, one question.
+#[tokio::test(start_paused = true)]
+async fn rule_13_every_outcome_is_classified_once() {
+    let asked = Cell::new(0);
+    let classifier = classifier_fn(|outcome: Result<&Response<Full<Bytes>>, _>| {
+        asked.set(asked.get() + 1);
+        HttpClassifier::new().classify(outcome)
+    });
+    let limited = || layer().classifier(classifier).attempt_timeout(100 * MS);
+    for (steps, outcomes) in [
+        (vec![reset(), answer(200)], 2),
+        (vec![reset().taking(60 * MS), reset().taking(20 * MS), answer(200)], 3),
+        (vec![answer(503).taking(60 * MS), answer(200).taking(20 * MS)], 2),
+        (vec![hang(), hang(), answer(200)], 3),
+    ] {
+        asked.set(0);
+        limited().hedge(Hedge::after(DELAY)).layer(Upstream::new(steps)).oneshot(get()).await.unwrap();
+        assert_eq!(asked.get(), outcomes);
+    }
+    // The deadline ends both attempts with one outcome.
+    asked.set(0);
+    let layer = limited().deadline(80 * MS).hedge(Hedge::after(DELAY));
+    layer.layer(Upstream::new([hang()])).oneshot(get()).await.unwrap_err();
+    assert_eq!(asked.get(), 1);
 }

@@ -124,6 +124,46 @@ async fn rule_6_a_post_that_waited_for_readiness_is_retried() {
 }
 
 /// The first call of the inner layer may have been processed; that the second waits for readiness proves nothing.
+/// The permit comes free at the very moment at which the time of the second call is over.
+#[tokio::test(start_paused = true)]
+async fn rule_6_nothing_is_sent_once_its_time_is_over() {
+    for layer in [layer().deadline(SECOND), layer().max_attempts(1).attempt_timeout(SECOND)] {
+        let upstream = Upstream::new([hang()]);
+        let log = upstream.log();
+        let stack = ServiceBuilder::new()
+            .layer(layer)
+            .layer(CircuitBreakerLayer::new_for_http())
+            .layer(GlobalConcurrencyLimitLayer::new(1))
+            .service(upstream);
+        let calls = [stack.clone().oneshot(get()), stack.oneshot(post("5 euros"))].map(tokio::spawn);
+        for (call, processed) in calls.into_iter().zip([Processed::Maybe, Processed::No]) {
+            let error = call.await.unwrap().unwrap_err();
+            assert_eq!(gave_up(&error).verdict().processed(), processed);
+        }
+        assert_eq!((log.calls(), log.elapsed()), (1, SECOND));
+    }
+}
+
+/// No layer cuts such a call, and it must not wait for that.
+#[tokio::test(start_paused = true)]
+async fn rule_6_without_a_retry_layer_a_breaker_sends_what_became_ready_too_late() {
+    let upstream = Upstream::new([answer(200).taking(SECOND)]);
+    let log = upstream.log();
+    let stack = ServiceBuilder::new()
+        .layer(CircuitBreakerLayer::new_for_http())
+        .layer(GlobalConcurrencyLimitLayer::new(1))
+        .service(upstream);
+    let late = || {
+        let mut request = get();
+        request.extensions_mut().insert(Deadline::within(SECOND));
+        request
+    };
+    for call in [stack.clone().oneshot(late()), stack.oneshot(late())].map(tokio::spawn) {
+        assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    }
+    assert_eq!((log.calls(), log.elapsed()), (2, 2 * SECOND));
+}
+
 #[tokio::test(start_paused = true)]
 async fn rule_6_an_outer_layer_counts_the_attempts_of_an_inner_one_as_sent() {
     let upstream = Upstream::new([answer(503), answer(200)]);

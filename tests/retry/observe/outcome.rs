@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use tower_rampart::breaker::{CircuitOpen, State};
-use tower_rampart::classify::{ClassifiedError, Verdict};
+use tower_rampart::classify::{ClassifiedError, Verdict, classifier_fn};
 use tower_rampart::retry::{self, Backoff, Budget, GiveUp, Outcome, RetryError, RetryPolicy};
 use tower_rampart::{BoxError, RetryLayer};
 
 use crate::support::*;
 
-const ALL: [Outcome; 12] = [
+const ALL: [Outcome; 13] = [
     Outcome::Success,
     Outcome::Exhausted,
     Outcome::Terminal,
@@ -21,6 +21,7 @@ const ALL: [Outcome; 12] = [
     Outcome::BodyNotReplayable,
     Outcome::RetryAfterTooLong,
     Outcome::NotReady,
+    Outcome::RetriedAbove,
     Outcome::Transient,
 ];
 
@@ -86,6 +87,15 @@ fn without_a_retry_layer_the_verdict_on_the_error_counts() {
         (GiveUp::BodyNotReplayable, Outcome::BodyNotReplayable),
         (GiveUp::NotReady, Outcome::NotReady),
         (GiveUp::CircuitOpen, Outcome::CircuitOpen),
+        (GiveUp::Exhausted, Outcome::Exhausted),
+        (GiveUp::Deadline, Outcome::Deadline),
+        (GiveUp::Budget, Outcome::Budget),
+        (GiveUp::NotIdempotent, Outcome::NotIdempotent),
+        (GiveUp::RetryAfterTooLong, Outcome::RetryAfterTooLong),
+        (GiveUp::RetriedAbove, Outcome::RetriedAbove),
+        // The verdict on the error decides, and an unknown one is transient.
+        (GiveUp::NotRetryable, Outcome::Transient),
+        (GiveUp::BodyFailed, Outcome::Transient),
     ];
     for (kind, outcome) in kinds {
         assert_eq!(of(RetryError::new(kind, 1, "down").into()), outcome);
@@ -101,4 +111,7 @@ fn a_function_shows_it_too() {
     let outcome = |result: Result<u32, &str>| Outcome::of_call(&retry::call_blocking(&policy, || result));
     assert_eq!(outcome(Ok(7)), Outcome::Success);
     assert_eq!(outcome(Err("down")), Outcome::Exhausted);
+    // A value of any type has no place for a verdict.
+    let rejects = policy.clone().classifier(classifier_fn(|_: Result<&u32, _>| Verdict::terminal()));
+    assert_eq!(Outcome::of_call(&retry::call_blocking(&rejects, || Ok::<_, BoxError>(7))), Outcome::Success);
 }

@@ -134,6 +134,21 @@ async fn rule_9_the_quota_follows_the_aws_sdks() {
     }
 }
 
+/// "No quota" of the SDKs' own tests: with 5 tokens left there is one retry after an error and none after a timeout.
+#[tokio::test(start_paused = true)]
+async fn rule_9_the_last_tokens_of_the_quota_pay_for_an_error_and_not_for_a_timeout() {
+    for (step, attempts, balance) in [(answer(503), 2, 0.0), (hang(), 1, 5.0)] {
+        let budget = Budget::aws_standard();
+        let spend = layer().max_attempts(100).budget(budget.clone()).backoff(Backoff::none());
+        send(spend, Upstream::new([answer(503)]), get()).await.unwrap();
+        assert_eq!(budget.balance(), Some(5.0));
+        let upstream = Upstream::new([step]);
+        let log = upstream.log();
+        let _ = send(layer().max_attempts(5).attempt_timeout(SECOND).budget(budget.clone()), upstream, get()).await;
+        assert_eq!((log.calls(), budget.balance()), (attempts, Some(balance)));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn rule_9_a_success_at_once_gives_one_token_to_the_quota() {
     let budget = Budget::aws_standard();

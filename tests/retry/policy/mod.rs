@@ -2,6 +2,7 @@
 
 mod backoff;
 mod budgets;
+mod extremes;
 mod jitter;
 mod partitions;
 mod seed;

@@ -169,11 +169,19 @@ async fn rule_9_a_budget_is_remembered_for_a_minute_without_calls() {
     tokio::time::advance(60_001 * MS).await;
     // The other one takes the only place, and the first now finds none.
     assert_eq!(retries(&layer, [of("new"), of("new")]).await, [1, 0]);
-    // A call keeps it.
-    tokio::time::advance(59 * SECOND).await;
-    assert_eq!(retries(&layer, [of("new"), of("another")]).await[0], 0);
-    tokio::time::advance(59 * SECOND).await;
-    assert_eq!(retries(&layer, [of("another"), of("new")]).await[1], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_9_a_budget_whose_key_has_calls_is_never_forgotten() {
+    let port = partition::by(|request: &Request<Full<Bytes>>| request.uri().port_u16());
+    let layer = by(port, one_retry()).max_partitions(1);
+    for round in 0..6 {
+        // The other key looks for a place whenever the first one has had no call for a while.
+        retries(&layer, [to("http://a.example:1"), to("http://a.example:2")]).await;
+        assert_eq!((layer.balance(&Some(1)), layer.balance(&Some(2))), (Some(0.0), None), "{round}");
+        tokio::time::advance(45 * SECOND).await;
+        retries(&layer, [to("http://a.example:2")]).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -298,4 +306,17 @@ fn the_settings_of_headers_come_before_or_after_the_budgets_of_keys() {
     let header = || DeadlineHeader::milliseconds("x-timeout-ms");
     let _ = layer().guard(RetryGuard::new()).deadline_header(header()).budget_by(partition::host(), one_retry());
     let _ = layer().budget_by(partition::host(), one_retry()).guard(RetryGuard::new()).deadline_header(header());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_9_an_endless_stream_of_keys_buys_few_retries_and_disturbs_no_tenant() {
+    let port = partition::by(|request: &Request<Full<Bytes>>| request.uri().port_u16());
+    let layer = by(port, one_retry()).max_partitions(100);
+    let of = |port: u16| to(&format!("http://a.example:{port}"));
+    assert_eq!(retries(&layer, [of(1), of(1)]).await, [1, 0]);
+    // A hundred keys get a budget of their own, one after the other; the rest share 16.
+    let bought: u32 = retries(&layer, (2..20_000).map(of)).await.iter().sum();
+    assert_eq!(bought, 99 + 16);
+    assert_eq!((layer.balance(&Some(1)), layer.balance(&Some(19_999))), (Some(0.0), None));
+    assert_eq!(retries(&layer, [of(1)]).await, [0]);
 }

@@ -7,7 +7,7 @@ use std::{panic, thread};
 use tower_rampart::retry::{Backoff, Budget, Jitter};
 use tower_rampart::{InvalidSetting, RetryLayer};
 
-use crate::support::MS;
+use crate::support::*;
 
 #[test]
 #[should_panic(expected = "max_attempts includes the first try and must be at least 1, but is 0")]
@@ -92,4 +92,15 @@ fn a_panic_points_at_the_line_of_the_setting() {
     });
     panic::set_hook(before);
     assert_eq!(files, [(); 8].map(|()| Some(file!().to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_idempotent_can_be_set_before_or_after_clone_bodies() {
+    let always: fn(&http::request::Parts) -> bool = |_| true;
+    for layer in [layer().idempotent(always).clone_bodies(), layer().clone_bodies().idempotent(always)] {
+        let upstream = Upstream::new([answer(503), answer(200)]);
+        let log = upstream.log();
+        send(layer.partition_label(|_| None), upstream, post("again")).await.unwrap();
+        assert_eq!(log.bodies(), ["again", "again"]);
+    }
 }

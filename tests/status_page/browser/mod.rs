@@ -6,8 +6,12 @@ use std::convert::Infallible;
 use std::io::{Write, stderr};
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
@@ -16,7 +20,7 @@ use tokio::runtime::Runtime;
 use tower::Service;
 use tower_rampart::CircuitBreakerLayer;
 use tower_rampart::breaker::{Mode, partition};
-use tower_rampart::status_page::StatusPage;
+use tower_rampart::status_page::{ResponseBody, StatusPage};
 
 use self::devtools::Tab;
 use crate::support::*;
@@ -48,12 +52,22 @@ fn serve_at<Guard>(address: SocketAddr, runtime: &Runtime, page: StatusPage<Guar
 where
     Guard: Fn(&Parts) -> bool + Clone + Send + Sync + 'static,
 {
+    serve_service(address, runtime, move |request| page.clone().call(request))
+}
+
+fn serve_service<Responds>(
+    address: SocketAddr,
+    runtime: &Runtime,
+    service: impl Fn(Request<Incoming>) -> Responds + Clone + Send + 'static,
+) -> SocketAddr
+where
+    Responds: Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + 'static,
+{
     let listener = runtime.block_on(TcpListener::bind(address)).unwrap();
     let address = listener.local_addr().unwrap();
     runtime.spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
-            let page = page.clone();
-            let service = service_fn(move |request| page.clone().call(request));
+            let service = service_fn(service.clone());
             tokio::spawn(async move {
                 let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
                 let _ = server.serve_connection(TokioIo::new(socket), service).await;
@@ -63,7 +77,6 @@ where
     });
     address
 }
-
 #[test]
 fn an_operator_finds_what_is_open_and_closes_it() {
     let Some(chromium) = chromium() else { return };
@@ -115,7 +128,9 @@ fn an_operator_finds_what_is_open_and_closes_it() {
     let row = "document.querySelector('#rows tr')";
     tab.until(&format!("/^in \\d+ s$/.test({row}.children[4].innerText)"));
     assert_eq!(tab.eval(&format!("{row}.children[2].innerText")), "67 %\n2 of 3 calls");
-    assert!(tab.eval(&format!("{row}.children[5].innerText")).as_str().unwrap().ends_with("s\nconsecutive failures"));
+    let since = tab.eval(&format!("{row}.children[5].innerText"));
+    let why = "s\nconsecutive failures. It opened because 2 calls in a row failed (2 of 3 in the window).";
+    assert!(since.as_str().unwrap().ends_with(why), "{since}");
     let strip = tab.eval(&format!("{row}.querySelector('svg').getAttribute('aria-label')"));
     assert!(strip.as_str().unwrap().starts_with("closed, then open "), "{strip}");
 
@@ -134,7 +149,10 @@ fn an_operator_finds_what_is_open_and_closes_it() {
     tab.press("Enter", "\r");
     tab.until("document.querySelector('#ask').open");
     assert_eq!(tab.eval("document.querySelector('#question').textContent"), "Reset billing, partition tenant-10?");
+    // Nothing happens by a second Enter alone.
+    assert_eq!(tab.eval("document.activeElement.id"), "no");
     assert_eq!(ten.mode(), Mode::ForcedOpen);
+    tab.press("Tab", "");
     tab.press("Enter", "\r");
     tab.until(&format!("{PARTITIONS}.join() === 'tenant-1,tenant-10'"));
     assert_eq!(ten.mode(), Mode::Automatic);
@@ -178,19 +196,98 @@ fn the_page_finds_a_server_that_was_restarted() {
     let Some(chromium) = chromium() else { return };
     let runtime = Runtime::new().unwrap();
     let before = tenants("billing");
-    let _ = (tenant(&before, "one"), tenant(&before, "two"));
-    let address = serve(&runtime, StatusPage::new().breakers(before));
+    let _ = (tenant(&before, "one"), tenant(&before, "six"), tenant(&before, "two"));
+    let address = serve(&runtime, StatusPage::new().breakers(before.clone()));
     let mut tab = Tab::open(chromium, "restarted");
     tab.go(&format!("http://{address}/"));
-    tab.until(&format!("{PARTITIONS}.join() === 'one,two'"));
+    tab.until(&format!("{PARTITIONS}.join() === 'one,six,two'"));
+    // Those that come and go have their places among the others.
+    assert!(before.remove(&"one".to_owned()));
+    let _ = (tenant(&before, "zero"), tenant(&before, "ten"), tenant(&before, "five"));
+    tab.until(&format!("{PARTITIONS}.join() === 'five,six,ten,two,zero'"));
 
     drop(runtime);
     tab.until("document.querySelector('#connection').textContent === 'Connection lost, trying again…'");
     // What was known is still to be seen.
-    assert_eq!(tab.eval(PARTITIONS), json!(["one", "two"]));
+    assert_eq!(tab.eval(PARTITIONS), json!(["five", "six", "ten", "two", "zero"]));
     let runtime = Runtime::new().unwrap();
     let after = tenants("billing");
     let _ = tenant(&after, "three");
     serve_at(address, &runtime, StatusPage::new().breakers(after));
     tab.until(&format!("{PARTITIONS}.join() === 'three'"));
+}
+
+#[test]
+fn a_hidden_tab_gives_its_stream_back() {
+    let Some(chromium) = chromium() else { return };
+    let runtime = Runtime::new().unwrap();
+    let billing = tenants("billing");
+    let one = tenant(&billing, "one");
+    let page = StatusPage::new().breakers(billing);
+    let streams = || runtime.block_on(async { send(page.clone(), get("/events")).await });
+    // The tab has the last of the sixteen streams.
+    let mut held: Vec<_> = (0..15).map(|_| streams()).collect();
+    let address = serve(&runtime, page.clone());
+    let mut tab = Tab::open(chromium, "hidden");
+    tab.go(&format!("http://{address}/"));
+    tab.until(&format!("{PARTITIONS}.join() === 'one'"));
+    assert_eq!(streams().status(), StatusCode::SERVICE_UNAVAILABLE);
+
+    let hide = |is_hidden: bool| {
+        format!(
+            "Object.defineProperty(document, 'hidden', {{ value: {is_hidden}, configurable: true }});
+             document.dispatchEvent(new Event('visibilitychange'))"
+        )
+    };
+    tab.eval(&hide(true));
+    assert_eq!(tab.eval("document.title"), "Circuit breakers (paused)");
+    tab.until("document.querySelector('#connection').textContent === 'Connecting…'");
+    let until_free = "(async () => { while ((await fetch('/events', { method: 'HEAD' })).status === 503); })()";
+    tab.eval(until_free);
+    held.push(streams());
+    assert_eq!(held[15].status(), StatusCode::OK);
+    one.force_open();
+
+    // Shown again, it finds no place, says so, and comes back later.
+    tab.eval(&hide(false));
+    tab.until("document.querySelector('#connection').textContent === 'Too many viewers, trying again…'");
+    assert_eq!(tab.eval("document.querySelector('#rows td').innerText"), "○ closed");
+    held.clear();
+    tab.until("document.querySelector('#connection').textContent.includes('Live')");
+    tab.until("document.querySelector('#rows td').innerText === '■ open\\nforced open'");
+    assert_eq!(tab.eval("document.title"), "(1 open) Circuit breakers");
+}
+
+#[test]
+fn the_page_says_that_it_loads_and_that_an_action_has_no_answer() {
+    let Some(chromium) = chromium() else { return };
+    let runtime = Runtime::new().unwrap();
+    let billing = tenants("billing");
+    let one = tenant(&billing, "one");
+    let page = StatusPage::new().breakers(billing).guard(|_| true);
+    let is_loading = Arc::new(AtomicBool::new(true));
+    let first = is_loading.clone();
+    // A server that answers neither the first streams nor any action.
+    let address = serve_service("127.0.0.1:0".parse().unwrap(), &runtime, move |request| {
+        let hangs = request.method() == Method::POST || (request.uri() == "/events" && first.load(Ordering::Relaxed));
+        let answer = page.clone().call(request);
+        async move { if hangs { std::future::pending().await } else { answer.await } }
+    });
+    let mut tab = Tab::open(chromium, "slow");
+    tab.go(&format!("http://{address}/"));
+    tab.until("document.querySelector('#summary').textContent === 'Loading…'");
+    assert_eq!(tab.eval("document.querySelector('#connection').textContent"), "Connecting…");
+    assert_eq!(tab.eval("document.querySelector('#filters').innerText.includes('0')"), false);
+
+    is_loading.store(false, Ordering::Relaxed);
+    tab.go(&format!("http://{address}/"));
+    tab.until(&format!("{PARTITIONS}.join() === 'one'"));
+    // A hundred times sooner.
+    tab.eval(
+        "{ const wait = AbortSignal.timeout.bind(AbortSignal); AbortSignal.timeout = millis => wait(millis / 100); }",
+    );
+    tab.eval("document.querySelector('#rows button').click(); document.querySelector('#yes').click()");
+    let failure = "document.querySelector('#failure').textContent";
+    tab.until(&format!("{failure} === 'Force open one: no answer within ten seconds'"));
+    assert_eq!(one.mode(), Mode::Automatic);
 }

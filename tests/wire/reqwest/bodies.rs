@@ -102,3 +102,16 @@ async fn a_body_of_another_type_is_sent() {
     assert_eq!([&*seen[0].body, &*seen[1].body], [b"onetwo"; 2]);
     assert_eq!([0, 1].map(|n: usize| seen[n].header("content-length")), [Some("6"), None]);
 }
+
+/// That of axum is not `Sync`. A service passes it on to its upstream.
+#[tokio::test]
+async fn an_inbound_body_of_axum_is_replayed_with_its_length() {
+    let upstream = Upstream::answers([answer("503 Service Unavailable")]).await;
+    let reqwest = ReqwestService::from_builder(Client::builder()).unwrap();
+    let retry = RetryLayer::new_for_http().backoff(Backoff::none()).budget(Budget::unlimited());
+    let stack = ServiceBuilder::new().layer(retry).service(reqwest);
+    let body = axum::body::Body::new(chunks(&[b"hello ", b"world"], true));
+    let call = tokio::spawn(stack.oneshot(http::Request::put(upstream.url()).body(body).unwrap()));
+    let status = call.await.unwrap().unwrap().status().as_u16();
+    sent_twice((upstream.seen(), status), ("content-length", "11"));
+}

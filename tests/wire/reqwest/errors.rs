@@ -130,3 +130,122 @@ async fn redirects_without_end() {
         .unwrap_err();
     assert_eq!(facts_of(&error), (Class::Terminal, Processed::Maybe, Health::Success, "protocol"));
 }
+
+/// Each failure as a stack sees it, over the client, over one with middlewares, and as a middleware.
+mod in_a_stack {
+    use std::io;
+
+    use bytes::Bytes;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use tower::{ServiceBuilder, ServiceExt};
+    use tower_rampart::clients::reqwest::{ReqwestService, SendExt};
+    use tower_rampart::retry::{GiveUp, RetryError};
+    use tower_rampart::{BoxError, ClassifyLayer};
+
+    use super::super::service::retry;
+    use super::*;
+
+    /// What a PUT to this URL fails with in each of them.
+    async fn failures(builder: impl Fn() -> reqwest::ClientBuilder, url: &str) -> Vec<BoxError> {
+        let reqwest = ReqwestService::from_builder(builder()).unwrap();
+        let client = reqwest.client().clone();
+        let stack = ServiceBuilder::new().layer(retry().max_attempts(1)).layer(ClassifyLayer::new_for_http());
+        let mut failures = vec![stack.clone().service(reqwest.clone()).send(client.put(url)).await.unwrap_err()];
+        #[cfg(feature = "reqwest-middleware")]
+        {
+            use tower_rampart::clients::reqwest_middleware::{LayerMiddleware, MiddlewareService};
+            let inside = MiddlewareService::new(client.clone().into()).over(&reqwest);
+            failures.push(stack.clone().service(inside).send(client.put(url)).await.unwrap_err());
+            let layers = LayerMiddleware::new(stack).over(&reqwest);
+            let client = reqwest_middleware::ClientBuilder::new(client).with(layers).build();
+            failures.push(client.put(url).send().await.unwrap_err().into());
+        }
+        failures
+    }
+
+    fn assert_facts(failures: Vec<BoxError>, expected: Facts) {
+        for failure in failures {
+            assert_eq!(facts_of(&*failure), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn refused() {
+        let url = format!("http://{}/", unused_address().await);
+        assert_facts(failures(Client::builder, &url).await, unprocessed("connect"));
+    }
+
+    #[tokio::test]
+    async fn reset() {
+        let server = Server::start(|mut stream| async move {
+            read_head(&mut stream).await;
+            crate::kit::server::rst(stream);
+        });
+        assert_facts(failures(Client::builder, &server.await.uri().to_string()).await, in_flight("reset"));
+    }
+
+    #[tokio::test]
+    async fn garbage() {
+        let server = Server::start(|mut stream| async move {
+            read_head(&mut stream).await;
+            say(&mut stream, b"\x00\x01SSH-2.0-dropbear\r\n\r\n").await;
+            fin(stream);
+        });
+        let garbage = (Class::Ambiguous, Processed::Maybe, Health::Failure, "protocol");
+        assert_facts(failures(Client::builder, &server.await.uri().to_string()).await, garbage);
+    }
+
+    /// The timeout of the client, and that between two reads.
+    #[tokio::test]
+    async fn timeouts() {
+        let server = Server::start(|stream| async { stall(stream).await }).await;
+        let limit = Duration::ZERO;
+        let url = server.uri().to_string();
+        assert_facts(failures(|| Client::builder().timeout(limit), &url).await, in_flight("timeout"));
+        assert_facts(failures(|| Client::builder().read_timeout(limit), &url).await, in_flight("timeout"));
+    }
+
+    #[tokio::test]
+    async fn an_invalid_request() {
+        let invalid = (Class::Terminal, Processed::No, Health::Neutral, "user");
+        assert_facts(failures(Client::builder, "ftp://127.0.0.1/").await, invalid);
+    }
+
+    struct Failing(Option<io::Result<Frame<Bytes>>>);
+
+    impl futures_core::Stream for Failing {
+        type Item = io::Result<Frame<Bytes>>;
+
+        fn poll_next(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Self::Item>> {
+            let next = self.0.take();
+            if next.as_ref().is_some_and(Result::is_ok) {
+                self.0 = Some(Err(io::Error::other("the file is gone")));
+            }
+            std::task::Poll::Ready(next)
+        }
+    }
+
+    #[tokio::test]
+    async fn our_own_body() {
+        let upstream = super::super::upstream::Upstream::answers([]).await;
+        let reqwest = ReqwestService::from_builder(Client::builder()).unwrap();
+        let stack = ServiceBuilder::new().layer(retry()).service(reqwest);
+        let body = StreamBody::new(Failing(Some(Ok(Frame::data(Bytes::from_static(b"half a"))))));
+        let error = stack.oneshot(http::Request::put(upstream.url()).body(body).unwrap()).await.unwrap_err();
+        assert_eq!(facts_of(&*error), (Class::Terminal, Processed::Maybe, Health::Neutral, "user"));
+        let gave_up = RetryError::find(&*error).unwrap();
+        assert_eq!((gave_up.attempts(), gave_up.kind()), (1, GiveUp::BodyFailed));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_decoded() {
+    let response = answer(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnull").await.unwrap();
+    let error = response.json::<Vec<u8>>().await.unwrap_err();
+    assert!(error.is_decode());
+    assert_eq!(facts_of(&error), (Class::Ambiguous, Processed::Maybe, Health::Failure, "body"));
+}

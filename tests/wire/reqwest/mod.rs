@@ -4,6 +4,8 @@ mod bodies;
 mod errors;
 #[cfg(feature = "reqwest-middleware")]
 mod middleware;
+mod once;
 mod redirects;
 mod service;
+mod streams;
 mod upstream;

@@ -21,7 +21,7 @@ use super::upstream::{Act, Upstream, answer};
 use crate::kit::find;
 use crate::kit::server::unused_address;
 
-type Stack = BoxCloneSyncService<http::Request<reqwest::Body>, http::Response<reqwest::Body>, BoxError>;
+pub(super) type Stack = BoxCloneSyncService<http::Request<reqwest::Body>, http::Response<reqwest::Body>, BoxError>;
 
 pub(super) fn retry() -> RetryLayer {
     RetryLayer::new_for_http().backoff(Backoff::none()).budget(Budget::unlimited())
@@ -163,6 +163,20 @@ async fn the_timeout_of_a_request_holds_without_a_retry_layer() {
     tokio::time::pause();
     let error = call.await.unwrap().unwrap_err();
     assert!(find::<reqwest::Error>(&*error).unwrap().is_timeout());
+}
+
+/// As in reqwest: the deadline begins with the call of `send`, not with the first poll of its future.
+#[tokio::test(start_paused = true)]
+async fn the_time_before_the_first_poll_counts() {
+    let upstream = Upstream::answers([]).await;
+    let (stack, client, _) = stack();
+    let request = || client.get(upstream.url()).timeout(Duration::from_secs(9));
+    let (call, of_reqwest) = (stack.send(request()), request().send());
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let error = call.await.unwrap_err();
+    assert_eq!(RetryError::find(&*error).unwrap().kind(), GiveUp::Deadline);
+    assert!(of_reqwest.await.unwrap_err().is_timeout());
+    assert_eq!(upstream.count(), 0);
 }
 
 /// What a layer finds in the request that `send` makes.

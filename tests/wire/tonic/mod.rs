@@ -3,6 +3,7 @@
 mod boxed;
 mod channel;
 mod client;
+mod streams;
 mod tiers;
 #[path = "../../grpc/upstream.rs"]
 #[allow(dead_code)]

@@ -286,7 +286,7 @@ mod tests {
     use super::*;
     use crate::breaker::Window;
     use crate::breaker::config::Config;
-    use crate::breaker::control::events::Subscribers;
+    use crate::breaker::control::layer_observer::LayerObserver;
     use crate::breaker::core::node::Shared;
     use crate::clock::Clock;
     use crate::invalid_setting::valid;
@@ -301,7 +301,7 @@ mod tests {
         valid(config.set_success_threshold(1));
         valid(config.set_share(1.0));
         let clock = Clock::start();
-        let shared = |policy| Shared::new(policy, true, clock.clone(), Arc::new(Subscribers::default()));
+        let shared = |policy| Shared::new(policy, true, clock.clone(), Arc::new(LayerObserver::default()), None);
         let host = Arc::new(Node::new_outer(shared(config.outer_policy()), "(host)".into()));
         let tenant = Arc::new(Node::nested_in(host.clone(), shared(config.policy()), "(tenant)".into()));
         host.open_by_votes(host.packed().generation(), Counts::default());

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::Shared;
+use super::shared::Shared;
 use crate::breaker::core::packed_state::ERA_MAX;
 use crate::breaker::core::window::SlidingWindow;
 use crate::sync::{AtomicU32, Ordering};
@@ -12,30 +12,37 @@ use crate::sync::{AtomicU32, Ordering};
 /// They only grow, because calls may still look at any of them. Settings that come again are found again, so there are
 /// only as many as differ.
 #[derive(Debug)]
-pub(super) struct Eras {
+pub(super) struct Eras<N> {
     /// The number of those that hold: 0 for those of the node itself. Written under the lock of the state machine.
     current: AtomicU32,
     /// How often the window has been replaced.
     windows: AtomicU32,
-    first: OnceLock<Box<Era>>,
+    first: OnceLock<Box<Era<N>>>,
 }
 
 #[derive(Debug)]
-struct Era {
-    shared: Arc<Shared>,
+struct Era<N> {
+    shared: Arc<Shared<N>>,
     /// Or the number of the earlier one that has the same window.
     window: Result<SlidingWindow, u32>,
-    next: OnceLock<Box<Era>>,
+    next: OnceLock<Box<Era<N>>>,
 }
 
 /// What holds in one era: the settings, and the window.
-#[derive(Clone, Copy)]
-pub(in crate::breaker::core) struct InEra<'a> {
-    pub(in crate::breaker::core) shared: &'a Arc<Shared>,
+pub(in crate::breaker::core) struct InEra<'a, N> {
+    pub(in crate::breaker::core) shared: &'a Arc<Shared<N>>,
     pub(in crate::breaker::core) window: &'a SlidingWindow,
 }
 
-impl Eras {
+impl<N> Clone for InEra<'_, N> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<N> Copy for InEra<'_, N> {}
+
+impl<N> Eras<N> {
     pub(super) fn new() -> Box<Self> {
         Box::new(Self { current: AtomicU32::new(0), windows: AtomicU32::new(0), first: OnceLock::new() })
     }
@@ -59,7 +66,7 @@ impl Eras {
     }
 
     /// What holds in this era. Those of the node itself are `first`, the era 0.
-    pub(super) fn at<'a>(&'a self, era: u32, first: InEra<'a>) -> InEra<'a> {
+    pub(super) fn at<'a>(&'a self, era: u32, first: InEra<'a, N>) -> InEra<'a, N> {
         let Some(found) = era.checked_sub(1).and_then(|index| self.iter().nth(index as usize)) else { return first };
         let window = match &found.window {
             Ok(window) => window,
@@ -69,7 +76,7 @@ impl Eras {
     }
 
     /// Returns the number of these settings, and adds them if they are new. Under the lock of the state machine.
-    pub(super) fn find_or_add(&self, shared: &Arc<Shared>, first: InEra<'_>) -> Option<u32> {
+    pub(super) fn find_or_add(&self, shared: &Arc<Shared<N>>, first: InEra<'_, N>) -> Option<u32> {
         if Arc::ptr_eq(shared, first.shared) {
             return Some(0);
         }
@@ -96,7 +103,7 @@ impl Eras {
             .fold((0, 0), |all, own| (all.0.wrapping_add(own.0), all.1.wrapping_add(own.1)))
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Era> {
+    fn iter(&self) -> impl Iterator<Item = &Era<N>> {
         std::iter::successors(self.first.get(), |era| era.next.get()).map(|era| &**era)
     }
 }

@@ -2,7 +2,9 @@ mod admit;
 mod eras;
 pub(crate) mod node_ref;
 mod reconfigure;
+mod record;
 mod settle;
+mod shared;
 
 use std::fmt;
 use std::panic::RefUnwindSafe;
@@ -12,23 +14,22 @@ use std::time::Duration;
 use once_cell::race::OnceBox;
 
 use self::eras::Eras;
-pub(super) use self::eras::InEra;
 use super::nested::nesting::{Electorate, Nesting, ParentLink};
-use super::observer::Observer;
 use super::packed_state::{PackedState, Phase};
 use super::policy::Policy;
 use super::state_machine::{Attempt, Change, Engine, EngineConfig, IDLE, PermitKind};
-use super::waiters::{News, Waiters, Waiting};
+use super::trip::PackedTrip;
+use super::waiters::{News, Waiting};
 use super::window::consecutive_failures::{self, ConsecutiveFailures};
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
+use crate::breaker::control::trip::Trip;
 use crate::breaker::{Mode, Snapshot, State, Totals};
 use crate::classify::{Health, Reason, Verdict};
-use crate::clock::{Clock, Moment, Stopwatch};
+use crate::clock::{Moment, Stopwatch};
 use crate::cut;
 use crate::deadline::Deadline;
-use crate::seed::SharedRng;
-use crate::sync::{AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 /// One breaker in its concurrent form.
 ///
@@ -40,8 +41,10 @@ pub(crate) struct Node {
     window: SlidingWindow,
     pub(super) shared: Arc<Shared>,
     /// The later ones.
-    eras: OnceBox<Eras>,
+    eras: OnceBox<Eras<Self>>,
     pub(super) rejected: AtomicU64,
+    /// Written under the lock.
+    trip: AtomicU64,
     identity: Identity,
     engine: Mutex<Engine>,
 }
@@ -54,20 +57,9 @@ enum Identity {
 }
 
 /// What all nodes of one layer share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) policy: Policy,
-    /// Whether calls are timed now, also by later settings: a call that begins need not know which hold.
-    times_calls: AtomicBool,
-    /// Whether the layer has more than one node.
-    pub(crate) is_partitioned: bool,
-    pub(crate) clock: Clock,
-    pub(crate) observer: Arc<dyn Observer<Node>>,
-    pub(crate) waiters: Arc<Waiters>,
-    /// The jitter of open times, drawn from only when a breaker opens. Not the thread's own generator: a call can be
-    /// dropped while its thread exits, when that generator is gone.
-    pub(super) rng: Arc<SharedRng>,
-}
+pub(crate) type Shared = shared::Shared<Node>;
+/// What holds in one era of a node.
+pub(in crate::breaker::core) type InEra<'a> = eras::InEra<'a, Node>;
 
 /// How a call ended, or that it was dropped before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,33 +80,6 @@ impl From<&Verdict> for Completion {
             Health::Neutral if verdict.reason() == Reason::ABANDONED => Self::BodyDropped,
             health => Self::Judged(health, verdict.retry_after()),
         }
-    }
-}
-
-impl Shared {
-    pub(crate) fn new(
-        policy: Policy,
-        is_partitioned: bool,
-        clock: Clock,
-        observer: Arc<dyn Observer<Node>>,
-    ) -> Arc<Self> {
-        let rng = Arc::new(SharedRng::new(policy.seed));
-        let times_calls = AtomicBool::new(policy.times_calls());
-        Arc::new(Self { policy, times_calls, is_partitioned, clock, observer, waiters: Arc::default(), rng })
-    }
-
-    /// The same with other settings.
-    pub(crate) fn with(&self, policy: Policy) -> Arc<Self> {
-        let Self { policy: _, times_calls: _, is_partitioned, clock, observer, waiters, rng } = self;
-        let (clock, observer) = (clock.clone(), observer.clone());
-        let (waiters, rng) = (waiters.clone(), rng.clone());
-        let times_calls = AtomicBool::new(policy.times_calls());
-        Arc::new(Self { policy, times_calls, is_partitioned: *is_partitioned, clock, observer, waiters, rng })
-    }
-
-    /// Lets calls be timed as these settings need it.
-    pub(crate) fn time_calls_for(&self, policy: &Policy) {
-        self.times_calls.store(policy.times_calls(), Ordering::Relaxed);
     }
 }
 
@@ -176,13 +141,15 @@ impl Node {
     }
 
     fn with_identity(shared: Arc<Shared>, identity: Identity) -> Self {
-        let engine = Engine::new(&shared.policy.engine, shared.clock.now().millis());
+        let engine = Engine::new(&shared.policy.engine);
+        let since = PackedTrip::none(engine.packed().mode() == Mode::ForcedOpen, shared.clock.now().millis());
         Self {
             packed: AtomicU64::new(engine.packed().with_nested(identity.nesting().is_some()).bits()),
             window: SlidingWindow::new(shared.policy.window, shared.is_partitioned, consecutive_failures::WORDS),
             eras: OnceBox::new(),
             shared,
             rejected: AtomicU64::new(0),
+            trip: AtomicU64::new(since.bits()),
             identity,
             engine: Mutex::new(engine),
         }
@@ -219,7 +186,7 @@ impl Node {
 
     /// The settings that hold.
     #[inline]
-    pub(super) fn policy(&self) -> &Policy {
+    pub(crate) fn policy(&self) -> &Policy {
         &self.now_in().shared.policy
     }
 
@@ -259,7 +226,7 @@ impl Node {
     }
 
     #[cfg(all(test, rampart_loom))]
-    pub(crate) fn clock(&self) -> &Clock {
+    pub(crate) fn clock(&self) -> &crate::clock::Clock {
         &self.shared.clock
     }
 
@@ -288,33 +255,36 @@ impl Node {
     /// Starts a stopwatch if a setting needs the duration of calls.
     #[inline]
     pub(crate) fn begins(&self) -> Option<Stopwatch> {
-        self.shared.times_calls.load(Ordering::Relaxed).then(|| Stopwatch::start(self.now()))
+        self.shared.times_calls().then(|| Stopwatch::start(self.now()))
     }
 
     pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {
-        let now = self.now().millis();
-        self.change(|engine, _| ((), engine.set_mode(mode, now)));
+        self.change(|engine, _| ((), engine.set_mode(mode)));
     }
 
     pub(crate) fn reset(self: &Arc<Self>) {
-        let now = self.now().millis();
-        self.change(|engine, config| ((), Some(engine.reset(config, now))));
+        self.change(|engine, config| ((), Some(engine.reset(config))));
     }
 
     /// The state. An open node past its open time is half-open: the next call is a probe.
     pub(crate) fn state(&self) -> State {
+        // The packed state does not hold an open time that ends years ahead.
+        self.state_by(|| self.lock().open_until())
+    }
+
+    /// The same without the lock: an open time that ends years ahead is not over.
+    pub(crate) fn state_without_lock(&self) -> State {
+        self.state_by(|| None)
+    }
+
+    fn state_by(&self, open_until: impl FnOnce() -> Option<u64>) -> State {
         let packed = self.packed().kept();
+        let is_due = || packed.until().or_else(open_until).is_some_and(|until| until <= self.now().millis());
         match packed.phase() {
-            Phase::Live(State::Open) if packed.mode() != Mode::ForcedOpen && self.is_due(packed) => State::HalfOpen,
+            Phase::Live(State::Open) if packed.mode() != Mode::ForcedOpen && is_due() => State::HalfOpen,
             Phase::Live(state) => state,
             Phase::Undecided => State::Closed,
         }
-    }
-
-    fn is_due(&self, packed: PackedState) -> bool {
-        // The packed state does not hold an open time that ends years ahead.
-        let until = packed.until().or_else(|| self.lock().open_until());
-        until.is_some_and(|until| until <= self.now().millis())
     }
 
     pub(crate) fn mode(&self) -> Mode {
@@ -338,6 +308,7 @@ impl Node {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let engine = self.lock();
         let now = self.now();
+        let changed_at = engine.changed_at().unwrap_or_else(|| self.packed_trip().since());
         let due_in = engine.open_until().map(|until| until.saturating_sub(now.millis()));
         let InEra { shared, window } = self.now_in();
         let policy = &shared.policy;
@@ -359,23 +330,45 @@ impl Node {
                 .map_or(0, |failures| failures.get(policy.age(Some(now)))),
             retry_after: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
             remaining_probes: engine.remaining_probes(&policy.engine, now.millis()),
-            unchanged_for: Duration::from_millis(now.millis().saturating_sub(engine.changed_at())),
-            totals: self.totals(&engine),
+            unchanged_for: Duration::from_millis(now.millis().saturating_sub(changed_at)),
+            trip: Named::trip(self, self.packed_trip()),
+            open_since: self.open_since(),
+            openings: engine.openings().0,
+            // Under the lock, so that no window is emptied and no probe counted meanwhile.
+            totals: Totals { transitions: engine.generation().into(), ..self.totals() },
         }
     }
 
-    /// Under the lock, so that no window is emptied and no probe counted meanwhile.
-    fn totals(&self, engine: &Engine) -> Totals {
+    /// Without the transitions, and without what a thread is just carrying out of the window.
+    pub(crate) fn totals_without_lock(&self) -> Totals {
+        // A window that takes over from another counts twice for a moment.
+        let _engine = self.eras.get().map(|_| self.lock());
+        self.totals()
+    }
+
+    fn totals(&self) -> Totals {
         let (calls, failed) = self.window.totals(self.shared.policy.window);
         let later = self.eras.get().map_or((0, 0), |eras| eras.totals());
         let (calls, failed) = (calls.wrapping_add(later.0), failed.wrapping_add(later.1));
-        Totals {
-            calls,
-            succeeded: calls.saturating_sub(failed),
-            failed,
-            rejected: self.rejected.load(Ordering::Relaxed),
-            transitions: engine.generation().into(),
-        }
+        let rejected = self.rejected.load(Ordering::Relaxed);
+        Totals { calls, succeeded: calls.saturating_sub(failed), failed, rejected, transitions: 0 }
+    }
+
+    pub(crate) fn packed_trip(&self) -> PackedTrip {
+        // Guards no other memory.
+        PackedTrip::from_bits(self.trip.load(Ordering::Relaxed))
+    }
+
+    /// How long it has not been closed, in whole seconds.
+    pub(crate) fn open_since(&self) -> Option<Duration> {
+        let trip = self.packed_trip();
+        trip.get()?;
+        Some(Duration::from_secs((self.now().millis() / 1_000).saturating_sub(trip.since() / 1_000)))
+    }
+
+    /// Leaves what it has counted to the totals of the layer, because it has been evicted or removed.
+    pub(crate) fn retire(&self) {
+        self.shared.observer.retired(self.totals_without_lock());
     }
 
     /// Whether nothing is lost with this node if no call holds it.
@@ -413,7 +406,10 @@ impl Node {
         let InEra { shared, window } = self.now_in();
         let (result, change) = step(&mut engine, &shared.policy.engine);
         let Some(change) = change else { return result };
-        let counts = counts.unwrap_or_else(|| window.counts(shared.policy.window, self.now()));
+        let now = self.now();
+        let counts = counts.unwrap_or_else(|| window.counts(shared.policy.window, now));
+        let trip = self.packed_trip().after(change, counts, now.millis());
+        self.trip.store(trip.bits(), Ordering::Relaxed);
         self.publish(&engine, change);
         let generation = engine.generation();
         drop(engine);
@@ -492,6 +488,10 @@ impl Named for Node {
 
     fn is_partitioned(&self) -> bool {
         self.shared.is_partitioned
+    }
+
+    fn trip(&self, packed: PackedTrip) -> Option<Trip> {
+        packed.get().map(|trip| Trip::new(trip, &self.shared.policy))
     }
 }
 

@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use super::Node;
 use crate::breaker::control::circuit_open::Named;
+use crate::breaker::control::trip::Trip;
+use crate::breaker::core::trip::PackedTrip;
 use crate::breaker::core::window::lane;
 
 /// A counted reference to a node, held by a call.
@@ -45,6 +47,10 @@ impl Named for Lane {
 
     fn is_partitioned(&self) -> bool {
         Named::is_partitioned(&*self.node)
+    }
+
+    fn trip(&self, packed: PackedTrip) -> Option<Trip> {
+        Named::trip(&*self.node, packed)
     }
 }
 

@@ -68,7 +68,12 @@ impl Node {
     }
 
     #[inline(always)]
-    fn judge(&self, completion: Completion, elapsed: Option<Duration>, streams: bool) -> (Health, Option<Duration>) {
+    pub(super) fn judge(
+        &self,
+        completion: Completion,
+        elapsed: Option<Duration>,
+        streams: bool,
+    ) -> (Health, Option<Duration>) {
         match completion {
             Completion::Judged(health, hint) => (health, hint),
             Completion::TimedOut if self.policy().timeouts_fail => (Health::Failure, None),
@@ -110,12 +115,13 @@ impl Node {
     #[inline(always)]
     pub(crate) fn settle(self: &Arc<Self>, permit: PermitKind, watch: Option<Stopwatch>, completion: Completion) {
         let (generation, id, streams) = match permit {
-            PermitKind::Uncounted => return,
+            PermitKind::Uncounted => return self.record_untaught(permit, watch, completion),
             PermitKind::Counted { generation } => return self.settle_counted(generation, watch, completion),
             PermitKind::Probe { generation, id, streams } => (generation, id, streams),
         };
         let elapsed = watch.map(|watch| watch.elapsed(self.now()));
         let (health, hint) = self.judge(completion, elapsed, streams);
+        self.record_end(permit, elapsed, health, hint);
         let outcome = match health {
             Health::Success if streams => ProbeOutcome::BodySucceeded,
             Health::Success => ProbeOutcome::Success { slow: self.policy().is_slow(elapsed) },
@@ -128,23 +134,29 @@ impl Node {
     #[cold]
     fn settle_probe(self: &Arc<Self>, probe: (u32, u32), outcome: ProbeOutcome, hint: Option<Duration>) {
         let opening = self.opening(self.now().millis(), hint);
-        self.change(|engine, config| {
-            if let (Some(failed), true) = (outcome.failed(), probe.0 == engine.generation() && !self.is_outer()) {
+        let counts = self.change(|engine, config| {
+            let counts = probe.0 == engine.generation() && !self.is_outer();
+            if let (Some(failed), true) = (outcome.failed(), counts) {
                 let InEra { shared, window } = self.now_in();
                 window.count_apart(shared.policy.window, failed);
             }
-            ((), engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng.lock()))
+            (counts, engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng.lock()))
         });
+        if counts && !matches!(outcome, ProbeOutcome::HeadSucceeded { .. }) {
+            self.shared.observer.probed(outcome.failed());
+        }
     }
 
     #[inline(always)]
     fn settle_counted(self: &Arc<Self>, generation: u32, watch: Option<Stopwatch>, completion: Completion) {
-        let Some(packed) = self.counting(generation) else { return };
+        let permit = PermitKind::Counted { generation };
+        let Some(packed) = self.counting(generation) else { return self.record_untaught(permit, watch, completion) };
         let InEra { shared, window } = self.in_era(packed.era());
         let policy = &shared.policy;
         let now = policy.dates_calls().then(|| self.now());
         let elapsed = now.zip(watch).map(|(now, watch)| watch.elapsed(now));
         let (health, hint) = self.judge(completion, elapsed, false);
+        self.record_end(permit, elapsed, health, hint);
         let failed = match health {
             Health::Success => false,
             Health::Failure | Health::Throttled => true,

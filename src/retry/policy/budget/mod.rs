@@ -84,8 +84,8 @@ impl Budget {
     /// little early.
     ///
     /// The design is that of Finagle's `RetryBudget` (a fifth of the calls, tokens that expire) and of gRPC proposal
-    /// A6, "throttling retry attempts" (starts with 10). Unlike theirs it reads no clock on a call that succeeds.
-    /// `docs/DEFAULTS.md` shows what other values cost.
+    /// A6, "throttling retry attempts" (starts with 10). Unlike Finagle's it does not read the clock on every call, but
+    /// on the first one, once in 64, and for each retry. `docs/DEFAULTS.md` shows what other values cost.
     ///
     /// # Panics
     ///
@@ -139,6 +139,12 @@ impl Budget {
     ///
     /// The quota allows 100 retries at once and then about one retry for five calls that succeed at once.
     ///
+    /// ```
+    /// use tower_rampart::retry::Budget;
+    ///
+    /// assert_eq!(Budget::aws_standard().balance(), Some(500.0));
+    /// ```
+    ///
     /// [mode]: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
     #[must_use]
     pub fn aws_standard() -> Self {
@@ -153,6 +159,13 @@ impl Budget {
     ///
     /// This budget has no memory: a client that makes many calls at once retries a share of them, whatever it did
     /// before. Each call changes one atomic word twice, also when it succeeds at once; the other kinds cost less.
+    ///
+    /// ```
+    /// use tower_rampart::retry::Budget;
+    ///
+    /// // The defaults of Envoy. While no call is in progress, three retries could begin.
+    /// assert_eq!(Budget::concurrent(20.0, 3).balance(), Some(3.0));
+    /// ```
     ///
     /// # Panics
     ///
@@ -177,17 +190,29 @@ impl Budget {
     }
 
     /// Sets the tokens at the start, and raises the capacity to hold them if it is smaller. They expire as all others
-    /// do, from the first call on.
+    /// do, from the first call on. Default: 10.
     ///
     /// Earlier clones keep their own tokens and do not share with the result.
+    ///
+    /// ```
+    /// use tower_rampart::retry::Budget;
+    ///
+    /// assert_eq!(Budget::ratio(0.2).reserve(500).balance(), Some(500.0));
+    /// ```
     #[must_use]
     pub fn reserve(self, tokens: u32) -> Self {
         self.changed(|ratio| ratio.reserve(tokens))
     }
 
-    /// Sets the most tokens that the budget holds, and lowers the reserve if it is larger.
+    /// Sets the most tokens that the budget holds, and lowers the reserve if it is larger. Default: 100.
     ///
     /// Earlier clones keep their own tokens and do not share with the result.
+    ///
+    /// ```
+    /// use tower_rampart::retry::Budget;
+    ///
+    /// assert_eq!(Budget::ratio(0.2).capacity(5).balance(), Some(5.0));
+    /// ```
     ///
     /// # Panics
     ///
@@ -205,7 +230,7 @@ impl Budget {
     }
 
     /// Sets how long tokens last on average. A budget without retries keeps what the calls of one to two such times
-    /// deposit, and at least one token. [`Duration::MAX`] keeps them for ever.
+    /// deposit, and at least one token. [`Duration::MAX`] keeps them for ever. Default: 2 seconds.
     ///
     /// Earlier clones keep their own tokens and do not share with the result.
     ///
@@ -252,7 +277,7 @@ impl Budget {
     /// it until the next retry drops them.
     #[must_use]
     pub fn balance(&self) -> Option<f64> {
-        Some(self.kind()?.balance())
+        self.kind().map(Kind::balance)
     }
 
     /// `None` if it is unlimited.

@@ -299,6 +299,17 @@ fn active_retries_are_counted_as_envoy_counts_them() {
     }
 }
 
+/// A percentage has no exact binary form: 29 % of 100 is a little less than 29 there.
+#[test]
+fn a_share_of_calls_in_progress_is_exact() {
+    for percent in 0..=100_u32 {
+        let budget = Budget::concurrent(f64::from(percent), 0);
+        let mut accounts = [Account::default(); 100];
+        accounts.iter_mut().for_each(|account| account.open(budget.kind()));
+        assert_eq!(budget.balance(), Some(f64::from(percent)));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_expires_below_the_minimum() {
     let budget = Budget::ratio(0.2).ttl(Duration::from_secs(1)).min_per_second(5);

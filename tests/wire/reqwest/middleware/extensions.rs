@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use reqwest::{Client, Method};
 use reqwest_middleware::ClientBuilder;
+use tokio::time::Instant;
 use tower::ServiceBuilder;
 use tower_rampart::breaker::partition;
 use tower_rampart::clients::reqwest_middleware::LayerMiddleware;
 use tower_rampart::retry::{Attempt, AttemptDeadline};
 
 use super::super::service::{breaker, retry};
-use super::super::upstream::{Upstream, answer};
+use super::super::upstream::{Act, Upstream, answer};
 use super::{Around, one_request};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -101,5 +102,90 @@ async fn a_middleware_inside_reads_the_bytes_of_a_body() {
         let signed = signed.lock().unwrap();
         assert!(signed.iter().all(|signed| *signed == bytes), "{signed:?}");
         assert_eq!(signed.len(), if bytes.is_some() { 2 } else { 1 });
+    }
+}
+
+/// A middleware inside that answers by itself, once the test allows it.
+struct Gate(Arc<tokio::sync::Semaphore>);
+
+impl reqwest_middleware::Middleware for Gate {
+    fn handle<'life0, 'life1, 'life2, 'async_trait>(
+        &'life0 self,
+        _: reqwest::Request,
+        extensions: &'life1 mut http::Extensions,
+        _: reqwest_middleware::Next<'life2>,
+    ) -> std::pin::Pin<Box<dyn Future<Output = reqwest_middleware::Result<reqwest::Response>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(async move {
+            let number = extensions.get().map_or(1, |attempt: &Attempt| attempt.number());
+            self.0.acquire().await.unwrap().forget();
+            extensions.insert(Seen(7, number));
+            let response = http::Response::builder().header("x-attempt", number).body(reqwest::Body::default());
+            Ok(response.unwrap().into())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_extensions_are_those_of_the_attempt_whose_answer_is_returned() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let hedged = retry().hedge(tower_rampart::retry::Hedge::after(Duration::from_secs(1)));
+    let client = ClientBuilder::new(Client::new()).with(LayerMiddleware::new(hedged)).with(Gate(gate.clone())).build();
+    let call = tokio::spawn(async move {
+        let mut extensions = http::Extensions::new();
+        let request = client.get("http://billing.test/").build().unwrap();
+        let response = client.execute_with_extensions(request, &mut extensions).await.unwrap();
+        let number: u32 = response.headers()["x-attempt"].to_str().unwrap().parse().unwrap();
+        (number, extensions.get::<Seen>().cloned())
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // Both attempts end before the call is polled again.
+    gate.add_permits(2);
+    let (number, seen) = call.await.unwrap();
+    assert_eq!(seen, Some(Seen(7, number)));
+}
+
+#[tokio::test]
+async fn the_extensions_of_a_call_that_failed_are_those_of_its_last_attempt() {
+    let upstream = Upstream::start(|_, _| Act::Reset).await;
+    let number = |_: &_, extensions: &mut http::Extensions| {
+        let attempt = extensions.get().map_or(1, |attempt: &Attempt| attempt.number());
+        extensions.insert(Seen(7, attempt));
+    };
+    let client = ClientBuilder::new(Client::new())
+        .with(LayerMiddleware::new(retry()))
+        .with(Around(number, |_: &_, _: &mut _| {}))
+        .build();
+    let mut extensions = http::Extensions::new();
+    let request = client.get(upstream.url()).build().unwrap();
+    client.execute_with_extensions(request, &mut extensions).await.unwrap_err();
+    assert_eq!((extensions.get(), upstream.count()), (Some(&Seen(7, 3)), 3));
+}
+
+#[tokio::test]
+async fn another_call_with_the_same_extensions_keeps_its_own_timeout() {
+    for timeout in [None, Some(Duration::from_secs(60))] {
+        let upstream = Upstream::answers([answer("200 OK"), Act::Hang]).await;
+        let client = ClientBuilder::new(Client::new()).with(LayerMiddleware::new(breaker())).build();
+        let mut extensions = http::Extensions::new();
+        let first = client.get(upstream.url()).timeout(Duration::from_secs(5)).build().unwrap();
+        client.execute_with_extensions(first, &mut extensions).await.unwrap();
+        let mut second = client.get(upstream.url()).build().unwrap();
+        *second.timeout_mut() = timeout;
+        let start = Instant::now();
+        let call = tokio::spawn(async move { client.execute_with_extensions(second, &mut extensions).await });
+        upstream.hangs().await;
+        tokio::time::pause();
+        let outcome = tokio::time::timeout(Duration::from_secs(3600), call).await;
+        assert_eq!(
+            (outcome.is_ok(), start.elapsed().as_secs()),
+            (timeout.is_some(), timeout.map_or(3600, |t| t.as_secs()))
+        );
+        tokio::time::resume();
     }
 }

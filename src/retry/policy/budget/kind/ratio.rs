@@ -417,6 +417,18 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_thread_that_has_read_the_clock_too_early_expires_no_token_twice() {
+        let budget = Budget::ratio(0.0).reserve(10);
+        deposit(&budget);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let bucket = bucket(&budget);
+        let now = bucket.now();
+        bucket.expire(now);
+        bucket.expire(now - 1);
+        assert_eq!(budget.balance(), Some(1.0));
+    }
+
     #[test]
     fn a_ratio_of_zero_leaves_the_reserve() {
         let budget = Budget::ratio(0.0).reserve(2);

@@ -1,16 +1,57 @@
-//! The headers that the layer writes into HTTP requests.
+//! The settings of both ways to keep an HTTP request.
+
+use http::request::Parts;
 
 use super::RetryLayer;
 use crate::registry::partition::Keyed;
 use crate::retry::headers::{DeadlineHeader, RetryGuard};
+use crate::retry::observe::PartitionLabel;
 use crate::retry::replay::{CloneBodies, ReplayBodies};
 
-/// Defines the settings for both ways to keep an HTTP request.
-macro_rules! header_settings {
+macro_rules! http_settings {
     ($($Replay:ident)+) => {$(
     impl<Classifier, Idempotency, OnRetry, Partition: Keyed>
         RetryLayer<Classifier, $Replay<Idempotency>, OnRetry, Partition>
     {
+        /// Sets which requests may be sent again although the server may have acted on them.
+        ///
+        /// ```
+        /// use tower_rampart::RetryLayer;
+        /// use tower_rampart::retry::{HttpIdempotency, Idempotency};
+        ///
+        /// let layer = RetryLayer::new_for_http()
+        ///     .idempotent(|request| HttpIdempotency.is_idempotent(request) || request.uri.path() == "/search");
+        /// # let _ = layer;
+        /// ```
+        #[must_use]
+        pub fn idempotent<Predicate: Fn(&Parts) -> bool>(
+            self,
+            predicate: Predicate,
+        ) -> RetryLayer<Classifier, $Replay<Predicate>, OnRetry, Partition> {
+            self.map_replay(|replay| replay.idempotency(predicate))
+        }
+
+        /// Sets the label of a request's partition, such as its tenant, in the events of retries and give-ups. The
+        /// closure runs for those alone.
+        ///
+        /// ```
+        /// use tower_rampart::RetryLayer;
+        ///
+        /// let layer = RetryLayer::new_for_http()
+        ///     .partition_label(|request| Some(request.headers.get("x-tenant-id")?.to_str().ok()?.to_owned()));
+        /// # let _ = layer;
+        /// ```
+        #[must_use]
+        pub fn partition_label<F>(self, label: F) -> Self
+        where
+            F: Fn(&Parts) -> Option<String> + Send + Sync + 'static,
+        {
+            self.map_replay(|mut replay| {
+                replay.http.partition_label = Some(PartitionLabel::new(label));
+                replay
+            })
+        }
+
         /// Sends with every attempt how long this side still waits for its answer, so that the server can stop working
         /// when no answer is wanted: the time until the deadline of the call or the end of the attempt, whichever comes
         /// first. A call without any limit does not send it.
@@ -42,11 +83,12 @@ macro_rules! header_settings {
             })
         }
 
-        /// Keeps the tiers of a system from multiplying each other's retries. Three tiers of three attempts send up to
-        /// 27 requests to the bottom for one call; with a guard in each, five, and three if their servers also mark
-        /// their answers with [`StopRetries`](crate::retry::StopRetries). Where the bottom refuses connections each
-        /// tier above retries its 503, but the tier next to it makes all of its attempts: up to 15, which reach no
-        /// server.
+        /// Keeps the tiers of a system from multiplying each other's retries.
+        ///
+        /// Three tiers of three attempts send up to 27 requests to the bottom for one call. With a guard in each tier
+        /// it is five, and three if their servers also mark their answers with
+        /// [`StopRetries`](crate::retry::StopRetries). If the bottom refuses connections, the tier next to it still
+        /// makes all of its attempts, because none of them reaches a server: up to 15 for one call.
         ///
         /// - Every attempt carries its number, `x-retry-attempt`, and how many tiers may retry it, `x-retry-depth`;
         ///   over gRPC a retry also has `grpc-previous-rpc-attempts`.
@@ -79,4 +121,4 @@ macro_rules! header_settings {
     )+};
 }
 
-header_settings!(ReplayBodies CloneBodies);
+http_settings!(ReplayBodies CloneBodies);
