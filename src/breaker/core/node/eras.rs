@@ -1,11 +1,11 @@
 //! The settings that a node has had since it was made.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::shared::Shared;
 use crate::breaker::core::packed_state::ERA_MAX;
 use crate::breaker::core::window::SlidingWindow;
-use crate::sync::{AtomicU32, Ordering};
 
 /// All settings but those that a node was made with. Made when the first others come.
 ///

@@ -456,12 +456,13 @@ impl Node {
 
     #[cold]
     #[inline(never)]
-    fn decided(&self, packed: PackedState, generation: u32) -> Option<PackedState> {
-        if packed.phase() != Phase::Undecided {
-            return None;
+    fn decided(&self, mut packed: PackedState, generation: u32) -> Option<PackedState> {
+        while packed.phase() == Phase::Undecided {
+            drop(self.lock());
+            // By now the window may be replaced again.
+            packed = self.packed();
         }
-        drop(self.lock());
-        Some(self.packed()).filter(|packed| packed.counts(generation))
+        packed.counts(generation).then_some(packed)
     }
 
     #[inline]

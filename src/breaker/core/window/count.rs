@@ -114,11 +114,12 @@ impl<'a> CountWindow<'a> {
     /// Fills a window that is empty, while no call may write to it. The totals stay.
     pub(super) fn fill(self, outcomes: &[Outcome]) {
         let newest = &outcomes[outcomes.len().saturating_sub(self.calls as usize)..];
-        let before = self.totals();
         for outcome in newest {
             let _ = self.try_record(*outcome, || true);
         }
-        self.carried().take_back(before, self.totals());
+        // Not what the totals have grown by: a late recorder may count its failure meanwhile.
+        let failures = newest.iter().filter(|outcome| outcome.failed).count() as u64;
+        self.carried().add((newest.len() as u64).wrapping_neg(), failures.wrapping_neg());
     }
 
     /// Puts the outcome of a late recorder where it would be, had it been recorded in time before `later` others that
@@ -240,12 +241,13 @@ impl<'a> CountWindow<'a> {
         let new = (u64::from(outcome.failed) * FAILED) | (u64::from(outcome.slow) * SLOW);
         let mut seen = word.load(Ordering::Acquire);
         loop {
+            // Also of what differs in nothing: a window that has been closed holds nothing but successes.
+            if !live() {
+                return None;
+            }
             let old = seen >> shift & (FAILED | SLOW);
             if old == new {
                 return Some(0);
-            }
-            if !live() {
-                return None;
             }
             let changed = seen & !((FAILED | SLOW) << shift) | new << shift;
             match word.compare_exchange_weak(seen, changed, Ordering::AcqRel, Ordering::Acquire) {
