@@ -32,7 +32,7 @@ impl Counts {
 
     /// So many of the calls, with the same rates.
     pub(super) fn shrunk_to(self, calls: u64) -> Self {
-        let part = |part: u64| if self.calls == 0 { 0 } else { part * calls / self.calls };
+        let part = |part: u64| (part * calls).checked_div(self.calls).unwrap_or(0);
         Self { calls, failures: part(self.failures), slow: part(self.slow) }
     }
 

@@ -181,7 +181,9 @@ impl<'a> TimeWindow<'a> {
         for (tick, counts) in buckets {
             self.move_on(*tick, || true);
             self.outcomes.add(counts.calls, counts.failures);
-            self.slow.map(|slow| slow.add(counts.slow, counts.slow));
+            if let Some(slow) = self.slow {
+                slow.add(counts.slow, counts.slow);
+            }
         }
         self.carried.take_back(before, self.totals());
     }
