@@ -32,7 +32,7 @@ where
         self.has_more()
             && self.deadline.is_none_or(|deadline| deadline.remaining() > SHORTEST_ATTEMPT)
             && !self.was_told_when_to_retry()
-            && replay.is_idempotent(kept)
+            && replay.may_overlap(kept)
             && replay.is_complete(kept)
             && !replay.is_retried_above(kept)
     }
