@@ -152,31 +152,92 @@ fn the_list_names_scenarios_stacks_and_settings() {
 }
 
 #[test]
-fn lint_prints_what_it_finds_and_one_line_for_a_bad_file() {
+fn lint_prints_what_it_finds_in_each_part_of_a_configuration() {
     let (folder, _) = folder("lint", "");
     let path = folder.join("mine.toml");
-    let lint = |settings: &str, facts: &str| {
-        std::fs::write(&path, format!("[settings]\n{settings}\n[facts]\n{facts}")).unwrap();
-        command(&["--lint", path.to_str().unwrap()])
+    let lint = |config: &str, flags: &str| {
+        std::fs::write(&path, config).unwrap();
+        let mut arguments = vec!["lint", path.to_str().unwrap()];
+        arguments.extend(flags.split_whitespace());
+        command(&arguments)
     };
-    let facts = "processes = 2000\ncalls_per_second = 1\ncapacity = 2500";
-    let output = lint("no_budget = true", facts);
+    let facts = "--calls-per-second 1 --processes 2000";
+    let config =
+        "retry.budget = 'unlimited'\nretry.attempt_timeout = '1s'\n[per_name.billing.retry]\nbudget.ratio = {}";
+    let output = lint(config, facts);
     assert_eq!(output.status.code(), Some(1));
-    let first = text(&output.stdout).lines().next().unwrap();
-    assert!(first.starts_with("budget: while calls fail, every call makes 3.00 requests"), "{first}");
+    let found = text(&output.stdout);
+    assert!(found.starts_with("budget: while calls fail, every call makes 3.00 requests"), "{found}");
+    assert_eq!(found.lines().count(), 1, "{found}");
+    assert!(found.contains("a utilisation of 0.80"), "{found}");
 
-    for (settings, facts, expected) in [
-        ("attempts = 3", facts, "mine.toml:2: settings.attempts: unknown field `attempts`"),
-        ("max_attempts = 0", facts, "mine.toml: settings: retry: max_attempts"),
-        ("", "processes = 2000", "mine.toml:3: facts: missing field `calls_per_second`"),
-        ("", "processes = -1", "mine.toml:4: facts.processes: invalid value"),
-        ("", &format!("{facts}\ntypical_outage = '0s'"), "facts.typical_outage: must not be zero"),
-        ("", &format!("{facts}\ntypical_latency = '0s'"), "facts.typical_latency: must not be zero"),
+    // The budget of the name is the default, which fits unless the upstream is full.
+    let output = lint(config, &format!("{facts} --name billing"));
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), ""));
+    let output = lint(config, &format!("{facts} --name billing --capacity 2100"));
+    let found = text(&output.stdout);
+    assert!(found.starts_with("per_name.billing: budget: while calls fail, every call makes 1.20 requests"), "{found}");
+
+    for (config, flags, expected) in [
+        ("retry.attempts = 3", facts, "mine.toml:1: retry.attempts: unknown field `attempts`"),
+        ("[retry]\nmax_attempts = 0", facts, "mine.toml: retry.max_attempts: max_attempts includes the first try"),
+        ("[retry", facts, "mine.toml:1: "),
+        ("", &format!("{facts} --name billing"), "mine.toml: there is no per_name.billing"),
+        ("", "--processes 2000", "--calls-per-second <NUMBER>"),
+        ("", "--calls-per-second 0 --processes 1", "must be a number above 0"),
+        ("", "--calls-per-second 1 --processes 0", "0 is not in 1.."),
+        ("", &format!("{facts} --usual-failures 1.5"), "must be a number from 0 to 1"),
+        ("", &format!("{facts} --typical-outage 0s"), "must not be zero"),
+        ("", &format!("{facts} --typical-latency 5"), "expected a duration"),
     ] {
-        let output = lint(settings, facts);
+        let output = lint(config, flags);
         let error = text(&output.stderr);
-        assert_eq!((output.status.code(), error.lines().count()), (Some(2), 1), "{settings}: {error}");
+        assert_eq!(output.status.code(), Some(2), "{config} {flags}: {error}");
         assert!(error.contains(expected), "{error}");
     }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn lint_takes_no_arguments_of_a_run() {
+    let output = command(&["--json", "lint", "mine.toml", "--calls-per-second", "1", "--processes", "1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("cannot be used with"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn replay_prints_what_other_settings_would_have_done() {
+    let (folder, _) = folder("replay", "");
+    let (recording, config) = (folder.join("trip.flight"), folder.join("other.toml"));
+    std::fs::write(
+        &recording,
+        "tower-rampart flight recording 1\n3 decisions of billing\n\
+         1.000000000 ended failure 0.000000000 - call #0123456789abcdef\n\
+         1.200000000 ended success 0.000000000 - call #0123456789abcdef\n\
+         60.000000000 ended success 0.000000000 - call #0123456789abcdef\n",
+    )
+    .unwrap();
+    let replay = |settings: &str| {
+        std::fs::write(&config, settings).unwrap();
+        command(&["replay", recording.to_str().unwrap(), config.to_str().unwrap()])
+    };
+    let output = replay("[breaker]\nflight_recorder = 7\n[per_name.billing.breaker]\nconsecutive_failures = 1\n");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        text(&output.stdout),
+        "recorded: 0 openings, 0 calls rejected\n\
+         replayed: 1 opening, the first after 1s of #0123456789abcdef, 1 calls rejected\n\
+         Opens after 1s, and did not before.\nRejects 1 calls that worked, and 0 that failed.\n"
+    );
+    let output = replay("[per_name.other.breaker]\nconsecutive_failures = 1\n");
+    assert!(text(&output.stdout).ends_with("Opens in neither.\n"), "{}", text(&output.stdout));
+
+    let output = replay("breaker.failure_rate = 2");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("breaker.failure_rate"), "{}", text(&output.stderr));
+    std::fs::write(&recording, "something else").unwrap();
+    let output = replay("");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("trip.flight: line 1 of the flight recording"), "{}", text(&output.stderr));
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -6,6 +6,7 @@ use rampart_sim::lint::{Facts, Finding, Row, Settings, Tokens, Waits, lint};
 use rampart_sim::scenario::{self, Scenario};
 use rampart_sim::{Episode, Latency, Load, Process, Report, Upstream, simulate};
 use tower::{Layer, ServiceExt};
+use tower_rampart::config::{Config, NameConfig, Preset};
 use tower_rampart::{CircuitBreakerLayer, RetryLayer};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -74,7 +75,7 @@ fn retries_beyond_the_capacity_keep_the_upstream_down() {
     assert_eq!(
         finding.to_string(),
         "budget: while calls fail, every call makes 4.00 requests, and with a utilisation of 0.80 that is 3.20 times the \
-         capacity: the upstream cannot recover. Set Budget::ratio(0.12) instead."
+         capacity: the upstream cannot recover. Set a budget with a ratio of 0.12 instead."
     );
     let storm = storm(Episode::slow(20.0));
     assert_eq!(recovery(&run(&settings, &storm), &storm), None);
@@ -292,30 +293,85 @@ fn defaults_are_those_of_the_builders() {
 }
 
 #[test]
-fn files_are_read_with_durations_and_unknown_fields_are_refused() {
-    let read = |text: &str| serde_json::from_str::<Settings>(text).map_err(|error| error.to_string());
-    let settings = read(
-        r#"{ "open_for": { "first": "1s", "max": "1.5m" }, "backoff": "250ms", "deadline": "10s", "budget": { "ratio": 0.5 },
-             "outage": { "failures": 5, "lasting": "1s" } }"#,
+fn a_configuration_without_fields_is_the_defaults() {
+    assert_eq!(Settings::of(&NameConfig::default(), &facts()), Settings::default());
+}
+
+#[test]
+fn a_configuration_is_judged_by_what_its_layers_do() {
+    let settings = |text: &str| {
+        let config = Config::read(toml::Deserializer::parse(text).unwrap()).unwrap();
+        // Ten calls a second.
+        Settings::of(&config.settings("billing"), &Facts::new(200, 10.0, 2_500.0))
+    };
+    let default = Settings::default();
+    let all = settings(
+        "
+        [retry]
+        max_attempts = 4
+        backoff.fixed.wait = '250ms'
+        attempt_timeout = '1s'
+        deadline = '10s'
+        budget.ratio = { ratio = 0.5, reserve = 3, ttl = '1m' }
+        [breaker]
+        window.time.length = '30s'
+        minimum_calls = 7
+        failure_rate = 0.5
+        consecutive_failures = 5
+        outage = { failures = 6, lasting = '1s' }
+        no_outage = true
+        open_for.linear = { first = '1s', step = '2s', max = '90s' }
+        [per_name.billing.retry]
+        max_attempts = 5
+    ",
     );
     let expected = Settings {
-        open_for: Waits { first: SECOND, max: 90 * SECOND },
+        max_attempts: 5,
         backoff: Waits::fixed(SECOND / 4),
+        attempt_timeout: Some(SECOND),
         deadline: Some(10 * SECOND),
-        budget: Tokens { ratio: 0.5, ..Tokens::default() },
-        outage: Some(Row { failures: 5, lasting: SECOND }),
-        ..Settings::default()
+        budget: Tokens { ratio: 0.5, reserve: 3, ttl: 60 * SECOND },
+        no_budget: false,
+        breaker: true,
+        window: Some(30 * SECOND),
+        minimum_calls: Some(7),
+        failure_rate: 0.5,
+        consecutive_failures: Some(5),
+        outage: Some(Row { failures: 6, lasting: SECOND }),
+        no_outage: true,
+        open_for: Waits { first: SECOND, max: 90 * SECOND },
     };
-    assert_eq!(settings, Ok(expected));
-    for (text, error) in [
-        (r#"{ "windw": "1s" }"#, "unknown field `windw`"),
-        (r#"{ "window": "1 week" }"#, "string \"1 week\", expected a duration in quotes"),
-        (r#"{ "open_for": 30 }"#, "a duration such as \"30s\""),
-        (r#"{ "budget": { "ration": 1 } }"#, "unknown field `ration`"),
-    ] {
-        let message = read(text).unwrap_err();
-        assert!(message.contains(error), "{message}");
+    assert_eq!(all, expected);
+
+    // What the rules know in other words.
+    let count = settings("breaker.window.count.calls = 15");
+    assert_eq!((count.window, count.minimum_calls), (Some(3 * SECOND / 2), Some(15)));
+    for mode in ["disabled", "observe_only", "forced_open", "reject_retries_only"] {
+        assert!(!settings(&format!("breaker.mode = '{mode}'")).breaker, "{mode}");
     }
-    let facts = serde_json::from_str::<Facts>(r#"{ "processes": 1, "calls_per_second": 0, "capacity": 1 }"#);
-    assert!(facts.unwrap_err().to_string().contains("expected a number above 0"));
+    let saved = |reserve| Tokens { ratio: 0.0, reserve, ttl: Duration::MAX };
+    for (budget, tokens) in [
+        ("grpc = { max_tokens = 10, token_ratio = 0.1 }", saved(5)),
+        ("concurrent = { percent = 20, minimum = 3 }", Tokens { ratio: 0.2, reserve: 0, ttl: Duration::ZERO }),
+        ("ratio.ratio = 0.1", Tokens { ratio: 0.1, ..Tokens::default() }),
+    ] {
+        assert_eq!(settings(&format!("retry.budget.{budget}")), Settings { budget: tokens, ..default }, "{budget}");
+    }
+    assert_eq!(settings("retry.budget = 'aws_standard'").budget, saved(100));
+    assert_eq!(settings("retry.budget = 'unlimited'"), Settings { no_budget: true, ..default });
+    let preset = settings("preset = 'fast_internal'");
+    assert_eq!((preset.max_attempts, preset.deadline), (2, Some(SECOND)));
+}
+
+#[test]
+fn presets_fit_what_they_are_for_and_batch_costs_what_the_docs_say() {
+    let found = |preset: Preset, facts: Facts| {
+        let settings = Settings::of(&Config::from(preset).settings("billing"), &facts);
+        lint(&settings, &facts).iter().map(|finding| finding.setting).collect::<Vec<_>>()
+    };
+    assert_eq!(found(Preset::FastInternal, Facts::new(100, 20.0, 2_500.0)), [""; 0]);
+    let api = Facts { typical_latency: 2 * SECOND, ..Facts::new(10, 5.0, 1_000.0) };
+    assert_eq!(found(Preset::ThirdPartyApi, api), [""; 0]);
+    let report = Facts { typical_latency: 10 * SECOND, ..Facts::new(20, 1.0, 25.0) };
+    assert_eq!(found(Preset::Batch, report), ["budget", "open_for"]);
 }

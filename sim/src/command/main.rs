@@ -1,6 +1,8 @@
 //! Draws what a storm does to stacks with more and less protection.
 
+mod lint;
 mod picture;
+mod replay;
 mod stacks;
 mod sweep;
 mod table;
@@ -11,8 +13,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
-use rampart_sim::lint::Case;
+use clap::{Parser, Subcommand};
 use rampart_sim::scenario::{self, Scenario};
 
 use self::stacks::{Run, Stack};
@@ -20,10 +21,12 @@ use self::sweep::Setting;
 
 /// Runs storms through stacks of layers on paused time and prints what became of the calls.
 ///
-/// Exits with 1 if a goal of a scenario was missed or `--lint` found something, and with 2 if an argument or a file is
-/// wrong.
+/// Exits with 1 if a goal of a scenario was missed or `lint` found something, and with 2 if an argument or a file is wrong.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// A built-in scenario, or a file that ends in `.toml`. May be repeated. Default: all built-in ones.
     #[arg(long, value_name = "NAME|FILE.toml")]
     scenario: Vec<String>,
@@ -46,12 +49,17 @@ struct Arguments {
     /// Prints the reports as JSON, one a line, instead of tables.
     #[arg(long)]
     json: bool,
-    /// Judges the settings in a file by the facts in it, without a run: see `docs/STORMS.md`.
-    #[arg(long, value_name = "FILE.toml")]
-    lint: Option<PathBuf>,
     /// Lists the built-in scenarios, the stacks and the settings for a sweep.
     #[arg(long)]
     list: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Judges the settings of a configuration file by arithmetic, without a run: see `docs/STORMS.md`.
+    Lint(lint::Arguments),
+    /// Runs a flight recording through other settings and says what would have differed: see `docs/STORMS.md`.
+    Replay(replay::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +84,11 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// Whether every goal was reached.
 fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool> {
+    match &arguments.command {
+        Some(Command::Lint(arguments)) => return lint::run(arguments, out),
+        Some(Command::Replay(arguments)) => return replay::run(arguments, out),
+        None => {}
+    }
     if arguments.list {
         list(out)?;
         return Ok(true);
@@ -83,11 +96,6 @@ fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool> {
     if let Some(path) = &arguments.backoff {
         picture::draw_backoff(path).map_err(|error| format!("{}: {error}", path.display()))?;
         return Ok(true);
-    }
-    if let Some(path) = &arguments.lint {
-        let findings = Case::read(path)?.lint();
-        findings.iter().try_for_each(|finding| writeln!(out, "{finding}"))?;
-        return Ok(findings.is_empty());
     }
     if let Some(folder) = &arguments.svg {
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;

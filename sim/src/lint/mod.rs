@@ -1,6 +1,7 @@
 //! Judges settings by arithmetic, before any storm.
 //!
-//! [`lint`] compares [`Settings`] with the [`Facts`] about traffic and upstream. Each [`Finding`] names a setting, the
+//! [`lint`] compares [`Settings`], by hand or [of a configuration](Settings::of), with the [`Facts`] about traffic and
+//! upstream. Each [`Finding`] names a setting, the
 //! number that is wrong, the limit and what to set instead. [`Settings`] build the layers, too, so that what is judged
 //! is what runs.
 //!
@@ -18,6 +19,7 @@
 //! | `open_for` | the longest time for which the breaker stays open after a typical outage | a quarter of it |
 
 mod breaker;
+mod config;
 mod facts;
 mod file;
 mod numbers;
@@ -30,7 +32,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use self::facts::Facts;
-pub use self::file::Case;
+pub use self::file::read;
 pub use self::settings::{Row, Settings, Tokens, Waits};
 
 /// A setting that does not fit the facts.

@@ -26,7 +26,7 @@ pub(super) fn load(settings: &Settings, facts: &Facts) -> Option<Finding> {
              {found:.2} times the capacity: the upstream cannot recover",
             1.0 + retries
         ),
-        instead: format!("Budget::ratio({})", mended.budget.ratio),
+        instead: format!("a budget with a ratio of {}", mended.budget.ratio),
         mended,
     })
 }

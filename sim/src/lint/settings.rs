@@ -1,36 +1,28 @@
 use std::time::Duration;
 
-use serde::Deserialize;
 use tower_rampart::breaker::Window;
 use tower_rampart::retry::{Backoff, Budget};
 use tower_rampart::{CircuitBreakerLayer, InvalidSetting, RetryLayer};
 
-use super::text;
-
 /// The settings of both layers that [`lint`](super::lint) judges, with the names and defaults of their builders.
-///
-/// In a file durations are written as in `"250ms"`, and waits as one duration or as `{ first = "1s", max = "5s" }`.
 ///
 /// ```
 /// use rampart_sim::lint::Settings;
 ///
-/// let settings: Settings = serde_json::from_str(r#"{ "max_attempts": 4, "open_for": "30s" }"#)?;
+/// let settings = Settings { max_attempts: 4, ..Settings::default() };
 /// let layers = (settings.retry_layer()?, settings.breaker_layer()?);
 /// # let _ = layers;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), tower_rampart::InvalidSetting>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// Attempts of one call, the first included.
     pub max_attempts: u32,
     /// The waits between them.
     pub backoff: Waits,
     /// What cuts one attempt.
-    #[serde(deserialize_with = "text::optional_duration")]
     pub attempt_timeout: Option<Duration>,
     /// What cuts the call.
-    #[serde(deserialize_with = "text::optional_duration")]
     pub deadline: Option<Duration>,
     /// What limits the retries of all calls.
     pub budget: Tokens,
@@ -39,7 +31,6 @@ pub struct Settings {
     /// Whether there is a breaker, inside of the retries.
     pub breaker: bool,
     /// The time over which the breaker counts calls. `None` is the default of the builder, 10 s.
-    #[serde(deserialize_with = "text::optional_duration")]
     pub window: Option<Duration>,
     /// With fewer calls in the window the rate is not judged. `None` is the default of the builder, 20.
     pub minimum_calls: Option<u32>,
@@ -57,8 +48,7 @@ pub struct Settings {
 }
 
 /// Waits that double from the first up to the longest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "text::WaitsText")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waits {
     /// The first wait.
     pub first: Duration,
@@ -67,32 +57,28 @@ pub struct Waits {
 }
 
 /// The settings of a [`Budget`].
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tokens {
     /// Retries for every call, over time.
     pub ratio: f64,
     /// Retries that can be made before any call has paid for them.
     pub reserve: u32,
     /// How long tokens last.
-    #[serde(deserialize_with = "text::duration")]
     pub ttl: Duration,
 }
 
 /// Failures in a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// How many.
     pub failures: u32,
     /// The least time from the first to the last.
-    #[serde(deserialize_with = "text::duration")]
     pub lasting: Duration,
 }
 
 // What the builders take if nothing is set; the other defaults are below.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(10);
-const DEFAULT_MINIMUM: u32 = 20;
+pub(super) const DEFAULT_MINIMUM: u32 = 20;
 const DEFAULT_OUTAGE: Row = Row { failures: 10, lasting: Duration::from_secs(2) };
 /// The most tokens of a budget.
 const CAPACITY: f64 = 100.0;
