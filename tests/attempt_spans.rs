@@ -209,6 +209,24 @@ async fn a_hedge_follows_from_the_attempt_beside_which_it_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hedge_that_the_breaker_rejects_leaves_the_span_of_the_attempt_open() {
+    let breaker = CircuitBreakerLayer::new_for_http().name("upstream");
+    let breakers = breaker.handle();
+    let slow = breaker.layer(service_fn(|request: Request| {
+        breakers.default_partition().force_open();
+        async move {
+            tokio::time::sleep(100 * MS).await;
+            answer(request, [200, 0, 0]).await
+        }
+    }));
+    let client = layer().attempt_spans().hedge(Hedge::after(50 * MS)).layer(slow);
+    let spans = attempts_of(client.oneshot(get())).await;
+    let texts = texts(&spans);
+    assert_eq!(texts[0], r#"name="billing" attempt=1 method="GET" outcome="success""#);
+    assert!(texts[1].contains("attempt=2 hedge=true") && texts[1].contains(r#"outcome="rejected""#), "{texts:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_time_limit_ends_the_span_of_what_it_cuts() {
     let breaker = CircuitBreakerLayer::new_for_http().name("upstream").partition_by(partition::header("x-tenant-id"));
     let hangs = service_fn(|_: Request| std::future::pending::<Result<Response<()>, BoxError>>());

@@ -211,7 +211,7 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
     /// | `otel.status_code` | `ERROR`, for `tracing-opentelemetry` |
     /// | `breaker.name`, `breaker.partition` | the breaker inside that rejected the attempt or counted its failure |
     ///
-    /// Transparent retries have a span of their own. Without this setting a call pays nothing for it.
+    /// Transparent retries have a span of their own. Without this setting a call looks for no span.
     ///
     /// ```
     /// use tower_rampart::RetryLayer;

@@ -22,7 +22,8 @@ impl OnRetry for AttemptSpans {
 #[derive(Debug)]
 pub(in crate::retry) struct AttemptSpan(Span);
 
-/// The spans of the attempts in flight. They lie among the failures of a call, so that one without spans is no larger and looks for none.
+/// The spans of the attempts in flight. They lie among the failures of a call, so that one without spans is no larger and
+/// looks for none.
 #[derive(Debug, Default)]
 pub(in crate::retry) struct Spans {
     /// That of the attempt that began first, and that of its hedge.
