@@ -12,6 +12,7 @@ mod fields;
 mod names;
 mod preset;
 mod presets;
+mod watch;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,7 @@ pub use self::fields::{
 };
 use self::fields::{Section, Setting};
 pub use self::preset::Preset;
+pub use self::watch::watch;
 use crate::classify::{DistrustRefusals, GrpcClassifier, HttpClassifier};
 use crate::registry::partition::Keyed;
 use crate::retry::{Budget, Hedge, ReplayBodies};
@@ -135,10 +137,14 @@ impl Config {
     /// common one lies below all.
     #[must_use]
     pub fn settings(&self, name: &str) -> NameConfig {
-        let Self { preset, classify, retry, breaker, per_name } = self.clone();
-        let common = NameConfig { preset, classify, retry, breaker };
-        let own = per_name.get(name).cloned().unwrap_or_default();
-        match (own.preset, preset) {
+        let common = NameConfig {
+            preset: self.preset,
+            classify: self.classify.clone(),
+            retry: self.retry.clone(),
+            breaker: self.breaker.clone(),
+        };
+        let own = self.per_name.get(name).cloned().unwrap_or_default();
+        match (own.preset, self.preset) {
             (Some(preset), _) => own.over(&preset.settings()).over(&common),
             (None, Some(preset)) => own.over(&common).over(&preset.settings()),
             (None, None) => own.over(&common),
@@ -225,8 +231,7 @@ impl Config {
         SettleAt: Clone,
         Requests: Clone,
     {
-        let own = self.per_name.get(name).map(|own| &own.breaker);
-        Section { part: "breaker", name, own, merged: self.settings(name).breaker }.layer(layer)
+        self.section("breaker", name, |settings| settings.breaker).layer(layer)
     }
 
     /// Builds the layer that classifies HTTP responses for a name. Retry and breaker outside of it use its verdicts.
@@ -256,14 +261,22 @@ impl Config {
         self.classify(name).grpc()
     }
 
-    fn retry<'a>(&'a self, name: &'a str) -> Section<'a, RetryConfig> {
-        let own = self.per_name.get(name).map(|own| &own.retry);
-        Section { part: "retry", name, own, merged: self.settings(name).retry }
+    fn retry<'a>(&self, name: &'a str) -> Section<'a, RetryConfig> {
+        self.section("retry", name, |settings| settings.retry)
     }
 
-    fn classify<'a>(&'a self, name: &'a str) -> Section<'a, ClassifyConfig> {
-        let own = self.per_name.get(name).map(|own| &own.classify);
-        Section { part: "classify", name, own, merged: self.settings(name).classify }
+    fn classify<'a>(&self, name: &'a str) -> Section<'a, ClassifyConfig> {
+        self.section("classify", name, |settings| settings.classify)
+    }
+
+    fn section<'a, Table>(
+        &self,
+        part: &'static str,
+        name: &'a str,
+        table: fn(NameConfig) -> Table,
+    ) -> Section<'a, Table> {
+        let own = self.per_name.get(name).cloned().map(table);
+        Section { part, name, own, merged: table(self.settings(name)) }
     }
 }
 

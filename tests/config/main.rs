@@ -6,6 +6,7 @@ mod errors;
 mod fields;
 mod layers;
 mod presets;
+mod watch;
 
 use tower_rampart::RetryLayer;
 use tower_rampart::config::{Config, ConfigError};

@@ -22,6 +22,16 @@ fn presets_are_what_the_docs_show() {
 }
 
 #[test]
+fn the_files_of_the_docs_are_valid() {
+    let docs = include_str!("../../docs/CONFIG.md");
+    let files: Vec<&str> = docs.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert_eq!(files.len(), 3);
+    for file in files {
+        from_toml(file).unwrap();
+    }
+}
+
+#[test]
 fn a_preset_lies_below_the_part_that_names_it() {
     let config = from_toml(
         "

@@ -113,7 +113,7 @@ impl Section<'_, RetryConfig> {
 
     pub(crate) fn unexpected_hedge(&self) -> ConfigError {
         let reason = "retry: a hedge makes a layer of another type, so build it with `Config::hedged_retry`";
-        let is_own = self.own.is_some_and(|own| own.hedge.is_some());
+        let is_own = self.own.as_ref().is_some_and(|own| own.hedge.is_some());
         self.error("hedge", is_own, &InvalidSetting::new(reason.to_owned()), None)
     }
 }

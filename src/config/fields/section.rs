@@ -9,7 +9,7 @@ pub(crate) struct Section<'a, Table> {
     pub(crate) part: &'static str,
     pub(crate) name: &'a str,
     /// What `per_name` sets, to name the path of an error.
-    pub(crate) own: Option<&'a Table>,
+    pub(crate) own: Option<Table>,
     /// What applies.
     pub(crate) merged: Table,
 }
@@ -26,7 +26,7 @@ impl<Table: Setting> Section<'_, Table> {
         let Some(value) = find(&self.merged) else { return Ok(target) };
         set(target.clone(), value).map_err(|invalid| {
             let nearest = value.nearest(|value| set(target.clone(), value).is_ok());
-            self.error(field, self.own.is_some_and(|own| find(own).is_some()), &invalid, nearest)
+            self.error(field, self.own.as_ref().is_some_and(|own| find(own).is_some()), &invalid, nearest)
         })
     }
 
