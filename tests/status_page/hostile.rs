@@ -29,7 +29,7 @@ impl fmt::Debug for Raw {
     }
 }
 
-/// A body that nobody may read.
+/// A body that must not be read.
 struct Unread;
 
 impl Body for Unread {

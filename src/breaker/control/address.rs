@@ -3,7 +3,7 @@ use std::sync::{Arc, Weak};
 
 use crate::breaker::core::node::Node;
 
-/// Where a breaker lies. No other one comes to lie there while its address is kept, also once it has been evicted.
+/// The address of a breaker. While it is kept, no other breaker gets it, even after this one is evicted.
 #[derive(Clone, Debug)]
 pub(crate) struct Address(Weak<Node>);
 

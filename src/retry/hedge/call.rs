@@ -39,8 +39,7 @@ where
 
     /// A server that says when or whether to retry wants no more than one attempt at a time.
     fn was_told_when_to_retry(&self) -> bool {
-        let told = |verdict: &Verdict| verdict.retry_after().is_some() || verdict.should_retry().is_some();
-        self.failures.as_ref().is_some_and(|failures| failures.history.any(told))
+        self.failures.as_ref().is_some_and(|failures| failures.history.was_told_when_to_retry())
     }
 
     /// The parameters of a hedge that begins now, and when the attempt timeout cuts it.

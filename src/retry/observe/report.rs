@@ -46,6 +46,8 @@ pub struct AttemptReport {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::retry) struct History {
     sends: Vec<AttemptReport>,
+    /// Whether a server has said when or whether to retry, also in a send that is no longer kept.
+    was_told: bool,
 }
 
 impl RetryReport {
@@ -151,7 +153,12 @@ impl History {
         self.sends.iter().any(|send| holds(&send.verdict))
     }
 
+    pub(in crate::retry) fn was_told_when_to_retry(&self) -> bool {
+        self.was_told
+    }
+
     pub(in crate::retry) fn push(&mut self, send: AttemptReport) {
+        self.was_told |= send.verdict.retry_after().is_some() || send.verdict.should_retry().is_some();
         if self.sends.len() == Self::KEPT {
             self.sends.remove(0);
         }

@@ -13,7 +13,7 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_rampart::CircuitBreakerLayer;
 use tower_rampart::classify::{Class, Classifier, HttpClassifier, Processed, Reason, classifier_fn};
-use tower_rampart::retry::{Budget, Hedge, ReplayBody};
+use tower_rampart::retry::{Backoff, Budget, Hedge, ReplayBody};
 
 use super::{DELAY, hedged, run};
 use crate::support::*;
@@ -58,6 +58,17 @@ async fn rule_13_a_hedge_that_failed_frees_its_place_of_a_concurrent_budget() {
         tokio::time::timeout(wait, call.as_mut()).await.unwrap_err();
         assert_eq!(budget.balance(), Some(free));
     }
+}
+
+/// However many attempts ago it was: a report keeps 64.
+#[tokio::test(start_paused = true)]
+async fn rule_13_a_server_that_has_asked_to_wait_gets_no_hedge_after_many_attempts_either() {
+    let quick = std::iter::repeat_n(answer(503), 80);
+    let asks = answer(503).header("retry-after", 0);
+    let steps = [asks].into_iter().chain(quick).chain([answer(200).taking(SECOND)]);
+    let layer = layer().max_attempts(200).backoff(Backoff::none()).hedge(Hedge::after(DELAY));
+    let (outcome, _, sent) = run(layer, steps, get()).await;
+    assert_eq!((outcome.unwrap().status().as_u16(), sent.len()), (200, 82));
 }
 
 #[tokio::test(start_paused = true)]

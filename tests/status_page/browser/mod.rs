@@ -196,16 +196,20 @@ fn the_page_finds_a_server_that_was_restarted() {
     let Some(chromium) = chromium() else { return };
     let runtime = Runtime::new().unwrap();
     let before = tenants("billing");
-    let _ = (tenant(&before, "one"), tenant(&before, "two"));
-    let address = serve(&runtime, StatusPage::new().breakers(before));
+    let _ = (tenant(&before, "one"), tenant(&before, "six"), tenant(&before, "two"));
+    let address = serve(&runtime, StatusPage::new().breakers(before.clone()));
     let mut tab = Tab::open(chromium, "restarted");
     tab.go(&format!("http://{address}/"));
-    tab.until(&format!("{PARTITIONS}.join() === 'one,two'"));
+    tab.until(&format!("{PARTITIONS}.join() === 'one,six,two'"));
+    // Those that come and go have their places among the others.
+    assert!(before.remove(&"one".to_owned()));
+    let _ = (tenant(&before, "zero"), tenant(&before, "ten"), tenant(&before, "five"));
+    tab.until(&format!("{PARTITIONS}.join() === 'five,six,ten,two,zero'"));
 
     drop(runtime);
     tab.until("document.querySelector('#connection').textContent === 'Connection lost, trying again…'");
     // What was known is still to be seen.
-    assert_eq!(tab.eval(PARTITIONS), json!(["one", "two"]));
+    assert_eq!(tab.eval(PARTITIONS), json!(["five", "six", "ten", "two", "zero"]));
     let runtime = Runtime::new().unwrap();
     let after = tenants("billing");
     let _ = tenant(&after, "three");
@@ -237,6 +241,7 @@ fn a_hidden_tab_gives_its_stream_back() {
     };
     tab.eval(&hide(true));
     assert_eq!(tab.eval("document.title"), "Circuit breakers (paused)");
+    tab.until("document.querySelector('#connection').textContent === 'Connecting…'");
     let until_free = "(async () => { while ((await fetch('/events', { method: 'HEAD' })).status === 503); })()";
     tab.eval(until_free);
     held.push(streams());
