@@ -11,6 +11,7 @@ macro_rules! links {
             "defaults" => "crate::cookbook::defaults";
             "defaults-presets" => "crate::cookbook::defaults#presets";
             "errors" => "crate::classify#what-an-error-means";
+            "flight-recorder" => "crate::cookbook::observing#a-flight-recorder";
             "fn-mut" => "crate::cookbook::troubleshooting#expected-a-fnmut-closure-found-impl-future";
             "from" => "crate::cookbook::troubleshooting#implementation-of-from-is-not-general-enough";
             "functions" => "crate::cookbook::clients::functions";
@@ -27,6 +28,7 @@ macro_rules! links {
             "stack-over-script" => "crate::cookbook::testing#your-stack-over-a-script";
             "storms" => "crate::cookbook::storms";
             "storms-lint" => "crate::cookbook::storms#judge-settings-without-a-storm";
+            "storms-replay" => "crate::cookbook::storms#replay-what-was-recorded";
             "tenants" => "crate::cookbook::tenants";
             "tonic" => "crate::cookbook::clients::tonic";
             "turned-off" => "crate::cookbook::order#a-layer-that-is-turned-off";

@@ -43,6 +43,7 @@ struct Page;
 mod assert;
 mod contention;
 pub mod lint;
+pub mod replay;
 mod report;
 mod run;
 pub mod scenario;

@@ -204,3 +204,40 @@ fn lint_takes_no_arguments_of_a_run() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("cannot be used with"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn replay_prints_what_other_settings_would_have_done() {
+    let (folder, _) = folder("replay", "");
+    let (recording, config) = (folder.join("trip.flight"), folder.join("other.toml"));
+    std::fs::write(
+        &recording,
+        "tower-rampart flight recording 1\n3 decisions of billing\n\
+         1.000000000 ended failure 0.000000000 - call #0123456789abcdef\n\
+         1.200000000 ended success 0.000000000 - call #0123456789abcdef\n\
+         60.000000000 ended success 0.000000000 - call #0123456789abcdef\n",
+    )
+    .unwrap();
+    let replay = |settings: &str| {
+        std::fs::write(&config, settings).unwrap();
+        command(&["replay", recording.to_str().unwrap(), config.to_str().unwrap()])
+    };
+    let output = replay("[breaker]\nflight_recorder = 7\n[per_name.billing.breaker]\nconsecutive_failures = 1\n");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        text(&output.stdout),
+        "recorded: 0 openings, 0 calls rejected\n\
+         replayed: 1 opening, the first after 1s of #0123456789abcdef, 1 calls rejected\n\
+         Opens after 1s, and did not before.\nRejects 1 calls that worked, and 0 that failed.\n"
+    );
+    let output = replay("[per_name.other.breaker]\nconsecutive_failures = 1\n");
+    assert!(text(&output.stdout).ends_with("Opens in neither.\n"), "{}", text(&output.stdout));
+
+    let output = replay("breaker.failure_rate = 2");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("breaker.failure_rate"), "{}", text(&output.stderr));
+    std::fs::write(&recording, "something else").unwrap();
+    let output = replay("");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("trip.flight: line 1 of the flight recording"), "{}", text(&output.stderr));
+    std::fs::remove_dir_all(folder).unwrap();
+}

@@ -241,7 +241,7 @@ impl Backoff {
         Ok(self)
     }
 
-    /// Sets how much of each wait is random. [`Jitter::Full`] by default where waits grow, and none for fixed and custom
+    /// Sets how much of each wait is random. Default: [`Jitter::Full`] where waits grow, and none for fixed and custom
     /// waits.
     ///
     /// ```

@@ -10,6 +10,7 @@ use super::config::Config;
 use super::core::node::node_ref::Lanes;
 use super::core::node::{Node, Shared};
 use super::core::observer::Observer;
+use super::flight_recorder::Recording;
 use crate::clock::{Clock, Moment};
 use crate::registry::label::{self, Labels};
 use crate::registry::partition::{Finder, Keyed, Place};
@@ -48,7 +49,8 @@ impl<K> Breakers<K> {
         let labels = Labels::new(policy.redact_labels, config.seed().split("labels"));
         let clock = Clock::start();
         let nodes = Registry::new(policy.max_partitions, config.seed().split("keys"), clock.clone());
-        let shared = |policy| Shared::new(policy, is_partitioned, clock.clone(), observer.clone());
+        let recorder = config.flight_recorder();
+        let shared = |policy| Shared::new(policy, is_partitioned, clock.clone(), observer.clone(), recorder.clone());
         Self {
             nodes,
             shared: shared(policy),
@@ -91,6 +93,20 @@ impl<K> Breakers<K> {
             nodes.extend(self.shared_nodes().map(|node| (node.clone(), 0)));
         }
         (first, nodes)
+    }
+
+    #[cfg(feature = "status-page")]
+    pub(crate) fn has_recorder(&self) -> bool {
+        self.shared.recorder.is_some()
+    }
+
+    /// Returns what the flight recorder holds, with the labels of these nodes.
+    pub(crate) fn recording(&self, nodes: &[Arc<Node>]) -> Recording {
+        let labels = nodes.iter().map(|node| node.label());
+        match &self.shared.recorder {
+            Some(recorder) => recorder.recording(self.name(), labels),
+            None => Recording::empty(self.name()),
+        }
     }
 
     fn new_node(&self, label: Box<str>) -> Arc<Node> {

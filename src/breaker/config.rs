@@ -6,6 +6,7 @@ use super::core::nested::votes::VoteConfig;
 use super::core::policy::{Outage, Policy, SlowCalls};
 use super::core::state_machine::EngineConfig;
 use super::core::window::{Kind, WindowConfig, consecutive_failures};
+use super::flight_recorder::{FlightRecorder, MAX_DECISIONS};
 use super::{Mode, Window};
 use crate::backoff::Backoff;
 use crate::clock::{millis_up, nanos};
@@ -38,6 +39,8 @@ pub(crate) struct Config {
     redact_labels: bool,
     share: Option<f64>,
     minimum_children: u32,
+    /// `None` without a flight recorder.
+    recorded_decisions: Option<usize>,
     seed: Seed,
 }
 
@@ -84,6 +87,7 @@ impl Default for Config {
             redact_labels: false,
             share: None,
             minimum_children: 3,
+            recorded_decisions: None,
             seed: Seed::default(),
         }
     }
@@ -214,6 +218,19 @@ impl Config {
         Ok(())
     }
 
+    pub(crate) fn set_flight_recorder(&mut self, decisions: usize) -> Result<(), InvalidSetting> {
+        ensure!(
+            (1..=MAX_DECISIONS).contains(&decisions),
+            "flight_recorder: the decisions must lie between 1 and {MAX_DECISIONS}, but are {decisions}"
+        );
+        self.recorded_decisions = Some(decisions);
+        Ok(())
+    }
+
+    pub(crate) fn flight_recorder(&self) -> Option<Arc<FlightRecorder>> {
+        self.recorded_decisions.map(|decisions| Arc::new(FlightRecorder::new(decisions, self.seed.split("recordings"))))
+    }
+
     pub(crate) fn set_seed(&mut self, seed: u64) {
         self.seed = Seed::of(seed);
     }
@@ -315,6 +332,7 @@ impl Config {
             minimum_calls: minimum_calls.into(),
             failure_rate: self.failure_rate,
             slow_calls: self.slow_calls,
+            times_calls: self.slow_calls.is_some() || abandoned_after.is_some() || self.recorded_decisions.is_some(),
             consecutive_failures: self.consecutive_failures,
             outage: self.outage(),
             seed: self.seed.split("open times"),
@@ -354,13 +372,14 @@ mod tests {
     fn rule_8_the_clock_is_read_only_if_a_setting_needs_it() {
         fn reads<R>(set: impl FnOnce(&mut Config) -> R) -> (bool, bool) {
             let policy = policy(set);
-            (policy.times_calls(), policy.dates_calls())
+            (policy.times_calls, policy.dates_calls())
         }
         assert_eq!(reads(|config| config.set_window(Window::count(100))), (false, false));
         assert_eq!(reads(|_| {}), (false, true), "a window of time needs the end of a call");
         assert_eq!(reads(|config| config.set_slow_calls(SECOND, 1.0)), (true, true));
         assert_eq!(reads(|config| config.set_abandoned(Abandoned::FailureAfter(SECOND))), (true, true));
         assert_eq!(reads(|config| config.set_abandoned(Abandoned::Neutral)), (false, true));
+        assert_eq!(reads(|config| config.set_flight_recorder(1)), (true, true));
     }
 
     #[test]

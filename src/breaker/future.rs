@@ -13,7 +13,7 @@ use super::control::permit::{Ticket, panicked, rejected};
 use super::core::node::node_ref::NodeRef;
 use super::core::node::{Admission, Completion, Node};
 use super::core::state_machine::{Attempt, Rejection};
-use super::core::waiters::{News, Waiting};
+use super::core::waiters::{News, Waiting, isolated};
 use crate::BoxError;
 use crate::classify::body::Settle;
 use crate::classify::{Classifier, HeadOnly, SettleAt, Verdict};
@@ -62,8 +62,6 @@ struct Unsent {
     admission: Option<Admission>,
     /// Whether this call is all there is to the attempt of a retry layer outside.
     is_attempt: bool,
-    /// Whether this call has yielded because the service became ready too late.
-    has_yielded: bool,
     /// Wake this call when its breaker, or the one around it, begins to reject calls. Registered only while the inner
     /// service is not ready.
     opening: Option<Waiting>,
@@ -131,7 +129,7 @@ where
     {
         let clone = service.clone();
         let service = mem::replace(service, clone);
-        let call = Unsent { asking, admission, is_attempt, has_yielded: false, opening: None, outer_opening: None };
+        let call = Unsent { asking, admission, is_attempt, opening: None, outer_opening: None };
         let waiter = Waiter { call: Some(Box::new(call)) };
         Self { stage: Stage::Waiting { service, request: Some(request), waiter }, classifier, scope }
     }
@@ -252,12 +250,12 @@ where
         waiter.call = Some(call);
         return Poll::Pending;
     }
-    // Nothing is sent once its time is over: yields to the retry layer outside, which then cuts the call. Goes on if
-    // there is none.
-    if !call.has_yielded && call.asking.node.is_cut(call.asking.deadline) {
-        (call.has_yielded, call.admission) = (true, Some(admission));
+    // What had to wait is not sent once its time is over: yields to the retry layer outside, which then cuts the call.
+    // Goes on if there is none.
+    if call.opening.take().is_some() && call.asking.node.is_cut(call.asking.deadline) {
+        call.admission = Some(admission);
         waiter.call = Some(call);
-        cx.waker().wake_by_ref();
+        isolated(|| cx.waker().wake_by_ref());
         return Poll::Pending;
     }
     let Asking { node, deadline, .. } = call.asking;
@@ -296,7 +294,7 @@ impl Drop for Waiter {
         cut::report(if is_attempt { Sent::No } else { Sent::Maybe });
         let Some(admission) = admission else { return };
         if node.is_cut(deadline) {
-            node.settle_admission(admission, None, Completion::TimedOut);
+            node.settle_admission(admission, node.begins(), Completion::TimedOut);
         } else {
             node.release(admission);
         }
@@ -322,7 +320,7 @@ where
     S::Error: Into<BoxError>,
     ClassifierT: Classifier<S::Response>,
 {
-    let unready = |verdict: &Verdict| node.settle_admission(admission.clone(), None, verdict.into());
+    let unready = |verdict: &Verdict| node.settle_admission(admission.clone(), node.begins(), verdict.into());
     let guard = OnPanic::new(|| unready(&panicked()));
     let judged = service.poll_ready(cx).map_err(|error| {
         let error = error.into();

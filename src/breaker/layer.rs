@@ -40,6 +40,7 @@ use crate::invalid_setting::valid;
 /// | [`nested_in`](Self::nested_in) | partitions do not nest |
 /// | [`max_partitions`](Self::max_partitions) | 65,536 |
 /// | [`redact_labels`](Self::redact_labels) | no |
+/// | [`flight_recorder`](Self::flight_recorder) | none |
 /// | [`seed`](Self::seed) | none: jitter and hashes are random |
 /// | [`judge_body`](Self::judge_body) | no: the head of a response decides |
 ///

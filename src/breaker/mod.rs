@@ -131,6 +131,7 @@ mod call;
 mod config;
 mod control;
 mod core;
+mod flight_recorder;
 mod future;
 mod layer;
 #[cfg(all(test, rampart_loom))]
@@ -147,6 +148,7 @@ pub use self::control::{
 #[cfg(feature = "status-page")]
 pub(crate) use self::control::{address::Address, events::Subscriber};
 pub use self::core::Window;
+pub use self::flight_recorder::{CountedAs, Decision, ParseRecordingError, Record, Recording};
 pub use self::future::ResponseFuture;
 pub use self::layer::CircuitBreakerLayer;
 pub use self::requests::{AnyRequests, HttpRequests, Requests};

@@ -99,6 +99,7 @@ fn breaker() -> BreakerConfig {
         max_partitions: Some(10_000),
         minimum_children: Some(3),
         redact_labels: Some(true),
+        flight_recorder: Some(4_096),
         distrust_refusals: Some(true),
     }
 }

@@ -146,11 +146,6 @@ where
         AttemptClock { began, timeout: timeout.map(|timeout| timeout.of(attempt, remaining)) }
     }
 
-    /// When the current attempt began, if it has a time limit.
-    pub(super) fn began(&self) -> Option<Instant> {
-        Some(self.clock?.began)
-    }
-
     /// The attempt timeout of the current attempt.
     pub(super) fn attempt_timeout(&self) -> Option<Duration> {
         self.clock?.timeout

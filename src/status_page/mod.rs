@@ -30,6 +30,7 @@
 //! |---|---|
 //! | `GET /` | the page: open breakers first, search, the last changes of each as a strip |
 //! | `GET /breakers.json` | all breakers in no order, as JSON |
+//! | `GET /recordings/{number}` | the [`Recording`](crate::breaker::Recording) of a layer that has one |
 //! | `GET /events` | a stream of server-sent events: all breakers, then those that changed |
 //! | `POST /breakers/{id}/force-open`, `/disable`, `/reset` | the breaker after that, as JSON |
 //!
@@ -63,7 +64,7 @@
 //! # JSON
 //!
 //! `breakers.json` is `{"layers": […], "breakers": […]}`. A layer has `name` and
-//! [`overflowed`](crate::breaker::Handle::overflowed). A breaker has `id`, `name`, `partition`, and the fields of
+//! [`overflowed`](crate::breaker::Handle::overflowed), and with a flight recorder the path of its `recording`. A breaker has `id`, `name`, `partition`, and the fields of
 //! [`Snapshot`](crate::breaker::Snapshot), in which times are milliseconds: `retry_after_ms`, `unchanged_for_ms`. Its
 //! `explanation` is a sentence about what opened it, and null while it is closed. Its `history` lists changes, oldest
 //! first, with `from`, `to`, `mode`, `cause`, `ago_ms` and `reopened`. A breaker can come twice, with the same id, in a

@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use tower_service::Service;
 
-use super::body::{List, Live, ResponseBody};
+use super::body::{List, Live, Recording, ResponseBody};
 use super::breakers::{Walk, Watched};
 use super::future::ResponseFuture;
 use super::response;
@@ -69,6 +69,10 @@ impl<Guard: Fn(&Parts) -> bool> StatusPage<Guard> {
             Some(route) if !route.allows(&request.method) => response::method_not_allowed(route.allow()),
             Some(Route::Page) => response::page(),
             Some(Route::List) => response::list(List::new(self.watched.clone())),
+            Some(Route::Recording(layer)) => match self.watched.recording(layer) {
+                Some(recording) => response::recording(Recording::new(recording)),
+                None => response::text(StatusCode::NOT_FOUND, "no recording\n"),
+            },
             Some(Route::Live) => match self.viewers.admit() {
                 None => response::too_many_viewers(),
                 Some(place) => response::live(Live::new(self.watched.clone(), (self.guard)(request), place)),

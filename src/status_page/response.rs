@@ -1,12 +1,12 @@
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
 use rand::RngExt;
 
-use super::body::{Content, List, Live, ResponseBody};
+use super::body::{Content, List, Live, Recording, ResponseBody};
 
 const PAGE: &str = include_str!("page.html");
 /// Stands in the page for the nonce of a response.
@@ -37,6 +37,13 @@ pub(super) fn live(live: Live) -> Response<ResponseBody> {
     let mut response = response(StatusCode::OK, "text/event-stream", Content::Live { live });
     // nginx would keep the events back.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+pub(super) fn recording(recording: Recording) -> Response<ResponseBody> {
+    let mut response = response(StatusCode::OK, "text/plain; charset=utf-8", Content::Recording { recording });
+    let file = HeaderValue::from_static("attachment; filename=\"breakers.flight\"");
+    response.headers_mut().insert(CONTENT_DISPOSITION, file);
     response
 }
 

@@ -9,6 +9,8 @@ pub(super) enum Route {
     Page,
     List,
     Live,
+    /// The recording of the layer with this number.
+    Recording(usize),
     Act(Id, Action),
 }
 
@@ -29,6 +31,9 @@ impl Route {
             "breakers.json" => Self::List,
             "events" => Self::Live,
             path => {
+                if let Some(layer) = path.strip_prefix("recordings/") {
+                    return layer.parse().ok().map(Self::Recording);
+                }
                 let (id, action) = path.strip_prefix("breakers/")?.split_once('/')?;
                 Self::Act(id.parse().ok()?, Action::of(action)?)
             }
@@ -38,7 +43,7 @@ impl Route {
     /// The methods that it takes, as in `Allow`.
     pub(super) fn allow(self) -> &'static str {
         match self {
-            Self::Page | Self::List | Self::Live => "GET, HEAD",
+            Self::Page | Self::List | Self::Live | Self::Recording(_) => "GET, HEAD",
             Self::Act(..) => "POST",
         }
     }
@@ -82,6 +87,8 @@ mod tests {
             ("/", "", Some(Route::Page)),
             ("/events", "", Some(Route::Live)),
             ("/breakers.json", "", Some(Route::List)),
+            ("/recordings/7", "", Some(Route::Recording(7))),
+            ("/recordings/x", "", None),
             ("/breakers", "", None),
             ("/breakers/7/reset", "", None),
             ("/events/", "", None),

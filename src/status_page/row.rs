@@ -1,11 +1,12 @@
 use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
-use super::breakers::{Id, Listed, Transition, Watched};
+use super::breakers::{Id, Layer, Listed, Transition, Watched};
 use crate::breaker::{Mode, Snapshot, State};
 
 /// What the page shows of one breaker: the same JSON in the list, in the stream and as the answer to an action.
@@ -71,6 +72,9 @@ struct Change {
 pub(super) struct LayerRow<'a> {
     name: &'a str,
     overflowed: u64,
+    /// Where its flight recording is, from the page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recording: Option<String>,
 }
 
 impl<'a> Row<'a> {
@@ -121,7 +125,12 @@ impl Version {
 
 impl<'a> LayerRow<'a> {
     pub(super) fn all(watched: &'a Watched) -> Vec<Self> {
-        watched.layers().iter().map(|layer| Self { name: layer.name(), overflowed: layer.overflowed() }).collect()
+        let row = |(number, layer): (usize, &'a Arc<dyn Layer>)| Self {
+            name: layer.name(),
+            overflowed: layer.overflowed(),
+            recording: layer.has_recorder().then(|| format!("recordings/{number}")),
+        };
+        watched.layers().iter().enumerate().map(row).collect()
     }
 }
 

@@ -106,6 +106,7 @@ const CHANGED: &str = "
     max_partitions = 7
     minimum_children = 7
     redact_labels = true
+    flight_recorder = 7
     distrust_refusals = true
     [classify]
     statuses = [{ first = 409, verdict.class = 'transient' }]

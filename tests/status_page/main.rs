@@ -10,4 +10,5 @@ mod head;
 mod hostile;
 mod list;
 mod live;
+mod recordings;
 mod support;

@@ -2,6 +2,7 @@
 
 mod lint;
 mod picture;
+mod replay;
 mod stacks;
 mod sweep;
 mod table;
@@ -57,6 +58,8 @@ struct Arguments {
 enum Command {
     /// Judges the settings of a configuration file by arithmetic, without a run: see `docs/STORMS.md`.
     Lint(lint::Arguments),
+    /// Runs a flight recording through other settings and says what would have differed: see `docs/STORMS.md`.
+    Replay(replay::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -81,8 +84,10 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 /// Whether every goal was reached.
 fn run(arguments: &Arguments, out: &mut impl Write) -> Result<bool> {
-    if let Some(Command::Lint(arguments)) = &arguments.command {
-        return lint::run(arguments, out);
+    match &arguments.command {
+        Some(Command::Lint(arguments)) => return lint::run(arguments, out),
+        Some(Command::Replay(arguments)) => return replay::run(arguments, out),
+        None => {}
     }
     if arguments.list {
         list(out)?;

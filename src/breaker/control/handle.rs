@@ -7,7 +7,7 @@ use super::layer_observer::LayerObserver;
 use crate::breaker::breakers::Breakers;
 use crate::breaker::config::Config;
 use crate::breaker::partition::Place;
-use crate::breaker::{CircuitBreaker, Events, Mode, State};
+use crate::breaker::{CircuitBreaker, Events, Mode, Recording, State};
 
 /// Watches and controls the breakers of a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer), from anywhere and
 /// without waiting.
@@ -64,6 +64,16 @@ impl<K> Handle<K> {
         self.observer.subscribers.subscribe(capacity)
     }
 
+    /// Copies the last decisions of the breakers out of the
+    /// [flight recorder](crate::CircuitBreakerLayer::flight_recorder). It is empty if the layer has none. Partitions
+    /// stand in it as keyed digests, which differ from layer to layer.
+    ///
+    /// Takes 32 bytes for each decision and more for its result, but no lock.
+    #[must_use]
+    pub fn recording(&self) -> Recording {
+        self.breakers.recording(&[])
+    }
+
     /// Returns the breaker of requests without a key; of all requests, if the layer is not partitioned.
     #[must_use]
     pub fn default_partition(&self) -> CircuitBreaker {
@@ -80,6 +90,10 @@ impl<K> Handle<K> {
 
 #[cfg(feature = "status-page")]
 impl<K> Handle<K> {
+    pub(crate) fn has_recorder(&self) -> bool {
+        self.breakers.has_recorder()
+    }
+
     /// Reports all changes from now on.
     pub(crate) fn report_to(&self, subscriber: std::sync::Weak<dyn super::events::Subscriber>) {
         self.observer.subscribers.add(subscriber);
@@ -172,6 +186,12 @@ impl<K: Hash + Eq + Clone + Debug> Handle<K> {
             node.retire();
         });
         !removed.is_empty()
+    }
+
+    /// [`recording`](Self::recording), with the labels of the partitions that still have a breaker.
+    #[must_use]
+    pub fn recording_with_labels(&self) -> Recording {
+        self.breakers.recording(&self.breakers.nodes())
     }
 
     /// Returns the state of a key's breaker. Closed if the key has none.

@@ -20,6 +20,7 @@ pub(crate) struct LayerObserver {
 impl Observer<Node> for LayerObserver {
     fn changed(&self, node: &Arc<Node>, change: Change, generation: u32, counts: Counts) {
         self.tally.count_transition(change.from.0, change.to.0, change.cause);
+        node.record_change(change);
         isolated(|| telemetry::changed(node, change, counts));
         self.subscribers.notify(node, change, generation);
     }

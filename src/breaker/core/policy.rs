@@ -25,6 +25,8 @@ pub(crate) struct Policy {
     pub(crate) minimum_calls: u64,
     pub(crate) failure_rate: f64,
     pub(crate) slow_calls: Option<SlowCalls>,
+    /// Whether a setting needs to know when a call began.
+    pub(crate) times_calls: bool,
     pub(crate) consecutive_failures: Option<u32>,
     pub(crate) outage: Option<Outage>,
     pub(crate) seed: Seed,
@@ -47,14 +49,9 @@ pub(crate) struct SlowCalls {
 const OUTAGE_MEMORY: Duration = Duration::from_secs(60);
 
 impl Policy {
-    /// Whether a setting needs to know when a call began.
-    pub(crate) fn times_calls(&self) -> bool {
-        self.slow_calls.is_some() || self.abandoned_after.is_some()
-    }
-
     /// Whether a setting needs to know when a call ended.
     pub(crate) fn dates_calls(&self) -> bool {
-        self.times_calls() || matches!(self.window, WindowConfig::Time { .. })
+        self.times_calls || matches!(self.window, WindowConfig::Time { .. })
     }
 
     pub(crate) fn is_slow(&self, elapsed: Option<Duration>) -> bool {

@@ -243,6 +243,49 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
         valid(self.try_max_partitions(partitions))
     }
 
+    /// Keeps at least this many of the last decisions of all breakers of the layer, for
+    /// [`Handle::recording`](super::Handle::recording): each end of a call, each rejection and each change. Takes 32
+    /// bytes for each, at once. Every call then reads the clock twice and writes a line of memory that all threads
+    /// share.
+    ///
+    /// How to write a recording to a file whenever a breaker opens:
+    ///
+    /// ```
+    /// use tower_rampart::CircuitBreakerLayer;
+    /// use tower_rampart::breaker::State;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let layer = CircuitBreakerLayer::new_for_http().name("billing-api").flight_recorder(65_536);
+    /// let breakers = layer.handle();
+    /// // A slow disk misses openings: the next recording holds them, too.
+    /// let mut changes = breakers.subscribe(1);
+    /// let writer = async move {
+    ///     loop {
+    ///         if changes.recv().await.to == State::Open {
+    ///             let file = std::env::temp_dir().join("billing-api.flight");
+    ///             if let Err(error) = tokio::fs::write(file, breakers.recording().to_string()).await {
+    ///                 tracing::warn!(%error, "cannot write the flight recording");
+    ///             }
+    /// #           break;
+    ///         }
+    ///     }
+    /// };
+    /// # let writer = tokio::spawn(writer);
+    /// # layer.breaker().force_open();
+    /// # writer.await.unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If it is 0, or more than 16,777,216.
+    #[must_use]
+    #[track_caller]
+    pub fn flight_recorder(self, decisions: usize) -> Self {
+        valid(self.try_flight_recorder(decisions))
+    }
+
     /// Sets whether errors and telemetry show a short keyed hash in place of a key.
     #[must_use]
     pub fn redact_labels(self, redact: bool) -> Self {

@@ -79,6 +79,11 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
         self.try_set(|config| config.set_ramp(shares, calls))
     }
 
+    /// [`flight_recorder`](Self::flight_recorder), with an error in place of a panic.
+    pub fn try_flight_recorder(self, decisions: usize) -> Result<Self, InvalidSetting> {
+        self.try_set(|config| config.set_flight_recorder(decisions))
+    }
+
     /// [`max_partitions`](Self::max_partitions), with an error in place of a panic.
     pub fn try_max_partitions(self, partitions: usize) -> Result<Self, InvalidSetting> {
         self.try_set(|config| config.set_max_partitions(partitions))

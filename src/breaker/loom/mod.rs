@@ -49,7 +49,7 @@ fn observer() -> Arc<LayerObserver> {
 fn node(set: impl FnOnce(&mut Config)) -> Arc<Node> {
     let mut config = Config::default();
     set(&mut config);
-    let shared = Shared::new(config.policy(), true, Clock::start(), observer());
+    let shared = Shared::new(config.policy(), true, Clock::start(), observer(), None);
     Arc::new(Node::new(shared, "(model)".into()))
 }
 

@@ -13,7 +13,7 @@ fn nested<const TENANTS: usize>(set: impl FnOnce(&mut Config)) -> (Arc<Node>, [A
     valid(config.set_minimum_children(2));
     set(&mut config);
     let clock = Clock::start();
-    let shared = |policy| Shared::new(policy, true, clock.clone(), observer());
+    let shared = |policy| Shared::new(policy, true, clock.clone(), observer(), None);
     let (outer, inner) = (shared(config.outer_policy()), shared(config.policy()));
     let host = Arc::new(Node::new_outer(outer, "(host)".into()));
     let tenant = || Arc::new(Node::nested_in(host.clone(), inner.clone(), "(tenant)".into()));

@@ -46,6 +46,8 @@ table! {
         minimum_children: u32,
         /// [`CircuitBreakerLayer::redact_labels`].
         redact_labels: bool,
+        /// [`CircuitBreakerLayer::flight_recorder`]: from 1 to 16,777,216.
+        flight_recorder: usize,
         /// [`CircuitBreakerLayer::distrust_refusals`].
         distrust_refusals: bool,
     }
@@ -157,6 +159,7 @@ impl Section<'_, BreakerConfig> {
             max_partitions => |layer, partitions| layer.try_max_partitions(*partitions);
             minimum_children => |layer, children| layer.try_minimum_children(*children);
             redact_labels => |layer, redact| Ok(layer.redact_labels(*redact));
+            flight_recorder => |layer, decisions| layer.try_flight_recorder(*decisions);
             distrust_refusals => |layer, distrust| Ok(if *distrust { layer.distrust_refusals() } else { layer });
         })
     }

@@ -42,11 +42,11 @@ where
         self.failures.as_ref().is_some_and(|failures| failures.history.was_told_when_to_retry())
     }
 
-    /// The parameters of a hedge that begins now, and when the attempt timeout cuts it.
-    pub(super) fn plan_hedge(&self, now: Instant) -> (AttemptPlan, Option<Instant>) {
+    /// The parameters and the time of a hedge that begins now.
+    pub(super) fn plan_hedge(&self, now: Instant) -> (AttemptPlan, AttemptClock) {
         let attempt = self.attempt.next();
-        let ends = self.clock_of(attempt, now).ends();
-        (AttemptPlan { attempt, is_first: false, more: true, deadline: self.deadline, ends }, ends)
+        let clock = self.clock_of(attempt, now);
+        (AttemptPlan { attempt, is_first: false, more: true, deadline: self.deadline, ends: clock.ends() }, clock)
     }
 
     /// Asks the budget for a hedge.
@@ -96,11 +96,11 @@ where
     }
 
     /// Makes an attempt the one that is settled, reported and followed by a retry.
-    pub(super) fn end_with(&mut self, id: AttemptId, began: Option<Instant>, timeout: Option<Duration>) {
+    pub(super) fn end_with(&mut self, id: AttemptId, clock: Option<AttemptClock>) {
         if let Some(failures) = &mut self.failures {
             failures.ended = Some(id);
         }
-        self.clock = began.map(|began| AttemptClock { began, timeout });
+        self.clock = clock;
     }
 
     /// Adds what the server asked for in the attempt of the same pair that ended first.

@@ -62,7 +62,7 @@ where
     fn begin(self: Pin<&mut Self>, call: &Call<SharedT>) {
         let this = self.project();
         let id = AttemptId { attempt: call.attempt, is_hedge: false };
-        this.first.begin(id, call.began(), call.attempt_ends());
+        this.first.begin(id, call.clock);
         *this.hedging = Hedging::Undecided;
     }
 

@@ -12,7 +12,7 @@ use crate::BoxError;
 use crate::classify::Classifier;
 use crate::cut;
 use crate::deadline::{Deadline, after};
-use crate::retry::call::{AttemptId, AttemptOutcome};
+use crate::retry::call::{AttemptClock, AttemptId, AttemptOutcome};
 use crate::retry::config::Shared;
 use crate::retry::error::TimedOut;
 use crate::retry::future::{PartsOf, ready_service};
@@ -72,8 +72,12 @@ where
             if let Some(outcome) = self.poll_hedge(cx) {
                 return Poll::Ready(outcome);
             }
-            let moment = self.next_moment();
-            let now = ready!(self.parts.timer.as_mut().poll_until(|| moment, cx));
+            let next = || {
+                let due = if let Hedging::DueAt(due) = *self.hedging { Some(due) } else { None };
+                let deadline = self.parts.call.deadline.map(Deadline::instant);
+                [self.first.ends(), self.hedge.ends(), deadline, due].into_iter().flatten().min()
+            };
+            let now = ready!(self.parts.timer.as_mut().poll_until(next, cx));
             self.parts.timer.as_mut().stop();
             if let Some(outcome) = self.at(now) {
                 return Poll::Ready(outcome);
@@ -86,8 +90,7 @@ where
         if !matches!(self.hedging, Hedging::Undecided) {
             return;
         }
-        let began = self.first.began().unwrap_or_else(Instant::now);
-        self.first.as_mut().date(began);
+        let began = self.first.as_mut().date();
         *self.hedging = match self.parts.call.shared.pace().delay(began).filter(|_| self.parts.call.has_more()) {
             Some(delay) => Hedging::DueAt(after(began, delay)),
             None => Hedging::Over,
@@ -110,13 +113,13 @@ where
         let kept = self.parts.kept.filter(|kept| self.parts.call.may_hedge(kept));
         let (Hedging::Granted(mut token), Some(kept), true) = (granted, kept, is_ready) else { return None };
         let now = Instant::now();
-        let (plan, ends) = self.parts.call.plan_hedge(now);
+        let (plan, clock) = self.parts.call.plan_hedge(now);
         let request = self.parts.call.shared.replay().hedge(kept, plan)?;
         token.sent(true);
         let service = ready_service(self.parts.service);
         let attempt = cut::begin_hedge(|| service.call(request));
         self.hedge.as_mut().future().set(Some(attempt));
-        self.hedge.as_mut().begin(AttemptId { attempt: plan.attempt, is_hedge: true }, Some(now), ends);
+        self.hedge.as_mut().begin(AttemptId { attempt: plan.attempt, is_hedge: true }, Some(clock));
         self.parts.timer.as_mut().stop();
         let ended = match cut::hedging(|| self.hedge.as_mut().poll(cx)) {
             Poll::Ready(result) => Some(result.map_err(Into::into)),
@@ -197,8 +200,10 @@ where
 
     /// Records how long the first attempt took.
     fn record_first(&self) {
-        match self.first.began() {
-            Some(began) if !matches!(self.hedging, Hedging::Undecided) => self.parts.call.shared.pace().record(began),
+        match self.first.clock() {
+            Some(AttemptClock { began, .. }) if !matches!(self.hedging, Hedging::Undecided) => {
+                self.parts.call.shared.pace().record(began)
+            }
             _ => self.parts.call.shared.pace().record_none(),
         }
     }
@@ -212,8 +217,8 @@ where
         // Gives back the token of a hedge that was not sent.
         *self.hedging = Hedging::Over;
         let slot = self.slot(which);
-        let (id, began, timeout) = (slot.id(), slot.began(), slot.timeout());
-        self.parts.call.end_with(id, began, timeout);
+        let (id, clock) = (slot.id(), slot.clock());
+        self.parts.call.end_with(id, clock);
     }
 
     fn slot(&mut self, which: Which) -> Pin<&mut Slot<S::Future>> {
@@ -221,15 +226,6 @@ where
             Which::First => self.first.as_mut(),
             Which::Hedge => self.hedge.as_mut(),
         }
-    }
-
-    fn next_moment(&self) -> Option<Instant> {
-        let due = match *self.hedging {
-            Hedging::DueAt(due) => Some(due),
-            _ => None,
-        };
-        let limits = [self.first.ends(), self.hedge.ends(), self.parts.call.deadline.map(Deadline::instant), due];
-        limits.into_iter().flatten().min()
     }
 
     /// Does what is due at this moment.
@@ -243,7 +239,7 @@ where
                 if which == Which::First {
                     self.record_first();
                 }
-                let limit = self.slot(which).timeout().unwrap_or_default();
+                let limit = self.slot(which).clock().and_then(|clock| clock.timeout).unwrap_or_default();
                 let outcome = self.parts.call.failed(TimedOut::attempt(limit, sent).into());
                 return self.end(which, outcome);
             }

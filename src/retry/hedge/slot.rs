@@ -1,31 +1,27 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use crate::attempt::Attempt;
-use crate::retry::call::AttemptId;
+use crate::retry::call::{AttemptClock, AttemptId};
 
 pin_project! {
     /// A place for an attempt in flight.
-    #[derive(Debug)]
     pub(super) struct Slot<F> {
         #[pin]
         future: Option<F>,
         id: AttemptId,
-        // When it began. Of a first attempt without a time limit, when it was first pending.
-        began: Option<Instant>,
-        // When its timeout cuts it.
-        ends: Option<Instant>,
+        // Of a first attempt without a time limit, since it was first pending.
+        clock: Option<AttemptClock>,
     }
 }
 
 impl<F> Slot<F> {
     pub(super) const EMPTY: Self =
-        Self { future: None, id: AttemptId { attempt: Attempt::FIRST, is_hedge: false }, began: None, ends: None };
+        Self { future: None, id: AttemptId { attempt: Attempt::FIRST, is_hedge: false }, clock: None };
 
     pub(super) fn is_empty(&self) -> bool {
         self.future.is_none()
@@ -36,18 +32,14 @@ impl<F> Slot<F> {
         self.id
     }
 
-    pub(super) fn began(&self) -> Option<Instant> {
-        self.began
+    /// Its time, also once it has ended.
+    pub(super) fn clock(&self) -> Option<AttemptClock> {
+        self.clock
     }
 
-    /// Its attempt timeout, also once it has ended.
-    pub(super) fn timeout(&self) -> Option<Duration> {
-        Some(self.ends?.saturating_duration_since(self.began?))
-    }
-
-    /// `None` also if it is empty.
+    /// When its timeout cuts it. `None` also if it is empty.
     pub(super) fn ends(&self) -> Option<Instant> {
-        self.ends.filter(|_| !self.is_empty())
+        self.clock.filter(|_| !self.is_empty())?.ends()
     }
 
     pub(super) fn has_expired(&self, now: Instant) -> bool {
@@ -61,13 +53,14 @@ impl<F> Slot<F> {
     }
 
     #[inline]
-    pub(super) fn begin(self: Pin<&mut Self>, id: AttemptId, began: Option<Instant>, ends: Option<Instant>) {
+    pub(super) fn begin(self: Pin<&mut Self>, id: AttemptId, clock: Option<AttemptClock>) {
         let this = self.project();
-        (*this.id, *this.began, *this.ends) = (id, began, ends);
+        (*this.id, *this.clock) = (id, clock);
     }
 
-    pub(super) fn date(self: Pin<&mut Self>, began: Instant) {
-        *self.project().began = Some(began);
+    /// Returns when it began, which for one without a time limit is now.
+    pub(super) fn date(self: Pin<&mut Self>) -> Instant {
+        self.project().clock.get_or_insert_with(|| AttemptClock { began: Instant::now(), timeout: None }).began
     }
 
     /// Drops the attempt. What is known of it stays.

@@ -22,8 +22,8 @@ impl<Classifier, Idempotency, OnRetry, Partition: Keyed>
     /// the request counts, attempts are numbered, responses carry a [`RetryReport`](crate::retry::RetryReport), and
     /// only idempotent requests are repeated.
     ///
-    /// A cut attempt always counts as maybe processed, because a service inside may have sent a copy: with a time limit,
-    /// a POST that still waited for the client to become ready is not repeated.
+    /// A cut attempt always counts as maybe processed, because a service inside may have sent a copy: a POST that still
+    /// waited for the client to become ready when a time limit cut it is not repeated.
     ///
     /// ```
     /// use bytes::Bytes;

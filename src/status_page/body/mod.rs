@@ -1,6 +1,7 @@
 mod changes;
 mod list;
 mod live;
+mod recording;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,11 +13,12 @@ use pin_project_lite::pin_project;
 
 pub(super) use self::list::List;
 pub(super) use self::live::Live;
+pub(super) use self::recording::Recording;
 
 pin_project! {
     /// The body of a response of the [`StatusPage`](super::StatusPage).
     ///
-    /// A list of all breakers and the stream of their changes are made while they are sent, a few breakers a poll.
+    /// A list of all breakers, a recording and the stream of changes are made while they are sent, a few lines a poll.
     #[derive(Debug)]
     pub struct ResponseBody {
         #[pin]
@@ -30,6 +32,7 @@ pin_project! {
     pub(super) enum Content {
         Whole { bytes: Bytes },
         List { list: List },
+        Recording { recording: Recording },
         Live { #[pin] live: Live },
     }
 }
@@ -52,6 +55,7 @@ impl Body for ResponseBody {
         let chunk = match self.project().content.project() {
             ContentProj::Whole { bytes } => Poll::Ready(Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty())),
             ContentProj::List { list } => list.poll_chunk(cx),
+            ContentProj::Recording { recording } => recording.poll_chunk(cx),
             ContentProj::Live { live } => live.poll_chunk(cx).map(Some),
         };
         chunk.map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
@@ -64,7 +68,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Whole { bytes } => SizeHint::with_exact(bytes.len() as u64),
-            Content::List { .. } | Content::Live { .. } => SizeHint::default(),
+            Content::List { .. } | Content::Recording { .. } | Content::Live { .. } => SizeHint::default(),
         }
     }
 }

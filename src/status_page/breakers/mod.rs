@@ -12,7 +12,7 @@ pub(super) use self::history::{Record, Transition};
 pub(super) use self::id::Id;
 use self::id::Ids;
 pub(super) use self::walk::Walk;
-use crate::breaker::{CircuitBreaker, Handle, Subscriber};
+use crate::breaker::{CircuitBreaker, Handle, Recording, Subscriber};
 
 /// The layers on the page, and what their breakers went through.
 #[derive(Default)]
@@ -37,6 +37,11 @@ pub(super) trait Layer: Send + Sync {
 
     fn address(&self) -> usize;
 
+    /// `None` without a flight recorder.
+    fn recording(&self) -> Option<Recording>;
+
+    fn has_recorder(&self) -> bool;
+
     fn breakers_below(&self, end: usize, count: usize) -> (usize, Vec<(CircuitBreaker, u32)>);
 
     fn report_to(&self, subscriber: Weak<dyn Subscriber>);
@@ -55,6 +60,11 @@ impl Watched {
 
     pub(super) fn layers(&self) -> &[Arc<dyn Layer>] {
         &self.layers
+    }
+
+    /// Returns what the flight recorder of a layer holds, if there are both.
+    pub(super) fn recording(&self, layer: usize) -> Option<Recording> {
+        self.layers.get(layer)?.recording()
     }
 
     /// Returns a page of the breakers of a layer, and the place to go on below; `None` if there is no such layer.
@@ -90,6 +100,14 @@ impl<K: Send + Sync> Layer for Handle<K> {
 
     fn address(&self) -> usize {
         self.address()
+    }
+
+    fn recording(&self) -> Option<Recording> {
+        self.has_recorder().then(|| self.recording())
+    }
+
+    fn has_recorder(&self) -> bool {
+        self.has_recorder()
     }
 
     fn breakers_below(&self, end: usize, count: usize) -> (usize, Vec<(CircuitBreaker, u32)>) {

@@ -14,13 +14,28 @@ use tokio::sync::Semaphore;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_rampart::breaker::{Abandoned, State};
-use tower_rampart::classify::{Class, Counters, HttpClassifier, Reason, Verdict, classifier_fn};
+use tower_rampart::classify::{Class, Counters, HttpClassifier, Processed, Reason, Verdict, classifier_fn};
 use tower_rampart::retry::{Budget, GiveUp, Hedge, InboundRetries, ReplayBody, RetryGuard, RetryReport};
 use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
 use super::{DELAY, hedged, run};
 use crate::observe::telemetry::lines_of;
 use crate::support::*;
+
+/// The hedge was given back and waits for its retry, and so proves nothing about the attempt that was sent.
+#[tokio::test(start_paused = true)]
+async fn rule_6_an_outer_layer_counts_a_hedged_call_as_sent_while_its_hedge_is_not() {
+    let refused = || given_back(Reason::REFUSED_STREAM, Processed::No);
+    let upstream = Upstream::new([hang(), refused(), refused()]);
+    let log = upstream.log();
+    let stack = ServiceBuilder::new()
+        .layer(layer().max_attempts(1).attempt_timeout(SECOND))
+        .layer(hedged())
+        .layer(layer().backoff(10 * SECOND))
+        .service(upstream);
+    let error = stack.oneshot(get()).await.unwrap_err();
+    assert_eq!((gave_up(&error).verdict().processed(), log.calls()), (Processed::Maybe, 3));
+}
 
 #[tokio::test(start_paused = true)]
 async fn rule_13_a_loser_is_neutral_to_a_breaker_and_to_counters_inside() {

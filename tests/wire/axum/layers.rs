@@ -10,7 +10,7 @@ use axum::error_handling::HandleErrorLayer;
 use axum::extract::Request;
 use http::StatusCode;
 use tower::{ServiceBuilder, ServiceExt};
-use tower_rampart::breaker::partition;
+use tower_rampart::breaker::{CircuitOpen, State, partition};
 use tower_rampart::clients::UpstreamFailure;
 use tower_rampart::retry::{Backoff, Budget};
 use tower_rampart::{BoxError, CircuitBreakerLayer, RetryLayer};
@@ -73,4 +73,14 @@ async fn a_budget_around_several_routes_is_one() {
     assert_eq!(calls.load(Ordering::SeqCst), 2);
     assert_eq!(get(&routes, "/two", "7").await.0, 503);
     assert_eq!(calls.load(Ordering::SeqCst), 3);
+}
+
+/// What most handlers hold their errors in, with a context.
+#[test]
+fn an_error_of_anyhow_keeps_its_answer() {
+    let open = CircuitOpen::new("billing", State::Open).with_retry_after(Duration::from_millis(1_500));
+    let failure = UpstreamFailure::from(anyhow::Error::from(open).context("rows of tenant 7"));
+    let response = failure.to_response::<String>();
+    assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"2".parse().unwrap()));
+    assert_eq!((response.headers().len(), response.body().as_str()), (1, ""));
 }

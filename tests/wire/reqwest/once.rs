@@ -1,9 +1,10 @@
 //! A POST is processed at most once, by whichever client it is sent, and whatever becomes of it.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use reqwest::{Client, ClientBuilder};
 use tokio::io::AsyncReadExt;
 use tower::ServiceBuilder;
 use tower_rampart::BoxError;
+use tower_rampart::breaker::Mode;
 use tower_rampart::clients::reqwest::{ReqwestService, SendExt};
 use tower_rampart::retry::Hedge;
 
@@ -21,11 +23,12 @@ use crate::kit::frames::{self, NO_ERROR, REFUSED_STREAM};
 use crate::kit::server::{Server, fin, read_head_text, rst, say};
 
 type Call = Pin<Box<dyn Future<Output = Result<u16, BoxError>> + Send>>;
+type Post = Box<dyn Fn(&str) -> Call + Send + Sync>;
 
 /// A client that posts a body to a URL.
 struct Poster {
     name: &'static str,
-    post: Box<dyn Fn(&str) -> Call + Send + Sync>,
+    post: Post,
 }
 
 impl Poster {
@@ -34,9 +37,10 @@ impl Poster {
     }
 }
 
-/// Each way to a client, with hedged retries and a breaker. The builders make clients alike.
+/// Each way to a client, with hedged retries and a breaker that rejects nothing. The builders make clients alike.
 fn posters(builder: impl Fn() -> ClientBuilder) -> Vec<Poster> {
     let retry = retry().hedge(Hedge::after(Duration::from_secs(1)));
+    let breaker = || breaker().mode(Mode::Disabled);
     let built_here = ReqwestService::from_builder(builder()).unwrap();
     let elsewhere = ReqwestService::new(builder().redirect(Policy::none()).build().unwrap()).unwrap();
     let stack = |service: ReqwestService| {
@@ -57,14 +61,14 @@ fn posters(builder: impl Fn() -> ClientBuilder) -> Vec<Poster> {
         use tower_rampart::clients::reqwest_middleware::{LayerMiddleware, MiddlewareService};
 
         let layers = || LayerMiddleware::new(ServiceBuilder::new().layer(retry.clone()).layer(breaker()));
-        let with = |client: Client, middleware| -> Box<dyn Fn(&str) -> Call + Send + Sync> {
+        let with = |client: Client, middleware| -> Post {
             let client = reqwest_middleware::ClientBuilder::new(client).with(middleware).build();
             Box::new(move |url| {
                 let call = client.post(url).body("4711").send();
                 Box::pin(async { Ok(call.await?.status().as_u16()) })
             })
         };
-        let inside = |client: Client, known: Option<&ReqwestService>| -> Box<dyn Fn(&str) -> Call + Send + Sync> {
+        let inside = |client: Client, known: Option<&ReqwestService>| -> Post {
             let service = MiddlewareService::new(ClientWithMiddleware::from(client.clone()));
             let service = known.map_or(service.clone(), |known| service.over(known));
             let stack = ServiceBuilder::new().layer(retry.clone()).layer(breaker()).service(service);
@@ -118,10 +122,8 @@ async fn rule_1_no_redirect_makes_a_second_post() {
 #[tokio::test]
 async fn rule_1_a_call_dropped_at_any_moment_has_posted_at_most_once() {
     for act in [Act::Reset, answer("503 Service Unavailable"), answer("200 OK")] {
-        for index in 0..posters(Client::builder).len() {
+        for poster in posters(Client::builder) {
             for polls in 1.. {
-                // Anew, because the breaker would open.
-                let poster = posters(Client::builder).swap_remove(index);
                 let act = act.clone();
                 let upstream = Upstream::start(move |_, _| act.clone()).await;
                 let mut call = poster.post(&upstream.url());
@@ -236,4 +238,62 @@ async fn rule_1_clones_post_once_each() {
         }
         assert_eq!(upstream.count(), 8, "{}", poster.name);
     }
+}
+
+/// The server closes every connection right after its answer and does not announce it, so that the next request may be
+/// on its way. Each request has an id, and some connections break with the request in the hands of the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_1_connections_that_close_behind_each_answer_double_no_post() {
+    let seen = Arc::<Mutex<HashMap<String, u32>>>::default();
+    let counted = seen.clone();
+    let server = Server::start(move |mut stream| {
+        let counted = counted.clone();
+        async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let Ok(byte) = stream.read_u8().await else { return };
+                head.push(byte);
+            }
+            let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+            let mut body = vec![0; if head.contains("chunked") { 4 + 5 + 5 } else { 4 }];
+            if stream.read_exact(&mut body).await.is_err() {
+                return;
+            }
+            let path = head.split(' ').nth(1).unwrap().to_owned();
+            let breaks = path.ends_with('7');
+            *counted.lock().unwrap().entry(path).or_default() += 1;
+            if breaks {
+                return rst(stream);
+            }
+            say(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            fin(stream);
+        }
+    })
+    .await;
+    let posts = posts();
+    for (index, poster) in posters(Client::builder).into_iter().enumerate() {
+        let poster = Arc::new(poster);
+        let callers: Vec<_> = (0..4)
+            .map(|caller| {
+                let (poster, url) = (poster.clone(), server.uri());
+                tokio::spawn(async move {
+                    for n in (caller..posts).step_by(4) {
+                        let _ = poster.post(&format!("{url}{index}/{n}")).await;
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        let seen = seen.lock().unwrap();
+        let doubled: Vec<_> = seen.iter().filter(|(_, count)| **count > 1).collect();
+        assert!(doubled.is_empty(), "{}: {doubled:?}", poster.name);
+        assert!(seen.len() > posts * (index + 1) / 2, "{}: only {} have arrived", poster.name, seen.len());
+    }
+}
+
+/// For a run by hand: `RAMPART_POSTS=4000 cargo test -p wire --all-features behind_each`.
+fn posts() -> usize {
+    std::env::var("RAMPART_POSTS").map_or(50, |posts| posts.parse().unwrap())
 }

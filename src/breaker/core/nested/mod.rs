@@ -298,7 +298,7 @@ mod tests {
         valid(config.set_success_threshold(1));
         valid(config.set_share(1.0));
         let clock = Clock::start();
-        let shared = |policy| Shared::new(policy, true, clock.clone(), Arc::new(LayerObserver::default()));
+        let shared = |policy| Shared::new(policy, true, clock.clone(), Arc::new(LayerObserver::default()), None);
         let host = Arc::new(Node::new_outer(shared(config.outer_policy()), "(host)".into()));
         let tenant = Arc::new(Node::nested_in(host.clone(), shared(config.policy()), "(tenant)".into()));
         host.open_by_votes(host.packed().generation(), Counts::default());

@@ -101,6 +101,7 @@ impl Node {
     pub(crate) fn counted(&self, rejection: Rejection) -> Rejection {
         let node = self.outer().filter(|_| rejection.by_outer).map_or(self, |outer| outer);
         node.rejected.fetch_add(1, Ordering::Relaxed);
+        self.record_rejection(&rejection);
         rejection
     }
 }

@@ -1,5 +1,6 @@
 mod admit;
 pub(crate) mod node_ref;
+mod record;
 mod settle;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use super::window::consecutive_failures::{self, ConsecutiveFailures};
 use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
 use crate::breaker::control::trip::Trip;
+use crate::breaker::flight_recorder::FlightRecorder;
 use crate::breaker::{Mode, Snapshot, State, Totals};
 use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Clock, Moment, Stopwatch};
@@ -60,6 +62,7 @@ pub(crate) struct Shared {
     /// The jitter of open times, drawn from only when a breaker opens. Not the thread's own generator: a call can be
     /// dropped while its thread exits, when that generator is gone.
     pub(super) rng: SharedRng,
+    pub(crate) recorder: Option<Arc<FlightRecorder>>,
 }
 
 /// How a call ended, or that it was dropped before its end.
@@ -90,9 +93,10 @@ impl Shared {
         is_partitioned: bool,
         clock: Clock,
         observer: Arc<dyn Observer<Node>>,
+        recorder: Option<Arc<FlightRecorder>>,
     ) -> Arc<Self> {
         let rng = SharedRng::new(policy.seed);
-        Arc::new(Self { policy, is_partitioned, clock, observer, waiters: Arc::default(), rng })
+        Arc::new(Self { policy, is_partitioned, clock, observer, waiters: Arc::default(), rng, recorder })
     }
 }
 
@@ -246,7 +250,7 @@ impl Node {
     /// Starts a stopwatch if a setting needs the duration of calls.
     #[inline]
     pub(crate) fn begins(&self) -> Option<Stopwatch> {
-        self.shared.policy.times_calls().then(|| Stopwatch::start(self.now()))
+        self.shared.policy.times_calls.then(|| Stopwatch::start(self.now()))
     }
 
     pub(crate) fn set_mode(self: &Arc<Self>, mode: Mode) {

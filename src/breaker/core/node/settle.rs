@@ -66,7 +66,12 @@ impl Node {
     }
 
     #[inline(always)]
-    fn judge(&self, completion: Completion, elapsed: Option<Duration>, streams: bool) -> (Health, Option<Duration>) {
+    pub(super) fn judge(
+        &self,
+        completion: Completion,
+        elapsed: Option<Duration>,
+        streams: bool,
+    ) -> (Health, Option<Duration>) {
         match completion {
             Completion::Judged(health, hint) => (health, hint),
             Completion::TimedOut if self.shared.policy.timeouts_fail => (Health::Failure, None),
@@ -109,16 +114,17 @@ impl Node {
     pub(crate) fn settle(self: &Arc<Self>, permit: PermitKind, watch: Option<Stopwatch>, completion: Completion) {
         let policy = &self.shared.policy;
         let (generation, probe) = match permit {
-            PermitKind::Uncounted => return,
+            PermitKind::Uncounted => return self.record_untaught(permit, watch, completion),
             PermitKind::Counted { generation } => (generation, None),
             PermitKind::Probe { generation, id, streams } => (generation, Some((id, streams))),
         };
         if probe.is_none() && !self.packed().counts(generation) {
-            return;
+            return self.record_untaught(permit, watch, completion);
         }
         let now = (probe.is_some() || policy.dates_calls()).then(|| self.now());
         let elapsed = now.zip(watch).map(|(now, watch)| watch.elapsed(now));
         let (health, hint) = self.judge(completion, elapsed, streams(permit));
+        self.record_end(permit, elapsed, health, hint);
         let Some((id, streams)) = probe else { return self.settle_counted(generation, now, elapsed, health, hint) };
         let outcome = match health {
             Health::Success if streams => ProbeOutcome::BodySucceeded,

@@ -1,5 +1,5 @@
-//! The kinds of budgets, one a file. Each grants a retry by one update of a single atomic word. [`Ratio`] has more words,
-//! which only say how many tokens expire and are paid.
+//! The kinds of budgets, one a file. Each grants a retry by one update of a single atomic word. [`Ratio`] has more
+//! words, which only say how many tokens expire and are paid.
 
 mod aws;
 mod concurrent;
