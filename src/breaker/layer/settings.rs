@@ -263,8 +263,8 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
     /// let writer = async move {
     ///     loop {
     ///         if changes.recv().await.to == State::Open {
-    ///             let file = std::env::temp_dir().join("billing-api.flight");
-    ///             if let Err(error) = tokio::fs::write(file, breakers.recording().to_string()).await {
+    ///             let (file, text) = (std::env::temp_dir().join("billing-api.flight"), breakers.recording().to_string());
+    ///             if let Ok(Err(error)) = tokio::task::spawn_blocking(|| std::fs::write(file, text)).await {
     ///                 tracing::warn!(%error, "cannot write the flight recording");
     ///             }
     /// #           break;
