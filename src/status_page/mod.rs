@@ -37,11 +37,11 @@
 //! # Rules
 //!
 //! 1. **Read-only** unless a [`guard`](StatusPage::guard) is set. Then the page acts on a request if the guard admits
-//!    it and a browser sent it from this very page: `Sec-Fetch-Site` is `same-origin`, or that header is missing and
-//!    `Origin` names the `Host`. Every other request gets a 403, so no other site can act through the browser of an
-//!    operator. A script sends `Sec-Fetch-Site: same-origin` itself, and a proxy in front must keep `Host`. A guard
-//!    that does not check who the operator is must compare `Host` with the names of the server: an attacker can point a
-//!    domain at this server, and a page of that domain then has the same origin.
+//!    it and a browser sent it from a page of the same origin: `Sec-Fetch-Site` is `same-origin`, or that header is
+//!    missing and `Origin` names the `Host`. Every other request gets a 403, so no other site can act through the
+//!    browser of an operator. A script sends `Sec-Fetch-Site: same-origin` itself, and a proxy in front must keep
+//!    `Host`. A guard that does not check who the operator is must compare `Host` with the names of the server: an
+//!    attacker can point a domain at this server, and a page of that domain then has the same origin.
 //! 2. **Who reads** is for the server that mounts the page to decide.
 //! 3. **Labels** are those of errors and telemetry: [redacted](crate::CircuitBreakerLayer::redact_labels) if they are
 //!    there. An id is a keyed hash of the layer, the address of the breaker, its label and the hash of its key. It
