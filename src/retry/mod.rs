@@ -67,8 +67,9 @@
 //!     and the first good answer is returned.
 //!     - A hedge is an attempt: it counts, has the number after the latest, takes a token, and ends at its own attempt
 //!       timeout and the deadline of the call.
-//!     - Only an idempotent request is hedged, as rule 1 has it, and never because it was "not processed": the first
-//!       attempt may be. All of the body must have been read by the first attempt and be kept.
+//!     - Only an idempotent request without an `Idempotency-Key` is hedged, and never because it was "not processed":
+//!       the first attempt may be. While a server acts on the first request with a key, it may answer the second with
+//!       409. All of the body must have been read by the first attempt and be kept.
 //!     - At most two attempts are in flight. The other one is dropped when a good answer comes, or one that no retry
 //!       would improve. A failure that is worth a retry waits for the other attempt. If both fail, the later outcome is
 //!       settled by the ordinary rules, with the longer hint of both.
@@ -156,6 +157,7 @@ mod policy;
 mod replay;
 mod retry_policy;
 mod service;
+mod spans;
 
 pub use self::error::{RetryError, TimedOut};
 pub use self::function::{CallFuture, RetryExt, call, call_blocking};
@@ -164,7 +166,7 @@ pub use self::handle::Handle;
 pub use self::headers::{DeadlineHeader, InboundRetries, RetryGuard, StopRetries};
 pub use self::hedge::{Hedge, HedgedResponseFuture, HedgedRetry};
 pub use self::layer::{HedgedRetryLayer, RetryLayer};
-pub use self::observe::{AttemptReport, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
+pub use self::observe::{AttemptReport, AttemptSpans, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
 pub use self::outcome::Outcome;
 pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpIdempotency, Idempotency};
 pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody};

@@ -24,7 +24,8 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
     /// second by the 95th percentile and the time of another answer, for at most five percent more calls. If all
     /// answers become slow, the [`budget`](Self::budget) bounds the hedges.
     ///
-    /// Only idempotent requests are hedged. A hedge counts as an attempt, so [`max_attempts`](Self::max_attempts) must
+    /// Only idempotent requests are hedged, and none with an `Idempotency-Key`: a server may answer 409 while it acts
+    /// on the first request with that key. A hedge counts as an attempt, so [`max_attempts`](Self::max_attempts) must
     /// be at least 2; the default of 3 leaves one retry after a hedge. [The module](crate::retry) lists the rules, of
     /// which the thirteenth is about hedges.
     ///

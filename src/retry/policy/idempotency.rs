@@ -26,6 +26,10 @@ where
 /// has an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header). An empty key does not count, because no server
 /// can recognise a repeated request by it.
 ///
+/// A server may answer 409 while it still acts on an earlier request with the same key. So a request with a key is
+/// never [hedged](crate::RetryLayer::hedge). A retry after a timeout can meet that 409, too, and ends with it, unless
+/// [`HttpClassifier::status`](crate::classify::HttpClassifier::status) makes it transient.
+///
 /// ```
 /// use tower_rampart::retry::{HttpIdempotency, Idempotency};
 ///
@@ -66,7 +70,8 @@ impl Idempotency<Parts> for GrpcIdempotency {
     }
 }
 
-fn has_key(request: &Parts) -> bool {
+/// Whether a server can recognise a repeated request by its key.
+pub(in crate::retry) fn has_key(request: &Parts) -> bool {
     request.headers.get("idempotency-key").is_some_and(|key| !key.as_bytes().trim_ascii().is_empty())
 }
 

@@ -19,6 +19,7 @@ pub(in crate::retry) use self::attempt_timeout::AttemptTimeout;
 pub use self::budget::Budget;
 pub(in crate::retry) use self::budget::{Account, Bucket, HedgeToken, Kind, Source};
 pub use self::give_up::GiveUp;
+pub(in crate::retry) use self::idempotency::has_key;
 pub use self::idempotency::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency, Idempotency};
 
 /// The settings that decide on a retry.

@@ -48,6 +48,10 @@ where
         self.idempotency.is_idempotent(kept)
     }
 
+    fn may_overlap(&self, kept: &Self::Kept) -> bool {
+        self.idempotency.is_idempotent(kept)
+    }
+
     fn is_retried_above(&self, _: &Req) -> bool {
         false
     }

@@ -106,6 +106,15 @@ impl<Idempotency> Http<Idempotency> {
         }
     }
 
+    /// Returns true if a copy may be sent while the server still acts on the request. A request with a key would be
+    /// answered with 409 (draft-ietf-httpapi-idempotency-key-header), and that answer would end the call.
+    pub(super) fn may_overlap<Body, Rest>(&self, kept: &Kept<Body, Rest>) -> bool
+    where
+        Idempotency: policy::Idempotency<Parts>,
+    {
+        matches!(kept, Kept::Whole { head, body: _ } if self.idempotency.is_idempotent(head) && !policy::has_key(head))
+    }
+
     pub(super) fn is_retried_above<Body, Rest>(&self, kept: &Kept<Body, Rest>) -> bool {
         match (&self.headers, kept) {
             (Some(headers), Kept::Whole { head, body: _ }) => headers.is_retried_above(&head.extensions),

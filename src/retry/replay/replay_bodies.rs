@@ -105,6 +105,10 @@ where
         self.http.is_idempotent(&kept.state)
     }
 
+    fn may_overlap(&self, kept: &Self::Kept) -> bool {
+        self.http.may_overlap(&kept.state)
+    }
+
     fn is_retried_above(&self, kept: &Self::Kept) -> bool {
         self.http.is_retried_above(&kept.state)
     }

@@ -12,12 +12,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};
-use tower_rampart::BoxError;
 use tower_rampart::classify::{Processed, Reason};
 use tower_rampart::retry::{GiveUp, Hedge, HedgedRetryLayer, ReplayBody, RetryReport};
+use tower_rampart::{BoxError, RetryLayer};
 
 use crate::support::*;
 
@@ -77,9 +78,25 @@ async fn rule_13_a_request_that_is_not_idempotent_is_never_hedged() {
     let (outcome, took, sent) = run(hedged(), [answer(200).taking(SECOND)], post("charge")).await;
     assert_eq!((outcome.unwrap().status().as_u16(), took, sent.len()), (200, SECOND, 1));
 
-    let keyed = Request::post("/").header("idempotency-key", "7").body(Full::from("charge")).unwrap();
-    let (outcome, took, sent) = run(hedged(), [answer(200).taking(SECOND), answer(200)], keyed).await;
-    assert_eq!((outcome.unwrap().status().as_u16(), took, sent.len()), (200, DELAY, 2));
+    // While the server acts on the first request with a key, it answers the second with 409, which would end the call.
+    let keyed = || Request::post("/").header("idempotency-key", "7").body(Full::from("charge")).unwrap();
+    let steps = [answer(200).taking(SECOND), answer(409)];
+    let (outcome, took, sent) = run(hedged(), steps.clone(), keyed()).await;
+    assert_eq!((outcome.unwrap().status().as_u16(), took, sent.len()), (200, SECOND, 1));
+    let upstream = Upstream::new(steps);
+    let log = upstream.log();
+    RetryLayer::new_for_grpc().hedge(Hedge::after(DELAY)).layer(upstream).oneshot(keyed()).await.unwrap();
+    assert_eq!(log.calls(), 1, "over gRPC");
+    assert_eq!(run(hedged(), [answer(503), answer(200)], keyed()).await.2.len(), 2, "it is retried");
+
+    // A request that the user declares idempotent is hedged.
+    for (request, expected) in [(post("search"), (DELAY, 2)), (keyed(), (SECOND, 1))] {
+        let declared = layer().idempotent(|head: &Parts| head.uri.path() == "/").hedge(Hedge::after(DELAY));
+        let upstream = Upstream::new([answer(200).taking(SECOND), answer(200)]);
+        let log = upstream.log();
+        declared.layer(upstream).oneshot(request).await.unwrap();
+        assert_eq!((log.elapsed(), log.calls()), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]
