@@ -30,18 +30,18 @@
 //! |---|---|
 //! | `GET /` | the page: open breakers first, search, the last changes of each as a strip |
 //! | `GET /breakers.json` | all breakers in no order, as JSON |
-//! | `GET /recordings/{number}` | the [`Recording`](crate::breaker::Recording) of a layer that has one |
+//! | `GET /recordings/{number}` | the [`Recording`](crate::breaker::Recording) of a layer that has one, without labels |
 //! | `GET /events` | a stream of server-sent events: all breakers, then those that changed |
 //! | `POST /breakers/{id}/force-open`, `/disable`, `/reset` | the breaker after that, as JSON |
 //!
 //! # Rules
 //!
 //! 1. **Read-only** unless a [`guard`](StatusPage::guard) is set. Then the page acts on a request if the guard admits
-//!    it and a browser sent it from this very page: `Sec-Fetch-Site` is `same-origin`, or that header is missing and
-//!    `Origin` names the `Host`. Every other request gets a 403, so no other site can act through the browser of an
-//!    operator. A script sends `Sec-Fetch-Site: same-origin` itself, and a proxy in front must keep `Host`. A guard
-//!    that does not check who the operator is must compare `Host` with the names of the server: an attacker can point a
-//!    domain at this server, and a page of that domain then has the same origin.
+//!    it and a browser sent it from a page of the same origin: `Sec-Fetch-Site` is `same-origin`, or that header is
+//!    missing and `Origin` names the `Host`. Every other request gets a 403, so no other site can act through the
+//!    browser of an operator. A script sends `Sec-Fetch-Site: same-origin` itself, and a proxy in front must keep
+//!    `Host`. A guard that does not check who the operator is must compare `Host` with the names of the server: an
+//!    attacker can point a domain at this server, and a page of that domain then has the same origin.
 //! 2. **Who reads** is for the server that mounts the page to decide.
 //! 3. **Labels** are those of errors and telemetry: [redacted](crate::CircuitBreakerLayer::redact_labels) if they are
 //!    there. An id is a keyed hash of the layer, the address of the breaker, its label and the hash of its key. It
@@ -57,18 +57,19 @@
 //!    with its connection.
 //! 6. **No breaker is kept** from being evicted. A page remembers the last 16 changes of each of 4,096 breakers. A
 //!    probe that fails adds none: it is counted in the change that opened the breaker, as `reopened`.
-//! 7. **Viewers are bounded**: a page serves 16 streams at once, and a further one gets a 503 with `Retry-After`. A
-//!    stream first sends about 350 bytes of each breaker, and remembers about 60 as long as it is open: 23 MB and 4 MB
-//!    at 65,536 breakers. It queues nothing for a slow reader. The page closes its stream while its tab is hidden.
+//! 7. **Viewers are bounded**: a page serves 16 streams and recordings at once, and a further one gets a 503 with
+//!    `Retry-After`. A stream first sends about 350 bytes of each breaker, and remembers about 60 as long as it is open:
+//!    23 MB and 4 MB at 65,536 breakers. It queues nothing for a slow reader. The page closes its stream while its tab is
+//!    hidden. A recording is copied in one poll, and holds at least 72 bytes for each decision until it is sent.
 //!
 //! # JSON
 //!
 //! `breakers.json` is `{"layers": […], "breakers": […]}`. A layer has `name` and
-//! [`overflowed`](crate::breaker::Handle::overflowed), and with a flight recorder the path of its `recording`. A breaker has `id`, `name`, `partition`, and the fields of
-//! [`Snapshot`](crate::breaker::Snapshot), in which times are milliseconds: `retry_after_ms`, `unchanged_for_ms`. Its
-//! `explanation` is a sentence about what opened it, and null while it is closed. Its `history` lists changes, oldest
-//! first, with `from`, `to`, `mode`, `cause`, `ago_ms` and `reopened`. A breaker can come twice, with the same id, in a
-//! list that is read while others are evicted.
+//! [`overflowed`](crate::breaker::Handle::overflowed), and with a flight recorder the path of its `recording`. A breaker
+//! has `id`, `name`, `partition`, and the fields of [`Snapshot`](crate::breaker::Snapshot), in which times are
+//! milliseconds: `retry_after_ms`, `unchanged_for_ms`. Its `explanation` is a sentence about what opened it, and null
+//! while it is closed. Its `history` lists changes, oldest first, with `from`, `to`, `mode`, `cause`, `ago_ms` and
+//! `reopened`. A breaker can come twice, with the same id, in a list that is read while others are evicted.
 //!
 //! The stream has three events. `hello` begins it: `can_act` is true if the guard admits this client. `rows` is a list
 //! of breakers. `tick` ends a round that had news, and comes at least every five seconds: `breakers` is their number,
@@ -77,8 +78,8 @@
 //! # Where to look
 //!
 //! `page` is the service, `route` and `same_origin` read a request, `response` makes the head of a response, and
-//! `viewers` counts the streams. `breakers` goes through the breakers of all layers and keeps their history. `body`
-//! makes the list and the stream while they are sent, of `row`s.
+//! `viewers` counts those who read a stream or a recording. `breakers` goes through the breakers of all layers and keeps
+//! their history. `body` makes the list and the stream while they are sent, of `row`s.
 
 mod body;
 mod breakers;

@@ -69,9 +69,12 @@ impl<Guard: Fn(&Parts) -> bool> StatusPage<Guard> {
             Some(route) if !route.allows(&request.method) => response::method_not_allowed(route.allow()),
             Some(Route::Page) => response::page(),
             Some(Route::List) => response::list(List::new(self.watched.clone())),
-            Some(Route::Recording(layer)) => match self.watched.recording(layer) {
-                Some(recording) => response::recording(Recording::new(recording)),
-                None => response::text(StatusCode::NOT_FOUND, "no recording\n"),
+            Some(Route::Recording(layer)) if !self.watched.has_recorder(layer) => {
+                response::text(StatusCode::NOT_FOUND, "no recording\n")
+            }
+            Some(Route::Recording(layer)) => match self.viewers.admit() {
+                None => response::too_many_viewers(),
+                Some(place) => response::recording(Recording::new(self.watched.clone(), layer, place)),
             },
             Some(Route::Live) => match self.viewers.admit() {
                 None => response::too_many_viewers(),

@@ -31,8 +31,10 @@ impl Route {
             "breakers.json" => Self::List,
             "events" => Self::Live,
             path => {
-                if let Some(layer) = path.strip_prefix("recordings/") {
-                    return layer.parse().ok().map(Self::Recording);
+                if let Some(number) = path.strip_prefix("recordings/") {
+                    // The number may also be written with a sign, or with zeros before it.
+                    let layer = number.parse().ok().filter(|layer: &usize| layer.to_string() == number)?;
+                    return Some(Self::Recording(layer));
                 }
                 let (id, action) = path.strip_prefix("breakers/")?.split_once('/')?;
                 Self::Act(id.parse().ok()?, Action::of(action)?)
@@ -89,6 +91,8 @@ mod tests {
             ("/breakers.json", "", Some(Route::List)),
             ("/recordings/7", "", Some(Route::Recording(7))),
             ("/recordings/x", "", None),
+            ("/recordings/+7", "", None),
+            ("/recordings/07", "", None),
             ("/breakers", "", None),
             ("/breakers/7/reset", "", None),
             ("/events/", "", None),

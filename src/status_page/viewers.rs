@@ -1,15 +1,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Counts the open streams of a page, because each costs memory and time.
+/// Counts the open streams and recordings of a page, because each costs memory and time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Viewers(Arc<AtomicUsize>);
 
-/// Taken by one stream until it is dropped.
+/// Taken by one of them until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place(Arc<AtomicUsize>);
 
-/// The streams that a page serves at once.
+/// What a page serves at once.
 const MOST: usize = 16;
 
 impl Viewers {

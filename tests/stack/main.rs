@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod calls;
 #[path = "../wire/kit/server.rs"]
 #[allow(dead_code)]
 mod server;

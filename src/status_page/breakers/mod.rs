@@ -62,6 +62,10 @@ impl Watched {
         &self.layers
     }
 
+    pub(super) fn has_recorder(&self, layer: usize) -> bool {
+        self.layers.get(layer).is_some_and(|layer| layer.has_recorder())
+    }
+
     /// Returns what the flight recorder of a layer holds, if there are both.
     pub(super) fn recording(&self, layer: usize) -> Option<Recording> {
         self.layers.get(layer)?.recording()

@@ -218,6 +218,30 @@ fn the_page_finds_a_server_that_was_restarted() {
 }
 
 #[test]
+fn the_recordings_of_layers_are_links_that_follow_a_restart() {
+    let Some(chromium) = chromium() else { return };
+    let runtime = Runtime::new().unwrap();
+    let page = |names: [&str; 3]| {
+        let layer = |name: &str| CircuitBreakerLayer::new_for_http().name(name).flight_recorder(64).handle();
+        names.iter().fold(StatusPage::new(), |page, name| page.breakers(layer(name)))
+    };
+    let long = format!("<b>{}", "x".repeat(300));
+    let address = serve(&runtime, page(["one", "two", &long]));
+    let mut tab = Tab::open(chromium, "recordings");
+    tab.go(&format!("http://{address}/"));
+    let links = "[...document.querySelectorAll('#recordings a')].map(link => link.pathname + ' ' + link.textContent)";
+    tab.until(&format!("{links}.length === 3"));
+    let text = tab.eval("document.querySelector('#recordings').textContent");
+    assert_eq!(text, format!("Recording of one Recording of two Recording of {long} "));
+    assert_eq!(tab.eval("document.documentElement.scrollWidth <= innerWidth"), true);
+
+    drop(runtime);
+    let runtime = Runtime::new().unwrap();
+    serve_at(address, &runtime, page(["zero", "one", "two"]));
+    tab.until(&format!("{links}[1] === '/recordings/1 Recording of one'"));
+}
+
+#[test]
 fn a_hidden_tab_gives_its_stream_back() {
     let Some(chromium) = chromium() else { return };
     let runtime = Runtime::new().unwrap();
