@@ -65,6 +65,9 @@ pub(super) struct Failures {
     last_error: Option<BoxError>,
     /// Whether the server may have acted on any of them.
     pub(super) maybe_processed: bool,
+    /// Whether the same holds of a request with an `Idempotency-Key`: a server that rejects the next attempt may still
+    /// act on that one.
+    maybe_in_progress: bool,
     /// Whether a transparent retry was made. The first one is free, a second is a retry like any other.
     was_resent: bool,
     /// Whether the next send belongs to the same attempt.
@@ -243,6 +246,9 @@ where
             Ok(next) => {
                 // A failed response is dropped here, before the wait.
                 self.go_on(next, verdict, outcome.err(), &origin);
+                let has_key = kept.is_some_and(|kept| self.shared.replay().has_key(kept));
+                let failures = self.failures.get_or_insert_default();
+                failures.maybe_in_progress |= has_key && !verdict.is_unprocessed();
                 return Action::Send(next);
             }
             Err(kind) => kind,
@@ -421,6 +427,7 @@ where
         };
         let processed = match verdict.processed() {
             Processed::No if failures.maybe_processed => Processed::Maybe,
+            Processed::Yes if failures.maybe_in_progress && !verdict.is_success() => Processed::Maybe,
             processed => processed,
         };
         RetryReport { attempts: self.attempt.number(), gave_up, processed, history: failures.history }

@@ -32,7 +32,9 @@ where
         self.has_more()
             && self.deadline.is_none_or(|deadline| deadline.remaining() > SHORTEST_ATTEMPT)
             && !self.was_told_when_to_retry()
-            && replay.may_overlap(kept)
+            && replay.is_idempotent(kept)
+            // The server would answer 409 (draft-ietf-httpapi-idempotency-key-header), and that would end the call.
+            && !replay.has_key(kept)
             && replay.is_complete(kept)
             && !replay.is_retried_above(kept)
     }

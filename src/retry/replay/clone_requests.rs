@@ -48,8 +48,8 @@ where
         self.idempotency.is_idempotent(kept)
     }
 
-    fn may_overlap(&self, kept: &Self::Kept) -> bool {
-        self.idempotency.is_idempotent(kept)
+    fn has_key(&self, _: &Req) -> bool {
+        false
     }
 
     fn is_retried_above(&self, _: &Req) -> bool {

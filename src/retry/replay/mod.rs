@@ -53,9 +53,9 @@ pub trait Replay<Req>: sealed::Sealed {
     /// Returns true if the request may be sent again although the server may have acted on it.
     fn is_idempotent(&self, kept: &Self::Kept) -> bool;
 
-    /// Returns true if a copy may be sent while the server still acts on the request.
+    /// Returns true if the request has an `Idempotency-Key`: while the server acts on it, it may reject a copy.
     #[doc(hidden)]
-    fn may_overlap(&self, kept: &Self::Kept) -> bool;
+    fn has_key(&self, kept: &Self::Kept) -> bool;
 
     /// Returns true if tiers above retry the call, so that this one must not repeat what may have been processed.
     fn is_retried_above(&self, kept: &Self::Kept) -> bool;

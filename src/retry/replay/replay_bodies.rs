@@ -105,8 +105,8 @@ where
         self.http.is_idempotent(&kept.state)
     }
 
-    fn may_overlap(&self, kept: &Self::Kept) -> bool {
-        self.http.may_overlap(&kept.state)
+    fn has_key(&self, kept: &Self::Kept) -> bool {
+        Http::<IdempotencyT>::has_key(&kept.state)
     }
 
     fn is_retried_above(&self, kept: &Self::Kept) -> bool {
