@@ -12,7 +12,7 @@ use crate::BoxError;
 use crate::attempt::Attempt;
 use crate::backoff::Retry;
 use crate::classify::{Classifier, Health, Processed, Reason, Verdict};
-use crate::deadline::{Deadline, after};
+use crate::deadline::{AttemptDeadline, Deadline, after};
 
 /// The state of one call, and the decisions between its attempts.
 pub(super) struct Call<SharedT: Shared> {
@@ -166,6 +166,15 @@ where
 
     pub(super) fn is_past_deadline(&self) -> bool {
         self.deadline.is_some_and(Deadline::has_passed)
+    }
+
+    /// The time until an outer retry layer cuts this call.
+    pub(super) fn left_outside<Req>(&self, kept: &ReplayT::Kept) -> Option<Duration>
+    where
+        ReplayT: Replay<Req>,
+    {
+        let is_limited = self.shared.policy().config.attempt_timeout.is_some();
+        self.shared.replay().outer_limit(kept, is_limited).map(AttemptDeadline::remaining)
     }
 
     /// Whether the server may have acted on an earlier attempt.

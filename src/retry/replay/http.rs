@@ -110,6 +110,14 @@ impl<Idempotency> Http<Idempotency> {
         matches!(kept, Kept::Whole { head, body: _ } if policy::has_key(head))
     }
 
+    pub(super) fn outer_limit<Body, Rest>(kept: &Kept<Body, Rest>, is_limited: bool) -> Option<AttemptDeadline> {
+        let Kept::Whole { head, body: _ } = kept else { return None };
+        match is_limited {
+            true => head.extensions.get().map(|&OuterAttempt(limit)| limit),
+            false => head.extensions.get().copied(),
+        }
+    }
+
     pub(super) fn is_retried_above<Body, Rest>(&self, kept: &Kept<Body, Rest>) -> bool {
         match (&self.headers, kept) {
             (Some(headers), Kept::Whole { head, body: _ }) => headers.is_retried_above(&head.extensions),

@@ -30,6 +30,13 @@ async fn rule_13_the_delay_of_a_retry_begins_with_the_retry() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rule_13_a_hedge_is_sent_however_soon_the_first_attempt_is_cut() {
+    let layer = layer().attempt_timeout(DELAY + MS / 2).hedge(Hedge::after(DELAY));
+    let (outcome, took, sent) = run(layer, [hang(), answer(200).taking(10 * MS)], get()).await;
+    assert_eq!((outcome.unwrap().status().as_u16(), took, sent), (200, 60 * MS, vec![Duration::ZERO, DELAY]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn rule_13_a_call_that_waits_for_its_retry_holds_no_place_of_a_hedge() {
     for is_hedged in [false, true] {
         let upstream = Upstream::new([answer(503).header("retry-after", 30).taking(100 * MS), answer(200)]);
