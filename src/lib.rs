@@ -137,6 +137,7 @@
 #![deny(missing_docs)]
 
 mod attempt;
+mod attempt_span;
 mod backoff;
 pub mod breaker;
 pub mod classify;

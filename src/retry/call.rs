@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::budgets::CallBucket;
 use super::config::Shared;
 use super::error::{RetryError, TimedOut};
-use super::observe::{AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport};
+use super::observe::{AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport, Spans};
 use super::policy::{Account, GiveUp, SHORTEST_ATTEMPT, TimeLeft, was_given_back};
 use super::replay::{AttemptPlan, Replay};
 use crate::BoxError;
@@ -21,7 +21,7 @@ pub(super) struct Call<SharedT: Shared> {
     pub(super) attempt: Attempt,
     /// `None` without a time limit, so that no clock is read.
     pub(super) clock: Option<AttemptClock>,
-    /// Boxed because most calls succeed at once. There also once an attempt is hedged.
+    /// Boxed because most calls succeed at once. There also once an attempt is hedged, and while one has a span.
     pub(super) failures: Option<Box<Failures>>,
     pub(super) bucket: CallBucket<SharedT::Partition>,
     /// What this call holds of its budget, apart from hedges.
@@ -69,13 +69,14 @@ pub(super) struct Failures {
     /// act on that one.
     maybe_in_progress: bool,
     /// Whether a transparent retry was made. The first one is free, a second is a retry like any other.
-    was_resent: bool,
+    pub(super) was_resent: bool,
     /// Whether the next send belongs to the same attempt.
     is_resending: bool,
     /// The attempt that ended last, if it is a hedge or was hedged. Otherwise it is the latest attempt.
     pub(super) ended: Option<AttemptId>,
     /// The end of the wait that a server asked for, of two attempts the one that ended first.
     pub(super) not_before: Option<Instant>,
+    pub(super) spans: Spans,
 }
 
 /// An attempt in a report.
@@ -256,8 +257,7 @@ where
                 // A failed response is dropped here, before the wait.
                 self.go_on(next, verdict, outcome.err(), &origin);
                 let has_key = kept.is_some_and(|kept| self.shared.replay().has_key(kept));
-                let failures = self.failures.get_or_insert_default();
-                failures.maybe_in_progress |= has_key && !verdict.is_unprocessed();
+                self.failures().maybe_in_progress |= has_key && !verdict.is_unprocessed();
                 return Action::Send(next);
             }
             Err(kind) => kind,
@@ -386,11 +386,11 @@ where
         };
         let AttemptId { attempt, is_hedge } = self.ended();
         let attempt = attempt.number();
-        let failures = self.failures.get_or_insert_default();
-        failures.history.push(AttemptReport { attempt, is_hedge, verdict, wait: Some(wait) });
-        (failures.ended, failures.not_before) = (None, None);
         // The next attempt has a time of its own, or none.
         self.clock = None;
+        let failures = self.failures();
+        failures.history.push(AttemptReport { attempt, is_hedge, verdict, wait: Some(wait) });
+        (failures.ended, failures.not_before) = (None, None);
         failures.last_error = error;
         failures.maybe_processed |= !verdict.is_unprocessed();
         failures.was_resent |= is_resend;
@@ -440,6 +440,13 @@ where
             processed => processed,
         };
         RetryReport { attempts: self.attempt.number(), gave_up, processed, history: failures.history }
+    }
+
+    /// The failures of a call that has any.
+    pub(super) fn failures(&mut self) -> &mut Failures {
+        let failures = self.failures.get_or_insert_default();
+        failures.spans.alone = false;
+        failures
     }
 
     /// The attempt that has ended.

@@ -158,6 +158,7 @@ mod policy;
 mod replay;
 mod retry_policy;
 mod service;
+mod spans;
 
 pub use self::error::{RetryError, TimedOut};
 pub use self::function::{CallFuture, RetryExt, call, call_blocking};
@@ -166,7 +167,7 @@ pub use self::handle::Handle;
 pub use self::headers::{DeadlineHeader, InboundRetries, RetryGuard, StopRetries};
 pub use self::hedge::{Hedge, HedgedResponseFuture, HedgedRetry};
 pub use self::layer::{HedgedRetryLayer, RetryLayer};
-pub use self::observe::{AttemptReport, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
+pub use self::observe::{AttemptReport, AttemptSpans, GiveUpEvent, OnGiveUp, OnRetry, Report, RetryEvent, RetryReport};
 pub use self::outcome::Outcome;
 pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpIdempotency, Idempotency};
 pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody};

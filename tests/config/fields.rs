@@ -13,8 +13,9 @@ use super::{from_json, from_toml, settings};
 
 #[test]
 fn every_setter_has_a_field() {
-    // What a file cannot hold: code, and the seed, which must differ from process to process.
-    const CODE: [&str; 17] = [
+    // What a file cannot hold: code, what changes the type of a layer, and the seed, which must differ from process to process.
+    const CODE: [&str; 18] = [
+        "attempt_spans",
         "attempt_timeout_by",
         "budget_by",
         "classifier",

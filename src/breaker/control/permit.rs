@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::circuit_open::{CircuitOpen, Named};
+use crate::attempt_span;
 use crate::breaker::core::node::node_ref::NodeRef;
 use crate::breaker::core::node::{Admission, Completion, Node};
 use crate::breaker::core::state_machine::{Attempt, Rejection};
@@ -178,7 +179,11 @@ pub(crate) fn rejected(node: NodeRef, rejection: Rejection) -> Box<CircuitOpen> 
             (node.into_named(), trip)
         }
     };
-    Box::new(CircuitOpen::by(named, state, wait.map(Duration::from_millis), trip))
+    let open = Box::new(CircuitOpen::by(named, state, wait.map(Duration::from_millis), trip));
+    if attempt_span::is_open() {
+        attempt_span::record_breaker(open.name(), open.partition());
+    }
+    open
 }
 
 /// The verdict on a call that panicked.

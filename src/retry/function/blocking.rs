@@ -4,7 +4,7 @@ use crate::BoxError;
 use crate::classify::Classifier;
 use crate::cut;
 use crate::deadline::Deadline;
-use crate::retry::call::{Action, AttemptOutcome, Call, NextSend};
+use crate::retry::call::{Action, AttemptId, AttemptOutcome, Call, NextSend};
 use crate::retry::config::Shared;
 use crate::retry::error::RetryError;
 use crate::retry::observe::OnRetry;
@@ -58,10 +58,15 @@ where
             return Err(*call.too_late(Some(&())));
         }
         call.begin_attempt();
-        let outcome = match operation() {
+        call.open_span(AttemptId { attempt: call.attempt, is_hedge: false }, Some(&()));
+        let entered = call.enter_span(false);
+        let result = operation();
+        drop(entered);
+        let outcome = match result {
             Ok(mut response) => {
                 let verdict = call.judge(&response);
                 if call.is_success(&verdict) {
+                    call.end_span(false, &verdict);
                     call.succeed(&mut response, &verdict);
                     return Ok(response);
                 }
@@ -69,6 +74,7 @@ where
             }
             Err(error) => call.failed(error.into()),
         };
+        call.end_span(false, &outcome.verdict);
         match call.settle(outcome, Some(&())) {
             Action::Return(output) => return output.map_err(|error| *error),
             Action::Send(NextSend::Resend) => {}

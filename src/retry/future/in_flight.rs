@@ -11,6 +11,7 @@ use crate::deadline::Deadline;
 use crate::retry::call::{AttemptOutcome, Call};
 use crate::retry::config::Shared;
 use crate::retry::error::TimedOut;
+use crate::retry::observe::OnRetry;
 use crate::retry::replay::Replay;
 
 /// What is in flight while a call is in `Calling`: an attempt alone, or an attempt and its hedge.
@@ -61,7 +62,7 @@ pub(in crate::retry) type PartsOf<'a, S, Req, SharedT> =
 impl<S, Req, SharedT> InFlight<S, Req, SharedT> for Option<S::Future>
 where
     S: Service<<SharedT::Replay as Replay<Req>>::Request>,
-    SharedT: Shared<Replay: Replay<Req>, Classifier: Classifier<S::Response>>,
+    SharedT: Shared<Replay: Replay<Req>, Classifier: Classifier<S::Response>, OnRetry: OnRetry>,
 {
     #[inline(always)]
     fn first(self: Pin<&mut Self>) -> Pin<&mut Option<S::Future>> {
@@ -74,11 +75,15 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<AttemptOutcome<S::Response>> {
         let limit = ready!(poll_limits(parts.timer, parts.call, cx));
+        let entered = parts.call.enter_span(false);
         let sent = cut::cut(|| self.set(None));
-        Poll::Ready(match limit {
+        drop(entered);
+        let outcome = match limit {
             Limit::Attempt(limit) => parts.call.failed(TimedOut::attempt(limit, sent).into()),
             Limit::Deadline => parts.call.cut(TimedOut::deadline(sent)),
-        })
+        };
+        parts.call.end_span(false, &outcome.verdict);
+        Poll::Ready(outcome)
     }
 }
 

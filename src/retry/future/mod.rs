@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use self::timer::Timer;
-use super::call::{Action, AttemptOutcome, Call, NextSend};
+use super::call::{Action, AttemptId, AttemptOutcome, Call, NextSend};
 use super::config::Shared;
 use super::error::RetryError;
 use super::observe::{OnRetry, Report};
@@ -123,13 +123,16 @@ impl<S, A, Kept, SharedT: Shared> Attempts<S, A, Kept, SharedT> {
                     // request.
                     *this.stage = Stage::Done;
                     let plan = this.call.begin_attempt();
+                    this.call.open_span(AttemptId { attempt: plan.attempt, is_hedge: false }, this.kept.as_ref());
                     let request = this.call.shared.replay().request(this.kept, plan);
                     let service = ready_service(this.service);
+                    let entered = this.call.enter_span(false);
                     let attempt = match *this.is_attempt || this.call.is_timed() {
                         true => cut::begin(|| service.call(request)),
                         // No time limit can cut it, so nothing asks whether it was sent.
                         false => service.call(request),
                     };
+                    drop(entered);
                     this.in_flight.as_mut().first().set(Some(attempt));
                     this.in_flight.as_mut().begin(this.call);
                     *this.stage = Stage::Calling;
@@ -138,11 +141,12 @@ impl<S, A, Kept, SharedT: Shared> Attempts<S, A, Kept, SharedT> {
                 Stage::Calling => {
                     let ended = match this.in_flight.as_mut().first().as_pin_mut() {
                         None => None,
-                        Some(attempt) => match attempt.poll(cx) {
+                        Some(attempt) => match in_span(this.call, attempt, cx) {
                             Poll::Ready(Ok(mut response)) => {
                                 // Enter `Done` first: if a closure of the user panics, polling again must not hang.
                                 *this.stage = Stage::Done;
                                 let verdict = this.call.judge(&response);
+                                this.call.end_span(false, &verdict);
                                 // Drops the attempt, and with it an unsent body, before anything is decided.
                                 this.in_flight.as_mut().first().set(None);
                                 let (in_flight, parts) = this.split();
@@ -161,6 +165,7 @@ impl<S, A, Kept, SharedT: Shared> Attempts<S, A, Kept, SharedT> {
                                 *this.stage = Stage::Done;
                                 this.in_flight.as_mut().first().set(None);
                                 let outcome = this.call.failed(error.into());
+                                this.call.end_span(false, &outcome.verdict);
                                 let (in_flight, parts) = this.split();
                                 in_flight.first_failed(parts, outcome)
                             }
@@ -257,6 +262,17 @@ impl<S, A, Kept, SharedT: Shared> Projection<'_, S, A, Kept, SharedT> {
             Stage::Calling | Stage::Done => {}
         }
     }
+}
+
+/// Polls the first attempt in its span.
+#[inline(always)]
+fn in_span<F, SharedT>(call: &Call<SharedT>, attempt: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output>
+where
+    F: Future,
+    SharedT: Shared<OnRetry: OnRetry>,
+{
+    let _entered = call.enter_span(false);
+    attempt.poll(cx)
 }
 
 pub(super) fn ready_service<S>(service: &mut Option<S>) -> &mut S {

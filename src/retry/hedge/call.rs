@@ -9,12 +9,15 @@ use crate::classify::{Class, Health, Reason, Verdict};
 use crate::deadline::{Deadline, after};
 use crate::retry::call::{AttemptClock, AttemptId, Call};
 use crate::retry::config::Shared;
-use crate::retry::observe::{AttemptReport, OnRetry, RetryEvent};
+use crate::retry::observe::{AttemptReport, OnRetry, RetryEvent, SLOW};
 use crate::retry::policy::{HedgeToken, SHORTEST_ATTEMPT};
 use crate::retry::replay::{AttemptPlan, Replay};
 
 /// The verdict, in the event of a hedge, on the attempt that it joins.
-const SLOW: Verdict = Verdict::transient().with_health(Health::Neutral).with_reason(Reason::new("slow"));
+const HEDGED: Verdict = Verdict::transient().with_health(Health::Neutral).with_reason(SLOW);
+
+/// The verdict, in its span, on a hedge that a breaker has rejected.
+pub(super) const REJECTED: Verdict = Verdict::terminal().with_reason(Reason::CIRCUIT_OPEN);
 
 /// The verdict on an attempt that is dropped because the other one ended the call.
 const DROPPED: Verdict = Verdict::transient().with_health(Health::Neutral).with_reason(Reason::ABANDONED);
@@ -73,14 +76,14 @@ where
     {
         let slow = self.attempt.number();
         self.attempt = self.attempt.next();
-        self.failures.get_or_insert_default();
+        self.failures();
         let origin = self.origin(kept);
         let event = RetryEvent {
             attempt: slow,
             wait: Duration::ZERO,
             is_resend: false,
             is_hedge: true,
-            verdict: SLOW,
+            verdict: HEDGED,
             origin: &origin,
         };
         self.shared.policy().report_retry(&event);
@@ -88,7 +91,7 @@ where
 
     /// Records an attempt that has failed while the other one goes on.
     pub(super) fn lose(&mut self, AttemptId { attempt, is_hedge }: AttemptId, verdict: Verdict) {
-        let failures = self.failures.get_or_insert_default();
+        let failures = self.failures();
         failures.history.push(AttemptReport { attempt: attempt.number(), is_hedge, verdict, wait: None });
         failures.maybe_processed |= !verdict.is_unprocessed();
         failures.not_before = verdict.retry_after().map(|wait| after(Instant::now(), wait));

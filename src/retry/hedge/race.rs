@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::call::{is_final, was_rejected};
+use super::call::{REJECTED, is_final, was_rejected};
 use super::slot::Slot;
 use crate::BoxError;
 use crate::classify::Classifier;
@@ -62,7 +62,7 @@ where
     /// Polls what is in flight beside the first attempt, which has been polled. Ready with the outcome of the attempt
     /// that ends the race.
     pub(super) fn poll(mut self, cx: &mut Context<'_>) -> Poll<AttemptOutcome<S::Response>> {
-        if let Poll::Ready(result) = self.hedge.as_mut().poll(cx) {
+        if let Poll::Ready(result) = self.poll_in_span(cx) {
             if let Some(outcome) = self.hedge_ended(result.map_err(Into::into)) {
                 return Poll::Ready(outcome);
             }
@@ -121,16 +121,20 @@ where
         };
         token.sent(true);
         let service = ready_service(self.parts.service);
+        self.parts.call.open_span(AttemptId { attempt: plan.attempt, is_hedge: true }, kept);
+        let entered = self.parts.call.enter_span(true);
         let attempt = cut::begin_hedge(|| service.call(request));
+        drop(entered);
         self.hedge.as_mut().future().set(Some(attempt));
         self.hedge.as_mut().begin(AttemptId { attempt: plan.attempt, is_hedge: true }, Some(clock));
         self.parts.timer.as_mut().stop();
-        let ended = match cut::hedging(|| self.hedge.as_mut().poll(cx)) {
+        let ended = match cut::hedging(|| self.poll_in_span(cx)) {
             Poll::Ready(result) => Some(result.map_err(Into::into)),
             Poll::Pending => None,
         };
         if ended.as_ref().is_some_and(was_rejected) {
             // The breaker is not closed. The hedge has not reached the upstream, and is no attempt.
+            self.parts.call.end_span(true, &REJECTED);
             self.hedge.as_mut().empty();
             token.sent(false);
             return None;
@@ -161,7 +165,13 @@ where
             }
             Err(error) => self.parts.call.failed(error),
         };
+        self.parts.call.end_span(true, &outcome.verdict);
         self.end(Which::Hedge, outcome)
+    }
+
+    fn poll_in_span(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Response, S::Error>> {
+        let _entered = self.parts.call.enter_span(true);
+        self.hedge.as_mut().poll(cx)
     }
 
     /// An attempt has ended. Returns its outcome unless the other one goes on.
@@ -195,10 +205,19 @@ where
     /// abandoned.
     fn drop_other(&mut self, other: Which) {
         self.slot(other).empty();
+        self.parts.call.drop_span(other == Which::Hedge);
         let id = self.slot(other).id();
         self.parts.call.drop_loser(id);
         if other == Which::First {
             self.record_first();
+        }
+    }
+
+    fn empty_in_span(&mut self, which: Which) {
+        let _entered = self.parts.call.enter_span(which == Which::Hedge);
+        match which {
+            Which::First => self.first.as_mut().empty(),
+            Which::Hedge => self.hedge.as_mut().empty(),
         }
     }
 
@@ -244,12 +263,13 @@ where
         }
         for which in [Which::First, Which::Hedge] {
             if self.slot(which).has_expired(now) {
-                let sent = cut::cut(|| self.slot(which).empty());
+                let sent = cut::cut(|| self.empty_in_span(which));
                 if which == Which::First {
                     self.record_first();
                 }
                 let limit = self.slot(which).clock().and_then(|clock| clock.timeout).unwrap_or_default();
                 let outcome = self.parts.call.failed(TimedOut::attempt(limit, sent).into());
+                self.parts.call.end_span(which == Which::Hedge, &outcome.verdict);
                 return self.end(which, outcome);
             }
         }
@@ -265,10 +285,11 @@ where
     fn cut_at_deadline(&mut self) -> AttemptOutcome<S::Response> {
         let in_flight = [Which::First, Which::Hedge].map(|which| !self.slot(which).is_empty());
         let sent = cut::cut(|| {
-            self.first.as_mut().empty();
-            self.hedge.as_mut().empty();
+            self.empty_in_span(Which::First);
+            self.empty_in_span(Which::Hedge);
         });
         let error = TimedOut::deadline(sent);
+        [false, true].into_iter().for_each(|is_hedge| self.parts.call.end_span(is_hedge, &error.verdict()));
         if let [true, _] = in_flight {
             self.record_first();
         }

@@ -46,6 +46,7 @@ use crate::registry::partition::{Keyed, Unpartitioned};
 /// | [`on_retry`](Self::on_retry) | none | called for every retry |
 /// | [`on_give_up`](Self::on_give_up) | none | called for every retry that was wanted and not made |
 /// | [`hedge`](Self::hedge) | none | a second attempt beside one that is slow |
+/// | [`attempt_spans`](Self::attempt_spans) | off | opens a span for each attempt |
 /// | [`seed`](Self::seed) | none | makes the jitter repeatable, for tests |
 /// | [`partition_label`](RetryLayer::partition_label) | none | HTTP: the partition of a request in telemetry |
 ///

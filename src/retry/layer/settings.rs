@@ -9,7 +9,7 @@ use crate::classify::DistrustRefusals;
 use crate::invalid_setting::InvalidSetting;
 use crate::registry::partition::Keyed;
 use crate::retry::config::SharedConfig;
-use crate::retry::observe::{GiveUpEvent, OnGiveUp, RetryEvent};
+use crate::retry::observe::{AttemptSpans, GiveUpEvent, OnGiveUp, RetryEvent};
 use crate::retry::policy::Budget;
 use crate::retry::retry_policy::RetryPolicy;
 
@@ -189,6 +189,39 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
         F: Fn(&GiveUpEvent<'_>),
     {
         self.map_policy(|policy| policy.on_give_up(on_give_up))
+    }
+
+    /// Opens a `tracing` span for each attempt, at the level INFO, within the span of the caller. Spans and events of the
+    /// layers inside and of the client lie in it, so that a trace shows which of them belong to which attempt.
+    ///
+    /// The span `rampart.retry.attempt` has the target `tower_rampart::retry` and these fields, of which those that do
+    /// not apply are missing:
+    ///
+    /// | field | value |
+    /// |---|---|
+    /// | `name` | that of the layer |
+    /// | `attempt` | the number of the attempt |
+    /// | `hedge` | true for a [hedge](Self::hedge), whose span also follows from that of the slow attempt |
+    /// | `reason` | why it is made: the reason of the failure before, or `slow` for a hedge |
+    /// | `wait_ms` | the wait before it |
+    /// | `method`, `host`, `partition` | as in the events; never a path, a query or another header |
+    /// | `http.request.resend_count` | how often the HTTP request was sent before |
+    /// | `outcome` | `success`, `failure`, `rejected` by an open circuit, or `dropped` because the caller left or the other attempt of a hedged call was faster |
+    /// | `error.type`, `code` | the reason of the failure, and its status or code |
+    /// | `otel.status_code` | `ERROR`, for `tracing-opentelemetry` |
+    /// | `breaker.name`, `breaker.partition` | the breaker inside that rejected the attempt or counted its failure |
+    ///
+    /// Transparent retries have a span of their own. Without this setting a call looks for no span.
+    ///
+    /// ```
+    /// use tower_rampart::RetryLayer;
+    ///
+    /// let layer = RetryLayer::new_for_http().name("billing").attempt_spans();
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn attempt_spans(self) -> RetryLayer<Classifier, Replay, (OnRetry, AttemptSpans), Partition> {
+        self.map_policy(RetryPolicy::attempt_spans)
     }
 
     fn map_policy<NewClassifier, NewOnRetry>(

@@ -3,6 +3,7 @@
 mod explain;
 mod origin;
 mod report;
+mod span;
 mod tally;
 mod telemetry;
 
@@ -12,13 +13,18 @@ use std::time::Duration;
 use http::Method;
 
 use super::policy::GiveUp;
-use crate::classify::Verdict;
+use crate::classify::{Reason, Verdict};
 
 pub(in crate::retry) use self::origin::{Origin, PartitionLabel};
 pub(in crate::retry) use self::report::History;
 pub use self::report::{AttemptReport, Report, RetryReport};
+pub use self::span::AttemptSpans;
+pub(in crate::retry) use self::span::{AttemptSpan, AttemptStart, Spans};
 pub(in crate::retry) use self::tally::Tally;
 pub(in crate::retry) use self::telemetry::{GiveUpLog, trace_overflow, trace_retry};
+
+/// Why an attempt is hedged.
+pub(in crate::retry) const SLOW: Reason = Reason::new("slow");
 
 /// A retry, reported before its wait. See [`RetryLayer::on_retry`](crate::RetryLayer::on_retry).
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +144,10 @@ origin!(RetryEvent GiveUpEvent);
 /// # let _ = layer;
 /// ```
 pub trait OnRetry {
+    /// A constant, so that a layer without spans pays nothing for them.
+    #[doc(hidden)]
+    const OPENS_SPANS: bool = false;
+
     /// Called before the wait for a retry.
     fn on_retry(&self, event: &RetryEvent<'_>);
 
@@ -161,6 +171,8 @@ where
 }
 
 impl<First: OnRetry, Second: OnRetry> OnRetry for (First, Second) {
+    const OPENS_SPANS: bool = First::OPENS_SPANS || Second::OPENS_SPANS;
+
     fn on_retry(&self, event: &RetryEvent<'_>) {
         let (first, second) = self;
         first.on_retry(event);

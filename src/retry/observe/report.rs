@@ -152,6 +152,10 @@ impl History {
         self.sends.last().map(|last| last.verdict)
     }
 
+    pub(in crate::retry) fn last_reason(&self) -> Option<Reason> {
+        self.last_verdict().map(|verdict| verdict.reason())
+    }
+
     pub(in crate::retry) fn last_wait(&self) -> Option<Duration> {
         self.sends.last().and_then(|last| last.wait)
     }

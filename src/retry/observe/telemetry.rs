@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{GiveUpEvent, RetryEvent};
 use crate::retry::policy::GiveUp;
 
-const TARGET: &str = "tower_rampart::retry";
+pub(super) const TARGET: &str = "tower_rampart::retry";
 
 /// Logs give-ups, at most one line a second for each kind, because in a storm a line for every call would bury all
 /// others.

@@ -37,6 +37,7 @@ use crate::registry::Registry;
 /// | [`retry_if`](Self::retry_if) | none | which errors of a type are retried |
 /// | [`on_retry`](Self::on_retry) | none | called for every retry |
 /// | [`on_give_up`](Self::on_give_up) | none | called for every retry that was wanted and not made |
+/// | [`attempt_spans`](Self::attempt_spans) | off | opens a span for each attempt |
 /// | [`seed`](Self::seed) | none | makes the jitter repeatable, for tests |
 ///
 /// ```

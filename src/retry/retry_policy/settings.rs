@@ -9,7 +9,7 @@ use crate::attempt::Attempt;
 use crate::backoff::Backoff;
 use crate::classify::DistrustRefusals;
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
-use crate::retry::observe::{GiveUpEvent, GiveUpLog, OnGiveUp, RetryEvent};
+use crate::retry::observe::{AttemptSpans, GiveUpEvent, GiveUpLog, OnGiveUp, RetryEvent};
 use crate::retry::policy::{AttemptTimeout, Budget};
 use crate::seed::{Seed, SharedRng};
 
@@ -334,6 +334,12 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         F: Fn(&GiveUpEvent<'_>),
     {
         self.observed_by(OnGiveUp(on_give_up))
+    }
+
+    /// Opens a span for each attempt: see [`RetryLayer::attempt_spans`](crate::RetryLayer::attempt_spans).
+    #[must_use]
+    pub fn attempt_spans(self) -> RetryPolicy<Classifier, (OnRetry, AttemptSpans)> {
+        self.observed_by(AttemptSpans(()))
     }
 
     pub(super) fn map_classifier<NewClassifier>(

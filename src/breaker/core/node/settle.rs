@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Admission, Completion, NEUTRAL, Node};
+use crate::attempt_span;
 use crate::breaker::Cause;
 use crate::breaker::core::half_open::ProbeOutcome;
 use crate::breaker::core::state_machine::{Opening, PermitKind};
@@ -145,6 +146,9 @@ impl Node {
             }
             (counts, engine.settle_probe(config, probe, outcome, opening, &mut *self.shared.rng.lock()))
         });
+        if counts && outcome.failed() == Some(true) && attempt_span::is_open() {
+            attempt_span::record_breaker(self.name(), self.label());
+        }
         if counts && !matches!(outcome, ProbeOutcome::HeadSucceeded { .. }) {
             self.shared.observer.probed(outcome.failed());
         }
@@ -162,7 +166,12 @@ impl Node {
         let policy = &self.shared.policy;
         let failed = match health {
             Health::Success => false,
-            Health::Failure | Health::Throttled => true,
+            Health::Failure | Health::Throttled => {
+                if attempt_span::is_open() {
+                    attempt_span::record_breaker(self.name(), self.label());
+                }
+                true
+            }
             Health::Neutral => return,
         };
         let live = || self.packed().counts(generation);
