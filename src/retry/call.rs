@@ -12,7 +12,7 @@ use crate::BoxError;
 use crate::attempt::Attempt;
 use crate::backoff::Retry;
 use crate::classify::{Classifier, Health, Processed, Reason, Verdict};
-use crate::deadline::{Deadline, after};
+use crate::deadline::{AttemptDeadline, Deadline, after};
 
 /// The state of one call, and the decisions between its attempts.
 pub(super) struct Call<SharedT: Shared> {
@@ -65,6 +65,9 @@ pub(super) struct Failures {
     last_error: Option<BoxError>,
     /// Whether the server may have acted on any of them.
     pub(super) maybe_processed: bool,
+    /// Whether the same holds of a request with an `Idempotency-Key`: a server that rejects the next attempt may still
+    /// act on that one.
+    maybe_in_progress: bool,
     /// Whether a transparent retry was made. The first one is free, a second is a retry like any other.
     pub(super) was_resent: bool,
     /// Whether the next send belongs to the same attempt.
@@ -166,6 +169,15 @@ where
         self.deadline.is_some_and(Deadline::has_passed)
     }
 
+    /// The time until an outer retry layer cuts this call.
+    pub(super) fn left_outside<Req>(&self, kept: &ReplayT::Kept) -> Option<Duration>
+    where
+        ReplayT: Replay<Req>,
+    {
+        let is_limited = self.shared.policy().config.attempt_timeout.is_some();
+        self.shared.replay().outer_limit(kept, is_limited).map(AttemptDeadline::remaining)
+    }
+
     /// Whether the server may have acted on an earlier attempt.
     pub(super) fn was_maybe_processed(&self) -> bool {
         self.failures.as_ref().is_some_and(|failures| failures.maybe_processed)
@@ -244,6 +256,8 @@ where
             Ok(next) => {
                 // A failed response is dropped here, before the wait.
                 self.go_on(next, verdict, outcome.err(), &origin);
+                let has_key = kept.is_some_and(|kept| self.shared.replay().has_key(kept));
+                self.failures().maybe_in_progress |= has_key && !verdict.is_unprocessed();
                 return Action::Send(next);
             }
             Err(kind) => kind,
@@ -422,6 +436,7 @@ where
         };
         let processed = match verdict.processed() {
             Processed::No if failures.maybe_processed => Processed::Maybe,
+            Processed::Yes if failures.maybe_in_progress && !verdict.is_success() => Processed::Maybe,
             processed => processed,
         };
         RetryReport { attempts: self.attempt.number(), gave_up, processed, history: failures.history }

@@ -45,8 +45,9 @@
 //!    request overrides that of the layer. Every HTTP attempt carries its limits as [`Deadline`] and
 //!    [`AttemptDeadline`]. A breaker or a classifier inside counts a cut as a timeout of the upstream, for requests of
 //!    every type. An HTTP request that still waited for readiness was [not sent](#one-attempt-one-request), and a breaker
-//!    does not send it if the service becomes ready at the very moment of the cut. Over gRPC a `grpc-timeout` is the
-//!    deadline of the whole call unless another one is earlier, and every attempt sends what remains of it.
+//!    does not send it if the service becomes ready at the very moment of the cut. Nor does an inner retry layer whose
+//!    wait ends then. Over gRPC a `grpc-timeout` is the deadline of the whole call unless another one is earlier, and
+//!    every attempt sends what remains of it.
 //! 7. **An open circuit** is not retried unless [`retry_circuit_open`](crate::RetryLayer::retry_circuit_open) is set.
 //! 8. **A body** streams at once, and a copy is kept as it passes: see [`ReplayBody`]. There is no retry if the body
 //!    failed, or was still being sent when the answer came.
@@ -76,9 +77,9 @@
 //!     - A breaker inside sees the dropped attempt as a call that its caller left: neutral, unless it already ran
 //!       longer than [`Abandoned`](crate::breaker::Abandoned) allows, or its deadline has passed.
 //!     - No hedge while the budget is empty, while a breaker inside is not closed, once the server has asked to wait or
-//!       not to retry, or if the deadline leaves no time. A hedge that the breaker rejects at once counts as no attempt
-//!       and returns its token; so does one whose call ends before the service was ready. A hedge that waits within the
-//!       layers inside counts as sent.
+//!       not to retry, or if the deadline or an outer attempt timeout leaves no time. A hedge that the breaker rejects
+//!       at once counts as no attempt and returns its token; so does one whose call ends before the service was ready.
+//!       A hedge that waits within the layers inside counts as sent.
 //!     - The breaker knows a hedge if it is called in the `call` or the first poll of the layers in between, not behind
 //!       a buffer. It is no probe then, and rejected by a breaker that only observes and would be open, too.
 //!

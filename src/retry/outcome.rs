@@ -36,7 +36,8 @@ pub enum Outcome {
     Exhausted,
     /// Another attempt would fail too.
     Terminal,
-    /// What the server did or sent is unknown: the caller has to reconcile.
+    /// What the server did or sent is unknown: the caller has to reconcile. Also if an attempt with an `Idempotency-Key`
+    /// was lost and the next one rejected, for example with 409 because the server still acts on the first.
     Ambiguous,
     /// A circuit breaker rejected the call.
     CircuitOpen,
@@ -107,7 +108,7 @@ impl Outcome {
     #[must_use]
     pub fn of_error(error: &(dyn Error + 'static)) -> Self {
         match RetryError::find(error) {
-            Some(gave_up) => Self::new(Some(gave_up.kind()), gave_up.verdict()),
+            Some(gave_up) => Self::new(Some(gave_up.report()), gave_up.verdict()),
             None => Self::new(None, Verdict::of_error(error)),
         }
     }
@@ -143,11 +144,11 @@ impl Outcome {
         let report = RetryReport::of(response);
         // The layer's own classifier made the verdict in the report.
         let judged = report.and_then(|report| report.history().last()).map(|last| last.verdict());
-        Self::new(report.and_then(RetryReport::gave_up), judged.unwrap_or_else(|| verdict(response)))
+        Self::new(report, judged.unwrap_or_else(|| verdict(response)))
     }
 
-    fn new(gave_up: Option<GiveUp>, verdict: Verdict) -> Self {
-        match gave_up {
+    fn new(report: Option<&RetryReport>, verdict: Verdict) -> Self {
+        match report.and_then(RetryReport::gave_up) {
             Some(GiveUp::Exhausted) => Self::Exhausted,
             Some(GiveUp::Deadline) => Self::Deadline,
             Some(GiveUp::Budget) => Self::Budget,
@@ -160,6 +161,7 @@ impl Outcome {
             Some(GiveUp::NotRetryable | GiveUp::BodyFailed) | None => match verdict.class() {
                 _ if verdict.reason() == Reason::CIRCUIT_OPEN => Self::CircuitOpen,
                 Class::Success => Self::Success,
+                Class::Terminal if report.is_some_and(RetryReport::is_in_doubt) => Self::Ambiguous,
                 Class::Terminal => Self::Terminal,
                 Class::Ambiguous => Self::Ambiguous,
                 Class::Transient => Self::Transient,

@@ -11,7 +11,7 @@ use self::status::WithStatus;
 use super::observe::RetryReport;
 use super::policy::GiveUp;
 use crate::BoxError;
-use crate::classify::{self, Processed, Verdict};
+use crate::classify::{self, Verdict};
 
 pub use self::timed_out::TimedOut;
 
@@ -55,10 +55,7 @@ enum Source {
 impl RetryError {
     /// The report covers all attempts, so its `processed` overrides that of the verdict on the last one.
     pub(in crate::retry) fn with_report(kind: GiveUp, report: RetryReport, verdict: Verdict, source: BoxError) -> Self {
-        let verdict = match verdict.processed() {
-            Processed::No => verdict.with_processed(report.processed),
-            Processed::Yes | Processed::Maybe => verdict,
-        };
+        let verdict = verdict.with_processed(report.processed);
         Self { kind, report, verdict, source: Source::Plain(source) }
     }
 
@@ -111,7 +108,7 @@ impl RetryError {
         &self.report
     }
 
-    /// Returns the verdict on the last outcome. It is [`Processed::No`] only if no attempt was processed.
+    /// Returns the verdict on the last outcome, with what the report says of [`processed`](RetryReport::processed).
     #[must_use]
     pub const fn verdict(&self) -> Verdict {
         self.verdict
@@ -156,6 +153,7 @@ impl RefUnwindSafe for RetryError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classify::Processed;
     use crate::retry::observe::History;
 
     fn error(processed: Processed) -> RetryError {

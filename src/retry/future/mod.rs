@@ -216,6 +216,12 @@ impl<S, A, Kept, SharedT: Shared> Attempts<S, A, Kept, SharedT> {
                 Stage::Readying => match ready_service(this.service).poll_ready(cx) {
                     Poll::Ready(Ok(())) => {
                         *this.stage = Stage::Ready;
+                        let left = this.kept.as_ref().and_then(|kept| this.call.left_outside(kept));
+                        if left.is_some_and(|left| left.is_zero()) {
+                            // Yields to the retry layer outside, which then cuts this call. Goes on if there is none.
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
                         continue;
                     }
                     Poll::Ready(Err(error)) => {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::header_name::ensure_free;
-use crate::classify::digits;
+use super::numbers::numbers;
 use crate::deadline::Deadline;
 use crate::invalid_setting::{InvalidSetting, valid};
 
@@ -77,8 +77,8 @@ impl DeadlineHeader {
     /// Returns the deadline in these headers, counted from now. A server reads the deadline of its caller with it, for
     /// the calls that it makes itself.
     ///
-    /// A value that is not a whole number is ignored, and so is zero, which means "no limit" to some and "no time" to
-    /// others.
+    /// Of several values, on lines of their own or joined by commas, the smallest counts. A value that is not a whole
+    /// number is ignored, and so is zero, which means "no limit" to some and "no time" to others.
     ///
     /// ```
     /// use tower_rampart::retry::DeadlineHeader;
@@ -91,7 +91,7 @@ impl DeadlineHeader {
     /// ```
     #[must_use]
     pub fn read(&self, headers: &HeaderMap) -> Option<Deadline> {
-        let units = digits(headers.get(&self.name)?.to_str().ok()?.trim()).filter(|units| *units > 0)?;
+        let units = numbers(headers, &self.name).filter(|units| *units > 0).min()?;
         let unit = self.unit.as_millis() as u64;
         Some(Deadline::within(Duration::from_millis(units.saturating_mul(unit))))
     }
@@ -145,6 +145,12 @@ mod tests {
             assert_eq!(read(millis(), rubbish.as_bytes()), None, "{rubbish}");
         }
         assert_eq!(read(millis(), b"\xff"), None);
+        // Two lines of one name, and the same as a proxy may join them (RFC 9110 section 5.3).
+        for joined in ["250,300", "300 , 250", "soon, 250,0"] {
+            assert_eq!(read(millis(), joined.as_bytes()), Some(250 * MS), "{joined}");
+        }
+        let lines = ["300", "250", "0"].map(|line| (HeaderName::from_static("x-t"), HeaderValue::from_static(line)));
+        assert_eq!(millis().read(&HeaderMap::from_iter(lines)).map(Deadline::remaining), Some(250 * MS));
         for header in [millis(), DeadlineHeader::seconds("x-t")] {
             let endless = read(header, b"99999999999999999999999999").unwrap();
             assert!(endless > Duration::from_secs(60 * 60 * 24 * 365));

@@ -1,8 +1,8 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::header_name::ensure_free;
+use super::numbers::numbers;
 use crate::attempt::Attempt;
-use crate::classify::digits;
 use crate::invalid_setting::{InvalidSetting, valid};
 
 const ATTEMPT: HeaderName = HeaderName::from_static("x-retry-attempt");
@@ -162,11 +162,9 @@ impl InboundRetries {
     }
 }
 
-/// Returns the largest number in a header. A proxy may join several lines of one name by commas.
+/// Returns the largest number in a header.
 fn largest(headers: &HeaderMap, name: &HeaderName) -> Option<u32> {
-    let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    let numbers = lines.flat_map(|line| line.split(',')).filter_map(|number| digits(number.trim()));
-    numbers.max().map(|number| u32::try_from(number).unwrap_or(u32::MAX))
+    numbers(headers, name).max().map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod deadline_header;
 mod grpc_timeout;
 mod guard;
 mod header_name;
+mod numbers;
 mod stop_retries;
 
 use http::request::Parts;

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::BoxError;
 use crate::classify::{Class, Health, Reason, Verdict};
-use crate::deadline::after;
+use crate::deadline::{Deadline, after};
 use crate::retry::call::{AttemptClock, AttemptId, Call};
 use crate::retry::config::Shared;
 use crate::retry::observe::{AttemptReport, OnRetry, RetryEvent, SLOW};
@@ -32,10 +32,14 @@ where
         ReplayT: Replay<Req>,
     {
         let replay = self.shared.replay();
+        let has_time = |left: Option<Duration>| left.is_none_or(|left| left > SHORTEST_ATTEMPT);
         self.has_more()
-            && self.deadline.is_none_or(|deadline| deadline.remaining() > SHORTEST_ATTEMPT)
+            && has_time(self.deadline.map(Deadline::remaining))
+            && has_time(self.left_outside(kept))
             && !self.was_told_when_to_retry()
-            && replay.may_overlap(kept)
+            && replay.is_idempotent(kept)
+            // The server would answer 409 (draft-ietf-httpapi-idempotency-key-header), and that would end the call.
+            && !replay.has_key(kept)
             && replay.is_complete(kept)
             && !replay.is_retried_above(kept)
     }

@@ -104,20 +104,24 @@ where
         }
         let is_ready = match ready_service(self.parts.service).poll_ready(cx) {
             Poll::Pending => return None,
-            // If the first attempt has to be retried, the service is asked again.
+            // If the first attempt has to be retried, another instance is asked.
             Poll::Ready(outcome) => outcome.is_ok(),
         };
         // Over also if the call of the service panics: polling again must not send another hedge.
         let granted = std::mem::replace(self.hedging, Hedging::Over);
         // Asked again: the service may have become ready at the deadline.
-        let kept = self.parts.kept.filter(|kept| self.parts.call.may_hedge(kept));
-        let (Hedging::Granted(mut token), Some(kept), true) = (granted, kept, is_ready) else { return None };
-        let now = Instant::now();
-        let (plan, clock) = self.parts.call.plan_hedge(now);
-        let request = self.parts.call.shared.replay().hedge(kept, plan)?;
+        let kept = self.parts.kept.filter(|kept| is_ready && self.parts.call.may_hedge(kept));
+        let planned = kept.and_then(|kept| {
+            let (plan, clock) = self.parts.call.plan_hedge(Instant::now());
+            Some((plan, clock, self.parts.call.shared.replay().hedge(kept, plan)?))
+        });
+        let (Hedging::Granted(mut token), Some((plan, clock, request))) = (granted, planned) else {
+            self.discard_service();
+            return None;
+        };
         token.sent(true);
         let service = ready_service(self.parts.service);
-        self.parts.call.open_span(AttemptId { attempt: plan.attempt, is_hedge: true }, Some(kept));
+        self.parts.call.open_span(AttemptId { attempt: plan.attempt, is_hedge: true }, kept);
         let entered = self.parts.call.enter_span(true);
         let attempt = cut::begin_hedge(|| service.call(request));
         drop(entered);
@@ -230,14 +234,19 @@ where
     /// Makes an attempt the one that ends the race.
     fn settle(&mut self, which: Which) {
         if let Hedging::Granted(_) = self.hedging {
-            // It may stand in a queue for the hedge, and would hold a place there until the next attempt.
-            *self.parts.service = self.parts.service.clone();
+            self.discard_service();
         }
         // Gives back the token of a hedge that was not sent.
         *self.hedging = Hedging::Over;
         let slot = self.slot(which);
         let (id, clock) = (slot.id(), slot.clock());
         self.parts.call.end_with(id, clock);
+    }
+
+    /// Replaces the service, which was polled for a hedge that is not sent. It may have failed, or hold a place, be it
+    /// in a queue, until the next attempt.
+    fn discard_service(&mut self) {
+        *self.parts.service = self.parts.service.clone();
     }
 
     fn slot(&mut self, which: Which) -> Pin<&mut Slot<S::Future>> {

@@ -70,11 +70,18 @@ impl RetryReport {
         self.gave_up
     }
 
-    /// Returns whether the server acted on the request in any attempt. If an earlier attempt may have been processed
-    /// and the last one was refused, [`Verdict::of`] the response returns the same.
+    /// Returns whether the server acted on the request in any attempt. It is `Maybe` if an earlier attempt may have
+    /// been processed and the last one was not. So it is if the server rejected the last one and the request has an
+    /// `Idempotency-Key`: the rejection may be about the copy alone. [`Verdict::of`] the response returns the same.
     #[must_use]
     pub const fn processed(&self) -> Processed {
         self.processed
+    }
+
+    /// Whether the server rejected the last attempt, and may act on an earlier one all the same.
+    pub(in crate::retry) fn is_in_doubt(&self) -> bool {
+        let last = self.history.last_verdict().map(|last| last.processed());
+        (last, self.processed) == (Some(Processed::Yes), Processed::Maybe)
     }
 
     /// Returns every send of the request in the order in which they ended, the last one included; the latest 64 if

@@ -27,7 +27,8 @@ where
 /// can recognise a repeated request by it.
 ///
 /// A server may answer 409 while it still acts on an earlier request with the same key. So a request with a key is
-/// never [hedged](crate::RetryLayer::hedge). A retry after a timeout can meet that 409, too, and ends with it, unless
+/// never [hedged](crate::RetryLayer::hedge). A retry after a timeout can meet that 409, too, and ends with it, as
+/// [`Outcome::Ambiguous`](crate::retry::Outcome::Ambiguous), unless
 /// [`HttpClassifier::status`](crate::classify::HttpClassifier::status) makes it transient.
 ///
 /// ```

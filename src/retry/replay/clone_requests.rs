@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
-use crate::deadline::Deadline;
+use crate::deadline::{AttemptDeadline, Deadline};
 use crate::retry::observe::{Origin, Report, RetryReport};
 use crate::retry::policy::{AlwaysIdempotent, GiveUp, Idempotency};
 
@@ -48,8 +48,12 @@ where
         self.idempotency.is_idempotent(kept)
     }
 
-    fn may_overlap(&self, kept: &Self::Kept) -> bool {
-        self.idempotency.is_idempotent(kept)
+    fn has_key(&self, _: &Req) -> bool {
+        false
+    }
+
+    fn outer_limit(&self, _: &Req, _: bool) -> Option<AttemptDeadline> {
+        None
     }
 
     fn is_retried_above(&self, _: &Req) -> bool {

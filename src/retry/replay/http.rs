@@ -106,13 +106,16 @@ impl<Idempotency> Http<Idempotency> {
         }
     }
 
-    /// Returns true if a copy may be sent while the server still acts on the request. A request with a key would be
-    /// answered with 409 (draft-ietf-httpapi-idempotency-key-header), and that answer would end the call.
-    pub(super) fn may_overlap<Body, Rest>(&self, kept: &Kept<Body, Rest>) -> bool
-    where
-        Idempotency: policy::Idempotency<Parts>,
-    {
-        matches!(kept, Kept::Whole { head, body: _ } if self.idempotency.is_idempotent(head) && !policy::has_key(head))
+    pub(super) fn has_key<Body, Rest>(kept: &Kept<Body, Rest>) -> bool {
+        matches!(kept, Kept::Whole { head, body: _ } if policy::has_key(head))
+    }
+
+    pub(super) fn outer_limit<Body, Rest>(kept: &Kept<Body, Rest>, is_limited: bool) -> Option<AttemptDeadline> {
+        let Kept::Whole { head, body: _ } = kept else { return None };
+        match is_limited {
+            true => head.extensions.get().map(|&OuterAttempt(limit)| limit),
+            false => head.extensions.get().copied(),
+        }
     }
 
     pub(super) fn is_retried_above<Body, Rest>(&self, kept: &Kept<Body, Rest>) -> bool {
@@ -152,7 +155,7 @@ fn write_attempt_deadline(extensions: &mut Extensions, ends: Instant, is_first: 
 pub(super) fn leave_report<B>(report: RetryReport, response: &mut Response<B>) {
     // An outer layer must not treat the verdict on the last attempt as that on the whole call.
     if let Some(last) = report.history().last().map(|last| last.verdict()) {
-        if last.is_unprocessed() && report.processed() != Processed::No {
+        if last.processed() != report.processed() {
             last.with_processed(report.processed()).leave_in(response);
         }
     }

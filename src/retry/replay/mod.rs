@@ -19,7 +19,7 @@ use super::observe::Origin;
 use super::policy::GiveUp;
 use crate::attempt::Attempt;
 use crate::classify::Verdict;
-use crate::deadline::Deadline;
+use crate::deadline::{AttemptDeadline, Deadline};
 
 pub use self::body::ReplayBody;
 pub use self::clone_bodies::{CloneBodies, KeptClone};
@@ -53,9 +53,14 @@ pub trait Replay<Req>: sealed::Sealed {
     /// Returns true if the request may be sent again although the server may have acted on it.
     fn is_idempotent(&self, kept: &Self::Kept) -> bool;
 
-    /// Returns true if a copy may be sent while the server still acts on the request.
+    /// Returns true if the request has an `Idempotency-Key`: while the server acts on it, it may reject a copy.
     #[doc(hidden)]
-    fn may_overlap(&self, kept: &Self::Kept) -> bool;
+    fn has_key(&self, kept: &Self::Kept) -> bool;
+
+    /// Returns when an outer retry layer cuts this call. `is_limited` is true if this layer has an attempt timeout of
+    /// its own.
+    #[doc(hidden)]
+    fn outer_limit(&self, kept: &Self::Kept, is_limited: bool) -> Option<AttemptDeadline>;
 
     /// Returns true if tiers above retry the call, so that this one must not repeat what may have been processed.
     fn is_retried_above(&self, kept: &Self::Kept) -> bool;

@@ -13,7 +13,7 @@ use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
 use crate::classify::Verdict;
 use crate::cut;
-use crate::deadline::Deadline;
+use crate::deadline::{AttemptDeadline, Deadline};
 use crate::retry::observe::{Origin, Report, RetryReport};
 use crate::retry::policy::{GiveUp, HttpIdempotency, Idempotency};
 
@@ -105,8 +105,12 @@ where
         self.http.is_idempotent(&kept.state)
     }
 
-    fn may_overlap(&self, kept: &Self::Kept) -> bool {
-        self.http.may_overlap(&kept.state)
+    fn has_key(&self, kept: &Self::Kept) -> bool {
+        Http::<IdempotencyT>::has_key(&kept.state)
+    }
+
+    fn outer_limit(&self, kept: &Self::Kept, is_limited: bool) -> Option<AttemptDeadline> {
+        Http::<IdempotencyT>::outer_limit(&kept.state, is_limited)
     }
 
     fn is_retried_above(&self, kept: &Self::Kept) -> bool {

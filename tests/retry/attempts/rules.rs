@@ -120,10 +120,14 @@ async fn rule_1_the_predicate_decides_what_is_idempotent() {
 async fn rule_1_what_the_server_asks_overrides_the_class_but_never_idempotency() {
     let word = |retry| {
         HttpClassifier::new()
+            .status(202, Verdict::success().with_should_retry(retry))
             .status(503, Verdict::transient().with_should_retry(retry))
             .status(404, Verdict::terminal().with_should_retry(retry).with_processed(Processed::Maybe))
     };
     for (status, retry, request, calls) in [
+        (202, false, get(), 1),
+        (202, true, get(), 2),
+        (202, true, post("5 euros"), 1),
         (503, false, get(), 1),
         (404, true, get(), 2),
         (404, true, post("5 euros"), 1),

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +11,10 @@ use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::limit::GlobalConcurrencyLimitLayer;
-use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
-use tower_rampart::CircuitBreakerLayer;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_rampart::classify::{Class, Classifier, HttpClassifier, Processed, Reason, classifier_fn};
 use tower_rampart::retry::{Backoff, Budget, Hedge, ReplayBody};
+use tower_rampart::{BoxError, CircuitBreakerLayer};
 
 use super::{DELAY, hedged, run};
 use crate::support::*;
@@ -26,6 +27,13 @@ async fn rule_13_the_delay_of_a_retry_begins_with_the_retry() {
     let fast = [answer(503).taking(10 * MS), answer(200).taking(20 * MS)];
     let (_, _, sent) = run(hedged(), fast, get()).await;
     assert_eq!(sent, [Duration::ZERO, 110 * MS], "answered before the delay");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_13_a_hedge_is_sent_however_soon_the_first_attempt_is_cut() {
+    let layer = layer().attempt_timeout(DELAY + MS / 2).hedge(Hedge::after(DELAY));
+    let (outcome, took, sent) = run(layer, [hang(), answer(200).taking(10 * MS)], get()).await;
+    assert_eq!((outcome.unwrap().status().as_u16(), took, sent), (200, 60 * MS, vec![Duration::ZERO, DELAY]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,4 +133,44 @@ async fn rule_13_every_outcome_is_classified_once() {
     let layer = limited().deadline(80 * MS).hedge(Hedge::after(DELAY));
     layer.layer(Upstream::new([hang()])).oneshot(get()).await.unwrap_err();
     assert_eq!(asked.get(), 1);
+}
+
+/// Ready once; then its readiness fails, and it must be discarded. A clone is as new.
+struct ReadyOnce(Upstream, u32);
+
+impl Clone for ReadyOnce {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), 0)
+    }
+}
+
+impl<Req> Service<Req> for ReadyOnce
+where
+    Upstream: Service<Req, Error = BoxError>,
+{
+    type Response = <Upstream as Service<Req>>::Response;
+    type Error = BoxError;
+    type Future = <Upstream as Service<Req>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.1 += 1;
+        match self.1 {
+            1 => self.0.poll_ready(cx),
+            2 => Poll::Ready(Err("gone".into())),
+            _ => panic!("polled after its readiness failed"),
+        }
+    }
+
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.0.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_13_a_service_that_fails_before_a_hedge_is_discarded() {
+    let upstream = Upstream::new([answer(503).taking(60 * MS), answer(200)]);
+    let log = upstream.log();
+    let response = hedged().layer(ReadyOnce(upstream, 0)).oneshot(get()).await.unwrap();
+    assert_eq!((response.status().as_u16(), report(&response)), (200, (2, None)));
+    assert_eq!(log.gaps(), [160]);
 }

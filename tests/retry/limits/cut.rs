@@ -15,7 +15,7 @@ use tower_rampart::breaker::State;
 use tower_rampart::classify::{
     Class, Counters, ErrorClassifier, HttpClassifier, Processed, Reason, Verdict, classifier_fn,
 };
-use tower_rampart::retry::{AttemptDeadline, Deadline, GiveUp, Hedge, ReplayBody, TimedOut};
+use tower_rampart::retry::{AttemptDeadline, Backoff, Deadline, GiveUp, Hedge, ReplayBody, TimedOut};
 use tower_rampart::{BoxError, CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
 use crate::support::*;
@@ -142,6 +142,58 @@ async fn rule_6_nothing_is_sent_once_its_time_is_over() {
         }
         assert_eq!((log.calls(), log.elapsed()), (1, SECOND));
     }
+}
+
+/// The wait, the transparent retry and the hedge of an inner layer come at the very moment at which the outer layer cuts
+/// its attempt.
+#[tokio::test(start_paused = true)]
+async fn rule_6_an_inner_layer_sends_nothing_once_its_time_is_over() {
+    let inner = || layer().backoff(Backoff::fixed(100 * MS));
+    let given_back = given_back(Reason::REFUSED_STREAM, Processed::No).taking(100 * MS);
+    for (case, step, processed, hedges) in [
+        ("a wait", answer(503), Processed::Maybe, false),
+        ("a transparent retry", given_back, Processed::No, false),
+        ("a hedge", hang(), Processed::Maybe, true),
+    ] {
+        for limited in [false, true] {
+            let inner = if limited { inner().attempt_timeout(110 * MS) } else { inner() };
+            let upstream = Upstream::new([step.clone()]);
+            let log = upstream.log();
+            let outer = layer().max_attempts(1).attempt_timeout(100 * MS);
+            let error = if hedges {
+                let inner = inner.hedge(Hedge::after(100 * MS)).layer(upstream);
+                outer.layer(inner).oneshot(get()).await.unwrap_err()
+            } else {
+                outer.layer(inner.layer(upstream)).oneshot(get()).await.unwrap_err()
+            };
+            assert_eq!((log.calls(), log.elapsed()), (1, 100 * MS), "{case}, limited: {limited}");
+            assert_eq!(gave_up(&error).verdict().processed(), processed, "{case}, limited: {limited}");
+        }
+    }
+    // Likewise with bodies that are cloned.
+    let upstream = Upstream::new([answer(503)]);
+    let log = upstream.log();
+    let outer = layer().max_attempts(1).attempt_timeout(100 * MS).clone_bodies();
+    outer.layer(inner().clone_bodies().layer(upstream)).oneshot(get()).await.unwrap_err();
+    assert_eq!(log.calls(), 1, "cloned");
+}
+
+/// The outer layer has dropped its attempt, but not the call that a task makes with the request.
+#[tokio::test(start_paused = true)]
+async fn rule_6_an_inner_layer_that_is_not_cut_goes_on() {
+    let upstream = Upstream::new([answer(503)]);
+    let log = upstream.log();
+    let inner = layer().backoff(Backoff::fixed(100 * MS)).layer(upstream);
+    let calls = std::sync::Mutex::new(Vec::new());
+    let detached = service_fn(|request| {
+        calls.lock().unwrap().push(tokio::spawn(inner.clone().oneshot(request)));
+        pending::<Result<Response<Body>, BoxError>>()
+    });
+    let outer = layer().max_attempts(1).attempt_timeout(100 * MS).clone_bodies();
+    outer.layer(detached).oneshot(get()).await.unwrap_err();
+    let call = calls.lock().unwrap().pop().unwrap();
+    assert_eq!(report(&call.await.unwrap().unwrap()), (3, Some(GiveUp::Exhausted)));
+    assert_eq!(log.gaps(), [100, 100]);
 }
 
 /// No layer cuts such a call, and it must not wait for that.

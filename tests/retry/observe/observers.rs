@@ -92,6 +92,19 @@ async fn a_renamed_clone_of_a_layer_logs_and_counts_apart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_ends_in_an_error_counts_its_attempts() {
+    let events = Mutex::new(Vec::new());
+    let layer =
+        layer().max_attempts(2).on_give_up(|event| events.lock().unwrap().push((event.kind(), event.attempts())));
+    for request in [charge(), get()] {
+        let outcome: Result<http::Response<Full<bytes::Bytes>>, _> =
+            send(&layer, Upstream::new([reset()]), request).await;
+        outcome.unwrap_err();
+    }
+    assert_eq!(*events.lock().unwrap(), [(GiveUp::NotIdempotent, 1), (GiveUp::Exhausted, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_past_its_deadline_gives_up_without_an_attempt() {
     let events = Mutex::new(Vec::new());
     let layer = layer().on_give_up(|event| events.lock().unwrap().push((event.kind(), event.attempts())));

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use tower_rampart::breaker::{CircuitOpen, State};
-use tower_rampart::classify::{ClassifiedError, Verdict, classifier_fn};
+use tower_rampart::classify::{Class, ClassifiedError, HttpClassifier, Processed, Verdict, classifier_fn};
 use tower_rampart::retry::{self, Backoff, Budget, GiveUp, Outcome, RetryError, RetryPolicy};
 use tower_rampart::{BoxError, RetryLayer};
 
@@ -59,10 +59,38 @@ async fn http_responses_show_it_in_their_report() {
 
 #[tokio::test(start_paused = true)]
 async fn the_verdict_of_the_layers_own_classifier_counts() {
-    use tower_rampart::classify::{Class, HttpClassifier};
-
     let ambiguous = || layer().classifier(HttpClassifier::new().status(409, Class::Ambiguous));
     assert_eq!(outcome(ambiguous(), get(), vec![answer(503), answer(409)]).await, Outcome::Ambiguous);
+}
+
+/// What its server refuses may be the copy alone, while the first request goes through.
+#[tokio::test(start_paused = true)]
+async fn a_keyed_request_that_is_refused_after_one_that_may_have_gone_through_is_ambiguous() {
+    let keyed = || {
+        let mut request = post("charge");
+        request.headers_mut().insert("idempotency-key", http::HeaderValue::from_static("7"));
+        request
+    };
+    let limited = || layer().attempt_timeout(SECOND);
+    for first in [hang(), reset()] {
+        let upstream = Upstream::new([first.clone(), answer(409)]);
+        let result: Result<http::Response<http_body_util::Full<bytes::Bytes>>, BoxError> =
+            send(limited(), upstream, keyed()).await;
+        assert_eq!(Outcome::of(&result), Outcome::Ambiguous);
+        let response = result.unwrap();
+        assert_eq!(report(&response), (2, Some(GiveUp::NotRetryable)));
+        assert_eq!(retry::RetryReport::of(&response).unwrap().processed(), Processed::Maybe);
+        let verdict = Verdict::of(&response);
+        assert_eq!((verdict.class(), verdict.processed()), (Class::Terminal, Processed::Maybe));
+
+        let answered = fail(Verdict::terminal());
+        let outcome = |steps| outcome(limited(), keyed(), steps);
+        assert_eq!(outcome(vec![first.clone(), answered.clone()]).await, Outcome::Ambiguous, "an error");
+        assert_eq!(outcome(vec![first.clone(), answer(200)]).await, Outcome::Success);
+        assert_eq!(outcome(vec![first.clone(), refused(), answer(409)]).await, Outcome::Ambiguous);
+        assert_eq!(outcome(vec![refused(), answer(409)]).await, Outcome::Terminal, "the first was not processed");
+    }
+    assert_eq!(outcome(limited(), put("row"), vec![reset(), answer(409)]).await, Outcome::Terminal, "without a key");
 }
 
 #[tokio::test(start_paused = true)]
