@@ -7,6 +7,8 @@ use std::cell::{Cell, RefCell};
 
 use tracing::{Span, span};
 
+use crate::isolated::isolated;
+
 thread_local! {
     static ATTEMPT: RefCell<Option<Span>> = const { RefCell::new(None) };
     // Whether there is one: without a destructor, and so cheap to read.
@@ -37,10 +39,12 @@ pub(crate) fn is_open() -> bool {
 #[cold]
 pub(crate) fn record_breaker(name: &str, partition: &str) {
     // Recording is foreign code, so nothing is borrowed meanwhile.
-    if let Ok(Some(span)) = ATTEMPT.try_with(|attempt| attempt.borrow().clone()) {
-        span.record("breaker.name", name);
-        span.record("breaker.partition", partition);
-    }
+    isolated(|| {
+        if let Ok(Some(span)) = ATTEMPT.try_with(|attempt| attempt.borrow().clone()) {
+            span.record("breaker.name", name);
+            span.record("breaker.partition", partition);
+        }
+    });
 }
 
 /// While the thread exits there is none.

@@ -152,6 +152,7 @@ mod cut;
 mod deadline;
 mod explain;
 mod invalid_setting;
+mod isolated;
 pub mod metrics;
 mod registry;
 pub mod retry;

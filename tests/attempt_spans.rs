@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::{Debug, Write};
 use std::io;
 use std::sync::Once;
@@ -39,6 +39,8 @@ struct Span {
 thread_local! {
     /// The spans of the current thread. Every test has a thread of its own.
     static SPANS: RefCell<Vec<Span>> = const { RefCell::new(Vec::new()) };
+    /// Whether every record in a span of the current thread panics.
+    static PANICS: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Recorder;
@@ -70,6 +72,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        assert!(!PANICS.get(), "a subscriber that panics");
         update(id, |span| values.record(&mut Fields(&mut span.text)));
     }
 
@@ -300,6 +303,37 @@ async fn functions_open_spans_by_the_same_policy() {
 async fn without_the_setting_there_is_no_span() {
     let client = layer().layer(service_fn(|request| answer(request, [503, 503, 200])));
     assert!(attempts_of(client.oneshot(get())).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_panics_disturbs_no_call() {
+    listen();
+    let breaker = CircuitBreakerLayer::new_for_http().name("billing").consecutive_failures(2);
+    let client = ServiceBuilder::new()
+        .layer(layer().attempt_spans())
+        .layer(breaker.clone())
+        .service(service_fn(|request| answer(request, [503, 503, 200])));
+    PANICS.set(true);
+    let error = client.clone().oneshot(get()).await.unwrap_err();
+    PANICS.set(false);
+    assert_eq!(error.to_string(), "gave up after 3 attempts: the circuit is open");
+    assert_eq!(breaker.breaker().snapshot().totals.failed, 2);
+}
+
+/// A second panic would end the process.
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_panics_while_a_call_does_is_ignored() {
+    listen();
+    let client = layer().attempt_spans().layer(service_fn(|_: Request| async {
+        PANICS.set(true);
+        panic!("the client");
+        #[expect(unreachable_code, reason = "names the type")]
+        Ok::<_, BoxError>(Response::new(()))
+    }));
+    let call = std::panic::AssertUnwindSafe(client.oneshot(get()));
+    let panicked = futures_util::FutureExt::catch_unwind(call).await;
+    PANICS.set(false);
+    assert!(panicked.is_err_and(|panic| panic.downcast_ref() == Some(&"the client")));
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,12 +13,13 @@ use super::control::permit::{Ticket, panicked, rejected};
 use super::core::node::node_ref::NodeRef;
 use super::core::node::{Admission, Completion, Node};
 use super::core::state_machine::{Attempt, Rejection};
-use super::core::waiters::{News, Waiting, isolated};
+use super::core::waiters::{News, Waiting};
 use crate::BoxError;
 use crate::classify::body::Settle;
 use crate::classify::{Classifier, HeadOnly, SettleAt, Verdict};
 use crate::clock::Moment;
 use crate::cut::{self, Sent};
+use crate::isolated::isolated;
 
 pin_project! {
     /// The future of [`CircuitBreakerService`](super::CircuitBreakerService).

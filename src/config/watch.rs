@@ -1,6 +1,7 @@
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ const MAX_BYTES: u64 = 1024 * 1024;
 /// ```
 ///
 /// - `apply` parses the text first and changes nothing if it returns an error. The settings then stay as they are, and
-///   watching goes on.
+///   watching goes on, also after a panic.
 /// - The content is compared, not a time or an inode, and symlinks are followed. So it notices a ConfigMap, which
 ///   Kubernetes replaces behind a symlink.
 /// - A content counts once two reads in a row found it, so that a file is not read half-written. What the file has at
@@ -57,7 +58,7 @@ where
         };
         let content = Some(fingerprint(&text));
         if content == last && content != applied && content != rejected {
-            match text.map_err(BoxError::from).and_then(|text| apply(&text)) {
+            match text.map_err(BoxError::from).and_then(|text| applied_by(&mut apply, &text)) {
                 Ok(()) => {
                     tracing::info!(target: TARGET, path = %path.display(), "settings applied");
                     (applied, rejected) = (content, None);
@@ -71,6 +72,11 @@ where
         last = content;
         tokio::time::sleep(period).await;
     }
+}
+
+/// A panic, which the panic hook has reported, is an error: no later content would be noticed.
+fn applied_by(apply: &mut impl FnMut(&str) -> Result<(), BoxError>, text: &str) -> Result<(), BoxError> {
+    catch_unwind(AssertUnwindSafe(|| apply(text))).unwrap_or_else(|_| Err("the closure panicked".into()))
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -26,8 +26,9 @@ pub trait Source {
     fn collect(&self, samples: &mut Vec<Sample>);
 }
 
-/// Reads all sources. What has the same metric and labels is one number: two layers with one name add up, and of two
-/// breakers with one label the one that has been open for longer is shown.
+/// Reads all sources. What has the same metric and labels is one number: two layers with one name add up, of their
+/// budgets, which may be one, the emptiest is shown, and of two breakers with one label the one that has been open for
+/// longer.
 pub(super) fn read<'a>(sources: impl IntoIterator<Item = &'a (dyn Source + 'a)>) -> Vec<Sample> {
     let mut samples = Vec::new();
     sources.into_iter().for_each(|source| source.collect(&mut samples));
@@ -35,8 +36,11 @@ pub(super) fn read<'a>(sources: impl IntoIterator<Item = &'a (dyn Source + 'a)>)
     samples.dedup_by(|next, kept| {
         let is_same = next.metric == kept.metric && next.labels == kept.labels;
         if is_same {
-            kept.value =
-                if kept.metric == Metric::BREAKER_OPEN { kept.value.max(next.value) } else { kept.value + next.value };
+            kept.value = match kept.metric {
+                Metric::BREAKER_OPEN => kept.value.max(next.value),
+                Metric::RETRY_BUDGET => kept.value.min(next.value),
+                _ => kept.value + next.value,
+            };
         }
         is_same
     });

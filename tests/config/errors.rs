@@ -106,6 +106,7 @@ fn values_without_neighbors_are_rejected_too() {
     rejects("breaker.failure_rate = inf", "breaker.failure_rate", "but is inf");
     rejects("breaker.window.time.length = '1us'", "breaker.window", "is too short for buckets of 1ms");
     rejects("breaker.window.time.buckets = 5", "breaker.window", "time.length is missing");
+    rejects("breaker.window.time = { length = '1s', buckets = 0 }", "breaker.window", "the buckets must lie between");
     rejects("breaker.slow_calls = { limit = '1s', rate = 2 }", "breaker.slow_calls", "but is 2");
     rejects("breaker.slow_calls.limit = '1s'", "breaker.slow_calls", "rate is missing");
     rejects("breaker.ramp = { shares = [0.5, 0.1], calls = 20 }", "breaker.ramp", "must not shrink");

@@ -13,6 +13,8 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
 const PERIOD: Duration = Duration::from_secs(10);
+/// So many attempts make the closure panic.
+const PANICS: u32 = 13;
 
 /// A watched file in a folder of its own. Tests act in the middle between two reads.
 struct Watched {
@@ -45,6 +47,7 @@ impl Watched {
         let notes = applied.clone();
         let task = tokio::spawn(watch(folder.join("file"), PERIOD, move |text| {
             let config = Config::read(toml::Deserializer::parse(text)?)?;
+            assert_ne!(config.retry.max_attempts, Some(PANICS), "as asked");
             notes.lock().unwrap().extend(config.retry.max_attempts);
             Ok(())
         }));
@@ -162,6 +165,17 @@ async fn a_file_that_stays_bad_is_one_warning_for_each_content() {
     watched.write("[retry]\nmax_attempts = 0");
     watched.reads(4).await;
     assert_eq!((watched.warnings().len(), watched.applied()), (3, vec![2, 4]), "it is bad again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn watching_goes_on_after_a_panic() {
+    let watched = Watched::new("panic").await;
+    watched.write(attempts(PANICS));
+    watched.reads(5).await;
+    watched.keeps(&[2], "the closure panicked");
+    watched.write(attempts(3));
+    watched.reads(2).await;
+    assert_eq!(watched.applied(), [2, 3]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
-use tower_rampart::CircuitBreakerLayer;
 use tower_rampart::breaker::partition;
 use tower_rampart::metrics::{Metric, prometheus_text};
-use tower_rampart::retry::RetryPolicy;
+use tower_rampart::retry::{Budget, RetryPolicy};
+use tower_rampart::{CircuitBreakerLayer, RetryLayer};
 
 use crate::scrape::Scrape;
 
@@ -50,6 +50,17 @@ fn layers_of_one_name_add_up() {
     other.breaker().try_acquire().unwrap().succeed();
     let scrape = Scrape::of(&[&one.handle(), &other.handle()]);
     assert_eq!(scrape.sum("rampart_breaker_calls_total", &[("name", "billing"), ("outcome", "success")]), 2.0);
+}
+
+#[test]
+fn of_the_budgets_of_one_name_the_emptiest_one_is_shown() {
+    let shared = Budget::default();
+    let layer = |budget| RetryLayer::new_for_http().name("billing").budget(budget);
+    let balance = |one: RetryLayer, other: RetryLayer| {
+        Scrape::of(&[&one.handle(), &other.handle()]).sum("rampart_retry_budget_balance", &[("name", "billing")])
+    };
+    assert_eq!(balance(layer(shared.clone()), layer(shared)), 10.0);
+    assert_eq!(balance(layer(Budget::default()), layer(Budget::default().reserve(3))), 3.0);
 }
 
 #[test]

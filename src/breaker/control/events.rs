@@ -7,8 +7,9 @@ use std::task::{Poll, Waker};
 
 use crate::breaker::core::node::Node;
 use crate::breaker::core::state_machine::Change;
-use crate::breaker::core::waiters::{News, isolated};
+use crate::breaker::core::waiters::News;
 use crate::breaker::{Cause, CircuitBreaker, Mode, Snapshot, State};
+use crate::isolated::isolated;
 
 /// Waits for the changes of one breaker, from [`CircuitBreaker::watch`].
 #[derive(Debug)]

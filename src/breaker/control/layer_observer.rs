@@ -7,8 +7,8 @@ use crate::breaker::Totals;
 use crate::breaker::core::node::Node;
 use crate::breaker::core::observer::Observer;
 use crate::breaker::core::state_machine::Change;
-use crate::breaker::core::waiters::isolated;
 use crate::breaker::core::window::Counts;
+use crate::isolated::isolated;
 
 /// Counts what happens to the breakers of a layer, and reports it to `tracing` and to the subscribers.
 #[derive(Debug, Default)]

@@ -7,7 +7,8 @@ use crate::breaker::{Cause, Mode, State};
 ///
 /// From the lowest bit: cause 4, counted from 1, or 0 for a closed breaker. If outcomes have opened it: halvings 4, bad
 /// calls 16, calls 16, seconds 24. Counts above 65,535 are halved together until they fit. Otherwise: milliseconds 60.
-/// Both are times of the layer's clock; the seconds end after 194 days.
+/// Both are times of the layer's clock. The seconds begin anew every 194 days: of a breaker that is open for longer, the
+/// rest is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PackedTrip(u64);
 
@@ -71,7 +72,7 @@ impl PackedTrip {
                 | u64::from(halvings) << CAUSE
                 | count(bad) << BAD_SHIFT
                 | count(calls) << CALLS_SHIFT
-                | seconds.min(mask(SECONDS)) << SECONDS_SHIFT,
+                | (seconds & mask(SECONDS)) << SECONDS_SHIFT,
         )
     }
 
@@ -86,10 +87,14 @@ impl PackedTrip {
     }
 
     /// Since when it is closed or not, in milliseconds; in whole seconds if outcomes have opened it.
-    pub(crate) fn since(self) -> u64 {
+    pub(crate) fn since(self, now_millis: u64) -> u64 {
         match self.field(0, CAUSE) {
             0 | FORCED => self.field(CAUSE, MILLIS),
-            _ => self.field(SECONDS_SHIFT, SECONDS) * 1_000,
+            _ => {
+                let now = now_millis / 1_000;
+                let age = now.wrapping_sub(self.field(SECONDS_SHIFT, SECONDS)) & mask(SECONDS);
+                now.saturating_sub(age) * 1_000
+            }
         }
     }
 
@@ -113,8 +118,17 @@ mod tests {
         }
         let Some(Trip { calls, bad, .. }) = packed(33_000_000, 22_000_000, 7).get() else { panic!("is one") };
         assert!(calls.abs_diff(33_000_000) <= 1_024 && bad.abs_diff(22_000_000) <= 1_024, "{bad} of {calls}");
-        let most = packed(u64::MAX, 1, u64::MAX);
-        assert_eq!((most.get().map(|trip| trip.bad), most.since()), (Some(0), mask(SECONDS) * 1_000));
+        assert_eq!(packed(u64::MAX, 1, 7).get().map(|trip| trip.bad), Some(0));
+    }
+
+    #[test]
+    fn the_time_of_an_opening_is_known_however_long_the_process_runs() {
+        const YEAR: u64 = 365 * 24 * 3_600;
+        for seconds in [0, 7, mask(SECONDS), YEAR, 100 * YEAR] {
+            for open_for in [0, 90, mask(SECONDS)] {
+                assert_eq!(packed(10, 9, seconds).since((seconds + open_for) * 1_000 + 999), seconds * 1_000);
+            }
+        }
     }
 
     #[test]
@@ -122,11 +136,11 @@ mod tests {
         for cause in Cause::ALL.into_iter().filter(|cause| *cause != Cause::ByHand) {
             let (trip, since) = (Trip { cause, calls: 2, bad: 1 }, 77);
             assert_eq!(PackedTrip::new(trip, since).get(), Some(trip));
-            assert_eq!(PackedTrip::new(trip, since).since(), 77_000);
+            assert_eq!(PackedTrip::new(trip, since).since(99_999), 77_000);
         }
         let (closed, forced) = (PackedTrip::none(false, 1_234), PackedTrip::none(true, 1_234));
-        assert_eq!((closed.get(), closed.since()), (None, 1_234));
-        assert_eq!((forced.get().map(|trip| trip.cause), forced.since()), (Some(Cause::ByHand), 1_234));
+        assert_eq!((closed.get(), closed.since(9_999)), (None, 1_234));
+        assert_eq!((forced.get().map(|trip| trip.cause), forced.since(9_999)), (Some(Cause::ByHand), 1_234));
         assert_eq!(PackedTrip::from_bits(forced.bits()), forced);
     }
 }

@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use crate::isolated::isolated;
 use crate::sync::{Mutex, lock};
 
 /// The tasks that wait for news of the nodes of one level. A node without such a task takes no memory here.
@@ -119,12 +119,6 @@ impl Lists {
         list.wakers[index] = Some(waker);
         Place { list: list.number, index }
     }
-}
-
-/// Runs foreign code and drops its panic, which the panic hook has reported: neither the other wakers and subscribers
-/// nor the call that caused the news pay for it.
-pub(crate) fn isolated(run: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(run));
 }
 
 #[cfg(all(test, not(rampart_loom)))]

@@ -128,7 +128,9 @@ fn seconds(text: &str) -> Option<Duration> {
     if nanos.len() != 9 || !is_number(nanos) || !is_number(seconds) {
         return None;
     }
-    Some(Duration::new(seconds.parse().ok()?, nanos.parse().ok()?))
+    let time = Duration::new(seconds.parse().ok()?, nanos.parse().ok()?);
+    // No clock of a layer counts further, and a replay adds it to a moment.
+    u64::try_from(time.as_nanos()).is_ok().then_some(time)
 }
 
 impl fmt::Display for Seconds {
@@ -232,6 +234,8 @@ mod tests {
             "-1.000000000 ended success 0.000000000 - call tenant",
             "+1.000000000 ended success 0.000000000 - call tenant",
             "99999999999999999999.000000000 ended success 0.000000000 - call tenant",
+            "18446744073.709551616 ended success 0.000000000 - call tenant",
+            "1.000000000 ended success 18446744073.709551616 - call tenant",
             "1.000000000 ended well 0.000000000 - call tenant",
             "1.000000000 rejected open both - - tenant",
             "1.000000000 began - - - - tenant",

@@ -7,6 +7,7 @@ use super::telemetry::TARGET;
 use super::{OnRetry, Origin, RetryEvent};
 use crate::attempt_span::{self, Entered};
 use crate::classify::{Reason, Verdict};
+use crate::isolated::isolated;
 
 /// Opens a span for each attempt: see [`RetryLayer::attempt_spans`](crate::RetryLayer::attempt_spans).
 #[derive(Clone, Copy, Debug)]
@@ -78,14 +79,16 @@ impl AttemptSpan {
     /// Records the verdict on the outcome, and closes the span.
     pub(in crate::retry) fn end(mut self, verdict: &Verdict) {
         let span = std::mem::replace(&mut self.0, Span::none());
-        if verdict.is_success() {
-            span.record("outcome", "success");
-            return;
-        }
-        span.record("outcome", if verdict.reason() == Reason::CIRCUIT_OPEN { "rejected" } else { "failure" });
-        span.record("error.type", verdict.reason().as_str());
-        span.record("code", verdict.code());
-        span.record("otel.status_code", "ERROR");
+        isolated(move || {
+            if verdict.is_success() {
+                span.record("outcome", "success");
+                return;
+            }
+            span.record("outcome", if verdict.reason() == Reason::CIRCUIT_OPEN { "rejected" } else { "failure" });
+            span.record("error.type", verdict.reason().as_str());
+            span.record("code", verdict.code());
+            span.record("otel.status_code", "ERROR");
+        });
     }
 
     pub(in crate::retry) fn enter(&self) -> Entered<'_> {
@@ -100,7 +103,10 @@ impl AttemptSpan {
 
 impl Drop for AttemptSpan {
     fn drop(&mut self) {
-        // Nothing is recorded in one that has ended.
-        self.0.record("outcome", "dropped");
+        // Nothing is recorded in one that has ended. A panic here, while the call panics, would end the process.
+        let span = std::mem::replace(&mut self.0, Span::none());
+        isolated(move || {
+            span.record("outcome", "dropped");
+        });
     }
 }

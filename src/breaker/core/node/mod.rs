@@ -308,7 +308,7 @@ impl Node {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let engine = self.lock();
         let now = self.now();
-        let changed_at = engine.changed_at().unwrap_or_else(|| self.packed_trip().since());
+        let changed_at = engine.changed_at().unwrap_or_else(|| self.packed_trip().since(now.millis()));
         let due_in = engine.open_until().map(|until| until.saturating_sub(now.millis()));
         let InEra { shared, window } = self.now_in();
         let policy = &shared.policy;
@@ -363,7 +363,9 @@ impl Node {
     pub(crate) fn open_since(&self) -> Option<Duration> {
         let trip = self.packed_trip();
         trip.get()?;
-        Some(Duration::from_secs((self.now().millis() / 1_000).saturating_sub(trip.since() / 1_000)))
+        // Read after the trip, which so is no later.
+        let now = self.now().millis();
+        Some(Duration::from_secs((now / 1_000).saturating_sub(trip.since(now) / 1_000)))
     }
 
     /// Leaves what it has counted to the totals of the layer, because it has been evicted or removed.

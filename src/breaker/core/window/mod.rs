@@ -158,7 +158,7 @@ impl Window {
     fn checked_time(length: Duration, buckets: u32) -> Result<Self, InvalidSetting> {
         ensure!(
             (1..=Self::MAX_BUCKETS).contains(&buckets),
-            "Window::buckets: there must be between 1 and {}, but are {buckets}",
+            "Window::buckets: the buckets must lie between 1 and {}, but are {buckets}",
             Self::MAX_BUCKETS
         );
         ensure!(
