@@ -11,6 +11,8 @@
 //!   --maps         compare concurrent maps instead
 //!   --insert-full  time new keys while all partitions are in use instead
 //! ```
+//!
+//! With `--features metrics`, before the `--`, the path `metrics` has its contenders with their metrics on, too.
 
 mod contenders;
 mod measure;
@@ -21,6 +23,8 @@ mod upstream;
 use std::env;
 use std::process::ExitCode;
 
+#[cfg(feature = "metrics")]
+use contenders::metrics;
 use contenders::{Contender, failsafe, floor, function, rampart, recloser, resilience, seatbelt, tower_retry};
 use measure::{insert_full, maps, report};
 use paths::Path;
@@ -30,7 +34,7 @@ use upstream::{Inner, Late};
 /// Who takes part, what is said of their settings, and how they are built for a path, if they have such a path.
 type Entry = (&'static str, &'static str, fn(Path) -> Option<Contender>);
 
-const ENTRIES: [Entry; 10] = [
+const ENTRIES: &[Entry] = &[
     (rampart::WHO, rampart::NOTE, rampart::contender),
     (rampart::HEDGED, rampart::HEDGED_NOTE, rampart::hedged),
     (seatbelt::WHO, seatbelt::NOTE, seatbelt::contender),
@@ -38,6 +42,12 @@ const ENTRIES: [Entry; 10] = [
     (tower_retry::WHO, tower_retry::NOTE, tower_retry::contender),
     (recloser::WHO, recloser::NOTE, recloser::contender),
     (failsafe::WHO, failsafe::NOTE, failsafe::contender),
+    #[cfg(feature = "metrics")]
+    (metrics::RAMPART, metrics::RAMPART_NOTE, metrics::rampart),
+    #[cfg(feature = "metrics")]
+    (metrics::SEATBELT, metrics::SEATBELT_NOTE, metrics::seatbelt),
+    #[cfg(feature = "metrics")]
+    (metrics::RESILIENCE, metrics::RESILIENCE_NOTE, metrics::resilience),
     (function::BACKON, function::BACKON_NOTE, function::backon),
     (function::TOKIO_RETRY, function::TOKIO_RETRY_NOTE, function::tokio_retry),
     (floor::WHO, floor::NOTE, floor::contender),
@@ -143,7 +153,7 @@ fn path(name: Option<String>) -> Result<Path, String> {
 
 fn who(name: Option<String>) -> Result<String, String> {
     let name = name.ok_or("--who wants a name")?;
-    let known = || ENTRIES.map(|(who, ..)| who).join(", ");
+    let known = || ENTRIES.iter().map(|(who, ..)| *who).collect::<Vec<_>>().join(", ");
     if ENTRIES.iter().any(|(who, ..)| *who == name) {
         Ok(name)
     } else {

@@ -26,10 +26,11 @@ pub(crate) enum Path {
     BytesPerKey,
     Classify,
     Stack,
+    Metrics,
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Retry,
         Self::RetryHeaders,
         Self::RetryBody,
@@ -52,6 +53,7 @@ impl Path {
         Self::BytesPerKey,
         Self::Classify,
         Self::Stack,
+        Self::Metrics,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -78,6 +80,7 @@ impl Path {
             Self::BytesPerKey => "bytes_per_key",
             Self::Classify => "classify",
             Self::Stack => "stack",
+            Self::Metrics => "metrics",
         }
     }
 
@@ -107,6 +110,7 @@ impl Path {
             Self::BytesPerKey => "live heap bytes per host after one call to each of 100,000",
             Self::Classify => "a plain success is classified",
             Self::Stack => "retry, breaker by host and classify together, 1,000 hosts",
+            Self::Metrics => "retry over a closed breaker, window of the last 100 calls",
         }
     }
 
@@ -114,7 +118,7 @@ impl Path {
     pub(crate) const fn prefill(self) -> usize {
         match self {
             Self::Retry | Self::RetryHeaders | Self::RetryBody | Self::RetryPending => 200,
-            Self::Open | Self::Classify | Self::Function | Self::FunctionRetry => 200,
+            Self::Open | Self::Classify | Self::Metrics | Self::Function | Self::FunctionRetry => 200,
             Self::ClosedCount | Self::ClosedTime | Self::TwoThreads | Self::TwoThreadsTime => 200,
             Self::ClosedTimeFailing10 | Self::ClosedTimeFailing60 | Self::ClosedTimeFailing1024 => 200,
             Self::ClosedCount10k | Self::ClosedTime10k => 10_000,
@@ -132,7 +136,7 @@ impl Path {
             Self::ClosedTimeFailing10 | Self::ClosedTimeFailing60 | Self::ClosedTimeFailing1024 => 2_000,
             Self::Retry | Self::RetryHeaders | Self::RetryBody | Self::RetryPending => 10_000,
             Self::ClosedCount | Self::ClosedCount10k => 10_000,
-            Self::Keyed1k | Self::Nested1k | Self::Open | Self::Classify | Self::Stack => 10_000,
+            Self::Keyed1k | Self::Nested1k | Self::Open | Self::Classify | Self::Stack | Self::Metrics => 10_000,
             Self::Function | Self::FunctionRetry => 10_000,
             Self::Keyed100k => 25_000,
             // Short, because a round counts only if both threads keep their cores all through it.

@@ -3,6 +3,8 @@
 pub(crate) mod failsafe;
 pub(crate) mod floor;
 pub(crate) mod function;
+#[cfg(feature = "metrics")]
+pub(crate) mod metrics;
 pub(crate) mod rampart;
 pub(crate) mod recloser;
 pub(crate) mod resilience;

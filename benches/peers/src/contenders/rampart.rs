@@ -52,6 +52,10 @@ pub(crate) fn contender(path: Path) -> Option<Contender> {
         Path::Nested1k => Contender::new(WHO, || nested(Inner::Healthy)),
         Path::Keyed1k | Path::Keyed100k | Path::BytesPerKey => Contender::new(WHO, || by_host(Inner::Healthy)),
         Path::Open => single(Window::count(COUNT_WINDOW as u32), Inner::Sick),
+        Path::Metrics => Contender::new(WHO, || {
+            let (retry, breaker) = metrics();
+            retry.layer(breaker.layer(Inner::Healthy))
+        }),
         Path::Classify => Contender::new(WHO, || ClassifyLayer::new_for_http().layer(Inner::Healthy)),
         Path::Stack => {
             Contender::new(WHO, || retry().layer(by_host(ClassifyLayer::new_for_http().layer(Inner::Healthy))))
@@ -71,6 +75,11 @@ pub(crate) fn hedged(path: Path) -> Option<Contender> {
         }
         _ => None,
     }
+}
+
+/// The layers of the path `metrics`.
+pub(crate) fn metrics() -> (RetryLayer, CircuitBreakerLayer<HttpClassifier>) {
+    (retry().name("peers"), breaker(Window::count(COUNT_WINDOW as u32)))
 }
 
 fn breaker(window: Window) -> CircuitBreakerLayer<HttpClassifier> {

@@ -1,8 +1,11 @@
 //! The crate family `tower-resilience`.
 
+use http::Request;
 use tower::Layer;
-use tower_resilience_circuitbreaker::{CircuitBreaker, CircuitBreakerLayer, FnClassifier, SlidingWindowType};
-use tower_resilience_retry::{RetryBudgetBuilder, RetryLayer};
+use tower_resilience_circuitbreaker::{
+    CircuitBreaker, CircuitBreakerError, CircuitBreakerLayer, FnClassifier, SlidingWindowType,
+};
+use tower_resilience_retry::{Retry, RetryBudgetBuilder, RetryLayer};
 
 use crate::contenders::Contender;
 use crate::paths::Path;
@@ -10,7 +13,7 @@ use crate::settings::{
     COUNT_WINDOW, FAILURE_RATE, FIRST_WAIT, LARGE_COUNT_WINDOW, MAX_ATTEMPTS, MINIMUM_CALLS, OPEN_FOR, TIME_WINDOW,
 };
 use crate::upstream::keyed::Keyed;
-use crate::upstream::{Answer, Failure, Inner, is_failure};
+use crate::upstream::{Answer, Body, Failure, Inner, is_failure};
 
 pub(crate) const WHO: &str = "tower-resilience";
 pub(crate) const NOTE: &str = "circuitbreaker and retry, without listeners, tracing or metrics; failures by status; its count \
@@ -29,7 +32,8 @@ pub(crate) fn contender(path: Path) -> Option<Contender> {
     let keyed = || Contender::new(WHO, || Keyed::new(|| breaker(Window::Count(COUNT_WINDOW), Inner::Healthy)));
     let single = |window, inner| Contender::new(WHO, move || breaker(window, inner));
     Some(match path {
-        Path::Retry => retry(),
+        Path::Retry => Contender::new(WHO, || retry::<Failure>().layer(Inner::Healthy)),
+        Path::Metrics => Contender::new(WHO, stack),
         Path::ClosedCount | Path::TwoThreads => single(Window::Count(COUNT_WINDOW), Inner::Healthy),
         Path::ClosedCount10k => single(Window::Count(LARGE_COUNT_WINDOW), Inner::Healthy),
         Path::ClosedTime | Path::ClosedTime10k => single(Window::Time, Inner::Healthy),
@@ -54,15 +58,17 @@ fn breaker(window: Window, inner: Inner) -> CircuitBreaker<Inner, Classifier> {
     layer.expect("the settings are within their bounds").layer(inner)
 }
 
-fn retry() -> Contender {
-    Contender::new(WHO, || {
-        let budget = RetryBudgetBuilder::new().aimd().min_budget(10).max_budget(1_000).build();
-        RetryLayer::builder()
-            .max_attempts(MAX_ATTEMPTS as usize)
-            .exponential_backoff(FIRST_WAIT)
-            .retry_on_response(|response: &Answer| response.status().is_server_error())
-            .budget(budget.expect("the bounds of the budget are in order"))
-            .build()
-            .layer(Inner::Healthy)
-    })
+/// What is measured on the path `metrics`.
+pub(crate) fn stack() -> Retry<CircuitBreaker<Inner, Classifier>, Request<Body>, Answer, CircuitBreakerError<Failure>> {
+    retry().layer(breaker(Window::Count(COUNT_WINDOW), Inner::Healthy))
+}
+
+fn retry<E>() -> RetryLayer<Request<Body>, Answer, E> {
+    let budget = RetryBudgetBuilder::new().aimd().min_budget(10).max_budget(1_000).build();
+    RetryLayer::builder()
+        .max_attempts(MAX_ATTEMPTS as usize)
+        .exponential_backoff(FIRST_WAIT)
+        .retry_on_response(|response: &Answer| response.status().is_server_error())
+        .budget(budget.expect("the bounds of the budget are in order"))
+        .build()
 }

@@ -18,21 +18,30 @@ pub(crate) const NOTE: &str = "breaker and retry as tower services, without logs
     has no budget";
 
 type Outcome = Result<Answer, Failure>;
+type Settings = ResilienceContext<Request<Body>, Outcome>;
 
 pub(crate) fn contender(path: Path) -> Option<Contender> {
     Some(match path {
-        Path::Retry => Contender::new(WHO, retry),
+        Path::Retry => Contender::new(WHO, || retry(&context(), Inner::Healthy)),
+        Path::Metrics => Contender::new(WHO, || stack(&context())),
         Path::ClosedCount | Path::ClosedTime | Path::ClosedTime10k | Path::TwoThreads | Path::TwoThreadsTime => {
-            Contender::new(WHO, || breaker(Inner::Healthy, false))
+            Contender::new(WHO, || breaker(&context(), Inner::Healthy, false))
         }
-        Path::Keyed1k | Path::Keyed100k | Path::BytesPerKey => Contender::new(WHO, || breaker(Inner::Healthy, true)),
-        Path::Open => Contender::new(WHO, || breaker(Inner::Sick, false)),
+        Path::Keyed1k | Path::Keyed100k | Path::BytesPerKey => {
+            Contender::new(WHO, || breaker(&context(), Inner::Healthy, true))
+        }
+        Path::Open => Contender::new(WHO, || breaker(&context(), Inner::Sick, false)),
         _ => return None,
     })
 }
 
-fn breaker(inner: Inner, by_host: bool) -> Breaker<Request<Body>, Outcome, Inner> {
-    let layer = Breaker::layer("peers", &context())
+/// What is measured on the path `metrics`.
+pub(crate) fn stack(context: &Settings) -> Retry<Request<Body>, Outcome, Breaker<Request<Body>, Outcome, Inner>> {
+    retry(context, breaker(context, Inner::Healthy, false))
+}
+
+fn breaker(context: &Settings, inner: Inner, by_host: bool) -> Breaker<Request<Body>, Outcome, Inner> {
+    let layer = Breaker::layer("peers", context)
         .recovery_with(|outcome, _| recovery(outcome))
         .rejected_input_error(|_, _| refusal())
         .failure_threshold(FAILURE_RATE as f32)
@@ -45,18 +54,18 @@ fn breaker(inner: Inner, by_host: bool) -> Breaker<Request<Body>, Outcome, Inner
     layer.layer(inner)
 }
 
-fn retry() -> Retry<Request<Body>, Outcome, Inner> {
-    Retry::layer("peers", &context())
+fn retry<S>(context: &Settings, inner: S) -> Retry<Request<Body>, Outcome, S> {
+    Retry::layer("peers", context)
         .clone_input()
         .recovery_with(|outcome, _| recovery(outcome))
         .max_retry_attempts(MAX_ATTEMPTS - 1)
         .backoff(Backoff::Exponential)
         .base_delay(FIRST_WAIT)
         .max_delay(LONGEST_WAIT)
-        .layer(Inner::Healthy)
+        .layer(inner)
 }
 
-fn context() -> ResilienceContext<Request<Body>, Outcome> {
+pub(crate) fn context() -> Settings {
     ResilienceContext::new(Clock::new_tokio())
 }
 
