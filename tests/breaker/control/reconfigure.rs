@@ -123,6 +123,16 @@ async fn nothing_opens_by_the_change_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_opened_it_is_told_with_the_limit_of_after() {
+    let (breaker, handle) = breaker(&settings());
+    handle.reconfigure(&settings().consecutive_failures(3).failure_rate(0.5)).unwrap();
+    record(&breaker, false);
+    record(&breaker, true);
+    let trip = breaker.snapshot().trip.unwrap();
+    assert_eq!(trip.to_string(), "1 of 2 calls failed (50 %, the limit is 50 %)");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_open_breaker_keeps_its_deadline_and_opens_for_the_new_time_next() {
     let (breaker, handle) = breaker(&settings().window(Window::count(1)));
     record(&breaker, true);

@@ -494,7 +494,7 @@ impl Named for Node {
     }
 
     fn trip(&self, packed: PackedTrip) -> Option<Trip> {
-        packed.get().map(|trip| Trip::new(trip, &self.shared.policy))
+        packed.get().map(|trip| Trip::new(trip, self.policy()))
     }
 }
 
