@@ -123,6 +123,31 @@ async fn nothing_opens_by_the_change_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_opened_it_is_told_with_the_limit_of_after() {
+    let (breaker, handle) = breaker(&settings());
+    handle.reconfigure(&settings().consecutive_failures(3).failure_rate(0.5)).unwrap();
+    record(&breaker, false);
+    record(&breaker, true);
+    let trip = breaker.snapshot().trip.unwrap();
+    assert_eq!(trip.to_string(), "1 of 2 calls failed (50 %, the limit is 50 %)");
+}
+
+/// Two rows of eras and more, and a setting that comes again.
+#[tokio::test(start_paused = true)]
+async fn each_of_many_changes_holds() {
+    let (breaker, handle) = breaker(&settings());
+    for calls in (2..40).chain([7]) {
+        handle.reconfigure(&settings().window(Window::count(calls)).minimum_calls(calls)).unwrap();
+        breaker.reset();
+        fail(&breaker, calls as usize - 1);
+        assert_eq!((breaker.state(), counts(&breaker).0), (State::Closed, u64::from(calls) - 1));
+        fail(&breaker, 1);
+        assert_eq!(breaker.state(), State::Open);
+        breaker.reset();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_open_breaker_keeps_its_deadline_and_opens_for_the_new_time_next() {
     let (breaker, handle) = breaker(&settings().window(Window::count(1)));
     record(&breaker, true);

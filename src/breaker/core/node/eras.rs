@@ -17,7 +17,14 @@ pub(super) struct Eras<N> {
     current: AtomicU32,
     /// How often the window has been replaced.
     windows: AtomicU32,
-    first: OnceLock<Box<Era<N>>>,
+    first: OnceLock<Box<Row<N>>>,
+}
+
+/// Some of the eras. Each row is twice as long as the one before, so that an era never moves and few rows lead to it.
+#[derive(Debug)]
+struct Row<N> {
+    eras: Box<[OnceLock<Era<N>>]>,
+    next: OnceLock<Box<Self>>,
 }
 
 #[derive(Debug)]
@@ -25,7 +32,6 @@ struct Era<N> {
     shared: Arc<Shared<N>>,
     /// Or the number of the earlier one that has the same window.
     window: Result<SlidingWindow, u32>,
-    next: OnceLock<Box<Era<N>>>,
 }
 
 /// What holds in one era: the settings, and the window.
@@ -67,7 +73,7 @@ impl<N> Eras<N> {
 
     /// What holds in this era. Those of the node itself are `first`, the era 0.
     pub(super) fn at<'a>(&'a self, era: u32, first: InEra<'a, N>) -> InEra<'a, N> {
-        let Some(found) = era.checked_sub(1).and_then(|index| self.iter().nth(index as usize)) else { return first };
+        let Some(found) = self.get(era) else { return first };
         let window = match &found.window {
             Ok(window) => window,
             Err(earlier) => self.at(*earlier, first).window,
@@ -91,9 +97,10 @@ impl<N> Eras<N> {
             Some(earlier) => Err(earlier),
             None => Ok(SlidingWindow::new(config, shared.is_partitioned, 0)),
         };
-        let era = Box::new(Era { shared: shared.clone(), window, next: OnceLock::new() });
-        let last = self.iter().last().map_or(&self.first, |last| &last.next);
-        (number <= ERA_MAX && last.set(era).is_ok()).then_some(number)
+        let (row, index) = place(number).filter(|_| number <= ERA_MAX)?;
+        let last = row.checked_sub(1).and_then(|before| self.row(before)).map_or(&self.first, |before| &before.next);
+        let eras = &last.get_or_init(|| Row::new(1 << row)).eras;
+        eras.get(index)?.set(Era { shared: shared.clone(), window }).ok().map(|()| number)
     }
 
     /// What all windows but the first have counted.
@@ -104,6 +111,27 @@ impl<N> Eras<N> {
     }
 
     fn iter(&self) -> impl Iterator<Item = &Era<N>> {
-        std::iter::successors(self.first.get(), |era| era.next.get()).map(|era| &**era)
+        (1..).map_while(|era| self.get(era))
     }
+
+    fn get(&self, era: u32) -> Option<&Era<N>> {
+        let (row, index) = place(era)?;
+        self.row(row)?.eras.get(index)?.get()
+    }
+
+    fn row(&self, row: usize) -> Option<&Row<N>> {
+        std::iter::successors(self.first.get(), |row| row.next.get()).map(|row| &**row).nth(row)
+    }
+}
+
+impl<N> Row<N> {
+    fn new(len: usize) -> Box<Self> {
+        Box::new(Self { eras: (0..len).map(|_| OnceLock::new()).collect(), next: OnceLock::new() })
+    }
+}
+
+/// Row and place in it of an era; `None` of the era 0.
+fn place(era: u32) -> Option<(usize, usize)> {
+    let row = era.checked_ilog2()?;
+    Some((row as usize, (era - (1 << row)) as usize))
 }

@@ -335,20 +335,22 @@ impl Node {
             open_since: self.open_since(),
             openings: engine.openings().0,
             // Under the lock, so that no window is emptied and no probe counted meanwhile.
-            totals: Totals { transitions: engine.generation().into(), ..self.totals() },
+            totals: Totals { transitions: engine.generation().into(), ..self.totals(self.eras.get()) },
         }
     }
 
     /// Without the transitions, and without what a thread is just carrying out of the window.
     pub(crate) fn totals_without_lock(&self) -> Totals {
         // A window that takes over from another counts twice for a moment.
-        let _engine = self.eras.get().map(|_| self.lock());
-        self.totals()
+        let eras = self.eras.get();
+        let _engine = eras.map(|_| self.lock());
+        // Of what has come since, nothing.
+        self.totals(eras)
     }
 
-    fn totals(&self) -> Totals {
+    fn totals(&self, eras: Option<&Eras<Self>>) -> Totals {
         let (calls, failed) = self.window.totals(self.shared.policy.window);
-        let later = self.eras.get().map_or((0, 0), |eras| eras.totals());
+        let later = eras.map_or((0, 0), Eras::totals);
         let (calls, failed) = (calls.wrapping_add(later.0), failed.wrapping_add(later.1));
         let rejected = self.rejected.load(Ordering::Relaxed);
         Totals { calls, succeeded: calls.saturating_sub(failed), failed, rejected, transitions: 0 }
@@ -494,7 +496,7 @@ impl Named for Node {
     }
 
     fn trip(&self, packed: PackedTrip) -> Option<Trip> {
-        packed.get().map(|trip| Trip::new(trip, &self.shared.policy))
+        packed.get().map(|trip| Trip::new(trip, self.policy()))
     }
 }
 
