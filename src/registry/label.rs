@@ -28,7 +28,7 @@ impl Labels {
         Self { redact: redact.then(|| seed.hash_state()) }
     }
 
-    /// What `Debug` writes of the key, which escapes all that could break a line, without the quotes of a string.
+    /// What `Debug` writes of the key, without the quotes of a string.
     pub(crate) fn of(&self, key: &impl Debug) -> Box<str> {
         if let Some(hasher) = &self.redact {
             return format!("#{:016x}", hasher.hash_one(format!("{key:?}"))).into();
@@ -39,10 +39,15 @@ impl Labels {
         let bare =
             if is_whole { bare(&start.text) } else { start.text.strip_prefix('"').unwrap_or(&start.text).into() };
         match bare.char_indices().nth(LONGEST) {
-            None => bare.into_owned().into(),
-            Some((end, _)) => format!("{}…", &bare[..end]).into(),
+            None => in_one_line(&bare).into(),
+            Some((end, _)) => format!("{}…", in_one_line(&bare[..end])).into(),
         }
     }
+}
+
+/// A name, or what a key of the user's own writes with `Debug`, may break a line.
+pub(crate) fn in_one_line(text: &str) -> String {
+    if text.contains(char::is_control) { text.escape_debug().to_string() } else { text.to_owned() }
 }
 
 impl Write for Start {
@@ -108,6 +113,7 @@ mod tests {
         secret.set_sensitive(true);
         assert_eq!(&*labels.of(&secret), "Sensitive");
         assert_eq!(&*labels.of(&""), "");
+        assert_eq!(&*labels.of(&format_args!("a\nb \"c\"")), r#"a\nb \"c\""#);
         assert_eq!(&*labels.of(&"ü".repeat(64)), "ü".repeat(64));
         for len in [65, 66, 67, 8_192] {
             assert_eq!(*labels.of(&"ü".repeat(len)), format!("{}…", "ü".repeat(64)), "{len}");

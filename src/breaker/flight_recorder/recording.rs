@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::decision::Decision;
 use super::entry::Entry;
+use crate::registry::label::in_one_line;
 
 /// The last decisions of the breakers of a layer, oldest first: a copy of its
 /// [flight recorder](crate::CircuitBreakerLayer::flight_recorder).
@@ -54,7 +55,6 @@ impl Recording {
         entries: impl Iterator<Item = Entry>,
         mut labels: HashMap<u64, Arc<str>>,
     ) -> Self {
-        labels.values_mut().for_each(|label| *label = in_one_line(label).into());
         let mut record = |Entry { at, partition, decision }| {
             let digest = || format!("#{partition:016x}").into();
             let partition = labels.entry(partition).or_insert_with(digest).clone();
@@ -84,9 +84,4 @@ impl Recording {
     pub fn records(&self) -> &[Record] {
         &self.records
     }
-}
-
-/// A name, or what a key of the user's own writes as its label, may break a line.
-fn in_one_line(text: &str) -> String {
-    if text.contains(char::is_control) { text.escape_debug().to_string() } else { text.to_owned() }
 }
