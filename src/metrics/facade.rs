@@ -41,7 +41,8 @@ impl Publisher {
     }
 
     /// Publishes what the sources have counted. A breaker that is no longer among those that are open for the longest
-    /// time is set to 0. The facade counts in whole numbers, so the sum of the waits is a gauge.
+    /// time is set to 0, and its series stays until the recorder forgets it: set an idle timeout there. The facade counts
+    /// in whole numbers, so the sum of the waits is a gauge.
     pub fn publish(&mut self, sources: &[&dyn Source]) {
         if !std::mem::replace(&mut self.is_described, true) {
             Metric::ALL.iter().for_each(describe);

@@ -66,7 +66,7 @@ metrics! {
     RETRY_HEDGES: "rampart.retry.hedges", "rampart_retry_hedges_total", Counter, "{attempt}",
         "Hedges that were sent.";
     RETRY_BUDGET: "rampart.retry.budget.balance", "rampart_retry_budget_balance", Gauge, "{token}",
-        "Tokens of the retry budget, of the emptiest one if each key has its own.";
+        "Tokens of the retry budget, of the emptiest one if there are several.";
     RETRY_OVERFLOWED: "rampart.retry.overflowed", "rampart_retry_overflowed_total", Counter, "{call}",
         "Calls that shared a budget because all partitions were in use.";
 }

@@ -10,7 +10,7 @@ fn each_family_has_its_help_and_type_once() {
     let (one, other) = (RetryPolicy::new().name("one"), RetryPolicy::new().name("other"));
     let text = prometheus_text(&[&one.handle(), &other.handle()]);
     let budget = "\
-# HELP rampart_retry_budget_balance Tokens of the retry budget, of the emptiest one if each key has its own.
+# HELP rampart_retry_budget_balance Tokens of the retry budget, of the emptiest one if there are several.
 # TYPE rampart_retry_budget_balance gauge
 rampart_retry_budget_balance{name=\"one\"} 10
 rampart_retry_budget_balance{name=\"other\"} 10

@@ -61,7 +61,7 @@ pub struct Snapshot {
     pub unchanged_for: Duration,
     /// What opened it. `None` while closed.
     pub trip: Option<Trip>,
-    /// Time since then, in whole seconds. `None` while closed.
+    /// Time since then, in whole seconds; since it was forced open, if it is. `None` while closed.
     pub open_since: Option<Duration>,
     /// How often it has opened since it was last closed. 0 while it is forced open.
     pub openings: u32,
