@@ -11,7 +11,6 @@ use super::config::Config;
 use super::core::node::node_ref::Lanes;
 use super::core::node::{Node, Shared};
 use super::core::observer::Observer;
-use super::core::packed_state::ERA_MAX;
 use super::flight_recorder::{FlightRecorder, Recording};
 use crate::clock::{Clock, Moment};
 use crate::invalid_setting::{InvalidSetting, ensure};
@@ -55,6 +54,8 @@ struct Newcomer<K> {
 
 /// As many nodes are looked at under the lock of the registry.
 const PAGE: usize = 512;
+/// They stay, in each breaker, because calls may still look at them.
+const MAX_SETTINGS: usize = 1_000;
 
 impl<K> Breakers<K> {
     pub(crate) fn new(
@@ -106,7 +107,7 @@ impl<K> Breakers<K> {
         let settings = match known {
             Some(settings) => settings.clone(),
             None => {
-                ensure!(past.len() < ERA_MAX as usize, "reconfigure: there were {ERA_MAX} different settings before");
+                ensure!(past.len() < MAX_SETTINGS, "reconfigure: there were {MAX_SETTINGS} different settings before");
                 let with = |shared: &Shared, policy| shared.with(policy);
                 let settings = Settings {
                     inner: with(&now.inner, config.policy()),

@@ -38,14 +38,14 @@ impl<K> Handle<K> {
     /// - A breaker that has been [removed](Self::remove) keeps its settings.
     ///
     /// A layer keeps all different settings that it has had, and a breaker those that have come since it was made, with
-    /// a window if that differs: 65,535 of them at most. Settings that come again take nothing, but a custom function is
+    /// a window if that differs: 1,000 of them at most. Settings that come again take nothing, but a custom function is
     /// the same only if it is a clone. So write a loop that tunes settings to choose among a few values.
     ///
     /// # Errors
     ///
     /// If a setting that cannot change is set to another value, or if the window of
     /// [nested](CircuitBreakerLayer::nested_in) partitions gets another length. The error names the setting, and
-    /// nothing has changed. Also if there were 65,535 different settings before.
+    /// nothing has changed. Also if there were 1,000 different settings before.
     pub fn reconfigure(
         &self,
         settings: &CircuitBreakerLayer<(), Unpartitioned, HeadOnly, AnyRequests>,

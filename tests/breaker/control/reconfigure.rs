@@ -148,6 +148,17 @@ async fn each_of_many_changes_holds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_thousand_different_settings_are_the_most_and_known_ones_come_again() {
+    let (_, handle) = breaker(&settings());
+    let with = |calls| handle.reconfigure(&settings().consecutive_failures(calls));
+    for calls in 1..1_000 {
+        assert!(!with(calls).unwrap().is_empty(), "{calls}");
+    }
+    assert_eq!(with(1_000).unwrap_err().to_string(), "reconfigure: there were 1000 different settings before");
+    assert_eq!(with(7).unwrap().to_string(), "consecutive_failures");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_open_breaker_keeps_its_deadline_and_opens_for_the_new_time_next() {
     let (breaker, handle) = breaker(&settings().window(Window::count(1)));
     record(&breaker, true);
