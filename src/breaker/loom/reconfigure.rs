@@ -1,6 +1,7 @@
 //! Settings that change while calls come and end.
 
 use super::*;
+use crate::breaker::core::nested::votes::VoteConfig;
 
 type Set = fn(&mut Config);
 
@@ -131,6 +132,29 @@ fn loom_an_opening_and_a_change_exclude_each_other() {
             node.settle(super::permit(&node), None, FAILURE);
         }
         assert_eq!((node.state(), node.snapshot().generation), (State::Open, 1));
+    });
+}
+
+#[test]
+fn loom_a_window_that_is_being_replaced_makes_no_vote_bad() {
+    model(|| {
+        const HALF_OF_3: Set = |config| {
+            valid(config.set_minimum_calls(3));
+            valid(config.set_failure_rate(0.5));
+        };
+        let [before, after] = settings([
+            |config| (COUNT_3(config), HALF_OF_3(config)).1,
+            |config| (COUNT_30(config), HALF_OF_3(config)).1,
+        ]);
+        let node = Arc::new(Node::new(before, "(model)".into()));
+        for completion in [FAILURE, SUCCESS, SUCCESS] {
+            node.settle(permit(&node), None, completion);
+        }
+        assert_eq!((counts(&node), node.state()), (Counts { calls: 3, failures: 1, slow: 0 }, State::Closed));
+        let (calling, other) = (node.clone(), node.clone());
+        let votes = VoteConfig { share: 0.5, minimum: 2, failures: 1, bucket_shift: 30, buckets: 16, lease: 1 };
+        let asks = move || assert!(!calling.is_bad(votes, Moment::START), "one of three has failed");
+        both(asks, move || other.reconfigure(&after));
     });
 }
 

@@ -124,13 +124,17 @@ impl Node {
     }
 
     /// Whether the calls of this node speak against the upstream, however few they are.
-    fn is_bad(&self, config: VoteConfig, now: Moment) -> bool {
-        let era = self.era();
-        let InEra { shared, window } = self.in_era(era);
+    pub(in crate::breaker) fn is_bad(&self, config: VoteConfig, now: Moment) -> bool {
+        let before = self.packed();
+        if before.phase() != Phase::Live(State::Closed) {
+            return before.phase() == Phase::Live(State::Open);
+        }
+        let InEra { shared, window } = self.in_era(before.era());
         let counts = window.counts(shared.policy.window, now);
         let is_bad = counts.failures >= config.failures && counts.failure_rate() >= shared.policy.failure_rate;
-        // A window that is being replaced shows no rate.
-        is_bad && self.era() == era
+        // A window that is being emptied or replaced shows no rate, and was emptied if these calls have opened the node.
+        let after = self.packed();
+        after.phase() == Phase::Live(State::Open) || (is_bad && after.counts_as(before))
     }
 
     #[cold]
