@@ -226,8 +226,8 @@ fn replay_prints_what_other_settings_would_have_done() {
     assert_eq!(
         text(&output.stdout),
         "recorded: 0 openings, 0 calls rejected\n\
-         replayed: 1 opening, the first after 1s of #0123456789abcdef, 1 calls rejected\n\
-         Opens after 1s, and did not before.\nRejects 1 calls that worked, and 0 that failed.\n"
+         replayed: 1 opening, the first after 1s of #0123456789abcdef, 1 call rejected\n\
+         Opens after 1s, and did not before.\nRejects 1 call that worked, and 0 that failed.\n"
     );
     let output = replay("[per_name.other.breaker]\nconsecutive_failures = 1\n");
     assert!(text(&output.stdout).ends_with("Opens in neither.\n"), "{}", text(&output.stdout));

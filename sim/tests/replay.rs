@@ -65,7 +65,7 @@ fn what_opens_earlier_rejects_calls_that_worked() {
     assert_eq!((outcome.recorded.openings.len(), outcome.recorded.rejected), (0, 0));
     let text = outcome.to_string();
     assert!(
-        text.contains("Opens after 12s, and did not before.\nRejects 1 calls that worked, and 2 that failed."),
+        text.contains("Opens after 12s, and did not before.\nRejects 1 call that worked, and 2 that failed."),
         "{text}"
     );
 }
@@ -85,7 +85,7 @@ fn what_opens_later_or_not_admits_calls_of_which_nothing_is_known() {
     let never = replay(&recording, || layer().breaker());
     assert_eq!((never.recorded.rejected, never.recorded.openings.len()), (3, 2));
     assert_eq!((never.replayed.openings.len(), never.replayed.rejected, never.replayed.unknown), (0, 0, 3));
-    assert!(never.to_string().contains("Does not open.\nAdmits 3 calls"), "{never}");
+    assert!(never.to_string().contains("Does not open.\nAdmits 3 rejected calls"), "{never}");
     let later = replay(&recording, || layer().no_outage().consecutive_failures(2).breaker());
     assert_eq!(later.replayed.openings, [(13 * SECOND, "tenant".into())]);
     assert!(later.to_string().contains("Opens 3s later.\n"), "{later}");

@@ -81,10 +81,12 @@ impl fmt::Display for Replay {
         }
         let Outcome { rejected_good, rejected_failed, unknown, .. } = replayed;
         if replayed.rejected > 0 {
-            writeln!(f, "Rejects {rejected_good} calls that worked, and {rejected_failed} that failed.")?;
+            let good = count(*rejected_good, "call");
+            writeln!(f, "Rejects {good} that worked, and {rejected_failed} that failed.")?;
         }
         if *unknown > 0 {
-            writeln!(f, "Admits {unknown} calls that were rejected; what they would have become is unknown.")?;
+            let unknown = count(*unknown, "rejected call");
+            writeln!(f, "Admits {unknown}, of which nothing more is known.")?;
         }
         Ok(())
     }
@@ -95,10 +97,15 @@ struct Sentence<'a>(&'a Outcome);
 impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Outcome { openings, rejected, .. } = self.0;
-        write!(f, "{} {}, ", openings.len(), if openings.len() == 1 { "opening" } else { "openings" })?;
+        write!(f, "{}, ", count(openings.len() as u64, "opening"))?;
         if let Some((at, partition)) = openings.first() {
             write!(f, "the first after {at:?} of {partition}, ")?;
         }
-        write!(f, "{rejected} calls rejected")
+        write!(f, "{} rejected", count(*rejected, "call"))
     }
+}
+
+/// `1 call`, `2 calls`.
+fn count(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

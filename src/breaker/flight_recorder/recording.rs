@@ -42,7 +42,8 @@ pub struct Recording {
 pub struct Record {
     /// The time since the breakers of the layer were made.
     pub at: Duration,
-    /// The label of the partition, or a keyed digest of it: `#` and 16 hexadecimal digits.
+    /// The label of the partition, or a keyed digest of it: `#` and 16 hexadecimal digits. A label has at most 64
+    /// characters, so keys that begin with the same ones look alike.
     pub partition: Arc<str>,
     /// What was decided.
     pub decision: Decision,
