@@ -108,6 +108,12 @@ impl Audit {
         *column += 1;
     }
 
+    /// Whether nothing is wrong with a run but that GETs were lost.
+    #[must_use]
+    pub fn only_lost(&self) -> bool {
+        self.lost > 0 && Self { lost: 0, losses: BTreeMap::new(), ..self.clone() }.faults().is_empty()
+    }
+
     /// What is wrong with a run: first whether its counts mean anything, then what it shows of the stack.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {

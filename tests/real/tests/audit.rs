@@ -89,6 +89,9 @@ fn good_answers_without_a_line_and_wrong_bodies_are_noticed() {
 fn every_fault_is_reported() {
     let sound = Audit { calls: 1, good: 1, ..Audit::default() };
     assert_eq!(sound.faults(), [""; 0]);
+    let lost = Audit { lost: 3, ..sound.clone() };
+    assert!(lost.only_lost() && !sound.only_lost());
+    assert!(!Audit { doubled: 1, ..lost.clone() }.only_lost() && !Audit { hung: 1, ..lost }.only_lost());
     let faulty = Audit { doubled: 1, untrue: 2, lost: 3, ..sound.clone() };
     assert_eq!((faulty.faults().len(), faulty.flaws().len()), (3, 0));
     let flawed = Audit { unrecorded: 1, corrupt: 2, hung: 3, good: 0, ..sound };
