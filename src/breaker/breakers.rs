@@ -54,7 +54,7 @@ struct Newcomer<K> {
 
 /// As many nodes are looked at under the lock of the registry.
 const PAGE: usize = 512;
-/// They stay, in each breaker, because calls may still look at them.
+/// A bound, because each breaker keeps all of them: calls may still read them.
 const MAX_SETTINGS: usize = 1_000;
 
 impl<K> Breakers<K> {
@@ -93,8 +93,8 @@ impl<K> Breakers<K> {
         lock(&self.current).clone()
     }
 
-    /// Lets all nodes go on with other settings, and new ones begin with them. Those of a call that comes meanwhile are
-    /// of before or after.
+    /// Changes the settings of all nodes, and of those made later. A call that ends meanwhile is judged by the old
+    /// settings or by the new ones.
     pub(crate) fn reconfigure(&self, config: &Config) -> Result<Changes, InvalidSetting> {
         let mut past = lock(&self.past);
         let now = self.current();
@@ -124,7 +124,7 @@ impl<K> Breakers<K> {
         *lock(&self.current) = settings.clone();
         self.nodes.set_max(config.policy().max_partitions);
         self.shared_nodes().for_each(|node| settings.apply_to(node));
-        // Insertions of before have ended once the ring can be read, and later ones have seen the new settings.
+        // An insertion holds the lock of the ring: it ended before this reads the ring, or it sees the new settings.
         let mut end = usize::MAX;
         while end > 0 {
             let (first, nodes) = self.nodes.nodes_below(end, PAGE);
@@ -151,7 +151,7 @@ impl<K> Breakers<K> {
         lanes
     }
 
-    /// Other settings may have come before this node could be found.
+    /// The settings may have changed before the reconfiguration could find this node.
     fn keep_up(&self, node: &Node) {
         loop {
             let settings = self.current();

@@ -245,8 +245,8 @@ impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Class
 
     /// Keeps at least this many of the last decisions of all breakers of the layer, for
     /// [`Handle::recording`](super::Handle::recording): each end of a call, each rejection and each change. Takes 32
-    /// bytes for each, at once. Every call then reads the clock twice and writes a line of memory that all threads
-    /// share.
+    /// bytes for each, at once. Every call then reads the clock three times and writes a line of memory that all
+    /// threads share.
     ///
     /// How to write a recording to a file whenever a breaker opens:
     ///

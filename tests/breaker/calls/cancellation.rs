@@ -194,7 +194,7 @@ impl Drop for PanicsInDrop {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_2_a_permit_settles_once_when_the_inner_future_panics_as_it_is_let_go() {
+async fn rule_2_a_permit_settles_once_when_the_inner_future_panics_as_it_is_dropped() {
     // What it teaches: the answer was there, or was none; that of a call which was dropped before is not asked for.
     type Case = (fn() -> Option<Result<Answer, BoxError>>, (u64, u64));
     let cases: [Case; 3] =

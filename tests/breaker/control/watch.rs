@@ -116,7 +116,7 @@ impl Drop for Resets {
 }
 
 #[test]
-fn wakers_that_come_back_when_they_are_let_go_of_do_not_block() {
+fn wakers_that_come_back_when_they_are_dropped_do_not_block() {
     let (done, is_done) = mpsc::channel();
     thread::spawn(move || {
         let layer = layer().partition_by(partition::by(|request: &(u64, Do)| request.0));

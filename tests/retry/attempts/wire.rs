@@ -297,7 +297,7 @@ async fn rule_8_a_server_that_drops_the_body_unread_gets_a_post_once() {
     for version in [Version::HTTP_11, Version::HTTP_2] {
         let body = Chunks::of(["one"]).then(Chunk::Stall);
         let response = send(layer(), to(address, "PUT").version(version).body(boxed(body)).unwrap()).await.unwrap();
-        // Repeated once the connection has let go of the body; else this answer is final.
+        // Sent again if the connection has dropped the body by then. Otherwise the first response is final.
         let sent = std::mem::take(&mut *requests.lock().unwrap());
         let (attempts, gave_up) = report(&response);
         assert_eq!((response.status().as_u16(), sent), (503, attempts), "{version:?}");

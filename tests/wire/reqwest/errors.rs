@@ -44,15 +44,15 @@ async fn refused() {
 /// Reqwest resolves with a resolver of the test's, which knows no names.
 #[tokio::test]
 async fn dns() {
-    struct Nobody;
+    struct NoAddress;
 
-    impl reqwest::dns::Resolve for Nobody {
+    impl reqwest::dns::Resolve for NoAddress {
         fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
             Box::pin(async { Err("no such host".into()) })
         }
     }
 
-    let client = Client::builder().dns_resolver(std::sync::Arc::new(Nobody)).build().unwrap();
+    let client = Client::builder().dns_resolver(std::sync::Arc::new(NoAddress)).build().unwrap();
     let error = client.get("http://a.invalid/").send().await.unwrap_err();
     assert_eq!(facts_of(&error), unprocessed("dns"));
 }

@@ -33,13 +33,13 @@ pub(super) fn breaker() -> CircuitBreakerLayer {
 }
 
 /// The names of a client: the first time an address on which no server listens, then that of the server.
-pub(super) struct FirstNobody {
+pub(super) struct FirstNoAddress {
     unused: SocketAddr,
     upstream: SocketAddr,
     asked: AtomicUsize,
 }
 
-impl FirstNobody {
+impl FirstNoAddress {
     pub(super) async fn then(upstream: &Upstream) -> Arc<Self> {
         Arc::new(Self { unused: unused_address().await, upstream: upstream.address(), asked: AtomicUsize::new(0) })
     }
@@ -49,7 +49,7 @@ impl FirstNobody {
     }
 }
 
-impl Resolve for FirstNobody {
+impl Resolve for FirstNoAddress {
     fn resolve(&self, _: Name) -> Resolving {
         let address = if self.asked.fetch_add(1, Relaxed) == 0 { self.unused } else { self.upstream };
         Box::pin(async move { Ok(Box::new([address].into_iter()) as Box<_>) })
@@ -114,7 +114,7 @@ async fn rule_1_a_post_is_not_repeated_after_it_was_processed() {
 #[tokio::test]
 async fn rule_1_a_post_is_repeated_after_a_refused_connection() {
     let upstream = Upstream::answers([]).await;
-    let names = FirstNobody::then(&upstream).await;
+    let names = FirstNoAddress::then(&upstream).await;
     let (stack, client, _) = stack_of(Client::builder().dns_resolver(names.clone()));
     let response = stack.send(client.post("http://billing.test/").body("4711")).await.unwrap();
     assert_eq!((response.status().as_u16(), names.asked(), upstream.count()), (200, 2, 1));

@@ -155,7 +155,7 @@ fn nanoseconds(path: Path, contenders: &[Contender], rounds: usize) -> Measured 
     let mut times = vec![Vec::with_capacity(rounds); contenders.len()];
     for round in 0..rounds * path.rounds() {
         for turn in 0..contenders.len() {
-            // Nobody always follows the same one.
+            // No contender always follows the same one.
             let turn = (turn + round) % contenders.len();
             if path.is_fresh_each_round() {
                 runners[turn] = build(&contenders[turn]);

@@ -7,13 +7,12 @@ use super::shared::Shared;
 use crate::breaker::core::packed_state::ERA_MAX;
 use crate::breaker::core::window::SlidingWindow;
 
-/// All settings but those that a node was made with. Made when the first others come.
+/// All settings of a node but those that it was made with. Allocated by its first reconfiguration.
 ///
-/// They only grow, because calls may still look at any of them. Settings that come again are found again, so there are
-/// only as many as differ.
+/// None is removed, because calls may still read it. The same settings are stored once, however often they come again.
 #[derive(Debug)]
 pub(super) struct Eras<N> {
-    /// The number of those that hold: 0 for those of the node itself. Written under the lock of the state machine.
+    /// The number of the current settings: 0 for those of the node itself. Written under the lock of the state machine.
     current: AtomicU32,
     /// How often the window has been replaced.
     windows: AtomicU32,
@@ -34,7 +33,7 @@ struct Era<N> {
     window: Result<SlidingWindow, u32>,
 }
 
-/// What holds in one era: the settings, and the window.
+/// The settings and the window of one era.
 pub(in crate::breaker::core) struct InEra<'a, N> {
     pub(in crate::breaker::core) shared: &'a Arc<Shared<N>>,
     pub(in crate::breaker::core) window: &'a SlidingWindow,
@@ -53,7 +52,7 @@ impl<N> Eras<N> {
         Box::new(Self { current: AtomicU32::new(0), windows: AtomicU32::new(0), first: OnceLock::new() })
     }
 
-    /// The number of the settings that hold.
+    /// Returns the number of the current settings.
     pub(super) fn current(&self) -> u32 {
         self.current.load(Ordering::Acquire)
     }
@@ -63,7 +62,7 @@ impl<N> Eras<N> {
         self.windows.load(Ordering::Acquire)
     }
 
-    /// Lets these settings hold. Under the lock of the state machine.
+    /// Makes these settings current. Called under the lock of the state machine.
     pub(super) fn begin(&self, era: u32, replaces_window: bool) {
         self.current.store(era, Ordering::Release);
         if replaces_window {
@@ -71,7 +70,7 @@ impl<N> Eras<N> {
         }
     }
 
-    /// What holds in this era. Those of the node itself are `first`, the era 0.
+    /// Returns the settings and the window of this era. Era 0 is `first`, that of the node itself.
     pub(super) fn at<'a>(&'a self, era: u32, first: InEra<'a, N>) -> InEra<'a, N> {
         let Some(found) = self.get(era) else { return first };
         let window = match &found.window {

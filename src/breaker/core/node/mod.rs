@@ -172,19 +172,19 @@ impl Node {
         if era == 0 { first } else { self.eras.get().map_or(first, |eras| eras.at(era, first)) }
     }
 
-    /// The settings and the window that hold. Under the lock of the state machine they do not change.
+    /// Returns the current settings and window. They do not change under the lock of the state machine.
     #[inline]
     pub(super) fn now_in(&self) -> InEra<'_> {
         self.in_era(self.era())
     }
 
-    /// The number of the settings that hold.
+    /// Returns the number of the current settings.
     #[inline]
     pub(super) fn era(&self) -> u32 {
         self.eras.get().map_or(0, |eras| eras.current())
     }
 
-    /// The settings that hold.
+    /// Returns the current settings.
     #[inline]
     pub(crate) fn policy(&self) -> &Policy {
         &self.now_in().shared.policy

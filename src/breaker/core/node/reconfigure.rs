@@ -11,8 +11,7 @@ use crate::breaker::core::window::consecutive_failures::ConsecutiveFailures;
 use crate::sync::Ordering;
 
 impl Node {
-    /// Goes on with other settings. The state and all that is left of it stay as they are, and so do the outcomes that
-    /// have room in the new window.
+    /// Changes the settings. The state and its deadlines stay, and so do the outcomes that fit into the new window.
     pub(crate) fn reconfigure(&self, shared: &Arc<Shared>) {
         let engine = self.lock();
         let before = self.now_in();
@@ -27,8 +26,8 @@ impl Node {
         let packed = self.packed_of(&engine);
         if !is_same_window {
             if packed.phase() == Phase::Live(State::Closed) {
-                // No call may write to either window meanwhile: those that do find that the window has changed, and
-                // wait for the lock.
+                // No call may write to either window meanwhile: a recorder sees that the window changes, and waits for
+                // the lock.
                 self.packed.store(packed.between().bits(), Ordering::SeqCst);
             }
             let (now, config) = (self.now(), shared.policy.window);

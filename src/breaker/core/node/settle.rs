@@ -186,7 +186,7 @@ impl Node {
         }
     }
 
-    /// Counts failures in a row. None of them if the window has been replaced meanwhile, or its generation has ended.
+    /// Counts failures in a row. Returns none if the window has been replaced meanwhile, or its generation has ended.
     #[inline(always)]
     fn count_row(&self, packed: PackedState, policy: &Policy, health: Health, now: Option<Moment>) -> Run {
         let mut run = Run::default();
@@ -247,7 +247,7 @@ impl Node {
     fn trip(self: &Arc<Self>, era: u32, generation: u32, cause: Cause, hint: Option<Duration>) {
         let opening = self.opening(self.now().millis(), hint);
         self.change(|engine, config| {
-            // By settings that hold no longer, nothing opens: the next outcome decides by the new ones.
+            // Old settings open nothing: the next outcome decides by the new ones.
             let holds = self.era() == era;
             let trip = || engine.trip(config, generation, cause, opening, &mut *self.shared.rng.lock());
             ((), holds.then(trip).flatten())

@@ -10,7 +10,7 @@ use tower_rampart::clients::reqwest::SendExt;
 use tower_rampart::clients::reqwest_middleware::{LayerMiddleware, MiddlewareService};
 use tower_rampart::retry::{GiveUp, RetryError, RetryReport};
 
-use super::super::service::{FirstNobody, retry};
+use super::super::service::{FirstNoAddress, retry};
 use super::super::upstream::{Upstream, answer};
 use super::one_request;
 use crate::kit::server::unused_address;
@@ -28,8 +28,8 @@ fn known(builder: ClientBuilder) -> ClientWithMiddleware {
     reqwest_middleware::ClientBuilder::new(reqwest.client().clone()).with(retry).build()
 }
 
-async fn names(upstream: &Upstream) -> (Arc<FirstNobody>, ClientBuilder) {
-    let names = FirstNobody::then(upstream).await;
+async fn names(upstream: &Upstream) -> (Arc<FirstNoAddress>, ClientBuilder) {
+    let names = FirstNoAddress::then(upstream).await;
     (names.clone(), Client::builder().dns_resolver(names))
 }
 
