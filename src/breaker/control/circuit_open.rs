@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::breaker::State;
 use crate::breaker::control::trip::Trip;
-use crate::breaker::core::trip::PackedTrip;
+use crate::breaker::core::trip::TripInEra;
 use crate::classify::find;
 use crate::registry::label::DEFAULT;
 
@@ -47,7 +47,7 @@ pub struct CircuitOpen {
     breaker: Arc<dyn Named>,
     state: State,
     retry_after: Option<Duration>,
-    trip: PackedTrip,
+    trip: TripInEra,
     /// Made on first use. Its own source is not unwind safe, and it has none.
     #[cfg(feature = "tonic")]
     status: AssertUnwindSafe<OnceLock<Box<tonic::Status>>>,
@@ -62,8 +62,8 @@ pub(crate) trait Named: Send + Sync + RefUnwindSafe {
     /// Whether the layer has more than one breaker.
     fn is_partitioned(&self) -> bool;
 
-    /// What opened it, with the limits of its settings.
-    fn trip(&self, packed: PackedTrip) -> Option<Trip>;
+    /// What opened it, with the limit that was reached.
+    fn trip(&self, trip: TripInEra) -> Option<Trip>;
 }
 
 /// A breaker as the subject of a sentence.
@@ -92,7 +92,7 @@ impl CircuitOpen {
     /// ```
     #[must_use]
     pub fn new(name: &str, state: State) -> Self {
-        Self::by(Arc::new(Plain { name: name.into(), label: None }), state, None, PackedTrip::none(false, 0))
+        Self::by(Arc::new(Plain { name: name.into(), label: None }), state, None, TripInEra::NONE)
     }
 
     /// Sets the partition.
@@ -108,7 +108,7 @@ impl CircuitOpen {
         Self::by(self.breaker, self.state, Some(wait), self.trip)
     }
 
-    pub(crate) fn by(breaker: Arc<dyn Named>, state: State, retry_after: Option<Duration>, trip: PackedTrip) -> Self {
+    pub(crate) fn by(breaker: Arc<dyn Named>, state: State, retry_after: Option<Duration>, trip: TripInEra) -> Self {
         Self {
             breaker,
             state,
@@ -154,7 +154,7 @@ impl CircuitOpen {
         self.retry_after
     }
 
-    /// What opened the breaker, with counts and rate. `None` for a breaker that only rejects a
+    /// What opened the breaker, with counts, rate and limit. `None` for a breaker that only rejects a
     /// [hedge](crate::RetryLayer::hedge) before it has opened, and for an error made by [`new`](Self::new).
     #[must_use]
     pub fn trip(&self) -> Option<Trip> {
@@ -175,7 +175,7 @@ impl Named for Plain {
         self.label.is_some()
     }
 
-    fn trip(&self, _: PackedTrip) -> Option<Trip> {
+    fn trip(&self, _: TripInEra) -> Option<Trip> {
         None
     }
 }

@@ -173,9 +173,9 @@ impl Drop for Ticket {
 pub(crate) fn rejected(node: NodeRef, rejection: Rejection) -> Box<CircuitOpen> {
     let Rejection { state, wait, by_outer } = rejection;
     let (named, trip): (Arc<dyn Named>, _) = match node.outer().filter(|_| by_outer) {
-        Some(outer) => (outer.clone(), outer.packed_trip()),
+        Some(outer) => (outer.clone(), outer.trip_in_era()),
         None => {
-            let trip = node.packed_trip();
+            let trip = node.trip_in_era();
             (node.into_named(), trip)
         }
     };
