@@ -83,7 +83,7 @@ impl fmt::Display for Trip {
 }
 
 /// With one decimal place unless it is whole.
-pub(crate) fn percent(share: f64) -> String {
+fn percent(share: f64) -> String {
     let tenths = (share * 1_000.0).round() / 10.0;
     format!("{tenths} %")
 }

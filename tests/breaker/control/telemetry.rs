@@ -99,7 +99,7 @@ fn rule_11_a_reconfiguration_is_reported_once_by_the_names_of_what_it_changes() 
     let layer = CircuitBreakerLayer::new_for_http().name("test").partition_by(partition::extension::<u64>());
     let breakers = layer.handle();
     for id in 0..3 {
-        breakers.get_or_insert(&id);
+        breakers.get_or_insert(&id).unwrap();
     }
     let other = || CircuitBreaker::builder().minimum_calls(7).failure_rate(0.3).outage(4, SECOND);
     assert!(!breakers.reconfigure(&other()).unwrap().is_empty());

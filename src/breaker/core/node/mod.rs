@@ -165,6 +165,11 @@ impl Node {
         self.window.last_words().map(ConsecutiveFailures::new)
     }
 
+    /// Time since the first of the failures in a row, if there is one.
+    pub(crate) fn failing_for(&self) -> Duration {
+        self.row().map_or(Duration::ZERO, |row| row.lasted(self.now()))
+    }
+
     /// The settings and the window of this era of the packed state.
     #[inline(always)]
     pub(super) fn in_era(&self, era: u32) -> InEra<'_> {
