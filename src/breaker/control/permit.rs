@@ -1,7 +1,6 @@
 use std::mem;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use super::circuit_open::{CircuitOpen, Named};
 use crate::attempt_span;
@@ -179,7 +178,7 @@ pub(crate) fn rejected(node: NodeRef, rejection: Rejection) -> Box<CircuitOpen> 
             (node.into_named(), trip)
         }
     };
-    let open = Box::new(CircuitOpen::by(named, state, wait.map(Duration::from_millis), trip));
+    let open = Box::new(CircuitOpen::by(named, state, wait, trip));
     if attempt_span::is_open() {
         attempt_span::record_breaker(open.name(), open.partition());
     }
