@@ -17,14 +17,15 @@ const SHOWN: [(&str, &[(&str, &str)]); 7] = [
     ("Calls by outcome", &[("outcome", "success"), ("outcome", "failure"), ("outcome", "rejected")]),
     ("Transitions", &[("from", "closed"), ("from", "open"), ("from", "half-open"), ("cause", "probe failed")]),
     ("Probes", &[("result", "success"), ("result", "failure")]),
-    ("Open for the longest time", &[("partition", "gone")]),
+    ("Open for the longest time", &[("partition", r#"\"gone\""#)]),
     ("Calls after a retry, and calls that failed", &[("result", "recovered"), ("result", "budget")]),
     ("Further attempts by reason", &[("reason", "status"), ("reason", "goaway")]),
 ];
 
-/// Replaces the variables as Grafana does.
+/// Replaces the variables as Grafana does. The brackets of a name are escaped for the regex and for the string.
 fn replaced(expression: &str, names: &[&str]) -> String {
-    let names = if let [name] = names { (*name).to_owned() } else { format!("({})", names.join("|")) };
+    let names: Vec<_> = names.iter().map(|name| name.replace('(', r"\\(").replace(')', r"\\)")).collect();
+    let names = if let [name] = &names[..] { name.clone() } else { format!("({})", names.join("|")) };
     let expression = expression.replace("$__rate_interval", RANGE).replace("$name", &names);
     assert!(!expression.contains('$'), "{expression}");
     expression

@@ -21,8 +21,9 @@ use tower_rampart::retry::{Attempt, Budget, Hedge, ReplayBody};
 use tower_rampart::{BoxError, CircuitBreakerLayer, RetryLayer};
 use tower_rampart::{breaker, retry};
 
-/// The names of the stacks.
-pub(crate) const NAMES: [&str; 2] = ["billing", "search"];
+/// The names of the stacks, and a tenant whose breaker is forced open, with letters that a regex or the text must escape.
+pub(crate) const NAMES: [&str; 2] = ["billing", "search (v2)"];
+const GONE: &str = r#""gone""#;
 
 /// Tenants, and how the upstream answers them. Neither breakers nor budgets have room for all. The tenant whose calls are
 /// given back runs out of its budget; the successes of others pay for their hedge and their retry.
@@ -30,7 +31,7 @@ const CALLS: [(&str, &str); 11] = [
     ("bad", "503"),
     ("moving", "goaway"),
     ("bad", "503"),
-    ("gone", "200"),
+    (GONE, "200"),
     ("slow", "slow"),
     ("slow", "200"),
     ("slow", "200"),
@@ -98,7 +99,7 @@ impl Stack {
     }
 
     async fn call(&self) {
-        self.breakers.force_open(&HeaderValue::from_static("gone"));
+        self.breakers.force_open(&HeaderValue::from_static(GONE));
         for round in 0_u64.. {
             for (tenant, answer) in CALLS {
                 let is_well = tenant == "bad" && round % 16 < 8;

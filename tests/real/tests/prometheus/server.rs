@@ -80,7 +80,7 @@ impl Prometheus {
     pub(crate) async fn api(&self, path: &str) -> Value {
         let (_, body) = get(self.address, &format!("/api/v1/{path}")).await.unwrap();
         let mut answer: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!(answer["status"], "success", "{path}: {body}");
+        assert_eq!(answer["status"], "success", "{path}: {}", answer["error"]);
         answer["data"].take()
     }
 }
@@ -103,10 +103,13 @@ pub(crate) async fn eventually(is_right: impl AsyncFn() -> Result<(), String>) {
     }
 }
 
-/// Percent-encoded, for a query of a URI.
+/// For a query of a URI: all but letters and digits percent-encoded.
 pub(crate) fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
-        let _ = write!(encoded, "%{byte:02X}");
+        let _ = match byte {
+            b'a'..=b'z' | b'0'..=b'9' => encoded.write_char(byte.into()),
+            _ => write!(encoded, "%{byte:02X}"),
+        };
         encoded
     })
 }
