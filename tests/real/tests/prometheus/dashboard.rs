@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use rampart_real::process::installed;
@@ -33,11 +32,9 @@ fn replaced(expression: &str, names: &[&str]) -> String {
 
 /// Asks until all of these labels have been seen with a number above 0.
 async fn assert_shows(prometheus: &Prometheus, expression: &str, legend: &str, labels: &[(&str, &str)]) {
-    let missing: BTreeSet<_> = labels.iter().copied().collect();
-    let missing = std::sync::Mutex::new(missing);
+    let mut missing = labels.to_vec();
     eventually(async || {
         let found = prometheus.query(expression).await;
-        let mut missing = missing.lock().unwrap();
         for series in &found {
             for label in legend.split("{{").skip(1).map(|text| text.split_once("}}").unwrap().0) {
                 assert!(series.labels.contains_key(label), "{expression} keeps no {label}: {:?}", series.labels);
@@ -67,7 +64,11 @@ async fn every_panel_shows_what_happens() {
     })
     .await;
 
-    for panel in dashboard["panels"].as_array().unwrap() {
+    let panels = dashboard["panels"].as_array().unwrap();
+    for (title, _) in SHOWN {
+        assert!(panels.iter().any(|panel| panel["title"] == title), "there is no panel {title}");
+    }
+    for panel in panels {
         let shown = SHOWN.iter().find(|(title, _)| panel["title"] == *title).map_or(&[][..], |(_, labels)| labels);
         for target in panel["targets"].as_array().unwrap() {
             let (expression, legend) = (target["expr"].as_str().unwrap(), target["legendFormat"].as_str().unwrap());

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tower_rampart::BoxError;
 
-/// The shortest range in which there are always two scrapes, also if some are late.
+/// For `$__rate_interval`, which is at least four times the scrape interval.
 pub(crate) const RANGE: &str = "4s";
 
 const CONFIG: &str = "\
@@ -95,7 +95,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)
 }
 
 /// Asks again and again until it is right.
-pub(crate) async fn eventually(is_right: impl AsyncFn() -> Result<(), String>) {
+pub(crate) async fn eventually(mut is_right: impl AsyncFnMut() -> Result<(), String>) {
     let end = Instant::now() + PATIENCE;
     while let Err(error) = is_right().await {
         assert!(Instant::now() < end, "{error}");
