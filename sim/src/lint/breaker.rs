@@ -1,5 +1,5 @@
 use super::numbers::{exceeds, number, round_down, round_up, seconds, time};
-use super::{Facts, Finding, Row, Settings};
+use super::{Facts, Finding, Row, Settings, SlowCalls};
 
 /// The share of breakers that may open by chance when a window has just calls enough.
 const BY_CHANCE: f64 = 1e-4;
@@ -152,6 +152,30 @@ pub(super) fn chance_in_a_row(settings: &Settings, facts: &Facts) -> Option<Find
         ),
         instead: format!("{enough}, or an outage that has to last,"),
         mended: Settings { consecutive_failures: Some(enough), ..*settings },
+    })
+}
+
+pub(super) fn slow_calls(settings: &Settings, facts: &Facts) -> Option<Finding> {
+    let slow = settings.slow_calls?;
+    let (found, latency) = (slow.limit.as_secs_f64(), facts.typical_latency.as_secs_f64());
+    let (cut, fitting) = (settings.cut().map_or(f64::INFINITY, |(_, cut)| cut.as_secs_f64()), 2.0 * latency);
+    // A time that cuts usual answers has a finding of its own.
+    let is_never = found >= cut && cut > fitting;
+    if !settings.breaker || !(is_never || exceeds(latency, found)) {
+        return None;
+    }
+    let (limit, but) = if is_never {
+        (cut, format!("but an attempt is cut after {}: no call is ever slow", seconds(cut)))
+    } else {
+        (latency, format!("but a usual answer takes up to {}: such answers open the breaker", seconds(latency)))
+    };
+    Some(Finding {
+        setting: "slow_calls",
+        found,
+        limit,
+        problem: format!("a call is slow after {}, {but}", seconds(found)),
+        instead: format!("a limit of {}", seconds(fitting)),
+        mended: Settings { slow_calls: Some(SlowCalls { limit: time(fitting), ..slow }), ..*settings },
     })
 }
 

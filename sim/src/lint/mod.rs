@@ -1,13 +1,12 @@
 //! Judges settings by arithmetic, before any storm.
 //!
 //! [`lint`] compares [`Settings`], by hand or [of a configuration](Settings::of), with the [`Facts`] about traffic and
-//! upstream. Each [`Finding`] names a setting, the
-//! number that is wrong, the limit and what to set instead. [`Settings`] build the layers, too, so that what is judged
-//! is what runs.
+//! upstream. Each [`Finding`] names a setting, the number that is wrong, the limit and what to set instead. [`Settings`]
+//! build the layers, too, so that what is judged is what runs.
 //!
 //! | finding | the number | the limit |
 //! |---|---|---|
-//! | `mode` | the share of the calls that a breaker rejects which is forced open | none |
+//! | `mode` | the share of the calls that a breaker rejects while it is forced open | none |
 //! | `attempt_timeout`, `deadline` | the time that an attempt has | a usual answer |
 //! | `budget` | (1 + retries for every call) to the power of the tiers, times the utilisation | 1: above it the upstream cannot recover |
 //! | `budget` | the time to work off the retries that all processes have saved | a quarter of a typical outage |
@@ -21,7 +20,7 @@
 //! | `open_for` | the longest time for which the breaker stays open after a typical outage | a quarter of it |
 //! | `open_for` | the calls that come while the breaker is open, unless that is the default | one |
 //! | `slow_calls` | the time after which a call is slow | between a usual answer and what cuts an attempt |
-//! | `success_threshold` | the time that the successes take which close the breaker | a quarter of a typical outage |
+//! | `success_threshold` | the time until so many successes have closed the breaker | a quarter of a typical outage |
 //! | `failure_rate` | the rate, in a window of a thousand calls and more | one call in a thousand that works |
 //! | `max_attempts` | the attempts | those that a deadline has time for |
 //! | `budget` | the retries that a call pays for, if there is more than one attempt | more than none |
@@ -73,7 +72,7 @@ const ALL: [Rule; 18] = [
     retry::hanging,
     retry::deadline,
     breaker::chance,
-    opening::slow_calls,
+    breaker::slow_calls,
     breaker::chance_in_a_row,
     breaker::unreachable_minimum,
     breaker::detection,

@@ -1,7 +1,7 @@
 //! What an open breaker does, and until when.
 
 use super::numbers::{exceeds, number, round_down, round_up, seconds, time};
-use super::{Facts, Finding, Settings, SlowCalls, Waits};
+use super::{Facts, Finding, Settings, Waits};
 
 pub(super) fn forced_open(settings: &Settings, _: &Facts) -> Option<Finding> {
     settings.forced_open.then(|| Finding {
@@ -11,33 +11,6 @@ pub(super) fn forced_open(settings: &Settings, _: &Facts) -> Option<Finding> {
         problem: "a breaker that is forced open rejects every call until its mode is changed".to_owned(),
         instead: "automatic".to_owned(),
         mended: Settings { forced_open: false, breaker: true, ..*settings },
-    })
-}
-
-pub(super) fn slow_calls(settings: &Settings, facts: &Facts) -> Option<Finding> {
-    let slow = settings.slow_calls?;
-    let (found, latency) = (slow.limit.as_secs_f64(), facts.typical_latency.as_secs_f64());
-    let (cut, fitting) = (settings.cut().map_or(f64::INFINITY, |(_, cut)| cut.as_secs_f64()), 2.0 * latency);
-    // A time that cuts usual answers has a finding of its own.
-    let is_never = found >= cut && cut > fitting;
-    if !settings.breaker || !(is_never || exceeds(latency, found)) {
-        return None;
-    }
-    let (limit, problem) = if is_never {
-        let problem = format!("but an attempt is cut after {}: no call is ever slow", seconds(cut));
-        (cut, problem)
-    } else {
-        let problem =
-            format!("and a usual answer takes up to {}: the breaker opens while all is well", seconds(latency));
-        (latency, problem)
-    };
-    Some(Finding {
-        setting: "slow_calls",
-        found,
-        limit,
-        problem: format!("a call is slow after {}, {problem}", seconds(found)),
-        instead: format!("a limit of {}", seconds(fitting)),
-        mended: Settings { slow_calls: Some(SlowCalls { limit: time(fitting), ..slow }), ..*settings },
     })
 }
 

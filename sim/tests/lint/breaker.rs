@@ -1,6 +1,6 @@
 //! What is found in what opens a breaker.
 
-use rampart_sim::lint::{Facts, Row, Settings, Waits, lint};
+use rampart_sim::lint::{Facts, Row, Settings, SlowCalls, Waits, lint};
 use rampart_sim::scenario::{self, Scenario};
 use rampart_sim::{Episode, Latency, Load, Report, Upstream};
 
@@ -92,4 +92,28 @@ fn a_rate_of_one_is_reached_by_no_outage_with_a_single_answer() {
     };
     let (bad, mended) = (run(&settings, &outage).rejected, run(&finding.mended, &outage).rejected);
     assert!(mended > 4 * bad && mended > 5_000, "{bad}, {mended}");
+}
+
+#[test]
+fn calls_that_are_slow_by_mistake_open_a_breaker() {
+    let slow = |limit| Settings { slow_calls: Some(SlowCalls { limit, rate: 0.5 }), ..fitting() };
+    let settings = slow(SECOND / 20);
+    let finding = only(&settings, &facts());
+    assert_eq!(
+        finding.to_string(),
+        "slow_calls: a call is slow after 50 ms, but a usual answer takes up to 100 ms: such answers open the breaker. Set \
+         a limit of 200 ms instead."
+    );
+    let usual = storm(Episode::errors(0.0));
+    let (bad, mended) = (run(&settings, &usual).rejected, run(&finding.mended, &usual).rejected);
+    assert!(bad > 1_000 && mended == 0, "{bad}, {mended}");
+
+    let settings = slow(2 * SECOND);
+    let finding = only(&settings, &facts());
+    assert_eq!((finding.setting, finding.found, finding.limit), ("slow_calls", 2.0, 1.0));
+    assert!(finding.problem.ends_with("an attempt is cut after 1 s: no call is ever slow"), "{finding}");
+    // Eight times as long is 0.8 s, which no timeout cuts.
+    let sluggish = storm(Episode::slow(8.0));
+    let (bad, mended) = (run(&settings, &sluggish).rejected, run(&finding.mended, &sluggish).rejected);
+    assert!(mended > bad + 100, "{bad}, {mended}");
 }

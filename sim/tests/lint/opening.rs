@@ -1,7 +1,7 @@
 //! What is found in what an open breaker does.
 
 use rampart_sim::Episode;
-use rampart_sim::lint::{Facts, Settings, SlowCalls, Waits, lint};
+use rampart_sim::lint::{Facts, Settings, Waits, lint};
 use tower_rampart::config::Config;
 
 use super::{SECOND, facts, fitting, only, recovery, run, storm};
@@ -27,30 +27,6 @@ fn a_breaker_that_is_forced_open_rejects_everything() {
         "mode: a breaker that is forced open rejects every call until its mode is changed. Set automatic instead."
     );
     assert!(!finding.mended.forced_open && finding.mended.breaker);
-}
-
-#[test]
-fn calls_that_are_slow_by_mistake_open_a_breaker() {
-    let slow = |limit| Settings { slow_calls: Some(SlowCalls { limit, rate: 0.5 }), ..fitting() };
-    let settings = slow(SECOND / 20);
-    let finding = only(&settings, &facts());
-    assert_eq!(
-        finding.to_string(),
-        "slow_calls: a call is slow after 50 ms, and a usual answer takes up to 100 ms: the breaker opens while all is well. \
-         Set a limit of 200 ms instead."
-    );
-    let usual = storm(Episode::errors(0.0));
-    let (bad, mended) = (run(&settings, &usual).rejected, run(&finding.mended, &usual).rejected);
-    assert!(bad > 1_000 && mended == 0, "{bad}, {mended}");
-
-    let settings = slow(2 * SECOND);
-    let finding = only(&settings, &facts());
-    assert_eq!((finding.setting, finding.found, finding.limit), ("slow_calls", 2.0, 1.0));
-    assert!(finding.problem.ends_with("an attempt is cut after 1 s: no call is ever slow"), "{finding}");
-    // Eight times as long is 0.8 s, which no timeout cuts.
-    let sluggish = storm(Episode::slow(8.0));
-    let (bad, mended) = (run(&settings, &sluggish).rejected, run(&finding.mended, &sluggish).rejected);
-    assert!(mended > bad + 100, "{bad}, {mended}");
 }
 
 #[test]

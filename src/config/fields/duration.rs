@@ -8,8 +8,8 @@ use super::setting::{Culprit, Setting, nearest_step};
 
 /// A duration as people write it: a string of numbers with units, such as `"250ms"`, `"1m30s"` or `"2h 15m"`.
 ///
-/// A number without a unit is an error, in quotes or not: it does not say whether it means seconds or milliseconds. Units
-/// go from large to small, each at most once. A month is `"1month"`, because `"1M"` is easily mistaken for a minute.
+/// A number without a unit is an error, in quotes or not: it does not say whether it means seconds or milliseconds.
+/// Units go from large to small, each at most once. A month is `"1month"`, because `"1M"` may also mean a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanDuration(pub Duration);
 
@@ -64,8 +64,8 @@ impl Visitor<'_> for HumanDurationVisitor {
     }
 }
 
-/// Each number has a unit, and each unit is smaller than the one before. `humantime` also takes "0", adds up "1m1m", joins
-/// the numbers of "5 5s", and reads "1M" as a month.
+/// Each number has a unit, and each unit is smaller than the one before. `humantime` also takes "0", adds up "1m1m",
+/// joins the numbers of "5 5s", and reads "1M" as a month.
 fn is_plain(text: &str) -> bool {
     let is_number = |character: char| character.is_ascii_digit() || character == '.';
     let numbers = text.split(|character| !is_number(character)).filter(|number| !number.is_empty());
