@@ -375,8 +375,8 @@ mod tests {
     use super::*;
     use crate::breaker::Mode;
     use crate::breaker::config::Config;
-    use crate::breaker::control::layer_observer::LayerObserver;
     use crate::breaker::core::state_machine::Attempt;
+    use crate::breaker::observe::layer_observer::LayerObserver;
     use crate::invalid_setting::valid;
     use http::HeaderValue;
 

@@ -145,6 +145,7 @@ mod future;
 mod layer;
 #[cfg(all(test, rampart_loom))]
 mod loom;
+mod observe;
 mod requests;
 mod service;
 mod state;

@@ -69,7 +69,7 @@ pub(crate) trait Named: Send + Sync + RefUnwindSafe {
 }
 
 /// A breaker as the subject of a sentence.
-pub(super) struct Subject<'a>(pub(super) &'a dyn Named);
+pub(in crate::breaker) struct Subject<'a>(pub(in crate::breaker) &'a dyn Named);
 
 /// A name without a breaker.
 struct Plain {

@@ -3,9 +3,9 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::layer_observer::LayerObserver;
 use crate::breaker::breakers::Breakers;
 use crate::breaker::config::Config;
+use crate::breaker::observe::layer_observer::LayerObserver;
 use crate::breaker::partition::Place;
 use crate::breaker::{CircuitBreaker, Events, Mode, Recording, State};
 
@@ -43,7 +43,7 @@ impl<K> Handle<K> {
         &self.breakers
     }
 
-    pub(super) fn observer(&self) -> &LayerObserver {
+    pub(in crate::breaker) fn observer(&self) -> &LayerObserver {
         &self.observer
     }
 

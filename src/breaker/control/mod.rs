@@ -5,14 +5,9 @@ pub(super) mod address;
 pub(super) mod circuit_breaker;
 pub(super) mod circuit_open;
 pub(super) mod events;
-mod explain;
 pub(super) mod handle;
-pub(super) mod layer_observer;
-mod metrics;
 pub(super) mod permit;
 pub(super) mod snapshot;
-pub(super) mod tally;
-pub(super) mod telemetry;
 pub(super) mod trip;
 
 pub use self::circuit_breaker::CircuitBreaker;

@@ -1,5 +1,5 @@
 use super::CircuitBreakerLayer;
-use crate::breaker::control::telemetry;
+use crate::breaker::observe::telemetry;
 use crate::breaker::partition::Unpartitioned;
 use crate::breaker::requests::AnyRequests;
 use crate::breaker::{Changes, Handle, InvalidSetting};

@@ -21,11 +21,11 @@ use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 use loom::thread;
 
 use crate::breaker::config::Config;
-use crate::breaker::control::layer_observer::LayerObserver;
 use crate::breaker::core::node::{Admission, Completion, Node, Shared};
 use crate::breaker::core::state_machine::{Attempt, PermitKind};
 use crate::breaker::core::waiters::News;
 use crate::breaker::core::window::{Counts, Kind, Outcome, SlidingWindow, WindowConfig};
+use crate::breaker::observe::layer_observer::LayerObserver;
 use crate::breaker::{Mode, Snapshot, State, Window};
 use crate::classify::Health;
 use crate::clock::{Clock, Moment};

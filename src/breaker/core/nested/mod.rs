@@ -297,8 +297,8 @@ mod tests {
     use super::*;
     use crate::breaker::Window;
     use crate::breaker::config::Config;
-    use crate::breaker::control::layer_observer::LayerObserver;
     use crate::breaker::core::node::Shared;
+    use crate::breaker::observe::layer_observer::LayerObserver;
     use crate::clock::Clock;
     use crate::invalid_setting::valid;
 

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::circuit_open::Subject;
+use crate::breaker::control::circuit_open::Subject;
 use crate::breaker::core::node::Node;
 use crate::breaker::core::policy::Outage;
 use crate::breaker::core::trip;

@@ -3,10 +3,9 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::handle::Handle;
 use super::tally::Tally;
 use crate::breaker::core::node::Node;
-use crate::breaker::{State, Totals};
+use crate::breaker::{Handle, State, Totals};
 use crate::metrics::{Metric, Sample, Source};
 
 /// How many breakers are shown by their label.

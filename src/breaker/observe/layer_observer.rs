@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use super::events::Subscribers;
 use super::tally::Tally;
 use super::telemetry;
 use crate::breaker::Totals;
+use crate::breaker::control::events::Subscribers;
 use crate::breaker::core::node::Node;
 use crate::breaker::core::observer::Observer;
 use crate::breaker::core::state_machine::Change;
