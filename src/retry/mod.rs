@@ -158,6 +158,7 @@ mod policy;
 mod replay;
 mod retry_policy;
 mod service;
+mod settings;
 mod spans;
 
 pub use self::error::{RetryError, TimedOut};
@@ -173,6 +174,8 @@ pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpId
 pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody};
 pub use self::retry_policy::{RetryIf, RetryPolicy};
 pub use self::service::Retry;
+pub use self::settings::RetrySettings;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter, Waits};
+pub use crate::changes::Changes;
 pub use crate::deadline::{AttemptDeadline, Deadline};

@@ -20,10 +20,9 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 
 /// Runs the same in two threads, and returns how many got a retry.
 fn both(budget: Budget, run: fn(&Kind) -> bool, check: fn(&Budget, usize) -> bool) {
-    let kind = budget.kind.clone().unwrap();
     let threads = [(); 2].map(|()| {
-        let kind = Arc::clone(&kind);
-        thread::spawn(move || run(&kind))
+        let budget = budget.clone();
+        thread::spawn(move || run(budget.kind().unwrap()))
     });
     let granted = threads.into_iter().map(|thread| thread.join().unwrap()).filter(|won| *won).count();
     assert!(check(&budget, granted), "{granted} granted, {:?} left", budget.balance());
