@@ -4,6 +4,8 @@
 //! The budget is no part of it: its settings change in place, also for calls in flight, because calls share its tokens.
 
 mod eras;
+#[cfg(all(test, rampart_loom))]
+mod loom;
 mod tuning;
 
 use std::sync::Arc;

@@ -66,6 +66,8 @@ pub struct Budget {
 #[derive(Debug)]
 struct Limited {
     kind: Kind,
+    /// Those that it was made with.
+    written: Settings,
     /// Held while the settings change, so that those of two changes do not mix.
     changing: Mutex<()>,
 }
@@ -294,20 +296,20 @@ impl Budget {
         Some(&self.limited.as_deref()?.kind)
     }
 
-    /// Returns the settings of another budget if they differ from those of this one.
+    /// Returns the settings that another budget was made with, if this one has others.
     pub(in crate::retry) fn changed_by(&self, new: &Self) -> Result<Option<Settings>, InvalidSetting> {
         let name = |budget: &Self| budget.kind().map_or("unlimited", Kind::name);
         let (from, to) = (name(self), name(new));
         ensure!(from == to, "budget: cannot change its kind at run time, from {from} to {to}");
-        let [own, new] = [self, new].map(|budget| budget.kind().map(Kind::settings));
-        Ok(new.filter(|_| own != new))
+        let new = new.limited.as_deref().map(|new| new.written);
+        Ok(new.filter(|new| self.kind().is_some_and(|own| own.settings() != *new)))
     }
 
     /// Changes the settings. Those who withdraw meanwhile may see some of before.
     ///
     /// `settle_others` settles the budgets that were made like this one.
     pub(in crate::retry) fn change(&self, settings: Settings, settle_others: impl FnOnce()) {
-        let Some(Limited { kind, changing }) = self.limited.as_deref() else { return };
+        let Some(Limited { kind, written: _, changing }) = self.limited.as_deref() else { return };
         let _changing = lock(changing);
         kind.settle();
         settle_others();
@@ -315,7 +317,8 @@ impl Budget {
     }
 
     fn new(kind: Kind) -> Self {
-        Self { limited: Some(Arc::new(Limited { kind, changing: Mutex::new(()) })) }
+        let written = kind.settings();
+        Self { limited: Some(Arc::new(Limited { kind, written, changing: Mutex::new(()) })) }
     }
 
     fn changed(self, change: impl FnOnce(&Ratio) -> Ratio) -> Self {
