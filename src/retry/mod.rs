@@ -119,6 +119,11 @@
 //! [`budget_by`](crate::RetryLayer::budget_by), [`guard`](crate::RetryLayer::guard) and
 //! [`hedge`](crate::RetryLayer::hedge): the first two read the request, and a hedge sends a second one.
 //!
+//! # Settings that change
+//!
+//! [`Handle::reconfigure`] gives other settings to a layer or policy while calls use it. A call that has begun keeps
+//! those of its start; a budget keeps its tokens.
+//!
 //! # What an attempt can see
 //!
 //! HTTP requests from the second attempt on carry an [`Attempt`] in their extensions.

@@ -107,7 +107,6 @@ async fn what_depends_on_the_time_holds_from_the_change_on() {
 async fn the_budgets_of_all_keys_change_and_keep_their_tokens() {
     const KEYS: u32 = 3_000;
     let budget = Budget::ratio(0.0).reserve(3);
-    // All but 16 of the last 100 keys share overflow budgets.
     let layer = layer()
         .backoff(Backoff::none())
         .max_attempts(2)
@@ -140,6 +139,26 @@ async fn the_budgets_of_all_keys_change_and_keep_their_tokens() {
     assert_eq!([retried(KEYS).await, retried(KEYS).await, retried(KEYS).await], [1, 1, 0]);
     assert_eq!(layer.balance(&http::HeaderValue::from(KEYS)), Some(0.5));
     assert_eq!(budget.balance(), Some(3.0), "that of calls without a key");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_of_keys_that_have_expired_come_back_by_no_longer_life() {
+    let settings = |ttl| with(Budget::ratio(0.1).reserve(50).ttl(ttl));
+    let layer = layer()
+        .policy(&with(Budget::unlimited()))
+        .budget_by(partition::header("x-tenant-id"), Budget::ratio(0.1).reserve(50))
+        .max_partitions(1);
+    let well = layer.layer(Upstream::new([answer(200)]));
+    let down = layer.layer(Upstream::new([answer(503)]));
+    // The second has no room, and shares an overflow budget.
+    for tenant in [1, 2] {
+        well.clone().oneshot(of(tenant)).await.unwrap();
+    }
+    tokio::time::sleep(3_600 * SECOND).await;
+    assert_eq!(reconfigure(&layer.handle(), &settings(Duration::MAX)), "budget");
+    for tenant in [1, 2] {
+        assert_eq!(report(&down.clone().oneshot(of(tenant)).await.unwrap()).0, 2, "one token is left");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,7 +42,8 @@ use crate::sync::{Mutex, lock};
 /// | [`concurrent`](Self::concurrent) | retries are a small part of the calls in progress | Envoy |
 /// | [`unlimited`](Self::unlimited) | always | |
 ///
-/// Clones share the tokens: give clones of one budget to all the layers that call the same upstream. To give each
+/// Clones share the tokens: give clones of one budget to all the layers that call the same upstream. A
+/// [`Handle`](crate::retry::Handle::reconfigure) of one of these changes the settings for all of them. To give each
 /// tenant or host its own, see [`budget_by`](crate::RetryLayer::budget_by). A retry that is cancelled before it is sent
 /// gives back what it cost. A first attempt is never rejected.
 ///
