@@ -4,7 +4,7 @@ use crate::retry::config::SharedConfig;
 use crate::retry::handle::Handle;
 use crate::retry::replay;
 use crate::retry::settings::sealed::Sealed;
-use crate::retry::settings::{LayerSettings, RetrySettings, Settings};
+use crate::retry::settings::{LayerSettings, Settings};
 
 impl<Classifier, Replay, OnRetry, Partition> RetryLayer<Classifier, Replay, OnRetry, Partition>
 where
@@ -18,13 +18,6 @@ where
     pub fn handle(&self) -> Handle<Partition::Key> {
         self.shared.policy.handle_with(self.settings(), self.shared.budgets.by_key())
     }
-}
-
-impl<Classifier, Replay, OnRetry, Partition> RetrySettings for RetryLayer<Classifier, Replay, OnRetry, Partition>
-where
-    Replay: replay::Sealed,
-    Partition: Keyed,
-{
 }
 
 impl<Classifier, Replay, OnRetry, Partition> Sealed for RetryLayer<Classifier, Replay, OnRetry, Partition>
@@ -51,13 +44,6 @@ where
     pub fn handle(&self) -> Handle<Partition::Key> {
         self.0.handle()
     }
-}
-
-impl<Classifier, Replay, OnRetry, Partition> RetrySettings for HedgedRetryLayer<Classifier, Replay, OnRetry, Partition>
-where
-    Replay: replay::Sealed,
-    Partition: Keyed,
-{
 }
 
 impl<Classifier, Replay, OnRetry, Partition> Sealed for HedgedRetryLayer<Classifier, Replay, OnRetry, Partition>

@@ -14,7 +14,7 @@ use super::handle::Handle;
 use super::observe::{GiveUpEvent, GiveUpLog, OnRetry, RetryEvent, Tally, trace_retry};
 use super::policy::{Bucket, Decider};
 use super::settings::sealed::Sealed;
-use super::settings::{DEFAULT_NAME, RetrySettings, Settings, Tuning};
+use super::settings::{DEFAULT_NAME, Settings, Tuning};
 use crate::backoff::Backoff;
 use crate::classify::ErrorClassifier;
 use crate::registry::Registry;
@@ -138,8 +138,6 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         Handle::new(settings, Arc::clone(&self.config.eras), Arc::clone(&self.tally), by_key)
     }
 }
-
-impl<Classifier, OnRetry> RetrySettings for RetryPolicy<Classifier, OnRetry> {}
 
 impl<Classifier, OnRetry> Sealed for RetryPolicy<Classifier, OnRetry> {
     fn settings(&self) -> Settings {

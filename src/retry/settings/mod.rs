@@ -24,6 +24,8 @@ pub(in crate::retry) use self::tuning::{Limits, Tuning};
 /// Sealed; implemented by these three.
 pub trait RetrySettings: sealed::Sealed {}
 
+impl<Of: sealed::Sealed> RetrySettings for Of {}
+
 /// All settings that can be compared.
 #[allow(unnameable_types)]
 #[derive(Clone, Debug)]
