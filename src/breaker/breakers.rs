@@ -302,9 +302,14 @@ impl<K: Hash + Eq + Clone + Debug> Breakers<K> {
         self.shared_nodes().cloned().chain(self.nodes.nodes()).collect()
     }
 
+    /// The number of breakers in use.
+    pub(crate) fn count(&self) -> usize {
+        self.shared_nodes().count() + self.len()
+    }
+
     /// Visits all breakers in use. Takes no lock, and leaves out one whose eviction is being decided.
     pub(crate) fn visit(&self, mut visit: impl FnMut(&Arc<Node>)) {
-        self.default.get().map(Lanes::node).into_iter().chain(self.nodes.overflow_nodes()).for_each(&mut visit);
+        self.shared_nodes().for_each(&mut visit);
         self.nodes.visit(visit);
     }
 

@@ -16,7 +16,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Deserializer;
 
 pub use self::error::ConfigError;
 pub use self::fields::{
@@ -25,7 +25,7 @@ pub use self::fields::{
     GuardConfig, HedgeConfig, HumanDuration, LinearConfig, OutageConfig, RampConfig, RatioConfig, RetryConfig,
     SlowCallsConfig, StatusConfig, TimeWindowConfig, VerdictConfig, WindowConfig,
 };
-use self::fields::{Section, Setting};
+use self::fields::{Section, Setting, table};
 pub use self::preset::Preset;
 pub use self::watch::watch;
 use crate::classify::{DistrustRefusals, GrpcClassifier, HttpClassifier};
@@ -33,56 +33,62 @@ use crate::registry::partition::Keyed;
 use crate::retry::{Budget, Hedge, ReplayBodies};
 use crate::{CircuitBreakerLayer, ClassifyLayer, RetryLayer};
 
-/// The settings of all layers, as a file holds them.
-///
-/// ```
-/// use tower_rampart::config::Config;
-///
-/// let config: Config = toml::from_str(r#"
-///     [retry]
-///     attempt_timeout = "2s"
-///
-///     [per_name.billing.retry]
-///     max_attempts = 5
-/// "#)?;
-/// let layers = (config.retry_layer("billing")?, config.breaker_layer("billing")?);
-/// # let _ = layers;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Config {
-    /// What lies below all settings, for all names without a preset of their own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub preset: Option<Preset>,
-    /// What outcomes mean, for all names.
-    pub classify: ClassifyConfig,
-    /// Retries, for all names.
-    pub retry: RetryConfig,
-    /// Circuit breakers, for all names.
-    pub breaker: BreakerConfig,
-    /// What differs for single names.
-    #[serde(deserialize_with = "names::deserialize", skip_serializing_if = "BTreeMap::is_empty")]
-    pub per_name: BTreeMap<String, NameConfig>,
+table! {
+    /// The settings of all layers, as a file holds them.
+    ///
+    /// ```
+    /// use tower_rampart::config::Config;
+    ///
+    /// let config: Config = toml::from_str(r#"
+    ///     [retry]
+    ///     attempt_timeout = "2s"
+    ///
+    ///     [per_name.billing.retry]
+    ///     max_attempts = 5
+    /// "#)?;
+    /// let layers = (config.retry_layer("billing")?, config.breaker_layer("billing")?);
+    /// # let _ = layers;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[derive(Default)]
+    #[non_exhaustive]
+    pub struct Config {
+        /// What lies below all settings, for all names without a preset of their own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub preset: Option<Preset>,
+        /// What outcomes mean, for all names.
+        #[serde(default)]
+        pub classify: ClassifyConfig,
+        /// Retries, for all names.
+        #[serde(default)]
+        pub retry: RetryConfig,
+        /// Circuit breakers, for all names.
+        #[serde(default)]
+        pub breaker: BreakerConfig,
+        /// What differs for single names.
+        #[serde(default, deserialize_with = "names::deserialize", skip_serializing_if = "BTreeMap::is_empty")]
+        pub per_name: BTreeMap<String, NameConfig>,
+    }
 }
 
-/// What differs for one name from the common part, field by field.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct NameConfig {
-    /// What lies below the settings of the name, and above the common part.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub preset: Option<Preset>,
-    /// What outcomes mean.
-    pub classify: ClassifyConfig,
-    /// Retries.
-    pub retry: RetryConfig,
-    /// Circuit breakers.
-    pub breaker: BreakerConfig,
+table! {
+    /// What differs for one name from the common part, field by field.
+    #[derive(Default)]
+    #[non_exhaustive]
+    pub struct NameConfig {
+        /// What lies below the settings of the name, and above the common part.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub preset: Option<Preset>,
+        /// What outcomes mean.
+        #[serde(default)]
+        pub classify: ClassifyConfig,
+        /// Retries.
+        #[serde(default)]
+        pub retry: RetryConfig,
+        /// Circuit breakers.
+        #[serde(default)]
+        pub breaker: BreakerConfig,
+    }
 }
 
 impl Config {
@@ -108,7 +114,7 @@ impl Config {
     /// Returns the first field that is unknown, has a value of another type, or has one that its setter rejects.
     pub fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, ConfigError> {
         let config: Self = serde_path_to_error::deserialize(deserializer)
-            .map_err(|error| ConfigError::parse(error.path().to_string(), error.inner()))?;
+            .map_err(|error| ConfigError::parse(error.path(), error.inner()))?;
         config.check()?;
         Ok(config)
     }
@@ -277,16 +283,5 @@ impl Config {
     ) -> Section<'a, Table> {
         let own = self.per_name.get(name).cloned().map(table);
         Section { part, name, own, merged: table(self.settings(name)) }
-    }
-}
-
-impl Setting for NameConfig {
-    fn over(self, common: &Self) -> Self {
-        Self {
-            preset: self.preset.or(common.preset),
-            classify: self.classify.over(&common.classify),
-            retry: self.retry.over(&common.retry),
-            breaker: self.breaker.over(&common.breaker),
-        }
     }
 }

@@ -1,7 +1,7 @@
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 
-use ::metrics::{Counter, Gauge, Label, Unit};
+use ::metrics::{Label, Unit};
 
 use super::sample::read;
 use super::{Kind, Metric, Sample, Source};
@@ -20,66 +20,47 @@ use super::{Kind, Metric, Sample, Source};
 /// ```
 #[derive(Default)]
 pub struct Publisher {
-    /// What was published last.
-    series: HashMap<Name, Series>,
-    is_described: bool,
+    /// The gauges that were published last. Not their handles: a recorder that has forgotten a series reads no old handle.
+    gauges: HashSet<Name>,
 }
 
 /// The name of a metric, and the labels of a series.
 type Name = (&'static str, Vec<(&'static str, String)>);
 
-enum Series {
-    Counter(Counter),
-    Gauge(Gauge),
-}
-
 impl Publisher {
-    /// Creates a publisher. It keeps the handles of the recorder that is installed when a series first appears.
+    /// Creates a publisher.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Publishes what the sources have counted. A breaker that is no longer among those that are open for the longest
-    /// time is set to 0, and its series stays until the recorder forgets it: set an idle timeout there. The facade counts
-    /// in whole numbers, so the sum of the waits is a gauge.
+    /// time is set to 0, and its series stays until the recorder forgets it, as the facade can remove none: set an idle
+    /// timeout there, longer than the time between two calls of this. The facade counts in whole numbers, so the sum of
+    /// the waits is a gauge.
     pub fn publish(&mut self, sources: &[&dyn Source]) {
-        if !std::mem::replace(&mut self.is_described, true) {
-            Metric::ALL.iter().for_each(describe);
-        }
-        let mut last = std::mem::take(&mut self.series);
+        Metric::ALL.iter().for_each(describe);
+        let mut last = std::mem::take(&mut self.gauges);
         for Sample { metric, labels, value } in read(sources.iter().copied()) {
-            let key = (metric.name, labels);
-            let series = last.remove(&key).unwrap_or_else(|| Series::new(&metric, &key.1));
-            series.set(value);
-            self.series.insert(key, series);
-        }
-        for series in last.into_values() {
-            if let Series::Gauge(gauge) = series {
-                gauge.set(0.0);
+            if is_whole(&metric) {
+                // A count, which is no fraction and not negative.
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                ::metrics::counter!(metric.name, of_facade(&labels)).absolute(value as u64);
+            } else {
+                ::metrics::gauge!(metric.name, of_facade(&labels)).set(value);
+                let name = (metric.name, labels);
+                last.remove(&name);
+                self.gauges.insert(name);
             }
+        }
+        for (name, labels) in last {
+            ::metrics::gauge!(name, of_facade(&labels)).set(0.0);
         }
     }
 }
 
-impl Series {
-    fn new(metric: &Metric, labels: &[(&'static str, String)]) -> Self {
-        let labels: Vec<_> = labels.iter().map(|(label, value)| Label::new(*label, value.clone())).collect();
-        if is_whole(metric) {
-            Self::Counter(::metrics::counter!(metric.name, labels))
-        } else {
-            Self::Gauge(::metrics::gauge!(metric.name, labels))
-        }
-    }
-
-    fn set(&self, value: f64) {
-        match self {
-            // A count, which is no fraction and not negative.
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            Self::Counter(counter) => counter.absolute(value as u64),
-            Self::Gauge(gauge) => gauge.set(value),
-        }
-    }
+fn of_facade(labels: &[(&'static str, String)]) -> Vec<Label> {
+    labels.iter().map(|(label, value)| Label::new(*label, value.clone())).collect()
 }
 
 fn describe(metric: &Metric) {
@@ -95,9 +76,9 @@ fn is_whole(metric: &Metric) -> bool {
     metric.kind == Kind::Counter && metric.unit != "s"
 }
 
-/// The handles show nothing.
+/// Without the labels, which may be keys of callers.
 impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Publisher").field("series", &self.series.len()).finish_non_exhaustive()
+        f.debug_struct("Publisher").field("gauges", &self.gauges.len()).finish_non_exhaustive()
     }
 }

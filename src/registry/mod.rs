@@ -35,6 +35,8 @@ pub(crate) struct Registry<K, Node> {
     slots: HashSet<Slot<K, Node>, AsHashed>,
     /// Guards insertions and removals.
     ring: Mutex<Ring<Node>>,
+    /// The length of the ring, for readers without the lock. That of the map can be wrong while others change it.
+    len: AtomicUsize,
     hash: KeyedHash,
     max: AtomicUsize,
     clock: Clock,
@@ -74,6 +76,7 @@ impl<K, Node> Registry<K, Node> {
         Self {
             slots: HashSet::with_hasher(AsHashed),
             ring: Mutex::default(),
+            len: AtomicUsize::new(0),
             hash: KeyedHash::new(seed),
             max: AtomicUsize::new(max),
             clock,
@@ -149,7 +152,7 @@ impl<K, Node> Registry<K, Node> {
 
 impl<K: Hash + Eq + Clone, Node: Forgettable> Registry<K, Node> {
     pub(crate) fn len(&self) -> usize {
-        self.slots.len()
+        self.len.load(Ordering::Relaxed)
     }
 
     /// Returns the node of this key, if it has one.
@@ -274,6 +277,7 @@ impl<K: Hash + Eq + Clone, Node: Forgettable> Locked<'_, K, Node> {
         let hash = slot.hash();
         self.registry.slots.insert(slot.with(&node, self.ring.len()), self.guard);
         self.ring.push(Some(node.clone()), hash);
+        self.publish_len();
         node
     }
 
@@ -318,12 +322,17 @@ impl<K: Hash + Eq + Clone, Node: Forgettable> Locked<'_, K, Node> {
     /// Takes a place out of the ring.
     fn take_place(&mut self, place: usize) -> Option<Arc<Node>> {
         let node = self.ring.swap_remove(place);
+        self.publish_len();
         // Another has moved there.
         if let Some((Some(moved), hash)) = self.ring.get_mut(place) {
             let slot = self.registry.slots.get(&ByNode { hash, node: Arc::as_ptr(moved) }, self.guard);
             slot.into_iter().for_each(|slot| slot.set_place(place));
         }
         node
+    }
+
+    fn publish_len(&self) {
+        self.registry.len.store(self.ring.len(), Ordering::Relaxed);
     }
 }
 

@@ -1,9 +1,6 @@
 //! What is wrong in a file, and where.
 
-use std::time::Duration;
-
-use tower_rampart::breaker::State;
-use tower_rampart::config::{Config, HumanDuration};
+use tower_rampart::config::Config;
 
 use super::{from_json, from_toml, rejects};
 
@@ -31,36 +28,6 @@ fn unknown_fields_and_wrong_types_name_their_path() {
     rejects("[retry.budget.tokens]", "retry.budget", "unknown variant `tokens`");
     let error = from_json(r#"{ "breaker": { "failure_rate": "high" } }"#).unwrap_err();
     assert_eq!(error.path(), "breaker.failure_rate");
-}
-
-#[test]
-fn duplicate_keys_are_errors_in_every_format() {
-    for text in [
-        r#"{ "retry": {}, "retry": {} }"#,
-        r#"{ "retry": { "max_attempts": 2, "max_attempts": 3 } }"#,
-        r#"{ "per_name": { "billing": {}, "billing": {} } }"#,
-    ] {
-        let error = from_json(text).unwrap_err();
-        assert!(error.to_string().contains("duplicate"), "{error}");
-    }
-    assert!(toml::Deserializer::parse("[retry]\n[retry]").map(Config::read).map_or(true, |read| read.is_err()));
-}
-
-#[test]
-fn durations_have_units() {
-    let deadline =
-        |text: &str| from_toml(&format!("retry.deadline = {text}")).map(|config| config.retry.deadline.unwrap().0);
-    for (text, millis) in [("'250ms'", 250), ("'1m30s'", 90_000), ("'1m 30s'", 90_000), ("'2h'", 7_200_000)] {
-        assert_eq!(deadline(text).unwrap(), Duration::from_millis(millis), "{text}");
-    }
-    for text in
-        ["5", "0", "0.5", "'5'", "'0'", "''", "' '", "'-1s'", "'1 parsec'", "'nan'", "'9999999999999999999999s'"]
-    {
-        let error = deadline(text).unwrap_err();
-        assert_eq!(error.path(), "retry.deadline", "{text}: {error}");
-        assert!(error.to_string().contains("a duration in quotes, each number with its unit"), "{text}: {error}");
-    }
-    assert_eq!(HumanDuration(Duration::from_millis(90_250)).to_string(), "1m 30s 250ms");
 }
 
 #[test]
@@ -101,53 +68,80 @@ fn rejected_values_name_path_value_reason_and_the_nearest_allowed() {
 }
 
 #[test]
-fn values_without_neighbors_are_rejected_too() {
-    assert_eq!(rejects("breaker.failure_rate = nan", "breaker.failure_rate", "but is NaN").nearest(), None);
-    rejects("breaker.failure_rate = inf", "breaker.failure_rate", "but is inf");
-    rejects("breaker.window.time.length = '1us'", "breaker.window", "is too short for buckets of 1ms");
-    rejects("breaker.window.time.buckets = 5", "breaker.window", "time.length is missing");
-    rejects("breaker.window.time = { length = '1s', buckets = 0 }", "breaker.window", "the buckets must lie between");
-    rejects("breaker.slow_calls = { limit = '1s', rate = 2 }", "breaker.slow_calls", "but is 2");
-    rejects("breaker.slow_calls.limit = '1s'", "breaker.slow_calls", "rate is missing");
-    rejects("breaker.ramp = { shares = [0.5, 0.1], calls = 20 }", "breaker.ramp", "must not shrink");
-    rejects("breaker.open_for.fixed.wait = '0s'", "breaker.open_for", "must not be zero");
-    rejects(
-        "retry.backoff.exponential = { first = '5s', max = '1s' }",
-        "retry.backoff",
-        "5s, is longer than the longest",
-    );
-    rejects("retry.backoff.exponential = { first = '1s', max = '5s', factor = 0.5 }", "retry.backoff", "but is 0.5");
-    rejects("retry.backoff.fixed = { wait = '1s', jitter.proportional = 2 }", "retry.backoff", "but is 2");
-    rejects("retry.budget.ratio.ratio = -1", "retry.budget", "but is -1");
-    rejects("retry.budget.ratio.capacity = 0", "retry.budget", "but is 0");
-    rejects("retry.budget.grpc.max_tokens = 5", "retry.budget", "grpc.token_ratio is missing");
-    rejects("retry.hedge.quantile = 1", "retry.hedge", "but is 1");
-    rejects("retry.deadline_header.seconds = 'content-length'", "retry.deadline_header", "content-length");
-    rejects("retry.guard.attempt_header = 'a b'", "retry.guard", "\"a b\" is not the name of a header");
-    rejects("classify.statuses = [{ first = 99, verdict.class = 'terminal' }]", "classify.statuses", "99..=99");
-    rejects("classify.codes = [{ code = 17, verdict.class = 'terminal' }]", "classify.codes", "there is no code 17");
+fn values_within_tables_are_named_by_their_whole_path() {
+    for (text, path, nearest) in [
+        ("breaker.window.time.length = '1us'", "breaker.window.time.length", "\"1ms\""),
+        ("breaker.window.time = { length = '5ms', buckets = 10 }", "breaker.window.time.length", "\"10ms\""),
+        ("breaker.window.time = { length = '1s', buckets = 0 }", "breaker.window.time.buckets", "1"),
+        ("breaker.window.count.calls = 0", "breaker.window.count.calls", "1"),
+        ("breaker.slow_calls = { limit = '1s', rate = 2 }", "breaker.slow_calls.rate", "1"),
+        ("breaker.outage = { failures = 20000, lasting = '1s' }", "breaker.outage.failures", "16383"),
+        ("breaker.ramp = { shares = [0.1, 0.5, 0.2], calls = 20 }", "breaker.ramp.shares[2]", "0.5"),
+        ("breaker.ramp = { shares = [0.5], calls = 0 }", "breaker.ramp.calls", "1"),
+        ("breaker.open_for.fixed.wait = '0s'", "breaker.open_for.fixed.wait", "\"1ms\""),
+        ("retry.backoff.exponential = { first = '5s', max = '1s' }", "retry.backoff.exponential.first", "\"1s\""),
+        ("retry.backoff.exponential = { first = '5s', max = '0s' }", "retry.backoff.exponential.max", "\"5s\""),
+        (
+            "retry.backoff.exponential = { first = '1s', max = '5s', factor = 0.5 }",
+            "retry.backoff.exponential.factor",
+            "1",
+        ),
+        (
+            "retry.backoff.fixed = { wait = '1s', jitter.proportional = 2 }",
+            "retry.backoff.fixed.jitter.proportional",
+            "1",
+        ),
+        ("retry.backoff.fixed = { wait = '1s', jitter.on_top = -1 }", "retry.backoff.fixed.jitter.on_top", "0"),
+        ("retry.budget.ratio.ratio = -1", "retry.budget.ratio.ratio", "0"),
+        ("retry.budget.ratio = { reserve = 7, capacity = 0 }", "retry.budget.ratio.capacity", "1"),
+        ("retry.budget.grpc = { max_tokens = 2000, token_ratio = 0.1 }", "retry.budget.grpc.max_tokens", "1000"),
+        ("retry.budget.concurrent = { percent = 101, minimum = 1 }", "retry.budget.concurrent.percent", "100"),
+        ("retry.hedge.quantile = 1", "retry.hedge.quantile", "0.999"),
+        (
+            "classify.statuses = [{ first = 500, verdict.class = 'terminal' }, { first = 99, verdict.class = 'terminal' }]",
+            "classify.statuses[1].first",
+            "100",
+        ),
+        (
+            "classify.statuses = [{ first = 500, last = 1000, verdict.class = 'terminal' }]",
+            "classify.statuses[0].last",
+            "999",
+        ),
+        ("classify.codes = [{ code = 17, verdict.class = 'terminal' }]", "classify.codes[0].code", "16"),
+    ] {
+        let error = rejects(text, path, "");
+        assert_eq!(error.nearest(), Some(nearest), "{text}: {error}");
+    }
 }
 
 #[test]
-fn huge_durations_are_no_panic() {
-    let config = from_toml(
-        "
-        [retry]
-        deadline = '500000000y'
-        attempt_timeout = '500000000y'
-        max_retry_after = '500000000y'
-        budget.ratio.ttl = '500000000y'
-        backoff.exponential = { first = '1y', max = '500000000y' }
-        [breaker]
-        window.time.length = '500000000y'
-        probe_lease = '500000000y'
-        open_for.fixed.wait = '500000000y'
-        slow_calls = { limit = '500000000y', rate = 1 }
-    ",
-    )
-    .unwrap();
-    let breaker = config.breaker_layer("default").unwrap().breaker();
-    assert_eq!(breaker.state(), State::Closed);
+fn values_without_neighbors_are_named_too() {
+    for (text, path, reason) in [
+        ("breaker.failure_rate = nan", "breaker.failure_rate", "but is NaN"),
+        ("breaker.slow_calls = { limit = '1s', rate = nan }", "breaker.slow_calls.rate", "but is NaN"),
+        ("retry.deadline_header.seconds = 'content-length'", "retry.deadline_header.seconds", "content-length"),
+        ("retry.guard.attempt_header = 'a b'", "retry.guard.attempt_header", "\"a b\" is not the name of a header"),
+        // Two values are wrong, so that no other one in the place of either helps.
+        ("breaker.ramp = { shares = [2], calls = 0 }", "breaker.ramp", "[2.0]"),
+        ("breaker.window.time.buckets = 5", "breaker.window", "time.length is missing"),
+        ("breaker.slow_calls.limit = '1s'", "breaker.slow_calls", "rate is missing"),
+        ("retry.budget.grpc.max_tokens = 5", "retry.budget", "grpc.token_ratio is missing"),
+        ("breaker.ramp = { shares = [], calls = 1 }", "breaker.ramp", "at least one"),
+    ] {
+        rejects(text, path, reason);
+    }
+}
+
+#[test]
+fn a_value_of_the_common_part_is_named_only_if_no_value_of_the_name_is_wrong() {
+    let common = "breaker.window.time.length = '1s'\n";
+    let text = format!("{common}per_name.billing.breaker.window.time.buckets = 5000");
+    let error = rejects(&text, "per_name.billing.breaker.window.time.buckets", "5000");
+    assert_eq!(error.nearest(), Some("1000"));
+    let text =
+        "retry.backoff.exponential = { first = '5s', max = '9s' }\nper_name.a.retry.backoff.exponential.max = '4s'";
+    let error = rejects(text, "per_name.a.retry.backoff.exponential.max", "longer");
+    assert_eq!(error.nearest(), Some("\"5s\""));
 }
 
 #[test]
@@ -161,6 +155,51 @@ fn an_error_names_the_part_that_it_comes_from() {
     assert_eq!(error.nearest(), Some("10"));
     let config = Config::default();
     assert_eq!(config.retry_layer("").unwrap_err().path(), "retry.name");
+}
+
+#[test]
+fn a_path_quotes_names_and_is_one_line() {
+    for (name, quoted) in
+        [("'a.b'", "\"a.b\""), ("\"a\\nb\"", "\"a\\nb\""), ("\"a\\\"b\"", "\"a\\\"b\""), ("'é'", "\"é\"")]
+    {
+        // From the format and from a setter.
+        rejects(
+            &format!("per_name.{name}.retry.max_attempts = 'x'"),
+            &format!("per_name.{quoted}.retry.max_attempts"),
+            "u32",
+        );
+        rejects(
+            &format!("per_name.{name}.retry.max_attempts = 0"),
+            &format!("per_name.{quoted}.retry.max_attempts"),
+            "is 0",
+        );
+    }
+}
+
+#[test]
+fn a_message_leaves_out_the_middle_of_a_long_value() {
+    let long = "é".repeat(1 << 20);
+    for text in [
+        format!("retry.deadline = '{long}'"),
+        format!("retry.'{long}' = 1"),
+        format!("breaker.mode = '{long}'"),
+        format!("retry.guard.attempt_header = '{long}'"),
+        format!("per_name.'{long}'.retry.max_attempts = 0"),
+    ] {
+        let message = from_toml(&text).unwrap_err().to_string();
+        assert!(message.chars().count() < 2_200, "{message}");
+    }
+    let message = from_toml(&format!("retry.deadline = '{long}'")).unwrap_err().to_string();
+    assert!(message.starts_with("retry.deadline: TOML parse error at line 1, column 18"), "{message}");
+    assert!(message.ends_with("each number with its unit, such as \"250ms\" or \"1m30s\""), "{message}");
+}
+
+#[test]
+fn a_long_list_is_searched_within_seconds() {
+    let statuses = "{ first = 409, verdict.class = 'terminal' }, ".repeat(5_000);
+    let text = format!("classify.statuses = [{statuses}{{ first = 99, verdict.class = 'terminal' }}]");
+    let error = rejects(&text, "classify.statuses[5000].first", "99..=99");
+    assert_eq!(error.nearest(), Some("100"));
 }
 
 #[test]

@@ -71,6 +71,28 @@ fn every_setter_has_a_field() {
     assert_eq!(code, BTreeSet::from(CODE));
 }
 
+#[test]
+fn every_constructor_has_a_kind() {
+    // `custom` is code, and the other two are written as another kind.
+    const OTHERS: [&str; 3] = ["custom", "default", "none"];
+    let api = include_str!("../../public-api.txt");
+    for (field, part, count) in [
+        ("retry.backoff", "retry::Backoff", 5),
+        ("retry.budget", "retry::Budget", 5),
+        ("retry.deadline_header", "retry::DeadlineHeader", 2),
+        ("retry.hedge", "retry::Hedge", 2),
+        ("breaker.window", "breaker::Window", 2),
+    ] {
+        let error = from_toml(&format!("{field}.unknown = 1")).unwrap_err().to_string();
+        let constructors = api.lines().filter_map(|line| constructor(line, part));
+        let constructors: BTreeSet<_> = constructors.filter(|name| !OTHERS.contains(name)).collect();
+        assert_eq!(constructors.len(), count, "{part}: {constructors:?}");
+        for name in constructors {
+            assert!(error.contains(&format!("`{name}`")), "{field} has no kind for {part}::{name}");
+        }
+    }
+}
+
 /// Every field, with a value that is not the default of its setter.
 const CHANGED: &str = "
     [retry]
@@ -183,6 +205,16 @@ fn setter<'a>(line: &'a str, layer: &str) -> Option<&'a str> {
     returns_itself.then(|| name.strip_prefix("try_").unwrap_or(name))
 }
 
+/// The name of a constructor, without `try_`: a function of the type that returns it.
+fn constructor<'a>(line: &'a str, part: &str) -> Option<&'a str> {
+    let rest = line.strip_prefix("pub fn ").or(line.strip_prefix("pub const fn "))?;
+    let (name, signature) = rest.strip_prefix(part)?.strip_prefix("::")?.split_once('(')?;
+    let takes_itself = ["self", "&self", "&mut self"].iter().any(|receiver| signature.starts_with(receiver));
+    // A conversion is one of the others in other words.
+    let constructs = !takes_itself && signature.contains("Self") && name != "from";
+    constructs.then(|| name.strip_prefix("try_").unwrap_or(name))
+}
+
 #[cfg(feature = "schemars")]
 #[test]
 fn the_schema_has_every_field_and_no_other() {
@@ -195,4 +227,13 @@ fn the_schema_has_every_field_and_no_other() {
         assert_eq!(keys(&table["properties"]), keys(&example[part]));
     }
     assert_eq!(schema["$defs"]["HumanDuration"]["type"], "string");
+    // A list is no table.
+    let defs = schema["$defs"].as_object().unwrap();
+    let tables = defs.iter().filter(|(name, _)| !["HumanDuration", "Jitter"].contains(&name.as_str()));
+    for (name, table) in tables
+        .chain([(&"Config".to_owned(), &schema)])
+        .filter(|(_, table)| table["oneOf"].is_null() && table["enum"].is_null())
+    {
+        assert_eq!((&table["type"], &table["additionalProperties"]), (&json!("object"), &json!(false)), "{name}");
+    }
 }

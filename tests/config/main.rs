@@ -2,8 +2,10 @@
 #![cfg(feature = "serde")]
 #![allow(clippy::unwrap_used)]
 
+mod durations;
 mod errors;
 mod fields;
+mod formats;
 mod layers;
 mod presets;
 mod watch;

@@ -116,24 +116,54 @@ fn counters_never_fall_and_lose_no_call_while_partitions_are_evicted() {
 }
 
 #[test]
+fn the_states_add_up_while_partitions_are_evicted() {
+    const CAP: u64 = 64;
+    const OPEN: u64 = 4;
+    let breakers = tenants().max_partitions(CAP as usize).handle();
+    for key in 0..CAP {
+        let breaker = breakers.get_or_insert(&key).unwrap();
+        if key < OPEN {
+            breaker.force_open();
+        }
+    }
+    let done = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for thread in 0..2 {
+            let (breakers, done) = (&breakers, &done);
+            scope.spawn(move || {
+                for key in (CAP..20_000).step_by(2) {
+                    let _ = breakers.get_or_insert(&(key + thread));
+                }
+                done.fetch_add(1, Ordering::Release);
+            });
+        }
+        while done.load(Ordering::Acquire) < 2 {
+            let states = states(&Scrape::of(&[&breakers]));
+            // One leaves before another takes its place.
+            let all = states.iter().sum::<f64>();
+            assert!((CAP as f64 - 1.0..=CAP as f64).contains(&all), "{states:?}");
+            assert_eq!(states[1], OPEN as f64);
+            assert!((CAP as usize - 1..=CAP as usize).contains(&breakers.len()));
+        }
+    });
+}
+
+#[test]
 fn every_partition_is_in_one_state_while_they_change() {
     let breakers = tenants().handle();
     let all: Vec<_> = (0..200).filter_map(|key| breakers.get_or_insert(&key)).collect();
-    let stop = AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            for step in 0_usize.. {
+            for step in 0..100_000_usize {
                 let modes = [Mode::ForcedOpen, Mode::Automatic, Mode::Disabled];
                 all[step * 31 % all.len()].set_mode(modes[step % 3]);
-                if stop.load(Ordering::Relaxed) {
-                    break;
-                }
             }
+            done.store(true, Ordering::Release);
         });
-        for _ in 0..200 {
+        while !done.load(Ordering::Acquire) {
             assert_eq!(states(&Scrape::of(&[&breakers])).iter().sum::<f64>(), 200.0);
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
 

@@ -1,6 +1,10 @@
-//! Every expression of the dashboard and of the alert rules asks for what a scrape has.
+//! Every expression of the dashboard and of the alert rules asks for what a scrape has. With nothing installed: in
+//! `tests/real`, Prometheus answers them.
 
 use std::collections::BTreeSet;
+
+use tower_rampart::CircuitBreakerLayer;
+use tower_rampart::retry::RetryPolicy;
 
 use crate::scrape::{Scrape, Series};
 use crate::stack;
@@ -139,6 +143,19 @@ async fn every_expression_of_the_dashboard_finds_its_series() {
     let variable = dashboard["templating"]["list"][1]["query"].as_str().unwrap();
     for metric in ["rampart_breaker_partitions", "rampart_retry_calls_total"] {
         assert!(variable.contains(metric) && series.iter().any(|series| series.metric == metric), "{variable}");
+    }
+}
+
+/// What is added to nothing is nothing.
+#[test]
+fn a_sum_asks_for_series_that_are_there_from_the_start() {
+    let (retries, breakers) = (RetryPolicy::new().handle(), CircuitBreakerLayer::new_for_http().handle());
+    let fresh: Vec<_> = Scrape::of(&[&retries, &breakers]).series().collect();
+    let expressions = DASHBOARD.lines().filter_map(|line| line.trim().strip_prefix(r#""expr": "#));
+    let sums: Vec<_> = expressions.filter(|expression| expression.contains(" + ")).collect();
+    assert!(!sums.is_empty());
+    for sum in sums {
+        check(&sum.replace('\\', ""), &[], &fresh).unwrap_or_else(|error| panic!("{sum} {error}"));
     }
 }
 

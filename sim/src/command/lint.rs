@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::iter;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,25 +27,25 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     name: Vec<String>,
     /// Processes that call the upstream, each with a stack of its own.
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     processes: u32,
     /// Calls a second of one process on one breaker: of one host or tenant, if each has a breaker.
-    #[arg(long, value_name = "NUMBER", value_parser = positive)]
+    #[arg(long, value_name = "NUMBER", value_parser = calls, allow_negative_numbers = true)]
     calls_per_second: f64,
     /// Requests a second that the upstream can answer, all processes together. Default: 1.25 times the calls.
-    #[arg(long, value_name = "NUMBER", value_parser = positive)]
+    #[arg(long, value_name = "NUMBER", value_parser = capacity, allow_negative_numbers = true)]
     capacity: Option<f64>,
     /// Tiers of services that call each other and all retry with these settings. Default: 1.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=10))]
     tiers: Option<u32>,
     /// The share of the calls that fails while the upstream is well. Default: 0.01.
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     usual_failures: Option<f64>,
     /// How long an answer takes that is still usual, such as the 99 % quantile. Default: 100ms.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = latency)]
     typical_latency: Option<Duration>,
     /// How long the upstream is in trouble, when it is. Default: 1m.
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = outage)]
     typical_outage: Option<Duration>,
 }
 
@@ -84,19 +85,33 @@ impl Arguments {
     }
 }
 
-fn positive(text: &str) -> Result<f64, String> {
-    number(text, |number| number > 0.0 && number <= f64::from(u32::MAX)).ok_or("must be a number above 0".to_owned())
+fn calls(text: &str) -> Result<f64, String> {
+    number(text, 1e-6..=1e7, "from 0.000001 to 10000000")
 }
 
+fn capacity(text: &str) -> Result<f64, String> {
+    number(text, 1e-6..=1e12, "from 0.000001 to 1000000000000")
+}
+
+/// If all calls failed, no breaker would open by mistake.
 fn share(text: &str) -> Result<f64, String> {
-    number(text, |number| (0.0..=1.0).contains(&number)).ok_or("must be a number from 0 to 1".to_owned())
+    number(text, 0.0..=0.99, "from 0 to 0.99")
 }
 
-fn number(text: &str, fits: impl Fn(f64) -> bool) -> Option<f64> {
-    text.parse().ok().filter(|number| fits(*number))
+fn number(text: &str, allowed: RangeInclusive<f64>, range: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|number| allowed.contains(number)).ok_or_else(|| format!("must be a number {range}"))
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+fn latency(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::from_micros(1)..=Duration::from_secs(3_600))
+}
+
+fn outage(text: &str) -> Result<Duration, String> {
+    duration(text, Duration::from_secs(1)..=Duration::from_secs(30 * 86_400))
+}
+
+fn duration(text: &str, allowed: RangeInclusive<Duration>) -> Result<Duration, String> {
     let duration = HumanDuration::deserialize(text.into_deserializer()).map_err(|error: Error| error.to_string())?.0;
-    if duration.is_zero() { Err("must not be zero".to_owned()) } else { Ok(duration) }
+    let (from, to) = (HumanDuration(*allowed.start()), HumanDuration(*allowed.end()));
+    if allowed.contains(&duration) { Ok(duration) } else { Err(format!("must be from {from} to {to}")) }
 }

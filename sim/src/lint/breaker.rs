@@ -1,6 +1,5 @@
-use super::numbers::{exceeds, round_down, round_up, time};
-use super::text::{number, seconds};
-use super::{Facts, Finding, Row, Settings, Waits};
+use super::numbers::{exceeds, number, round_down, round_up, seconds, time};
+use super::{Facts, Finding, Row, Settings, SlowCalls};
 
 /// The share of breakers that may open by chance when a window has just calls enough.
 const BY_CHANCE: f64 = 1e-4;
@@ -10,6 +9,10 @@ const ROW_BY_CHANCE: f64 = 1e-6;
 const FEWEST_CALLS: u32 = 5;
 /// More calls make no rate that chance reaches safe.
 const MOST_CALLS: u32 = 1_000;
+/// In most outages this share of the calls still works.
+const ONE_WORKS: f64 = 1e-3;
+/// The default.
+const USUAL_RATE: f64 = 0.9;
 /// Random arrivals fill a window with this many times the minimum almost always.
 const SPARE: f64 = 1.5;
 
@@ -83,33 +86,6 @@ fn sooner(settings: &Settings, facts: &Facts, limit: f64) -> (&'static str, Stri
     ("window", instead, Settings { minimum_calls: Some(minimum), window: Some(time(window)), ..*settings })
 }
 
-pub(super) fn longest_opening(settings: &Settings, facts: &Facts) -> Option<Finding> {
-    let (outage, limit) = (facts.typical_outage.as_secs_f64(), facts.soon());
-    let found = last_opening(settings.open_for, outage);
-    if !settings.breaker || !exceeds(found, limit) {
-        return None;
-    }
-    let open_for =
-        Waits { first: settings.open_for.first.min(time(round_down((limit / 4.0).min(1.0)))), max: time(limit) };
-    Some(Finding {
-        setting: "open_for",
-        found,
-        limit,
-        problem: format!(
-            "after an outage of {} the breaker can stay open for another {}; the limit is {}",
-            seconds(outage),
-            seconds(found),
-            seconds(limit)
-        ),
-        instead: format!(
-            "a backoff from {} up to {}",
-            seconds(open_for.first.as_secs_f64()),
-            seconds(open_for.max.as_secs_f64())
-        ),
-        mended: Settings { open_for, ..*settings },
-    })
-}
-
 pub(super) fn chance(settings: &Settings, facts: &Facts) -> Option<Finding> {
     let (rate, failures) = (settings.failure_rate, facts.usual_failures);
     let found = by_chance(settings.minimum(), rate, failures);
@@ -138,6 +114,26 @@ pub(super) fn chance(settings: &Settings, facts: &Facts) -> Option<Finding> {
     })
 }
 
+pub(super) fn all_or_nothing(settings: &Settings, facts: &Facts) -> Option<Finding> {
+    let calls = facts.calls_per_second * settings.window().as_secs_f64();
+    // A window of few calls is a row of failures.
+    let is_unlikely = settings.failure_rate >= 1.0 && calls >= 1.0 / ONE_WORKS;
+    if !settings.breaker || !is_unlikely || enough_calls(USUAL_RATE, facts.usual_failures).is_none() {
+        return None;
+    }
+    Some(Finding {
+        setting: "failure_rate",
+        found: settings.failure_rate,
+        limit: 1.0 - ONE_WORKS,
+        problem: format!(
+            "one success among the {} calls of a window keeps the rate from opening the breaker",
+            number(calls)
+        ),
+        instead: USUAL_RATE.to_string(),
+        mended: Settings { failure_rate: USUAL_RATE, ..*settings },
+    })
+}
+
 pub(super) fn chance_in_a_row(settings: &Settings, facts: &Facts) -> Option<Finding> {
     let failures = settings.consecutive_failures?;
     let found = facts.usual_failures.powf(failures.into());
@@ -156,6 +152,30 @@ pub(super) fn chance_in_a_row(settings: &Settings, facts: &Facts) -> Option<Find
         ),
         instead: format!("{enough}, or an outage that has to last,"),
         mended: Settings { consecutive_failures: Some(enough), ..*settings },
+    })
+}
+
+pub(super) fn slow_calls(settings: &Settings, facts: &Facts) -> Option<Finding> {
+    let slow = settings.slow_calls?;
+    let (found, latency) = (slow.limit.as_secs_f64(), facts.typical_latency.as_secs_f64());
+    let (cut, fitting) = (settings.cut().map_or(f64::INFINITY, |(_, cut)| cut.as_secs_f64()), 2.0 * latency);
+    // A time that cuts usual answers has a finding of its own.
+    let is_never = found >= cut && cut > fitting;
+    if !settings.breaker || !(is_never || exceeds(latency, found)) {
+        return None;
+    }
+    let (limit, but) = if is_never {
+        (cut, format!("but an attempt is cut after {}: no call is ever slow", seconds(cut)))
+    } else {
+        (latency, format!("but a usual answer takes up to {}: such answers open the breaker", seconds(latency)))
+    };
+    Some(Finding {
+        setting: "slow_calls",
+        found,
+        limit,
+        problem: format!("a call is slow after {}, {but}", seconds(found)),
+        instead: format!("a limit of {}", seconds(fitting)),
+        mended: Settings { slow_calls: Some(SlowCalls { limit: time(fitting), ..slow }), ..*settings },
     })
 }
 
@@ -182,17 +202,6 @@ fn soonest_opening(settings: &Settings, facts: &Facts) -> f64 {
 
 fn soonest_by_rate(settings: &Settings, facts: &Facts) -> f64 {
     facts.soon().max(fewest_calls(settings, facts) * (settings.failure_rate * SPARE).max(1.0) / facts.calls_per_second)
-}
-
-/// The opening during which an outage ends at the latest, if all probes before fail.
-fn last_opening(open_for: Waits, outage: f64) -> f64 {
-    let (mut wait, max) = (open_for.first.as_secs_f64(), open_for.max.as_secs_f64());
-    let mut open = wait;
-    while open < outage && wait < max {
-        wait = (2.0 * wait).min(max);
-        open += wait;
-    }
-    wait
 }
 
 /// Failures in a row that come by chance once in a million calls at most.

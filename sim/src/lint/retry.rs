@@ -1,21 +1,22 @@
-use super::numbers::{exceeds, round_down, round_up, time};
-use super::text::{number, seconds};
-use super::{Facts, Finding, Settings};
+use std::time::Duration;
+
+use super::numbers::{exceeds, number, round_down, round_up, seconds, time};
+use super::{Facts, Finding, Settings, Tokens, Waits};
 
 /// Requests that one call may cause.
 const PER_CALL: f64 = 10.0;
 
 pub(super) fn load(settings: &Settings, facts: &Facts) -> Option<Finding> {
     let tiers = f64::from(facts.tiers.max(1));
-    let (retries, used) = (settings.retries(), facts.utilisation());
+    let (retries, used) = (settings.retries(facts.calls_per_second), facts.utilisation());
     let found = (1.0 + retries).powf(tiers) * used;
     if !(exceeds(found, 1.0) && retries > 0.0) {
         return None;
     }
     let mut mended = *settings;
     mended.no_budget = false;
-    // Half of what is spare is left to work off what waits.
-    mended.budget.ratio = round_down((((1.0 / used).max(1.0)).powf(1.0 / tiers) - 1.0) / 2.0);
+    mended.budget.ratio = fitting_ratio(facts);
+    mended.budget.min_per_second = 0;
     let per_tier = if facts.tiers > 1 { format!(" to the power of {} tiers", facts.tiers) } else { String::new() };
     Some(Finding {
         setting: "budget",
@@ -26,7 +27,10 @@ pub(super) fn load(settings: &Settings, facts: &Facts) -> Option<Finding> {
              {found:.2} times the capacity: the upstream cannot recover",
             1.0 + retries
         ),
-        instead: format!("a budget with a ratio of {}", mended.budget.ratio),
+        instead: match settings.budget.min_per_second {
+            0 => format!("a budget with a ratio of {}", mended.budget.ratio),
+            _ => format!("a budget with a ratio of {} and no min_per_second", mended.budget.ratio),
+        },
         mended,
     })
 }
@@ -48,7 +52,11 @@ pub(super) fn burst(settings: &Settings, facts: &Facts) -> Option<Finding> {
     let most = limit * spare / processes;
     let mut instead = Vec::new();
     let mut mended = budget;
-    if exceeds(budget.saved(rate), most) {
+    if exceeds(f64::from(budget.min_per_second) * budget.ttl.as_secs_f64().max(1.0), most) {
+        mended.min_per_second = 0;
+        instead.push("no min_per_second".to_owned());
+    }
+    if exceeds(mended.saved(rate), most) {
         let ttl = round_down(most / (budget.ratio * rate));
         mended.ttl = time(ttl);
         instead.push(format!("a ttl of {}", seconds(ttl)));
@@ -74,6 +82,37 @@ pub(super) fn burst(settings: &Settings, facts: &Facts) -> Option<Finding> {
     })
 }
 
+pub(super) fn no_tokens(settings: &Settings, facts: &Facts) -> Option<Finding> {
+    let budget = settings.budget;
+    let is_empty =
+        budget.ratio == 0.0 && budget.min_per_second == 0 && budget.lasting_reserve(facts.typical_outage) == 0.0;
+    // What never expires pays for retries that successes give back. Without spare capacity, no retries are best.
+    if settings.no_budget || settings.max_attempts <= 1 || !is_empty || budget.ttl == Duration::MAX {
+        return None;
+    }
+    let ratio = fitting_ratio(facts);
+    (ratio > 0.0).then(|| Finding {
+        setting: "budget",
+        found: 0.0,
+        limit: ratio,
+        problem: format!(
+            "with a ratio of 0 no call pays for a retry, and the start gives {} tokens that last {}: of {} attempts, only \
+             the first is made",
+            budget.reserve,
+            seconds(budget.ttl.as_secs_f64()),
+            settings.max_attempts
+        ),
+        instead: format!("a budget with a ratio of {ratio}, or 1 attempt,"),
+        mended: Settings { budget: Tokens { ratio, ..budget }, ..*settings },
+    })
+}
+
+/// The ratio of a budget that leaves half of what is spare, to work off what waits.
+fn fitting_ratio(facts: &Facts) -> f64 {
+    let per_call = (1.0 / facts.utilisation()).max(1.0).powf(1.0 / f64::from(facts.tiers.max(1)));
+    round_down((per_call - 1.0) / 2.0)
+}
+
 pub(super) fn tiers(settings: &Settings, facts: &Facts) -> Option<Finding> {
     let tiers = f64::from(facts.tiers.max(1));
     let found = f64::from(settings.max_attempts).powf(tiers);
@@ -95,16 +134,26 @@ pub(super) fn tiers(settings: &Settings, facts: &Facts) -> Option<Finding> {
 }
 
 pub(super) fn hanging(settings: &Settings, facts: &Facts) -> Option<Finding> {
-    if settings.attempt_timeout.is_some() || settings.deadline.is_some() {
+    let (setting, cut) = settings.cut().map_or(("attempt_timeout", None), |(setting, cut)| (setting, Some(cut)));
+    let (found, limit) = (cut.map_or(f64::INFINITY, |cut| cut.as_secs_f64()), facts.typical_outage.as_secs_f64());
+    let latency = facts.typical_latency.as_secs_f64();
+    if !exceeds(found, limit.max(2.0 * latency)) {
         return None;
     }
-    let timeout = facts.soon().min(10.0 * facts.typical_latency.as_secs_f64());
+    let timeout = facts.soon().clamp(2.0 * latency, 10.0 * latency);
+    let problem = match cut {
+        None => "calls to an upstream that hangs never fail, so that none is retried and no breaker opens".to_owned(),
+        Some(_) => format!("calls to an upstream that hangs fail after {}, when the outage is over", seconds(found)),
+    };
     Some(Finding {
-        setting: "attempt_timeout",
-        found: f64::INFINITY,
-        limit: facts.soon(),
-        problem: "calls to an upstream that hangs never fail, so that none is retried and no breaker opens".to_owned(),
-        instead: seconds(timeout),
+        setting,
+        found,
+        limit,
+        problem,
+        instead: match setting {
+            "deadline" => format!("an attempt_timeout of {}", seconds(timeout)),
+            _ => seconds(timeout),
+        },
         mended: Settings { attempt_timeout: Some(time(timeout)), ..*settings },
     })
 }
@@ -140,4 +189,70 @@ pub(super) fn deadline(settings: &Settings, facts: &Facts) -> Option<Finding> {
         instead,
         mended,
     })
+}
+
+pub(super) fn cut_answers(settings: &Settings, facts: &Facts) -> Option<Finding> {
+    let (setting, cut) = settings.cut()?;
+    let (found, limit) = (cut.as_secs_f64(), facts.typical_latency.as_secs_f64());
+    if !exceeds(limit, found) {
+        return None;
+    }
+    let longer = round_up(2.0 * limit);
+    let mut mended = *settings;
+    *(if setting == "deadline" { &mut mended.deadline } else { &mut mended.attempt_timeout }) = Some(time(longer));
+    Some(Finding {
+        setting,
+        found,
+        limit,
+        problem: format!(
+            "an attempt is cut after {}, but a usual answer takes up to {}: it is thrown away, and counts as a failure",
+            seconds(found),
+            seconds(limit)
+        ),
+        instead: seconds(longer),
+        mended,
+    })
+}
+
+pub(super) fn unused_attempts(settings: &Settings, facts: &Facts) -> Option<Finding> {
+    let deadline = settings.deadline?.as_secs_f64();
+    let latency = facts.typical_latency.as_secs_f64();
+    let fitting = attempts_within(deadline, settings.backoff, latency);
+    if !exceeds(settings.max_attempts.into(), fitting) {
+        return None;
+    }
+    let (instead, mended) = if fitting >= 2.0 {
+        (fitting.to_string(), Settings { max_attempts: fitting as u32, ..*settings })
+    } else {
+        let longer = round_up(2.0 * (2.0 * latency + settings.backoff.first.as_secs_f64()));
+        (format!("a deadline of {}", seconds(longer)), Settings { deadline: Some(time(longer)), ..*settings })
+    };
+    Some(Finding {
+        setting: "max_attempts",
+        found: settings.max_attempts.into(),
+        limit: fitting,
+        problem: format!(
+            "a deadline of {} has time for about {fitting} of {} attempts that take {} each, with half of the longest \
+             waits between them",
+            seconds(deadline),
+            settings.max_attempts,
+            seconds(latency)
+        ),
+        instead,
+        mended,
+    })
+}
+
+/// The attempts that end within a time, each after this latency, with the waits that full jitter makes on average.
+fn attempts_within(time: f64, waits: Waits, latency: f64) -> f64 {
+    let (mut wait, max) = (waits.first.as_secs_f64(), waits.max.as_secs_f64());
+    let (mut attempts, mut at) = (1.0, latency);
+    let jitter = if waits.first == waits.max { 1.0 } else { 0.5 };
+    // Until the waits no longer grow. Those that begin with zero never do.
+    while at < time && wait > 0.0 && wait < max {
+        at += jitter * wait + latency;
+        wait = (2.0 * wait).min(max);
+        attempts += if at <= time { 1.0 } else { 0.0 };
+    }
+    attempts + ((time - at).max(0.0) / (jitter * wait + latency) + 1e-9).floor()
 }

@@ -30,6 +30,8 @@ pub struct Settings {
     pub no_budget: bool,
     /// Whether there is a breaker, inside of the retries.
     pub breaker: bool,
+    /// Whether the breaker rejects every call instead.
+    pub forced_open: bool,
     /// The time over which the breaker counts calls. `None` is the default of the builder, 10 s.
     pub window: Option<Duration>,
     /// With fewer calls in the window the rate is not judged. `None` is the default of the builder, 20.
@@ -43,8 +45,14 @@ pub struct Settings {
     pub outage: Option<Row>,
     /// Whether no row does.
     pub no_outage: bool,
+    /// A share of slow calls opens it, too.
+    pub slow_calls: Option<SlowCalls>,
     /// How long it stays open.
     pub open_for: Waits,
+    /// Calls that a half-open breaker admits at once.
+    pub half_open_max_calls: u32,
+    /// Successes that close it.
+    pub success_threshold: u32,
 }
 
 /// Waits that double from the first up to the longest.
@@ -65,6 +73,8 @@ pub struct Tokens {
     pub reserve: u32,
     /// How long tokens last.
     pub ttl: Duration,
+    /// Retries a second beside the ratio.
+    pub min_per_second: u32,
 }
 
 /// Failures in a row.
@@ -74,6 +84,15 @@ pub struct Row {
     pub failures: u32,
     /// The least time from the first to the last.
     pub lasting: Duration,
+}
+
+/// When slow calls open the breaker.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlowCalls {
+    /// Longer calls are slow.
+    pub limit: Duration,
+    /// The share of slow calls that opens it.
+    pub rate: f64,
 }
 
 // What the builders take if nothing is set; the other defaults are below.
@@ -93,20 +112,24 @@ impl Default for Settings {
             budget: Tokens::default(),
             no_budget: false,
             breaker: true,
+            forced_open: false,
             window: None,
             minimum_calls: None,
             failure_rate: 0.9,
             consecutive_failures: None,
             outage: None,
             no_outage: false,
+            slow_calls: None,
             open_for: Waits { first: Duration::from_secs(1), max: Duration::from_secs(2) },
+            half_open_max_calls: 3,
+            success_threshold: 1,
         }
     }
 }
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { ratio: 0.2, reserve: 10, ttl: Duration::from_secs(2) }
+        Self { ratio: 0.2, reserve: 10, ttl: Duration::from_secs(2), min_per_second: 0 }
     }
 }
 
@@ -125,7 +148,8 @@ impl Settings {
         if let Some(deadline) = self.deadline {
             layer = layer.try_deadline(deadline)?;
         }
-        let budget = Budget::try_ratio(self.budget.ratio)?.reserve(self.budget.reserve).ttl(self.budget.ttl);
+        let Tokens { ratio, reserve, ttl, min_per_second } = self.budget;
+        let budget = Budget::try_ratio(ratio)?.reserve(reserve).ttl(ttl).min_per_second(min_per_second);
         Ok(layer.budget(if self.no_budget { Budget::unlimited() } else { budget }))
     }
 
@@ -140,7 +164,9 @@ impl Settings {
         }
         let mut layer = CircuitBreakerLayer::new_for_http()
             .try_failure_rate(self.failure_rate)?
-            .try_open_for(self.open_for.backoff()?)?;
+            .try_open_for(self.open_for.backoff()?)?
+            .try_half_open_max_calls(self.half_open_max_calls)?
+            .try_success_threshold(self.success_threshold)?;
         if let Some(window) = self.window {
             layer = layer.try_window(Window::try_time(window)?)?;
         }
@@ -155,6 +181,9 @@ impl Settings {
         }
         if self.no_outage {
             layer = layer.no_outage();
+        }
+        if let Some(SlowCalls { limit, rate }) = self.slow_calls {
+            layer = layer.try_slow_calls(limit, rate)?;
         }
         Ok(Some(layer))
     }
@@ -177,16 +206,25 @@ impl Settings {
     }
 
     /// Retries for every call, over time, while all calls fail.
-    pub(super) fn retries(&self) -> f64 {
+    pub(super) fn retries(&self, calls_per_second: f64) -> f64 {
         let attempts = f64::from(self.max_attempts) - 1.0;
-        if self.no_budget { attempts } else { self.budget.ratio.min(attempts) }
+        let Tokens { ratio, min_per_second, .. } = self.budget;
+        if self.no_budget { attempts } else { (ratio + f64::from(min_per_second) / calls_per_second).min(attempts) }
+    }
+
+    /// What cuts an attempt first, by the name of its setting.
+    pub(super) fn cut(&self) -> Option<(&'static str, Duration)> {
+        let cuts = [("attempt_timeout", self.attempt_timeout), ("deadline", self.deadline)];
+        cuts.into_iter().filter_map(|(setting, time)| Some((setting, time?))).min_by_key(|(_, time)| *time)
     }
 }
 
 impl Tokens {
     /// The tokens that a process has saved after a time without retries, with so many calls a second.
     pub(super) fn saved(&self, calls_per_second: f64) -> f64 {
-        (self.ratio * calls_per_second * self.ttl.as_secs_f64()).clamp(1.0, CAPACITY)
+        let ttl = self.ttl.as_secs_f64();
+        let beside = f64::from(self.min_per_second) * ttl.max(1.0);
+        (self.ratio * calls_per_second * ttl).max(beside).clamp(1.0, CAPACITY)
     }
 
     /// The tokens of the start that a process still holds in an outage of this length, if it began with the last one.

@@ -32,6 +32,7 @@ impl<K: Hash + Eq + Clone + Debug> Source for Handle<K> {
             self.breakers().visit(|node| pass.see(node));
             pass.totals
         });
+        pass.count_closed(self.breakers().count());
         let mut add = |metric, labels: &[(&'static str, &str)], value: f64| {
             samples.push(Sample::new(metric, self.name(), labels, value));
         };
@@ -65,6 +66,12 @@ impl Pass {
         if let Some(time) = node.open_since() {
             self.longest.see(time, node);
         }
+    }
+
+    /// Counts all others as closed. The pass misses many of those while they come and go, for only they are evicted.
+    fn count_closed(&mut self, all: usize) {
+        let others = self.states.iter().sum::<u64>() - self.states[State::Closed as usize];
+        self.states[State::Closed as usize] = (all as u64).saturating_sub(others);
     }
 }
 

@@ -1,5 +1,6 @@
 use super::HumanDuration;
-use super::setting::{Setting, kinds, required, table};
+use super::setting::{Culprit, Setting, required};
+use super::table::{kinds, table};
 use crate::InvalidSetting;
 use crate::retry::{Backoff, Jitter};
 
@@ -7,15 +8,15 @@ kinds! {
     /// The waits of a [`Backoff`], for example `exponential = { first = "100ms", max = "5s" }`.
     pub enum BackoffConfig {
         /// [`Backoff::fixed`].
-        Fixed(FixedConfig),
+        Fixed(FixedConfig) = "fixed",
         /// [`Backoff::linear`].
-        Linear(LinearConfig),
+        Linear(LinearConfig) = "linear",
         /// [`Backoff::exponential`].
-        Exponential(ExponentialConfig),
+        Exponential(ExponentialConfig) = "exponential",
         /// [`Backoff::fibonacci`].
-        Fibonacci(GrowingConfig),
+        Fibonacci(GrowingConfig) = "fibonacci",
         /// [`Backoff::decorrelated`].
-        Decorrelated(GrowingConfig),
+        Decorrelated(GrowingConfig) = "decorrelated",
     }
 }
 
@@ -69,7 +70,16 @@ table! {
     }
 }
 
-impl Setting for Jitter {}
+impl Setting for Jitter {
+    fn culprit(&self, _: &Self, allowed: &dyn Fn(&Self) -> bool) -> Option<Culprit> {
+        let (share, kind, name): (_, fn(f64) -> Self, _) = match self {
+            Self::Proportional(share) => (share, Self::Proportional, ".proportional"),
+            Self::OnTop(share) => (share, Self::OnTop, ".on_top"),
+            _ => return None,
+        };
+        Some(share.culprit(share, &|share| allowed(&kind(*share)))?.within(name))
+    }
+}
 
 impl BackoffConfig {
     pub(super) fn backoff(&self) -> Result<Backoff, InvalidSetting> {

@@ -1,5 +1,6 @@
 use super::section::{Section, set_all};
-use super::setting::{kinds, required, table};
+use super::setting::required;
+use super::table::{kinds, table};
 use super::{BackoffConfig, HumanDuration};
 use crate::InvalidSetting;
 use crate::breaker::{Abandoned, CircuitBreakerLayer, Mode, Window};
@@ -57,9 +58,9 @@ kinds! {
     /// A [`Window`], for example `time = { length = "10s" }` or `count = { calls = 100 }`.
     pub enum WindowConfig {
         /// [`Window::time`].
-        Time(TimeWindowConfig),
+        Time(TimeWindowConfig) = "time",
         /// [`Window::count`].
-        Count(CountWindowConfig),
+        Count(CountWindowConfig) = "count",
     }
 }
 
@@ -115,9 +116,9 @@ kinds! {
     /// How a call counts that is dropped: `"neutral"` or `failure_after = "1s"`.
     pub enum AbandonedConfig {
         /// [`Abandoned::Neutral`].
-        Neutral,
+        Neutral = "neutral",
         /// [`Abandoned::FailureAfter`].
-        FailureAfter(HumanDuration),
+        FailureAfter(HumanDuration) = "failure_after",
     }
 }
 

@@ -1,5 +1,6 @@
 use super::HumanDuration;
-use super::setting::{kinds, required, table};
+use super::setting::required;
+use super::table::{kinds, table};
 use crate::InvalidSetting;
 use crate::retry::Budget;
 
@@ -7,15 +8,15 @@ kinds! {
     /// A [`Budget`], for example `ratio = { ratio = 0.1 }` or `"unlimited"`.
     pub enum BudgetConfig {
         /// [`Budget::ratio`].
-        Ratio(RatioConfig),
+        Ratio(RatioConfig) = "ratio",
         /// [`Budget::grpc`].
-        Grpc(GrpcBudgetConfig),
+        Grpc(GrpcBudgetConfig) = "grpc",
         /// [`Budget::aws_standard`].
-        AwsStandard,
+        AwsStandard = "aws_standard",
         /// [`Budget::concurrent`].
-        Concurrent(ConcurrentConfig),
+        Concurrent(ConcurrentConfig) = "concurrent",
         /// [`Budget::unlimited`].
-        Unlimited,
+        Unlimited = "unlimited",
     }
 }
 

@@ -1,8 +1,6 @@
-use serde::{Deserialize, Serialize};
-
 use super::HumanDuration;
 use super::section::{Section, set_all};
-use super::setting::table;
+use super::table::table;
 use crate::classify::{Class, GrpcClassifier, Health, HttpClassifier, Processed, Verdict};
 use crate::config::error::ConfigError;
 
@@ -21,50 +19,47 @@ table! {
     }
 }
 
-/// The verdict on HTTP statuses.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct StatusConfig {
-    /// The status, or the first of several: from 100 to 999.
-    pub first: u16,
-    /// The last one. Left out, it is the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last: Option<u16>,
-    /// What they mean.
-    pub verdict: VerdictConfig,
+table! {
+    /// The verdict on HTTP statuses.
+    pub struct StatusConfig {
+        /// The status, or the first of several: from 100 to 999.
+        pub first: u16,
+        /// The last one. Left out, it is the first.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub last: Option<u16>,
+        /// What they mean.
+        pub verdict: VerdictConfig,
+    }
 }
 
-/// The verdict on a gRPC code.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct CodeConfig {
-    /// The code, from 0 to 16.
-    pub code: u16,
-    /// What it means.
-    pub verdict: VerdictConfig,
+table! {
+    /// The verdict on a gRPC code.
+    pub struct CodeConfig {
+        /// The code, from 0 to 16.
+        pub code: u16,
+        /// What it means.
+        pub verdict: VerdictConfig,
+    }
 }
 
-/// A [`Verdict`]: a class, and where it differs from what is [usual](Verdict::new) for the class.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct VerdictConfig {
-    /// Whether another attempt can help.
-    pub class: Class,
-    /// Whether the server acted on the request.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub processed: Option<Processed>,
-    /// What a breaker learns from it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub health: Option<Health>,
-    /// Whether to retry, whatever the class.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub should_retry: Option<bool>,
-    /// The wait before a retry if the server sends no hint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<HumanDuration>,
+table! {
+    /// A [`Verdict`]: a class, and where it differs from what is [usual](Verdict::new) for the class.
+    pub struct VerdictConfig {
+        /// Whether another attempt can help.
+        pub class: Class,
+        /// Whether the server acted on the request.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub processed: Option<Processed>,
+        /// What a breaker learns from it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub health: Option<Health>,
+        /// Whether to retry, whatever the class.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub should_retry: Option<bool>,
+        /// The wait before a retry if the server sends no hint.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub retry_after: Option<HumanDuration>,
+    }
 }
 
 impl Section<'_, ClassifyConfig> {

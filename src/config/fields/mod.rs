@@ -8,6 +8,7 @@ mod duration;
 mod retry;
 mod section;
 mod setting;
+mod table;
 
 pub use self::backoff::{BackoffConfig, ExponentialConfig, FixedConfig, GrowingConfig, LinearConfig};
 pub use self::breaker::{
@@ -20,4 +21,5 @@ pub use self::duration::HumanDuration;
 pub(super) use self::duration::millis;
 pub use self::retry::{DeadlineHeaderConfig, GuardConfig, HedgeConfig, RetryConfig};
 pub(super) use self::section::Section;
-pub(super) use self::setting::Setting;
+pub(super) use self::setting::{Culprit, Setting};
+pub(super) use self::table::table;

@@ -1,7 +1,7 @@
 use http::HeaderName;
 
 use super::section::{Section, set_all};
-use super::setting::{kinds, table};
+use super::table::{kinds, table};
 use super::{BackoffConfig, BudgetConfig, HumanDuration};
 use crate::InvalidSetting;
 use crate::classify::DistrustRefusals;
@@ -47,9 +47,9 @@ kinds! {
     /// The name and the unit of a [`DeadlineHeader`], for example `milliseconds = "x-request-timeout-ms"`.
     pub enum DeadlineHeaderConfig {
         /// [`DeadlineHeader::milliseconds`].
-        Milliseconds(String),
+        Milliseconds(String) = "milliseconds",
         /// [`DeadlineHeader::seconds`].
-        Seconds(String),
+        Seconds(String) = "seconds",
     }
 }
 
@@ -67,9 +67,9 @@ kinds! {
     /// A [`Hedge`], for example `quantile = 0.95`.
     pub enum HedgeConfig {
         /// [`Hedge::after`].
-        After(HumanDuration),
+        After(HumanDuration) = "after",
         /// [`Hedge::quantile`]: between 0 and 1.
-        Quantile(f64),
+        Quantile(f64) = "quantile",
     }
 }
 

@@ -1,8 +1,8 @@
 //! One part of a configuration, for one name.
 
-use super::setting::Setting;
+use super::setting::{Culprit, Setting};
 use crate::InvalidSetting;
-use crate::config::error::ConfigError;
+use crate::config::error::{ConfigError, key};
 
 pub(crate) struct Section<'a, Table> {
     /// `retry`, `breaker` or `classify`.
@@ -25,8 +25,15 @@ impl<Table: Setting> Section<'_, Table> {
     ) -> Result<Target, ConfigError> {
         let Some(value) = find(&self.merged) else { return Ok(target) };
         set(target.clone(), value).map_err(|invalid| {
-            let nearest = value.nearest(|value| set(target.clone(), value).is_ok());
-            self.error(field, self.own.as_ref().is_some_and(|own| find(own).is_some()), &invalid, nearest)
+            let allowed = |value: &Value| set(target.clone(), value).is_ok();
+            let own = self.own.as_ref().and_then(&find);
+            // What the name sets comes first: without it, the common part is valid.
+            let of_own = own.and_then(|own| value.culprit(own, &allowed));
+            let is_own = of_own.is_some();
+            match of_own.or_else(|| value.culprit(value, &allowed)) {
+                Some(Culprit { path, nearest }) => self.error(&format!("{field}{path}"), is_own, &invalid, nearest),
+                None => self.error(field, own.is_some(), &invalid, None),
+            }
         })
     }
 
@@ -43,12 +50,8 @@ impl<Table: Setting> Section<'_, Table> {
         nearest: Option<String>,
     ) -> ConfigError {
         let Self { part, name, own: _, merged: _ } = self;
-        let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-        let path = match is_own {
-            true if !name.is_empty() && name.bytes().all(is_bare) => format!("per_name.{name}.{part}.{field}"),
-            true => format!("per_name.{name:?}.{part}.{field}"),
-            false => format!("{part}.{field}"),
-        };
+        let path = format!("{part}.{field}");
+        let path = if is_own { format!("per_name.{}.{path}", key(name)) } else { path };
         ConfigError::invalid(path, invalid, nearest)
     }
 }

@@ -1,8 +1,11 @@
-//! What every field of a configuration can do: override the common part, and find the allowed value next to it.
+//! What every value of a configuration can do: override the common part, and find what a setter rejects in it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::breaker::Mode;
+use crate::classify::{Class, Health, Processed};
+use crate::config::preset::Preset;
 
 /// A value that a file can set.
 pub(crate) trait Setting: Clone {
@@ -11,24 +14,36 @@ pub(crate) trait Setting: Clone {
         self
     }
 
-    /// Returns the value next to this one that `allowed` accepts, as a file holds it. `None` if there is no such order.
-    fn nearest(&self, _allowed: impl Fn(&Self) -> bool) -> Option<String> {
+    /// Returns the single number, duration or name that makes `allowed` reject this value, of those that `part` sets.
+    /// `None` if there is no such one.
+    fn culprit(&self, _part: &Self, _allowed: &dyn Fn(&Self) -> bool) -> Option<Culprit> {
         None
     }
 }
 
+/// A rejected number, duration or name. With another one in its place, the setter accepts the value.
+pub(crate) struct Culprit {
+    /// Where it is in the value, for example `.exponential.factor`. Empty if it is the value.
+    pub(crate) path: String,
+    /// The allowed one next to it, as a file holds it.
+    pub(crate) nearest: Option<String>,
+}
+
+impl Culprit {
+    pub(super) fn new(nearest: Option<String>) -> Self {
+        Self { path: String::new(), nearest }
+    }
+
+    pub(crate) fn within(self, segment: impl fmt::Display) -> Self {
+        Self { path: format!("{segment}{}", self.path), ..self }
+    }
+}
+
 /// Values of which every setting with limits accepts at least one.
-const CANDIDATES: [u64; 7] = [1, 2, 10, 100, 500, 1_000, 10_000];
+const CANDIDATES: [u64; 9] = [1, 2, 10, 100, 500, 1_000, 10_000, 1_000_000, 1_000_000_000];
 /// Shares are searched in steps of this.
 const STEPS_OF_ONE: f64 = 1_000.0;
 const LARGEST: f64 = 1e9;
-
-pub(super) fn overridden<T: Setting>(own: Option<&T>, common: Option<&T>) -> Option<T> {
-    match (own, common) {
-        (Some(own), Some(common)) => Some(own.clone().over(common)),
-        (own, common) => own.or(common).cloned(),
-    }
-}
 
 /// Searches the step next to `rejected`, because what a setter accepts is one interval.
 pub(super) fn nearest_step(rejected: u64, allowed: impl Fn(u64) -> bool) -> Option<u64> {
@@ -46,77 +61,66 @@ pub(super) fn nearest_step(rejected: u64, allowed: impl Fn(u64) -> bool) -> Opti
 macro_rules! integers {
     ($($Integer:ty)+) => {$(
         impl Setting for $Integer {
-            fn nearest(&self, allowed: impl Fn(&Self) -> bool) -> Option<String> {
+            fn culprit(&self, _: &Self, allowed: &dyn Fn(&Self) -> bool) -> Option<Culprit> {
                 let fits = |step| Self::try_from(step).is_ok_and(|value| allowed(&value));
-                nearest_step(u64::try_from(*self).ok()?, fits).map(|step| step.to_string())
+                let nearest = nearest_step(u64::try_from(*self).ok()?, fits)?;
+                Some(Culprit::new(Some(nearest.to_string())))
             }
         }
     )+};
 }
 
-integers!(u32 usize);
+integers!(u16 u32 usize);
 
 impl Setting for f64 {
-    // Between zero and a number that fits, because of the clamp.
+    // Between zero and a number that fits, because of the clamp. NaN, which has no neighbors, becomes zero.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fn nearest(&self, allowed: impl Fn(&Self) -> bool) -> Option<String> {
+    fn culprit(&self, _: &Self, allowed: &dyn Fn(&Self) -> bool) -> Option<Culprit> {
         let value = |step: u64| step as f64 / STEPS_OF_ONE;
-        let rejected = if self.is_nan() { return None } else { (self * STEPS_OF_ONE).clamp(0.0, LARGEST) as u64 };
-        nearest_step(rejected, |step| allowed(&value(step))).map(|step| value(step).to_string())
+        let rejected = (self * STEPS_OF_ONE).clamp(0.0, LARGEST) as u64;
+        let nearest = value(nearest_step(rejected, |step| allowed(&value(step)))?);
+        Some(Culprit::new((!self.is_nan()).then(|| nearest.to_string())))
+    }
+}
+
+impl Setting for String {
+    /// Names have no neighbors, so the name of a header that every setter accepts stands for the others.
+    fn culprit(&self, _: &Self, allowed: &dyn Fn(&Self) -> bool) -> Option<Culprit> {
+        allowed(&"x-header".to_owned()).then(|| Culprit::new(None))
+    }
+}
+
+impl<T: Setting> Setting for Option<T> {
+    fn over(self, common: &Self) -> Self {
+        match (self, common) {
+            (Some(own), Some(common)) => Some(own.over(common)),
+            (own, common) => own.or_else(|| common.clone()),
+        }
+    }
+
+    fn culprit(&self, part: &Self, allowed: &dyn Fn(&Self) -> bool) -> Option<Culprit> {
+        self.as_ref()?.culprit(part.as_ref()?, &|value| allowed(&Some(value.clone())))
+    }
+}
+
+/// A list of a name replaces that of the common part.
+impl<T: Setting> Setting for Vec<T> {
+    /// Looks at the last one of the shortest rejected beginning.
+    fn culprit(&self, part: &Self, allowed: &dyn Fn(&Self) -> bool) -> Option<Culprit> {
+        let lengths: Vec<usize> = (1..=self.len()).collect();
+        let index = lengths.partition_point(|length| allowed(&self[..*length].to_vec()));
+        let allowed = |value: &T| allowed(&[&self[..index], std::slice::from_ref(value)].concat());
+        Some(self.get(index)?.culprit(part.get(index)?, &allowed)?.within(format_args!("[{index}]")))
     }
 }
 
 impl Setting for bool {}
-impl Setting for String {}
+impl Setting for Class {}
+impl Setting for Health {}
 impl Setting for Mode {}
-impl<T: Clone> Setting for Vec<T> {}
-
-/// Defines a table of optional fields, in which a field that is left out keeps the default of its setter.
-macro_rules! table {
-    ($(#[$docs:meta])* pub struct $Table:ident { $($(#[$field_docs:meta])* $field:ident: $Type:ty,)+ }) => {
-        $(#[$docs])*
-        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-        #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-        #[serde(default, deny_unknown_fields)]
-        #[non_exhaustive]
-        pub struct $Table {
-            $($(#[$field_docs])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<$Type>,)+
-        }
-
-        impl $crate::config::fields::setting::Setting for $Table {
-            fn over(self, common: &Self) -> Self {
-                Self {
-                    $($field: $crate::config::fields::setting::overridden(self.$field.as_ref(), common.$field.as_ref()),)+
-                }
-            }
-        }
-    };
-}
-
-/// Defines alternatives, of which a file names one. The same alternative over that of the common part is merged field
-/// by field; another one replaces it.
-macro_rules! kinds {
-    ($(#[$docs:meta])* pub enum $Kinds:ident { $($(#[$kind_docs:meta])* $Kind:ident $(($Table:ty))?,)+ }) => {
-        $(#[$docs])*
-        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-        #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
-        #[serde(rename_all = "snake_case")]
-        #[non_exhaustive]
-        pub enum $Kinds { $($(#[$kind_docs])* $Kind $(($Table))?,)+ }
-
-        impl $crate::config::fields::setting::Setting for $Kinds {
-            fn over(self, common: &Self) -> Self {
-                match (self, common) {
-                    $($((Self::$Kind(own), Self::$Kind(common)) => {
-                        Self::$Kind(<$Table as $crate::config::fields::setting::Setting>::over(own, common))
-                    })?)+
-                    (own, _) => own,
-                }
-            }
-        }
-    };
-}
-pub(super) use {kinds, table};
+impl Setting for Preset {}
+impl Setting for Processed {}
+impl<T: Clone> Setting for BTreeMap<String, T> {}
 
 /// Returns a field without which its table means nothing.
 pub(super) fn required<T: Clone>(field: &Option<T>, name: impl fmt::Display) -> Result<T, crate::InvalidSetting> {

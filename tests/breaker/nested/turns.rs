@@ -111,6 +111,23 @@ async fn a_tenant_whose_probes_are_cancelled_leaves_the_next_slot_to_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bad_tenant_does_not_decide_alone_before_one_that_found_no_slot_can_come_again() {
+    for mode in [Mode::Automatic, Mode::ObserveOnly] {
+        let layer = nested().probe_lease(8 * SECOND);
+        let breakers = layer.handle();
+        opened(&layer).await;
+        assert!(breakers.set_mode(&tenant(51), mode));
+        advance(10 * SECOND).await;
+        let bad = permit(&breakers, 50);
+        advance(4 * SECOND).await;
+        assert_eq!(breakers.get(&tenant(51)).unwrap().try_acquire().is_ok(), mode == Mode::ObserveOnly);
+        advance(2 * SECOND).await;
+        bad.settle(Verdict::transient());
+        assert_eq!(breakers.state(&HOST), State::HalfOpen, "{mode}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tenant_alone_decides_once_no_other_has_come_for_half_the_open_time() {
     for health in [Health::Success, Health::Failure] {
         let layer = nested().success_threshold(2).half_open_max_calls(2);

@@ -24,6 +24,7 @@ use crate::classify::Health;
 use crate::clock::Moment;
 
 /// The right to ask for a probe slot of the outer node.
+#[derive(Clone, Copy)]
 struct Turn {
     generation: u32,
     /// When the outer node was due.
@@ -158,14 +159,13 @@ impl ParentLink<Node> {
     fn would_reject(&self, is_closed: bool, attempt: Attempt) -> Result<(), Rejection> {
         let outer = self.outer();
         let by_outer = |rejection| Rejection { by_outer: true, ..rejection };
-        let mut newcomer = None;
+        let mut turn = None;
         if attempt.can_be_rejected_in(outer.mode()) {
-            let turn = self.turn(is_closed).map_err(by_outer)?;
-            newcomer = turn.filter(|turn| turn.before == Probed::Never && is_closed);
+            turn = self.turn(is_closed).map_err(by_outer)?;
         }
         let rejection = outer.would_reject(attempt);
-        if let (Err(_), Some(turn)) = (&rejection, newcomer) {
-            self.electorate.probing(turn.generation, turn.since).crowded_at = outer.now().millis();
+        if rejection.is_err() {
+            self.find_no_slot(is_closed, turn);
         }
         rejection.map_err(by_outer)
     }
@@ -175,7 +175,7 @@ impl ParentLink<Node> {
         let outer = self.outer();
         let strictly = strictly && attempt.can_be_rejected_in(outer.mode());
         let answer = self.turn(is_closed).and_then(|turn| {
-            let permit = outer.ask(attempt)?;
+            let permit = outer.ask(attempt).inspect_err(|_| self.find_no_slot(is_closed, turn))?;
             if let (PermitKind::Probe { generation, .. }, Some(turn)) = (permit, turn) {
                 if !self.take(is_closed, generation, turn) {
                     // Another call of the same partition came at the same time and was faster.
@@ -215,6 +215,13 @@ impl ParentLink<Node> {
                 let state = if due.since <= now { State::HalfOpen } else { state };
                 Err(Rejection { state, wait, by_outer: true })
             }
+        }
+    }
+
+    /// A newcomer found all slots taken: there must be time for it to come again.
+    fn find_no_slot(&self, is_closed: bool, turn: Option<Turn>) {
+        if let Some(turn) = turn.filter(|turn| turn.before == Probed::Never && is_closed) {
+            self.electorate.probing(turn.generation, turn.since).crowded_at = self.outer().now().millis();
         }
     }
 
