@@ -90,7 +90,7 @@ impl<K> Handle<K> {
 }
 
 impl<K: Hash + Eq + Clone> Handle<K> {
-    /// Returns the [balance](Budget::balance) of the budget; of the emptiest one, if
+    /// Returns the [balance](super::Budget::balance) of the budget; of the emptiest one, if
     /// [each key has its own](crate::RetryLayer::budget_by) and there is one. `None` if it is unlimited.
     #[must_use]
     pub fn balance(&self) -> Option<f64> {

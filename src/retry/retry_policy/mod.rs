@@ -32,7 +32,7 @@ use crate::registry::Registry;
 /// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait if the server sends no hint |
 /// | [`attempt_timeout`](Self::attempt_timeout), [`attempt_timeout_by`](Self::attempt_timeout_by) | none | limits one attempt |
 /// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
-/// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](Budget::ratio) | one retry for five calls, 10 tokens to start with |
+/// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](super::Budget::ratio) | one retry for five calls, 10 tokens to start with |
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest hint that is honored |
 /// | [`clamp_retry_after`](Self::clamp_retry_after) | no | whether a longer hint is cut instead of ending the retrying |
 /// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker rejected is retried |
