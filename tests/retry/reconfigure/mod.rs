@@ -6,7 +6,6 @@ use std::cell::{Cell, RefCell};
 use std::future::ready;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -336,7 +335,6 @@ fn every_call_sees_one_set_of_settings_while_they_change() {
         )
     });
     let policy = settings[0].clone();
-    let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let callers = [(); 2].map(|()| {
             scope.spawn(|| {
@@ -351,17 +349,14 @@ fn every_call_sees_one_set_of_settings_while_they_change() {
                 seen
             })
         });
-        scope.spawn(|| {
-            let handle = policy.handle();
-            while !is_done.load(Ordering::Relaxed) {
-                for settings in &settings {
-                    handle.reconfigure(settings).unwrap();
-                    std::thread::yield_now();
-                }
+        let handle = policy.handle();
+        while callers.iter().any(|caller| !caller.is_finished()) {
+            for settings in &settings {
+                handle.reconfigure(settings).unwrap();
+                std::thread::yield_now();
             }
-        });
+        }
         let seen = callers.map(|caller| caller.join().unwrap());
-        is_done.store(true, Ordering::Relaxed);
         assert!(seen.iter().all(|seen| seen.iter().sum::<usize>() == CALLS), "{seen:?}");
     });
 }
