@@ -16,6 +16,13 @@ pub(crate) fn sentences(text: impl ToString, next: Option<String>) -> String {
 }
 
 /// `1 probe`, `2 probes`.
-pub(crate) fn count(number: u32, noun: &str) -> String {
+pub(crate) fn count(number: impl Into<u64>, noun: &str) -> String {
+    let number = number.into();
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `reset`, `reset and timeout`, `reset, timeout and reset`; `None` of nothing.
+pub(crate) fn list(items: &[String]) -> Option<String> {
+    let (last, before) = items.split_last()?;
+    Some(if before.is_empty() { last.clone() } else { format!("{} and {last}", before.join(", ")) })
 }

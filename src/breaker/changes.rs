@@ -7,27 +7,27 @@ impl Config {
     /// These settings in place of its own, with what cannot change.
     pub(super) fn reconfigured(&self, new: &Self) -> Result<(Self, Changes), InvalidSetting> {
         let default = Self::default();
-        let is_kept = |is_same: bool, is_left_out: bool| is_same || is_left_out;
+        // What is left out has its default, and stays.
         ensure!(
-            is_kept(new.name == self.name, new.name == default.name),
+            new.name == self.name || new.name == default.name,
             "name: cannot change at run time, from {:?} to {:?}",
             self.name,
             new.name
         );
         ensure!(
-            is_kept(new.mode == self.mode, new.mode == Mode::Automatic),
+            new.mode == self.mode || new.mode == Mode::Automatic,
             "mode: is that of new breakers, and cannot change at run time to {}; Handle::set_mode_all sets the others",
             new.mode
         );
         ensure!(
-            is_kept(new.redact_labels == self.redact_labels, !new.redact_labels),
+            new.redact_labels == self.redact_labels || !new.redact_labels,
             "redact_labels: cannot change at run time, because the labels are made"
         );
         ensure!(
-            is_kept(new.recorded_decisions == self.recorded_decisions, new.recorded_decisions.is_none()),
+            new.recorded_decisions == self.recorded_decisions || new.recorded_decisions.is_none(),
             "flight_recorder: cannot change at run time"
         );
-        ensure!(is_kept(new.seed == self.seed, new.seed == default.seed), "seed: cannot change at run time");
+        ensure!(new.seed == self.seed || new.seed == default.seed, "seed: cannot change at run time");
         let Self { name, mode, redact_labels, share, recorded_decisions, seed, .. } = self.clone();
         let config = Self { name, mode, redact_labels, share, recorded_decisions, seed, ..new.clone() };
         ensure!(

@@ -64,9 +64,10 @@
 //!     others nor the call that caused the change pay for it.
 //! 11. **Settings change at run time** by [`Handle::reconfigure`], all or none of them. State, generation, deadlines,
 //!     probes and permits stay, and so do the outcomes that have room in the new window. Nothing opens by the change
-//!     itself: the next outcome is the first that is judged by the new settings. An outcome that is just being recorded
-//!     counts once, in the window of before or of after; only if a window of time follows one of calls can its failure
-//!     show as a success there.
+//!     itself: the next outcome is the first that is judged by the new settings. An open breaker still names the limit
+//!     that opened it. An outcome that is just being recorded counts once, in the window of before or of after; only if
+//!     a window of time follows one of calls can its failure show as a success there. What has changed is reported once
+//!     to `tracing`.
 //!
 //! # Rules of nested partitions
 //!
@@ -121,8 +122,10 @@
 //!
 //! One `tracing` event for each change, with target `tower_rampart::breaker` and the fields `name`, `partition`,
 //! `from`, `to`, `mode`, `cause`, `rate` and `calls`: a warning when the breaker opens, information otherwise. One
-//! warning, at most every minute, while partitions share a breaker for want of room. No event for a call. When a
-//! breaker around others opens because of them, `calls` is the number of votes, and `rate` the share of bad ones.
+//! warning, at most every minute, while partitions share a breaker for want of room. Information about each
+//! [reconfiguration](Handle::reconfigure): its fields are `name` and `changes`, the names of the settings that changed.
+//! No event for a call. When a breaker around others opens because of them, `calls` is the number of votes, and `rate`
+//! the share of bad ones.
 //!
 //! # Where to look
 //!

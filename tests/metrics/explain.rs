@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::time::advance;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
-use tower_rampart::breaker::{Cause, CircuitOpen, Window, partition};
+use tower_rampart::breaker::{Cause, CircuitBreaker, CircuitOpen, Window, partition};
 use tower_rampart::retry::{Budget, ReplayBody, RetryPolicy, RetryReport};
 use tower_rampart::{BoxError, CircuitBreakerLayer, RetryLayer, explain, retry};
 
@@ -81,6 +81,12 @@ async fn the_votes_of_tenants_are_named_so() {
         .nested_in(partition::by(|key: &(u8, u8)| key.0), 0.5);
     let breakers = layer.handle();
     let host = partition::Nested::Outer(1);
+    breakers.get_or_insert(&partition::Nested::Inner(1, Some(0))).unwrap().try_acquire().unwrap().succeed();
+    assert_eq!(
+        breakers.explain(&host).unwrap(),
+        "Circuit breaker \"hosts\", partition 1, has been closed for 0s. \
+         0 of 1 partitions failed (0 %, the limit is 50 %). A rate needs 3 partitions in the window, 2 more than now."
+    );
     for _ in 0..40 {
         for tenant in 0..4 {
             let breaker = breakers.get_or_insert(&partition::Nested::Inner(1, Some(tenant))).unwrap();
@@ -112,8 +118,8 @@ async fn a_breaker_explains_each_of_its_states() {
     let explained = || breakers.explain(&7).unwrap();
     assert_eq!(
         explained(),
-        "Circuit breaker \"billing\", partition 7, is closed. \
-         1 of 4 calls in its window failed (25 %), and it opens at 30 % of at least 4."
+        "Circuit breaker \"billing\", partition 7, has been closed for 0s. \
+         1 of 4 calls failed (25 %, the limit is 30 %) and 0 calls in a row failed (an outage is 10 over 2s)."
     );
     breaker.try_acquire().unwrap().fail();
     for _ in 0..2 {
@@ -137,6 +143,67 @@ async fn a_breaker_explains_each_of_its_states() {
     assert_eq!(
         explained(),
         "Circuit breaker \"billing\", partition 7, is disabled. It admits every call and counts none."
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_breaker_names_what_it_has_seen_against_each_limit_the_nearest_first() {
+    let layer = CircuitBreakerLayer::new_for_http()
+        .name("billing")
+        .failure_rate(0.5)
+        .minimum_calls(20)
+        .slow_calls(Duration::from_secs(1), 0.25)
+        .consecutive_failures(5)
+        .outage(10, Duration::from_secs(4));
+    let breaker = layer.breaker();
+    let record = |failed: bool| {
+        let permit = breaker.try_acquire().unwrap();
+        if failed { permit.fail() } else { permit.succeed() }
+    };
+    (0..4).for_each(|_| record(false));
+    let slow = breaker.try_acquire().unwrap();
+    advance(Duration::from_secs(2)).await;
+    slow.succeed();
+    record(true);
+    advance(Duration::from_secs(1)).await;
+    (0..2).for_each(|_| record(true));
+    advance(Duration::from_millis(500)).await;
+    assert_eq!(
+        breaker.explain(),
+        "Circuit breaker \"billing\" has been closed for 3s. 3 calls in a row failed (the limit is 5), \
+         3 of 8 calls failed (37.5 %, the limit is 50 %), 1 of 8 calls were slow (12.5 %, the limit is 25 %) and \
+         3 calls in a row failed, the first 1.5s ago (an outage is 10 over 4s). \
+         A rate needs 20 calls in the window, 12 more than now."
+    );
+    (0..12).for_each(|_| record(false));
+    breaker.observe();
+    assert_eq!(
+        breaker.explain(),
+        "Circuit breaker \"billing\" has been closed for 3s, in the mode \"observe only\". \
+         3 of 20 calls failed (15 %, the limit is 50 %), 1 of 20 calls were slow (5 %, the limit is 25 %), \
+         0 calls in a row failed (the limit is 5) and 0 calls in a row failed (an outage is 10 over 4s)."
+    );
+    let breaker = CircuitBreakerLayer::new_for_http().window(Window::count(1)).no_outage().breaker();
+    assert_eq!(
+        breaker.explain(),
+        "Circuit breaker \"default\" has been closed for 0s. 0 of 0 calls failed (0 %, the limit is 90 %). \
+         A rate needs 1 call in the window, 1 more than now."
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_breaker_goes_by_its_newest_settings() {
+    let layer = CircuitBreakerLayer::new_for_http().name("billing").window(Window::count(10)).no_outage();
+    let (breaker, breakers) = (layer.breaker(), layer.handle());
+    breaker.try_acquire().unwrap().fail();
+    let settings = CircuitBreaker::builder().window(Window::count(10)).minimum_calls(2).consecutive_failures(4);
+    breakers.reconfigure(&settings).unwrap();
+    breaker.try_acquire().unwrap().succeed();
+    breaker.try_acquire().unwrap().fail();
+    assert_eq!(
+        breaker.explain(),
+        "Circuit breaker \"billing\" has been closed for 0s. 2 of 3 calls failed (66.7 %, the limit is 90 %) and \
+         1 call in a row failed (the limit is 4)."
     );
 }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use crate::breaker::State;
 use crate::breaker::control::trip::Trip;
-use crate::breaker::core::trip::PackedTrip;
+use crate::breaker::core::trip::TripInEra;
 use crate::classify::find;
+use crate::clock::millis_up;
 use crate::registry::label::DEFAULT;
 
 /// The error of a call that a circuit breaker rejected. The inner service has not seen the call.
@@ -46,8 +47,9 @@ use crate::registry::label::DEFAULT;
 pub struct CircuitOpen {
     breaker: Arc<dyn Named>,
     state: State,
-    retry_after: Option<Duration>,
-    trip: PackedTrip,
+    /// Milliseconds until the next probe.
+    wait: Option<u64>,
+    trip: TripInEra,
     /// Made on first use. Its own source is not unwind safe, and it has none.
     #[cfg(feature = "tonic")]
     status: AssertUnwindSafe<OnceLock<Box<tonic::Status>>>,
@@ -62,8 +64,8 @@ pub(crate) trait Named: Send + Sync + RefUnwindSafe {
     /// Whether the layer has more than one breaker.
     fn is_partitioned(&self) -> bool;
 
-    /// What opened it, with the limits of its settings.
-    fn trip(&self, packed: PackedTrip) -> Option<Trip>;
+    /// What opened it, with the limit that was reached.
+    fn trip(&self, trip: TripInEra) -> Option<Trip>;
 }
 
 /// A breaker as the subject of a sentence.
@@ -92,27 +94,27 @@ impl CircuitOpen {
     /// ```
     #[must_use]
     pub fn new(name: &str, state: State) -> Self {
-        Self::by(Arc::new(Plain { name: name.into(), label: None }), state, None, PackedTrip::none(false, 0))
+        Self::by(Arc::new(Plain { name: name.into(), label: None }), state, None, TripInEra::NONE)
     }
 
     /// Sets the partition.
     #[must_use]
     pub fn with_partition(self, label: &str) -> Self {
         let breaker = Arc::new(Plain { name: self.name().into(), label: Some(label.into()) });
-        Self::by(breaker, self.state, self.retry_after, self.trip)
+        Self::by(breaker, self.state, self.wait, self.trip)
     }
 
-    /// Sets the time until the next probe.
+    /// Sets the time until the next probe, rounded up to milliseconds.
     #[must_use]
     pub fn with_retry_after(self, wait: Duration) -> Self {
-        Self::by(self.breaker, self.state, Some(wait), self.trip)
+        Self::by(self.breaker, self.state, Some(millis_up(wait)), self.trip)
     }
 
-    pub(crate) fn by(breaker: Arc<dyn Named>, state: State, retry_after: Option<Duration>, trip: PackedTrip) -> Self {
+    pub(crate) fn by(breaker: Arc<dyn Named>, state: State, wait: Option<u64>, trip: TripInEra) -> Self {
         Self {
             breaker,
             state,
-            retry_after,
+            wait,
             trip,
             #[cfg(feature = "tonic")]
             status: AssertUnwindSafe(OnceLock::new()),
@@ -151,10 +153,10 @@ impl CircuitOpen {
     /// already admits a [share](crate::CircuitBreakerLayer::ramp) of the calls.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.wait.map(Duration::from_millis)
     }
 
-    /// What opened the breaker, with counts and rate. `None` for a breaker that only rejects a
+    /// What opened the breaker, with counts, rate and limit. `None` for a breaker that only rejects a
     /// [hedge](crate::RetryLayer::hedge) before it has opened, and for an error made by [`new`](Self::new).
     #[must_use]
     pub fn trip(&self) -> Option<Trip> {
@@ -175,7 +177,7 @@ impl Named for Plain {
         self.label.is_some()
     }
 
-    fn trip(&self, _: PackedTrip) -> Option<Trip> {
+    fn trip(&self, _: TripInEra) -> Option<Trip> {
         None
     }
 }
@@ -195,7 +197,7 @@ impl fmt::Display for Subject<'_> {
 impl fmt::Display for CircuitOpen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is {}", Subject(&*self.breaker), self.state)?;
-        match self.retry_after {
+        match self.retry_after() {
             Some(wait) => write!(f, "; next probe in {wait:?}"),
             None => Ok(()),
         }
@@ -208,7 +210,7 @@ impl fmt::Debug for CircuitOpen {
             .field("name", &self.name())
             .field("partition", &self.partition())
             .field("state", &self.state)
-            .field("retry_after", &self.retry_after)
+            .field("retry_after", &self.retry_after())
             .finish()
     }
 }

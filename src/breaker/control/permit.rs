@@ -1,7 +1,6 @@
 use std::mem;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use super::circuit_open::{CircuitOpen, Named};
 use crate::attempt_span;
@@ -173,13 +172,13 @@ impl Drop for Ticket {
 pub(crate) fn rejected(node: NodeRef, rejection: Rejection) -> Box<CircuitOpen> {
     let Rejection { state, wait, by_outer } = rejection;
     let (named, trip): (Arc<dyn Named>, _) = match node.outer().filter(|_| by_outer) {
-        Some(outer) => (outer.clone(), outer.packed_trip()),
+        Some(outer) => (outer.clone(), outer.trip_in_era()),
         None => {
-            let trip = node.packed_trip();
+            let trip = node.trip_in_era();
             (node.into_named(), trip)
         }
     };
-    let open = Box::new(CircuitOpen::by(named, state, wait.map(Duration::from_millis), trip));
+    let open = Box::new(CircuitOpen::by(named, state, wait, trip));
     if attempt_span::is_open() {
         attempt_span::record_breaker(open.name(), open.partition());
     }

@@ -3,7 +3,7 @@ use tracing::{Level, event};
 use crate::breaker::core::node::Node;
 use crate::breaker::core::state_machine::Change;
 use crate::breaker::core::window::Counts;
-use crate::breaker::{Cause, State};
+use crate::breaker::{Cause, Changes, State};
 
 const TARGET: &str = "tower_rampart::breaker";
 
@@ -33,6 +33,11 @@ pub(crate) fn changed(node: &Node, change: Change, counts: Counts) {
         };
     }
     if to.0 == State::Open { report!(Level::WARN) } else { report!(Level::INFO) }
+}
+
+/// One event for a reconfiguration, with the names of the settings alone.
+pub(crate) fn reconfigured(name: &str, changes: &Changes) {
+    event!(target: TARGET, Level::INFO, name, %changes, "circuit breakers reconfigured");
 }
 
 /// Calls of more partitions than there is room for share a few breakers.

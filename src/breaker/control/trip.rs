@@ -30,7 +30,8 @@ pub struct Trip {
     pub calls: u64,
     /// Failed ones among them; slow ones, if the cause is their rate; bad votes.
     pub bad: u64,
-    /// The limit that was reached: a rate, or a number of consecutive failures. `None` if it was forced open.
+    /// The limit that was reached, whatever the settings are now: a rate, or a number of consecutive failures. `None`
+    /// if it was forced open.
     pub limit: Option<f64>,
 }
 
@@ -82,7 +83,7 @@ impl fmt::Display for Trip {
 }
 
 /// With one decimal place unless it is whole.
-pub(crate) fn percent(share: f64) -> String {
+fn percent(share: f64) -> String {
     let tenths = (share * 1_000.0).round() / 10.0;
     format!("{tenths} %")
 }

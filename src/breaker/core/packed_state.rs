@@ -13,6 +13,12 @@ use crate::breaker::{Mode, State};
 /// call. A breaker that flaps all the time with an open time of 30 seconds takes 1,300 years for that, one with an open
 /// time of a millisecond 16 days. A user that resets a breaker a million times a second takes 71 minutes; a call that
 /// outlives this and ends at a random moment counts in a wrong window with odds of 1 in 4 billion.
+///
+/// `windows` wraps sooner, because it spans no call, only the few instructions that record its end. If a thread stands
+/// still among these while the window is replaced exactly 1,024 times, or a multiple, in one generation, it finishes in
+/// the window of before. Unless that is the current one again, the rates miss its outcome. A program that replaces the
+/// window once a second takes 17 minutes for that, and one that does nothing else half a millisecond; a thread that
+/// stands still for longer and goes on at a random moment meets it with odds of 1 in 1,024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PackedState(u64);
 
@@ -209,6 +215,8 @@ mod tests {
             if state != State::Open {
                 assert_eq!((packed.era(), later.era(), later.between().era()), (0, ERA_MAX, ERA_MAX));
                 assert!(later.counts_as(packed.with_era(0, u32::MAX)) && !later.counts_as(packed.with_era(0, 7)));
+                let [first, last, wrapped] = [0, 1_023, 1_024].map(|windows| packed.with_era(1, windows));
+                assert!(wrapped.counts_as(first) && !last.counts_as(first));
             }
         }
     }

@@ -12,6 +12,13 @@ use crate::breaker::{Cause, Mode, State};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PackedTrip(u64);
 
+/// A trip and the number of the settings whose limit was reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TripInEra {
+    pub(crate) trip: PackedTrip,
+    pub(crate) era: u32,
+}
+
 /// What opened a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trip {
@@ -34,6 +41,11 @@ const FORCED: u64 = Cause::ByHand as u64 + 1;
 
 const fn mask(bits: u32) -> u64 {
     (1 << bits) - 1
+}
+
+impl TripInEra {
+    /// That of a breaker which nothing has opened.
+    pub(crate) const NONE: Self = Self { trip: PackedTrip(0), era: 0 };
 }
 
 impl PackedTrip {

@@ -1,8 +1,10 @@
 use super::CircuitBreakerLayer;
+use crate::breaker::control::telemetry;
 use crate::breaker::partition::Unpartitioned;
 use crate::breaker::requests::AnyRequests;
 use crate::breaker::{Changes, Handle, InvalidSetting};
 use crate::classify::HeadOnly;
+use crate::isolated::isolated;
 
 impl<K> Handle<K> {
     /// Changes the settings of all breakers while calls use them, and those of breakers that are made later. Takes the
@@ -37,6 +39,8 @@ impl<K> Handle<K> {
     ///   left out.
     /// - A breaker that has been [removed](Self::remove) keeps its settings.
     ///
+    /// A `tracing` event names the settings that changed, not their values.
+    ///
     /// A layer keeps all different settings that it has had, and a breaker those that have come since it was made, with
     /// a window if that differs: 1,000 of them at most. Settings that come again take nothing, but a custom function is
     /// the same only if it is a clone. So write a loop that tunes settings to choose among a few values.
@@ -50,6 +54,11 @@ impl<K> Handle<K> {
         &self,
         settings: &CircuitBreakerLayer<(), Unpartitioned, HeadOnly, AnyRequests>,
     ) -> Result<Changes, InvalidSetting> {
-        self.breakers().reconfigure(&settings.config)
+        let changes = self.breakers().reconfigure(&settings.config)?;
+        // After all locks are released: a subscriber may reconfigure.
+        if !changes.is_empty() {
+            isolated(|| telemetry::reconfigured(self.name(), &changes));
+        }
+        Ok(changes)
     }
 }

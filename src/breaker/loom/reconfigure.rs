@@ -1,6 +1,8 @@
 //! Settings that change while calls come and end.
 
 use super::*;
+use crate::breaker::Cause;
+use crate::breaker::control::circuit_open::Named;
 use crate::breaker::core::nested::votes::VoteConfig;
 
 type Set = fn(&mut Config);
@@ -155,6 +157,34 @@ fn loom_a_window_that_is_being_replaced_makes_no_vote_bad() {
         let votes = VoteConfig { share: 0.5, minimum: 2, failures: 1, bucket_shift: 30, buckets: 16, lease: 1 };
         let asks = move || assert!(!calling.is_bad(votes, Moment::START), "one of three has failed");
         both(asks, move || other.reconfigure(&after));
+    });
+}
+
+#[test]
+fn loom_a_trip_is_read_with_the_limit_that_was_reached() {
+    model(|| {
+        let [before, after] = settings([
+            |config| {
+                valid(config.set_consecutive_failures(1));
+                valid(config.set_failure_rate(0.5));
+            },
+            |_| {},
+        ]);
+        let node = Arc::new(Node::new(before, "(model)".into()));
+        node.settle(permit(&node), None, FAILURE);
+        node.reconfigure(&after);
+        let (changing, reading) = (node.clone(), node.clone());
+        let changes = move || {
+            changing.reset();
+            changing.settle(super::permit(&changing), None, FAILURE);
+        };
+        let reads = move || {
+            let trip = Named::trip(&*reading, reading.trip_in_era());
+            assert!(trip.is_none_or(|trip| trip.limit == Some(1.0)), "{trip:?}");
+        };
+        both(changes, reads);
+        let trip = node.snapshot().trip.map(|trip| (trip.cause, trip.limit));
+        assert_eq!(trip, Some((Cause::FailureRate, Some(1.0))));
     });
 }
 

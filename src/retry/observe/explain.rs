@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::report::{AttemptReport, RetryReport};
-use crate::sentence::{count, sentence, sentences};
+use crate::sentence::{count, list, sentence, sentences};
 
 impl RetryReport {
     /// Explains in two sentences with numbers how the call ended, and how its attempts did.
@@ -43,9 +43,7 @@ impl RetryReport {
         let history = self.history();
         let skipped = history.len().saturating_sub(SHOWN);
         let ends: Vec<_> = history.iter().skip(skipped).map(end_of).collect();
-        let (last, before) = ends.split_last()?;
-        let before = before.join(", ");
-        let all = if before.is_empty() { last.clone() } else { format!("{before} and {last}") };
+        let all = list(&ends)?;
         let all = if skipped == 0 { all } else { format!("{skipped} other outcomes, {all}") };
         let sends = if history.len() == 1 { "send" } else { "sends" };
         let waited: Duration = history.iter().filter_map(AttemptReport::wait).sum();

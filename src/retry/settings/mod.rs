@@ -1,7 +1,7 @@
 //! The settings of a layer or policy, as one that runs compares them with new ones.
 //!
-//! [`Tuning`] is what a call keeps from its start to its end. [`Eras`] has all of it that there was, and which is current.
-//! The budget is no part of it: its settings change in place, also for calls in flight, because calls share its tokens.
+//! [`Tuning`] is what a call keeps from its start to its end. [`Eras`] has all of it that there was, and knows which is
+//! current. The budget is no part of it: its settings change in place, also for calls in flight, which share its tokens.
 
 mod eras;
 #[cfg(all(test, rampart_loom))]
@@ -57,32 +57,31 @@ impl Settings {
     ///
     /// Returns an error if new settings have another value for what cannot change. They can leave it out.
     pub(in crate::retry) fn check_kept(&self, new: &Self) -> Result<(), InvalidSetting> {
-        let is_kept = |is_same: bool, is_left_out: bool| is_same || is_left_out;
+        // What is left out has its default, and stays.
         ensure!(
-            is_kept(new.name == self.name, &*new.name == DEFAULT_NAME),
+            new.name == self.name || &*new.name == DEFAULT_NAME,
             "name: cannot change at run time, from {:?} to {:?}",
             self.name,
             new.name
         );
-        ensure!(is_kept(new.seed == self.seed, new.seed.is_none()), "seed: cannot change at run time");
+        ensure!(new.seed == self.seed || new.seed.is_none(), "seed: cannot change at run time");
         ensure!(
-            is_kept(new.distrust_refusals == self.distrust_refusals, !new.distrust_refusals),
+            new.distrust_refusals == self.distrust_refusals || !new.distrust_refusals,
             "distrust_refusals: cannot change at run time, because the classifier does it"
         );
         let (own, new) = (&self.of_layer, &new.of_layer);
+        let LayerSettings { max_partitions: _, max_replay_bytes, deadline_header, guard, hedge } = new;
         ensure!(
-            is_kept(
-                new.max_replay_bytes == own.max_replay_bytes,
-                new.max_replay_bytes.is_none_or(|bytes| bytes == DEFAULT_REPLAY_BYTES)
-            ),
+            *max_replay_bytes == own.max_replay_bytes
+                || max_replay_bytes.is_none_or(|bytes| bytes == DEFAULT_REPLAY_BYTES),
             "max_replay_bytes: cannot change at run time"
         );
         ensure!(
-            is_kept(new.deadline_header == own.deadline_header, new.deadline_header.is_none()),
+            *deadline_header == own.deadline_header || deadline_header.is_none(),
             "deadline_header: cannot change at run time"
         );
-        ensure!(is_kept(new.guard == own.guard, new.guard.is_none()), "guard: cannot change at run time");
-        ensure!(is_kept(new.hedge == own.hedge, new.hedge.is_none()), "hedge: cannot change at run time");
+        ensure!(*guard == own.guard || guard.is_none(), "guard: cannot change at run time");
+        ensure!(*hedge == own.hedge || hedge.is_none(), "hedge: cannot change at run time");
         Ok(())
     }
 }

@@ -96,6 +96,8 @@ fn shows_its_own_data_and_not_the_inside_of_a_breaker() {
     let plain = CircuitOpen::new("billing", State::Open);
     assert_eq!((plain.name(), plain.partition(), plain.retry_after()), ("billing", "(default)", None));
     assert_eq!(plain.to_string(), r#"circuit breaker "billing" is open"#);
+    let rounded = plain.with_retry_after(MS * 3 / 2);
+    assert_eq!(rounded.retry_after(), Some(MS * 2));
 }
 
 #[test]

@@ -123,13 +123,38 @@ async fn nothing_opens_by_the_change_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_opened_it_is_told_with_the_limit_of_after() {
-    let (breaker, handle) = breaker(&settings());
-    handle.reconfigure(&settings().consecutive_failures(3).failure_rate(0.5)).unwrap();
+async fn rule_11_an_open_breaker_names_the_limit_that_opened_it() {
+    let row = |limit| settings().minimum_calls(100).consecutive_failures(limit);
+    let rate = |limit| settings().minimum_calls(1).failure_rate(limit);
+    let (breaker, handle) = breaker(&row(3));
+    let rejection = || breaker.try_acquire().unwrap_err();
+    let limits = || (breaker.snapshot().trip.unwrap().limit, rejection().trip().unwrap().limit);
+    fail(&breaker, 3);
+    let before = rejection();
+    let first = "3 calls in a row failed (3 of 3 in the window)";
+    for other in [row(7), rate(0.5), row(3)] {
+        handle.reconfigure(&other).unwrap();
+        assert_eq!(limits(), (Some(3.0), Some(3.0)));
+        assert_eq!(breaker.snapshot().trip.unwrap().to_string(), first);
+    }
+    handle.reconfigure(&rate(0.4)).unwrap();
+    advance(30 * SECOND).await;
+    fail(&breaker, 1);
+    assert_eq!(limits(), (Some(3.0), Some(3.0)), "a failed probe changes no trip");
+
+    breaker.reset();
     record(&breaker, false);
-    record(&breaker, true);
-    let trip = breaker.snapshot().trip.unwrap();
-    assert_eq!(trip.to_string(), "1 of 2 calls failed (50 %, the limit is 50 %)");
+    fail(&breaker, 1);
+    let second = rejection();
+    for other in [rate(0.9), row(3), row(7)] {
+        handle.reconfigure(&other).unwrap();
+        assert_eq!(limits(), (Some(0.4), Some(0.4)));
+    }
+    breaker.reset();
+    fail(&breaker, 7);
+    assert_eq!(limits(), (Some(7.0), Some(7.0)));
+    let errors = [before, second].map(|open| open.trip().unwrap().to_string());
+    assert_eq!(errors, [first, "1 of 2 calls failed (50 %, the limit is 40 %)"], "an error keeps its own");
 }
 
 /// Two rows of eras and more, and a setting that comes again.

@@ -3,7 +3,8 @@ use std::io::Write;
 use std::sync::Once;
 
 use futures_util::FutureExt;
-use tower_rampart::breaker::{State, Window, partition};
+use tower_rampart::CircuitBreakerLayer;
+use tower_rampart::breaker::{CircuitBreaker, State, Window, partition};
 
 use crate::support::*;
 
@@ -90,6 +91,33 @@ async fn a_shared_breaker_is_reported_once_a_minute() {
         )
     };
     assert_eq!(warnings, [expected(1), expected(61)]);
+}
+
+#[test]
+fn rule_11_a_reconfiguration_is_reported_once_by_the_names_of_what_it_changes() {
+    let lines = Lines::watch();
+    let layer = CircuitBreakerLayer::new_for_http().name("test").partition_by(partition::extension::<u64>());
+    let breakers = layer.handle();
+    for id in 0..3 {
+        breakers.get_or_insert(&id).unwrap();
+    }
+    let other = || CircuitBreaker::builder().minimum_calls(7).failure_rate(0.3).outage(4, SECOND);
+    assert!(!breakers.reconfigure(&other()).unwrap().is_empty());
+    assert!(breakers.reconfigure(&other()).unwrap().is_empty());
+    assert!(breakers.reconfigure(&other().name("other")).is_err());
+    let expected = " INFO tower_rampart::breaker: circuit breakers reconfigured name=\"test\" \
+                    changes=minimum_calls, failure_rate, outage";
+    assert_eq!(lines.read(), [expected]);
+}
+
+#[test]
+fn a_subscriber_of_tracing_that_panics_costs_no_reconfiguration() {
+    let _lines = Lines::watch();
+    let breakers = layer().handle();
+    PANICS.set(true);
+    let changes = breakers.reconfigure(&CircuitBreaker::builder().minimum_calls(7));
+    PANICS.set(false);
+    assert!(changes.unwrap().iter().any(|name| name == "minimum_calls"));
 }
 
 #[tokio::test(start_paused = true)]

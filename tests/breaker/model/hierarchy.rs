@@ -1,5 +1,6 @@
 //! A host and its tenants, kept in the plainest way.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tower_rampart::breaker::{Mode, State};
@@ -17,6 +18,8 @@ pub(super) struct Host {
     stretch: u64,
     began: Duration,
     probing: Probing,
+    /// The laps of the ring of buckets in which there were votes.
+    laps: BTreeSet<u128>,
 }
 
 pub(super) struct Tenant {
@@ -64,6 +67,7 @@ impl Host {
             stretch: 0,
             began: Duration::ZERO,
             probing: Probing { stretch: u64::MAX, since: 0, newcomer_at: 0, crowded_at: 0 },
+            laps: BTreeSet::new(),
         }
     }
 
@@ -84,6 +88,21 @@ impl Host {
 
     fn tick(&self, at: Duration) -> u128 {
         at.as_nanos() / self.buckets().1
+    }
+
+    fn lap(&self) -> u128 {
+        self.tick(self.outer.now) / 16
+    }
+
+    pub(super) fn lap_length(&self) -> Duration {
+        Duration::from_nanos((self.buckets().1 * 16) as u64)
+    }
+
+    /// Whether some buckets look like those of now, or of the near future: the breaker counts laps in 16 bits, so that
+    /// it takes votes of about 65,536 laps ago for others.
+    pub(super) fn laps_wrap(&self) -> bool {
+        let lap = self.lap();
+        self.laps.iter().map(|voted| lap - voted).any(|laps| laps > 5 && (laps + 5) % 65_536 < 10)
     }
 
     /// All votes that count, and the bad ones.
@@ -228,6 +247,7 @@ impl Host {
         let was_bad = vote.is_some_and(|vote| vote.0 == stretch && vote.2);
         let bad = opened || ((failed || was_bad) && is_bad);
         *vote = Some((stretch, tick, bad));
+        self.laps.insert(self.lap());
         if !((failed && bad) || opened) {
             return;
         }

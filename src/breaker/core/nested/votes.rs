@@ -54,7 +54,8 @@ pub(crate) struct Vote {
 
 /// The votes of one bucket: generation 8, lap 16, votes 20, bad ones 20. The ring of buckets goes round once a lap.
 /// Generations and laps wrap: a bucket counts again after exactly 65,536 laps without a call, 52 days by default, or
-/// after exactly 256 changes of the outer breaker within its time.
+/// after exactly 256 changes of the outer breaker within its time. One or two laps earlier it looks like one of the
+/// future, and takes no vote.
 #[derive(Clone, Copy)]
 struct Tally(u64);
 

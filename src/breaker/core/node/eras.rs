@@ -1,12 +1,14 @@
 //! The settings that a node has had since it was made.
 
 use std::sync::Arc;
+// Not those of loom, which does not know that a `OnceLock` synchronizes.
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::shared::Shared;
 use crate::append_only::AppendOnly;
 use crate::breaker::core::packed_state::ERA_MAX;
 use crate::breaker::core::window::SlidingWindow;
+use crate::sync::seq_cst_in_loom;
 
 /// All settings of a node but those that it was made with. Allocated by its first reconfiguration.
 ///
@@ -17,6 +19,8 @@ pub(super) struct Eras<N> {
     current: AtomicU32,
     /// How often the window has been replaced.
     windows: AtomicU32,
+    /// The number of the settings that last opened the breaker.
+    tripped: AtomicU32,
     /// Those from number 1 on.
     later: AppendOnly<Era<N>>,
 }
@@ -24,8 +28,15 @@ pub(super) struct Eras<N> {
 #[derive(Debug)]
 struct Era<N> {
     shared: Arc<Shared<N>>,
-    /// Or the number of the earlier one that has the same window.
-    window: Result<SlidingWindow, u32>,
+    window: EraWindow,
+}
+
+/// The first era that has a window owns it.
+#[derive(Debug)]
+enum EraWindow {
+    Owned(SlidingWindow),
+    /// The window of this earlier era.
+    OwnedBy(u32),
 }
 
 /// The settings and the window of one era.
@@ -44,7 +55,8 @@ impl<N> Copy for InEra<'_, N> {}
 
 impl<N> Eras<N> {
     pub(super) fn new() -> Box<Self> {
-        Box::new(Self { current: AtomicU32::new(0), windows: AtomicU32::new(0), later: AppendOnly::new() })
+        let [current, windows, tripped] = [(); 3].map(|()| AtomicU32::new(0));
+        Box::new(Self { current, windows, tripped, later: AppendOnly::new() })
     }
 
     /// Returns the number of the current settings.
@@ -55,6 +67,19 @@ impl<N> Eras<N> {
     /// How often the window has been replaced.
     pub(super) fn windows(&self) -> u32 {
         self.windows.load(Ordering::Acquire)
+    }
+
+    /// The number of the settings that last opened the breaker.
+    pub(super) fn tripped(&self) -> u32 {
+        let era = self.tripped.load(Ordering::Acquire);
+        seq_cst_in_loom();
+        era
+    }
+
+    /// The current settings open the breaker. Called under the lock of the state machine, before the trip is shown.
+    pub(super) fn trip(&self) {
+        seq_cst_in_loom();
+        self.tripped.store(self.current(), Ordering::Release);
     }
 
     /// Makes these settings current. Called under the lock of the state machine.
@@ -69,8 +94,8 @@ impl<N> Eras<N> {
     pub(super) fn at<'a>(&'a self, era: u32, first: InEra<'a, N>) -> InEra<'a, N> {
         let Some(found) = self.get(era) else { return first };
         let window = match &found.window {
-            Ok(window) => window,
-            Err(earlier) => self.at(*earlier, first).window,
+            EraWindow::Owned(window) => window,
+            EraWindow::OwnedBy(earlier) => self.at(*earlier, first).window,
         };
         InEra { shared: &found.shared, window }
     }
@@ -90,9 +115,8 @@ impl<N> Eras<N> {
         }
         let is_same = |era: &u32| self.at(*era, first).shared.policy.window.is_same_window(config);
         let window = match (0..number).find(is_same) {
-            // The first to have this window owns it.
-            Some(earlier) => Err(earlier),
-            None => Ok(SlidingWindow::new(config, shared.is_partitioned, 0)),
+            Some(earlier) => EraWindow::OwnedBy(earlier),
+            None => EraWindow::Owned(SlidingWindow::new(config, shared.is_partitioned, 0)),
         };
         self.later.push(Era { shared: shared.clone(), window });
         Some(number)
@@ -100,9 +124,11 @@ impl<N> Eras<N> {
 
     /// What all windows but the first have counted.
     pub(super) fn totals(&self) -> (u64, u64) {
-        let own = self.later.iter().filter_map(|era| Some((era.window.as_ref().ok()?, era.shared.policy.window)));
-        own.map(|(window, config)| window.totals(config))
-            .fold((0, 0), |all, own| (all.0.wrapping_add(own.0), all.1.wrapping_add(own.1)))
+        let owned = self.later.iter().filter_map(|era| match &era.window {
+            EraWindow::Owned(window) => Some(window.totals(era.shared.policy.window)),
+            EraWindow::OwnedBy(_) => None,
+        });
+        owned.fold((0, 0), |all, own| (all.0.wrapping_add(own.0), all.1.wrapping_add(own.1)))
     }
 
     fn get(&self, era: u32) -> Option<&Era<N>> {

@@ -18,7 +18,7 @@ use super::nested::nesting::{Electorate, Nesting, ParentLink};
 use super::packed_state::{PackedState, Phase};
 use super::policy::Policy;
 use super::state_machine::{Attempt, Change, Engine, EngineConfig, IDLE, PermitKind};
-use super::trip::PackedTrip;
+use super::trip::{PackedTrip, TripInEra};
 use super::waiters::{News, Waiting};
 use super::window::consecutive_failures::{self, ConsecutiveFailures};
 use super::window::{Counts, SlidingWindow};
@@ -163,6 +163,11 @@ impl Node {
     /// The failures in a row, counted or not.
     fn row(&self) -> Option<ConsecutiveFailures<'_>> {
         self.window.last_words().map(ConsecutiveFailures::new)
+    }
+
+    /// Time since the first of the failures in a row, if there is one.
+    pub(crate) fn failing_for(&self) -> Duration {
+        self.row().map_or(Duration::ZERO, |row| row.lasted(self.now()))
     }
 
     /// The settings and the window of this era of the packed state.
@@ -331,7 +336,7 @@ impl Node {
             retry_after: due_in.filter(|millis| *millis > 0).map(Duration::from_millis),
             remaining_probes: engine.remaining_probes(&policy.engine, now.millis()),
             unchanged_for: Duration::from_millis(now.millis().saturating_sub(changed_at)),
-            trip: Named::trip(self, self.packed_trip()),
+            trip: Named::trip(self, self.trip_in_era()),
             open_since: self.open_since(),
             openings: engine.openings().0,
             // Under the lock, so that no window is emptied and no probe counted meanwhile.
@@ -357,8 +362,19 @@ impl Node {
     }
 
     pub(crate) fn packed_trip(&self) -> PackedTrip {
-        // Guards no other memory.
-        PackedTrip::from_bits(self.trip.load(Ordering::Relaxed))
+        PackedTrip::from_bits(self.trip.load(Ordering::Acquire))
+    }
+
+    /// What opened it, and by which settings. Of those two words the second changes only while the first shows no trip.
+    pub(crate) fn trip_in_era(&self) -> TripInEra {
+        loop {
+            let trip = self.packed_trip();
+            let Some(eras) = self.eras.get() else { return TripInEra { trip, era: 0 } };
+            let era = eras.tripped();
+            if self.packed_trip() == trip {
+                return TripInEra { trip, era };
+            }
+        }
     }
 
     /// How long it has not been closed, in whole seconds.
@@ -413,7 +429,10 @@ impl Node {
         let now = self.now();
         let counts = counts.unwrap_or_else(|| window.counts(shared.policy.window, now));
         let trip = self.packed_trip().after(change, counts, now.millis());
-        self.trip.store(trip.bits(), Ordering::Relaxed);
+        if change.from.0 == State::Closed {
+            self.eras.get().into_iter().for_each(Eras::trip);
+        }
+        self.trip.store(trip.bits(), Ordering::Release);
         self.publish(&engine, change);
         let generation = engine.generation();
         drop(engine);
@@ -495,8 +514,8 @@ impl Named for Node {
         self.shared.is_partitioned
     }
 
-    fn trip(&self, packed: PackedTrip) -> Option<Trip> {
-        packed.get().map(|trip| Trip::new(trip, self.policy()))
+    fn trip(&self, TripInEra { trip, era }: TripInEra) -> Option<Trip> {
+        trip.get().map(|trip| Trip::new(trip, &self.in_era(era).shared.policy))
     }
 }
 

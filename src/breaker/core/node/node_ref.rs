@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::Node;
 use crate::breaker::control::circuit_open::Named;
 use crate::breaker::control::trip::Trip;
-use crate::breaker::core::trip::PackedTrip;
+use crate::breaker::core::trip::TripInEra;
 use crate::breaker::core::window::lane;
 
 /// A counted reference to a node, held by a call.
@@ -49,8 +49,8 @@ impl Named for Lane {
         Named::is_partitioned(&*self.node)
     }
 
-    fn trip(&self, packed: PackedTrip) -> Option<Trip> {
-        Named::trip(&*self.node, packed)
+    fn trip(&self, trip: TripInEra) -> Option<Trip> {
+        Named::trip(&*self.node, trip)
     }
 }
 

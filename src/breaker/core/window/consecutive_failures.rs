@@ -73,8 +73,13 @@ impl<'a> ConsecutiveFailures<'a> {
             }
             packed.with(if count > 1 { packed.tick().max(age.tick) } else { age.tick }, count)
         })?;
-        let lasted = now.nanos().saturating_sub(self.began.load(Ordering::Acquire));
-        Some(Run { count, lasted: Duration::from_nanos(lasted) })
+        Some(Run { count, lasted: self.lasted(now) })
+    }
+
+    /// Time since the first of them.
+    #[inline(always)]
+    pub(crate) fn lasted(&self, now: Moment) -> Duration {
+        Duration::from_nanos(now.nanos().saturating_sub(self.began.load(Ordering::Acquire)))
     }
 
     pub(crate) fn success(&self, live: impl Fn() -> bool) {
