@@ -136,10 +136,12 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod append_only;
 mod attempt;
 mod attempt_span;
 mod backoff;
 pub mod breaker;
+mod changes;
 pub mod classify;
 pub mod clients;
 mod clock;

@@ -15,6 +15,7 @@ use http_body_util::{Empty, Full};
 use tower_layer::Layer;
 use tower_rampart::breaker::Window;
 use tower_rampart::metrics::Source;
+use tower_rampart::retry::RetryPolicy;
 use tower_rampart::{CircuitBreakerLayer, RetryLayer};
 use tower_service::Service;
 
@@ -54,13 +55,19 @@ fn main() -> ExitCode {
             let layer = RetryLayer::new_for_http().name("calls");
             observed(&layer.handle(), || call_often(layer.layer(Inner), calls));
         }
+        "retry-changed" => {
+            let layer = RetryLayer::new_for_http().name("calls");
+            let changes = layer.handle().reconfigure(&RetryPolicy::new().max_attempts(5));
+            assert!(changes.is_ok_and(|changes| !changes.is_empty()), "a setting that can change");
+            observed(&layer.handle(), || call_often(layer.layer(Inner), calls));
+        }
         _ => return usage(),
     }
     ExitCode::SUCCESS
 }
 
 fn usage() -> ExitCode {
-    eprintln!("calls bare|breaker-count|breaker-time|retry CALLS");
+    eprintln!("calls bare|breaker-count|breaker-time|retry|retry-changed CALLS");
     ExitCode::from(2)
 }
 

@@ -6,12 +6,12 @@ use std::sync::{Arc, OnceLock};
 
 use papaya::Equivalent;
 
-use super::changes::Changes;
 use super::config::Config;
 use super::core::node::node_ref::Lanes;
 use super::core::node::{Node, Shared};
 use super::core::observer::Observer;
 use super::flight_recorder::{FlightRecorder, Recording};
+use crate::changes::{Changes, MAX_SETTINGS};
 use crate::clock::{Clock, Moment};
 use crate::invalid_setting::{InvalidSetting, ensure};
 use crate::registry::label::{self, Labels};
@@ -54,8 +54,6 @@ struct Newcomer<K> {
 
 /// As many nodes are looked at under the lock of the registry.
 const PAGE: usize = 512;
-/// A bound, because each breaker keeps all of them: calls may still read them.
-const MAX_SETTINGS: usize = 1_000;
 
 impl<K> Breakers<K> {
     pub(crate) fn new(

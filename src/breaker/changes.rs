@@ -1,46 +1,7 @@
-use std::fmt;
-
 use super::Mode;
 use super::config::Config;
+use crate::changes::Changes;
 use crate::invalid_setting::{InvalidSetting, ensure};
-
-/// The settings that a [reconfiguration](super::Handle::reconfigure) has changed, by the names of their setters.
-///
-/// ```
-/// use tower_rampart::CircuitBreakerLayer;
-/// use tower_rampart::breaker::CircuitBreaker;
-///
-/// let breakers = CircuitBreakerLayer::new_for_http().name("billing").handle();
-/// let changes = breakers.reconfigure(&CircuitBreaker::builder().failure_rate(0.5).minimum_calls(10))?;
-/// assert_eq!(changes.to_string(), "minimum_calls, failure_rate");
-/// # Ok::<(), tower_rampart::InvalidSetting>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes(Vec<&'static str>);
-
-impl Changes {
-    pub(crate) fn none() -> Self {
-        Self::default()
-    }
-
-    /// Whether all settings are as before.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The names of the settings that differ.
-    pub fn iter(&self) -> impl Iterator<Item = &'static str> + use<'_> {
-        self.0.iter().copied()
-    }
-}
-
-impl fmt::Display for Changes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_empty() { "none" } else { "" })?;
-        f.write_str(&self.0.join(", "))
-    }
-}
 
 impl Config {
     /// These settings in place of its own, with what cannot change.
@@ -119,7 +80,7 @@ impl Config {
             ("max_partitions", *max_partitions == new.max_partitions),
             ("minimum_children", *minimum_children == new.minimum_children),
         ];
-        Changes(settings.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect())
+        Changes::of(settings)
     }
 
     /// The buckets that votes lie in, if partitions nest.

@@ -151,7 +151,6 @@ mod service;
 mod state;
 
 pub use self::call::CallFuture;
-pub use self::changes::Changes;
 pub use self::config::Abandoned;
 pub use self::control::{
     CircuitBreaker, CircuitOpen, Event, Events, Handle, Permit, Snapshot, Ticket, Totals, Trip, Watch,
@@ -165,5 +164,6 @@ pub use self::layer::CircuitBreakerLayer;
 pub use self::requests::{AnyRequests, HttpRequests, Requests};
 pub use self::service::CircuitBreakerService;
 pub use self::state::{Cause, Mode, State};
+pub use crate::changes::Changes;
 pub use crate::invalid_setting::InvalidSetting;
 pub use crate::registry::partition;

@@ -61,6 +61,10 @@ impl<PartitionT: Keyed> Budgets<PartitionT> {
         Self { by_key: PartitionT::is_partitioned().then(new), ..self }
     }
 
+    pub(super) fn max_partitions(&self) -> usize {
+        self.max_partitions
+    }
+
     /// The buckets of keys, if each has its own.
     pub(super) fn by_key(&self) -> Option<Arc<Registry<PartitionT::Key, Bucket>>> {
         self.by_key.clone()

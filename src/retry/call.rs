@@ -8,6 +8,7 @@ use super::error::{RetryError, TimedOut};
 use super::observe::{AttemptReport, GiveUpEvent, History, OnRetry, Origin, Report, RetryEvent, RetryReport, Spans};
 use super::policy::{Account, GiveUp, SHORTEST_ATTEMPT, TimeLeft, was_given_back};
 use super::replay::{AttemptPlan, Replay};
+use super::settings::{Limits, Tuning};
 use crate::BoxError;
 use crate::attempt::Attempt;
 use crate::backoff::Retry;
@@ -17,6 +18,8 @@ use crate::deadline::{AttemptDeadline, Deadline, after};
 /// The state of one call, and the decisions between its attempts.
 pub(super) struct Call<SharedT: Shared> {
     pub(super) shared: SharedT,
+    /// Those of its start, which it keeps to its end.
+    limits: Limits,
     pub(super) deadline: Option<Deadline>,
     pub(super) attempt: Attempt,
     /// `None` without a time limit, so that no clock is read.
@@ -97,13 +100,26 @@ impl AttemptClock {
 const OWN_BODY: Verdict =
     Verdict::terminal().with_processed(Processed::Maybe).with_health(Health::Neutral).with_reason(Reason::USER);
 
+impl<SharedT: Shared> Call<SharedT> {
+    /// Returns the settings of this call.
+    #[inline]
+    fn tuning(&self) -> &Tuning {
+        self.shared.policy().config.tuning(self.limits.era)
+    }
+}
+
 impl<SharedT, ClassifierT, ReplayT, OnRetryT> Call<SharedT>
 where
     SharedT: Shared<Classifier = ClassifierT, Replay = ReplayT, OnRetry = OnRetryT>,
 {
-    pub(super) fn new(shared: SharedT, deadline: Option<Deadline>, bucket: CallBucket<SharedT::Partition>) -> Self {
+    pub(super) fn new(
+        shared: SharedT,
+        limits: Limits,
+        deadline: Option<Deadline>,
+        bucket: CallBucket<SharedT::Partition>,
+    ) -> Self {
         let (attempt, account) = (Attempt::FIRST, Account::Closed);
-        Self { shared, deadline, attempt, clock: None, failures: None, bucket, account }
+        Self { shared, limits, deadline, attempt, clock: None, failures: None, bucket, account }
     }
 
     /// Panics if this call may need a timer and there is none. Without this check it would panic after the first
@@ -140,13 +156,13 @@ where
 
     /// Whether a time limit may cut an attempt.
     pub(super) fn is_timed(&self) -> bool {
-        self.deadline.is_some() || self.shared.policy().config.attempt_timeout.is_some()
+        self.deadline.is_some() || self.limits.has_attempt_timeout
     }
 
     /// The time of an attempt that begins at this moment.
     pub(super) fn clock_of(&self, attempt: Attempt, began: Instant) -> AttemptClock {
         let remaining = || Some(self.deadline?.instant().saturating_duration_since(began));
-        let timeout = self.shared.policy().config.attempt_timeout.as_ref();
+        let timeout = self.tuning().attempt_timeout.as_ref();
         AttemptClock { began, timeout: timeout.map(|timeout| timeout.of(attempt, remaining)) }
     }
 
@@ -162,7 +178,7 @@ where
 
     /// Whether attempts are left after the current one.
     pub(super) fn has_more(&self) -> bool {
-        self.attempt.number() < self.shared.policy().config.max_attempts.get()
+        self.attempt.number() < self.limits.max_attempts.get()
     }
 
     pub(super) fn is_past_deadline(&self) -> bool {
@@ -174,8 +190,7 @@ where
     where
         ReplayT: Replay<Req>,
     {
-        let is_limited = self.shared.policy().config.attempt_timeout.is_some();
-        self.shared.replay().outer_limit(kept, is_limited).map(AttemptDeadline::remaining)
+        self.shared.replay().outer_limit(kept, self.limits.has_attempt_timeout).map(AttemptDeadline::remaining)
     }
 
     /// Whether the server may have acted on an earlier attempt.
@@ -324,9 +339,9 @@ where
     where
         ReplayT: Replay<Req>,
     {
-        let config = &self.shared.policy().config;
+        let decider = &self.tuning().decider;
         let verdict = &self.with_earlier_hint(verdict);
-        config.decider.wants(verdict)?;
+        decider.wants(verdict)?;
         // The last attempt takes the request with it.
         let Some(kept) = kept.filter(|_| self.has_more()) else { return Err(GiveUp::Exhausted) };
         if !verdict.is_unprocessed() && !self.shared.replay().is_idempotent(kept) {
@@ -350,7 +365,8 @@ where
             last_wait: self.failures.as_ref().and_then(|failures| failures.history.last_wait()),
             spread: self.spread(),
         };
-        config.draw(|mut rng| config.decider.wait(&retry, left, &mut rng)).map(NextSend::After)
+        let config = &self.shared.policy().config;
+        config.draw(|mut rng| decider.wait(&retry, left, &mut rng)).map(NextSend::After)
     }
 
     /// Whether an attempt that failed costs nothing: the upstream gave it back, the call has made no transparent retry
@@ -371,7 +387,7 @@ where
             return Duration::ZERO;
         }
         let Some(deadline) = self.deadline else { return limit };
-        let more = (self.shared.policy().config.max_attempts.get() - self.attempt.number()).max(1);
+        let more = (self.limits.max_attempts.get() - self.attempt.number()).max(1);
         limit.min((deadline.remaining() / more).saturating_sub(limit.saturating_add(SHORTEST_ATTEMPT)))
     }
 
@@ -475,6 +491,6 @@ where
     }
 
     fn retries(&self) -> bool {
-        self.shared.policy().config.max_attempts.get() > 1
+        self.limits.max_attempts.get() > 1
     }
 }

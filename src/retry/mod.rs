@@ -119,6 +119,11 @@
 //! [`budget_by`](crate::RetryLayer::budget_by), [`guard`](crate::RetryLayer::guard) and
 //! [`hedge`](crate::RetryLayer::hedge): the first two read the request, and a hedge sends a second one.
 //!
+//! # Settings that change
+//!
+//! [`Handle::reconfigure`] gives other settings to a layer or policy while calls use it. A call that has begun keeps
+//! those of its start; a budget keeps its tokens.
+//!
 //! # What an attempt can see
 //!
 //! HTTP requests from the second attempt on carry an [`Attempt`] in their extensions.
@@ -158,6 +163,7 @@ mod policy;
 mod replay;
 mod retry_policy;
 mod service;
+mod settings;
 mod spans;
 
 pub use self::error::{RetryError, TimedOut};
@@ -173,6 +179,8 @@ pub use self::policy::{AlwaysIdempotent, Budget, GiveUp, GrpcIdempotency, HttpId
 pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Replay, ReplayBodies, ReplayBody};
 pub use self::retry_policy::{RetryIf, RetryPolicy};
 pub use self::service::Retry;
+pub use self::settings::RetrySettings;
 pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter, Waits};
+pub use crate::changes::Changes;
 pub use crate::deadline::{AttemptDeadline, Deadline};

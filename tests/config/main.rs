@@ -8,6 +8,7 @@ mod fields;
 mod formats;
 mod layers;
 mod presets;
+mod reconfigure;
 mod watch;
 
 use tower_rampart::RetryLayer;

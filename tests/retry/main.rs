@@ -9,5 +9,6 @@ mod hedge;
 mod limits;
 mod observe;
 mod policy;
+mod reconfigure;
 mod support;
 mod traits;

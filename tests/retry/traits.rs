@@ -12,8 +12,8 @@ use http_body_util::{Empty, Full};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_rampart::classify::{ClassifiedError, HttpClassifier, Verdict, classifier_fn};
 use tower_rampart::retry::{
-    Attempt, Budget, CloneRequests, Deadline, GiveUp, ReplayBodies, ReplayBody, ResponseFuture, Retry, RetryError,
-    RetryEvent, RetryPolicy, RetryReport, TimedOut,
+    Attempt, Budget, CloneRequests, Deadline, GiveUp, Handle, ReplayBodies, ReplayBody, ResponseFuture, Retry,
+    RetryError, RetryEvent, RetryPolicy, RetryReport, TimedOut,
 };
 use tower_rampart::{BoxError, RetryLayer};
 
@@ -39,8 +39,10 @@ fn auto_traits_follow_the_inner_service() {
     sync::<ResponseFuture<Quick, Request<NotSync>, HttpClassifier, ReplayBodies, ()>>();
     unpin::<ReplayBody<NotSync>>();
     unwind_safe::<RetryPolicy>();
+    unwind_safe::<Handle>();
     sync::<ReplayBody<Full<Bytes>>>();
     fixed::<Budget>();
+    fixed::<Handle<u64>>();
     fixed::<Deadline>();
     fixed::<Attempt>();
     fixed::<GiveUp>();

@@ -50,8 +50,9 @@ where
 {
     // What the operation calls is not the whole attempt of a layer around this.
     cut::disclaim_attempt();
-    let deadline = policy.config.deadline.map(Deadline::within);
-    let mut open = Open(Call::new(policy, deadline, policy.bucket(&())));
+    let tuning = policy.config.current();
+    let deadline = tuning.deadline.map(Deadline::within);
+    let mut open = Open(Call::new(policy, tuning.limits, deadline, policy.bucket(&())));
     let Open(call) = &mut open;
     loop {
         if call.is_past_deadline() {

@@ -80,10 +80,12 @@ impl<S, A, Kept, SharedT: Shared> Attempts<S, A, Kept, SharedT> {
         SharedT::Replay: Replay<Req, Kept = Kept>,
         SharedT::Partition: Partition<Req>,
     {
-        let deadline = shared.replay().deadline(&request, shared.policy().config.deadline);
         let is_attempt = shared.replay().claims_attempt(&request);
         let bucket = shared.bucket(&request);
-        let call = Call::new(shared, deadline, bucket);
+        let tuning = shared.policy().config.current();
+        let deadline = shared.replay().deadline(&request, tuning.deadline);
+        let limits = tuning.limits;
+        let call = Call::new(shared, limits, deadline, bucket);
         let kept = call.shared.replay().keep(request, call.has_more(), deadline);
         Self {
             stage: Stage::Ready,

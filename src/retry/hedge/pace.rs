@@ -53,6 +53,16 @@ impl Pace {
         }
     }
 
+    /// Returns the setting that it is made of.
+    pub(in crate::retry) fn hedge(&self) -> Option<Hedge> {
+        let when = match self {
+            Self::Never => return None,
+            Self::After(delay) => When::After(*delay),
+            Self::Quantile(latencies) => When::Quantile(latencies.quantile),
+        };
+        Some(Hedge { when })
+    }
+
     /// Returns how long an attempt may take before it is hedged.
     pub(super) fn delay(&self, now: Instant) -> Option<Duration> {
         match self {

@@ -16,7 +16,7 @@ pub struct HedgedRetryLayer<
     Replay = ReplayBodies,
     OnRetry = (),
     Partition: Keyed = Unpartitioned,
->(RetryLayer<Classifier, Replay, OnRetry, Partition>);
+>(pub(super) RetryLayer<Classifier, Replay, OnRetry, Partition>);
 
 impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
     /// Sends a second attempt beside one that is slow, and returns the first good answer. This cuts the tail of the

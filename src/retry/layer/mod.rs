@@ -1,4 +1,5 @@
 mod budget_by;
+mod handle;
 mod hedge;
 mod http;
 mod replay;
@@ -11,7 +12,6 @@ use tower_layer::Layer;
 pub use self::hedge::HedgedRetryLayer;
 use super::budgets::Budgets;
 use super::config::SharedConfig;
-use super::handle::Handle;
 use super::hedge::Pace;
 use super::policy::{AlwaysIdempotent, GrpcIdempotency, HttpIdempotency};
 use super::replay::{CloneRequests, Http, ReplayBodies};
@@ -150,16 +150,6 @@ impl<Classifier, Replay> RetryLayer<Classifier, Replay> {
     fn with(classifier: Classifier, replay: Replay) -> Self {
         let policy = RetryPolicy::with(classifier);
         Self { shared: SharedConfig { policy, replay, budgets: Budgets::one(), pace: Pace::Never } }
-    }
-}
-
-impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Replay, OnRetry, Partition> {
-    /// Returns a handle that reads what the layer and its clones have counted, and the balance of the budget, also after
-    /// the services have been moved or boxed. Take it when the layer is set up: with another name or budget it counts
-    /// anew. That of a [hedging](Self::hedge) layer is the handle from before `hedge`.
-    #[must_use]
-    pub fn handle(&self) -> Handle<Partition::Key> {
-        self.shared.policy.handle_with(self.shared.budgets.by_key())
     }
 }
 

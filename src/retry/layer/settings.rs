@@ -40,6 +40,9 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
     /// policy's, [`retry_if`](RetryPolicy::retry_if) included, nothing counts here. A layer with
     /// [`budget_by`](RetryLayer::budget_by) also keeps its budgets; [`budget`](Self::budget) changes them.
     ///
+    /// A [`Handle`](crate::retry::Handle) of the policy or of the layer [changes](crate::retry::Handle::reconfigure) both.
+    /// That of a layer that keeps its budgets changes this alone.
+    ///
     /// ```
     /// use tower_rampart::RetryLayer;
     /// use tower_rampart::retry::RetryPolicy;
@@ -55,9 +58,11 @@ impl<Classifier, Replay, OnRetry, Partition: Keyed> RetryLayer<Classifier, Repla
     ) -> RetryLayer<Classifier, Replay, NewOnRetry, Partition> {
         self.map_policy(|own| {
             let budget = Partition::is_partitioned().then(|| own.config.budget.clone());
-            let mut policy = policy.with_classifier_of(own);
-            policy.config.budget = budget.unwrap_or(policy.config.budget);
-            policy
+            let policy = policy.with_classifier_of(own);
+            match budget {
+                Some(budget) => policy.budget(budget),
+                None => policy,
+            }
         })
     }
 

@@ -28,6 +28,17 @@ impl AttemptTimeout {
     }
 }
 
+/// Functions have no equality, so this compares identities.
+impl PartialEq for AttemptTimeout {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Fixed(one), Self::Fixed(other)) => one == other,
+            (Self::By(one), Self::By(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
 /// No state of this crate depends on whether the function returned.
 impl UnwindSafe for AttemptTimeout {}
 impl RefUnwindSafe for AttemptTimeout {}

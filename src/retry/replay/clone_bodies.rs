@@ -12,6 +12,7 @@ use crate::cut;
 use crate::deadline::{AttemptDeadline, Deadline};
 use crate::retry::observe::{Origin, Report, RetryReport};
 use crate::retry::policy::{GiveUp, HttpIdempotency, Idempotency};
+use crate::retry::settings::LayerSettings;
 
 /// Keeps an HTTP request by cloning it, body included: see
 /// [`RetryLayer::clone_bodies`](crate::RetryLayer::clone_bodies).
@@ -31,7 +32,11 @@ impl<Idempotency> CloneBodies<Idempotency> {
     }
 }
 
-impl<Idempotency> Sealed for CloneBodies<Idempotency> {}
+impl<Idempotency> Sealed for CloneBodies<Idempotency> {
+    fn settings(&self) -> LayerSettings {
+        self.http.settings()
+    }
+}
 
 impl<B, IdempotencyT> Replay<Request<B>> for CloneBodies<IdempotencyT>
 where

@@ -11,6 +11,7 @@ use crate::deadline::{AttemptDeadline, Deadline};
 use crate::retry::headers::Headers;
 use crate::retry::observe::{Origin, PartitionLabel, RetryReport};
 use crate::retry::policy;
+use crate::retry::settings::LayerSettings;
 
 /// What is the same for all HTTP requests, however their bodies are kept.
 #[derive(Clone, Debug)]
@@ -83,6 +84,11 @@ impl<Idempotency> Http<Idempotency> {
         if let Some(headers) = &self.headers {
             headers.write(head, attempt, more, deadline);
         }
+    }
+
+    pub(super) fn settings(&self) -> LayerSettings {
+        let Headers { is_grpc: _, deadline, guard } = self.headers.clone().unwrap_or_default();
+        LayerSettings { deadline_header: deadline, guard, ..LayerSettings::default() }
     }
 
     pub(super) fn is_grpc(&self) -> bool {

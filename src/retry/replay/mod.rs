@@ -26,6 +26,7 @@ pub use self::clone_bodies::{CloneBodies, KeptClone};
 pub use self::clone_requests::CloneRequests;
 pub(in crate::retry) use self::http::Http;
 pub use self::replay_bodies::{KeptRequest, ReplayBodies};
+pub(in crate::retry) use self::sealed::Sealed;
 
 /// Keeps a request for its attempts. The constructor of the layer chooses the implementation.
 ///
@@ -114,6 +115,13 @@ fn take_kept<T>(kept: &mut Option<T>) -> T {
 }
 
 mod sealed {
+    use crate::retry::settings::LayerSettings;
+
     #[allow(unnameable_types)]
-    pub trait Sealed {}
+    pub trait Sealed {
+        /// What cannot change while the layer is in use.
+        fn settings(&self) -> LayerSettings {
+            LayerSettings::default()
+        }
+    }
 }

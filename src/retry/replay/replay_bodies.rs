@@ -16,6 +16,7 @@ use crate::cut;
 use crate::deadline::{AttemptDeadline, Deadline};
 use crate::retry::observe::{Origin, Report, RetryReport};
 use crate::retry::policy::{GiveUp, HttpIdempotency, Idempotency};
+use crate::retry::settings::{DEFAULT_REPLAY_BYTES, LayerSettings};
 
 /// Keeps the head of an HTTP request and copies its body while it is sent.
 ///
@@ -40,12 +41,18 @@ enum KeptBody<B> {
 
 impl<Idempotency> ReplayBodies<Idempotency> {
     pub(in crate::retry) fn new(http: Http<Idempotency>) -> Self {
-        Self { max_bytes: 64 * 1024, http }
+        Self { max_bytes: DEFAULT_REPLAY_BYTES, http }
     }
 
     pub(in crate::retry) fn idempotency<Other>(self, idempotency: Other) -> ReplayBodies<Other> {
         let Self { max_bytes, http } = self;
         ReplayBodies { max_bytes, http: http.idempotency(idempotency) }
+    }
+}
+
+impl<Idempotency> Sealed for ReplayBodies<Idempotency> {
+    fn settings(&self) -> LayerSettings {
+        LayerSettings { max_replay_bytes: Some(self.max_bytes), ..self.http.settings() }
     }
 }
 
@@ -160,8 +167,6 @@ where
         self.http.is_grpc()
     }
 }
-
-impl<Idempotency> Sealed for ReplayBodies<Idempotency> {}
 
 impl<B, Idempotency> Report<Response<B>> for ReplayBodies<Idempotency> {
     fn leave(&self, report: RetryReport, response: &mut Response<B>) {

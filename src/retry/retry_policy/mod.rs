@@ -12,7 +12,9 @@ pub use self::retry_if::RetryIf;
 pub(in crate::retry) use self::timer_check::TimerCheck;
 use super::handle::Handle;
 use super::observe::{GiveUpEvent, GiveUpLog, OnRetry, RetryEvent, Tally, trace_retry};
-use super::policy::{Bucket, Budget, Decider};
+use super::policy::{Bucket, Decider};
+use super::settings::sealed::Sealed;
+use super::settings::{DEFAULT_NAME, Settings, Tuning};
 use crate::backoff::Backoff;
 use crate::classify::ErrorClassifier;
 use crate::registry::Registry;
@@ -30,7 +32,7 @@ use crate::registry::Registry;
 /// | [`backoff`](Self::backoff) | 100 ms doubling up to 5 s, full jitter | the wait if the server sends no hint |
 /// | [`attempt_timeout`](Self::attempt_timeout), [`attempt_timeout_by`](Self::attempt_timeout_by) | none | limits one attempt |
 /// | [`deadline`](Self::deadline) | none | limits all attempts and waits together |
-/// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](Budget::ratio) | one retry for five calls, 10 tokens to start with |
+/// | [`budget`](Self::budget) | [`Budget::ratio(0.2)`](super::Budget::ratio) | one retry for five calls, 10 tokens to start with |
 /// | [`max_retry_after`](Self::max_retry_after) | 60 s | the longest hint that is honored |
 /// | [`clamp_retry_after`](Self::clamp_retry_after) | no | whether a longer hint is cut instead of ending the retrying |
 /// | [`retry_circuit_open`](Self::retry_circuit_open) | no | whether a call that a breaker rejected is retried |
@@ -51,6 +53,8 @@ use crate::registry::Registry;
 pub struct RetryPolicy<Classifier = ErrorClassifier, OnRetry = ()> {
     pub(in crate::retry) config: Config,
     pub(in crate::retry) classifier: Classifier,
+    /// Whether the classifier was set to.
+    distrust_refusals: bool,
     pub(in crate::retry) on_retry: OnRetry,
     /// Shared by all clones, so that together they log one line a second.
     pub(in crate::retry) give_ups: Arc<GiveUpLog>,
@@ -70,22 +74,23 @@ impl RetryPolicy {
 
 impl<Classifier> RetryPolicy<Classifier> {
     pub(in crate::retry) fn with(classifier: Classifier) -> Self {
-        let config = Config {
-            name: "default".into(),
-            max_attempts: NonZeroU32::MIN.saturating_add(2),
-            attempt_timeout: None,
-            deadline: None,
-            budget: Budget::default(),
-            decider: Decider {
-                backoff: Backoff::default(),
-                max_retry_after: Duration::from_secs(60),
-                clamp_retry_after: false,
-                retry_circuit_open: false,
-            },
-            rng: None,
+        let decider = Decider {
+            backoff: Backoff::default(),
+            max_retry_after: Duration::from_secs(60),
+            clamp_retry_after: false,
+            retry_circuit_open: false,
         };
+        let config = Config::new(DEFAULT_NAME, Tuning::new(NonZeroU32::MIN.saturating_add(2), decider));
         let (give_ups, tally) = (Arc::new(GiveUpLog::new()), Arc::default());
-        Self { config, classifier, on_retry: (), give_ups, tally, timer_check: TimerCheck::default() }
+        Self {
+            config,
+            classifier,
+            distrust_refusals: false,
+            on_retry: (),
+            give_ups,
+            tally,
+            timer_check: TimerCheck::default(),
+        }
     }
 }
 
@@ -95,10 +100,11 @@ impl<Classifier, OnRetry: Clone> RetryPolicy<Classifier, OnRetry> {
         &self,
         other: RetryPolicy<Other, OtherOnRetry>,
     ) -> RetryPolicy<Other, OnRetry> {
-        let Self { config, classifier: _, on_retry, give_ups, tally, timer_check } = self;
+        let Self { config, classifier: _, distrust_refusals: _, on_retry, give_ups, tally, timer_check } = self;
         RetryPolicy {
             config: config.clone(),
             classifier: other.classifier,
+            distrust_refusals: other.distrust_refusals,
             on_retry: on_retry.clone(),
             give_ups: Arc::clone(give_ups),
             tally: Arc::clone(tally),
@@ -108,8 +114,9 @@ impl<Classifier, OnRetry: Clone> RetryPolicy<Classifier, OnRetry> {
 }
 
 impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
-    /// Returns a handle that reads what all calls with this policy have counted, and the balance of its budget. Take it
-    /// when the policy is set up: with another name or budget it counts anew.
+    /// Returns a handle that reads what all calls with this policy have counted and the balance of its budget, and that
+    /// [changes its settings](Handle::reconfigure). Take it when the policy is set up: with another setting it is
+    /// another policy, and with another name or budget it also counts anew.
     ///
     /// ```
     /// use tower_rampart::retry::RetryPolicy;
@@ -120,12 +127,29 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// ```
     #[must_use]
     pub fn handle(&self) -> Handle {
-        self.handle_with(None)
+        self.handle_with(self.settings(), None)
     }
 
-    pub(in crate::retry) fn handle_with<K>(&self, by_key: Option<Arc<Registry<K, Bucket>>>) -> Handle<K> {
-        let Self { config, tally, .. } = self;
-        Handle::new(Arc::clone(&config.name), config.budget.clone(), Arc::clone(tally), by_key)
+    pub(in crate::retry) fn handle_with<K>(
+        &self,
+        settings: Settings,
+        by_key: Option<Arc<Registry<K, Bucket>>>,
+    ) -> Handle<K> {
+        Handle::new(settings, Arc::clone(&self.config.eras), Arc::clone(&self.tally), by_key)
+    }
+}
+
+impl<Classifier, OnRetry> Sealed for RetryPolicy<Classifier, OnRetry> {
+    fn settings(&self) -> Settings {
+        let Config { name, budget, seed, first, .. } = &self.config;
+        Settings {
+            name: Arc::clone(name),
+            seed: *seed,
+            distrust_refusals: self.distrust_refusals,
+            tuning: first.clone(),
+            budget: budget.clone(),
+            of_layer: Default::default(),
+        }
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::RetryPolicy;
+use super::config::Config;
 use crate::attempt::Attempt;
 use crate::backoff::Backoff;
 use crate::classify::DistrustRefusals;
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::retry::observe::{AttemptSpans, GiveUpEvent, GiveUpLog, OnGiveUp, RetryEvent};
 use crate::retry::policy::{AttemptTimeout, Budget};
-use crate::seed::{Seed, SharedRng};
 
 impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// Sets the name reported in telemetry; `"default"` if not set.
@@ -26,12 +26,12 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     }
 
     /// [`name`](Self::name), with an error in place of a panic.
-    pub fn try_name(mut self, name: &str) -> Result<Self, InvalidSetting> {
+    pub fn try_name(self, name: &str) -> Result<Self, InvalidSetting> {
         ensure!(!name.is_empty(), "retry: the name must not be empty");
-        self.config.name = name.into();
+        let mut policy = self.changed(|config| config.name = name.into());
         // Each name has log lines and counts of its own.
-        (self.give_ups, self.tally) = (Arc::new(GiveUpLog::new()), Arc::default());
-        Ok(self)
+        (policy.give_ups, policy.tally) = (Arc::new(GiveUpLog::new()), Arc::default());
+        Ok(policy)
     }
 
     /// Sets the most attempts of a call, the first one included; 3 if not set. With 1 nothing is retried, copied or
@@ -54,13 +54,12 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     }
 
     /// [`max_attempts`](Self::max_attempts), with an error in place of a panic.
-    pub fn try_max_attempts(mut self, attempts: u32) -> Result<Self, InvalidSetting> {
+    pub fn try_max_attempts(self, attempts: u32) -> Result<Self, InvalidSetting> {
         let Some(attempts) = NonZeroU32::new(attempts) else {
             let message = "retry: max_attempts includes the first try and must be at least 1, but is 0";
             return Err(InvalidSetting::new(message.to_owned()));
         };
-        self.config.max_attempts = attempts;
-        Ok(self)
+        Ok(self.changed(|config| config.first.limits.max_attempts = attempts))
     }
 
     /// Sets the wait before a retry if the server sends no hint. A plain `Duration` is a fixed wait without jitter.
@@ -79,9 +78,8 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// backoff's [ceiling](Backoff::ceiling); with a fixed or custom backoff without jitter it is at most a tenth of
     /// the hint or of the ceiling, whichever is less.
     #[must_use]
-    pub fn backoff(mut self, backoff: impl Into<Backoff>) -> Self {
-        self.config.decider.backoff = backoff.into();
-        self
+    pub fn backoff(self, backoff: impl Into<Backoff>) -> Self {
+        self.changed(|config| config.first.decider.backoff = backoff.into())
     }
 
     /// Cuts an attempt whose response takes longer than this. The cut is a transient error
@@ -115,10 +113,9 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     }
 
     /// [`attempt_timeout`](Self::attempt_timeout), with an error in place of a panic.
-    pub fn try_attempt_timeout(mut self, timeout: Duration) -> Result<Self, InvalidSetting> {
+    pub fn try_attempt_timeout(self, timeout: Duration) -> Result<Self, InvalidSetting> {
         ensure!(!timeout.is_zero(), "retry: attempt_timeout must not be zero");
-        self.config.attempt_timeout = Some(AttemptTimeout::Fixed(timeout));
-        Ok(self)
+        Ok(self.changed(|config| config.first.set_attempt_timeout(AttemptTimeout::Fixed(timeout))))
     }
 
     /// Sets an [`attempt_timeout`](Self::attempt_timeout) for each attempt. The closure gets the attempt and the time
@@ -139,12 +136,11 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     ///
     /// The closure runs once for each send, before it. If it panics, the call ends and nothing is sent.
     #[must_use]
-    pub fn attempt_timeout_by<F>(mut self, timeout: F) -> Self
+    pub fn attempt_timeout_by<F>(self, timeout: F) -> Self
     where
         F: Fn(Attempt, Duration) -> Duration + Send + Sync + 'static,
     {
-        self.config.attempt_timeout = Some(AttemptTimeout::By(Arc::new(timeout)));
-        self
+        self.changed(|config| config.first.set_attempt_timeout(AttemptTimeout::By(Arc::new(timeout))))
     }
 
     /// Limits the whole call, with all its attempts and waits. A wait that would leave less time than the last answer
@@ -169,10 +165,9 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     }
 
     /// [`deadline`](Self::deadline), with an error in place of a panic.
-    pub fn try_deadline(mut self, time: Duration) -> Result<Self, InvalidSetting> {
+    pub fn try_deadline(self, time: Duration) -> Result<Self, InvalidSetting> {
         ensure!(!time.is_zero(), "retry: deadline must not be zero");
-        self.config.deadline = Some(time);
-        Ok(self)
+        Ok(self.changed(|config| config.first.deadline = Some(time)))
     }
 
     /// Sets the budget, which limits the share of retries. All clones of the policy and of the budget share it.
@@ -186,9 +181,8 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// # let _ = (reads, writes);
     /// ```
     #[must_use]
-    pub fn budget(mut self, budget: Budget) -> Self {
-        self.config.budget = budget;
-        self
+    pub fn budget(self, budget: Budget) -> Self {
+        self.changed(|config| config.budget = budget)
     }
 
     /// Allows any number of retries: [`Budget::unlimited`].
@@ -209,9 +203,8 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// # let _ = policy;
     /// ```
     #[must_use]
-    pub fn max_retry_after(mut self, wait: Duration) -> Self {
-        self.config.decider.max_retry_after = wait;
-        self
+    pub fn max_retry_after(self, wait: Duration) -> Self {
+        self.changed(|config| config.first.decider.max_retry_after = wait)
     }
 
     /// Sets whether a hint longer than [`max_retry_after`](Self::max_retry_after) is cut to it, plus the jitter of
@@ -227,9 +220,8 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// # let _ = policy;
     /// ```
     #[must_use]
-    pub fn clamp_retry_after(mut self, clamp: bool) -> Self {
-        self.config.decider.clamp_retry_after = clamp;
-        self
+    pub fn clamp_retry_after(self, clamp: bool) -> Self {
+        self.changed(|config| config.first.decider.clamp_retry_after = clamp)
     }
 
     /// Sets whether a call that a circuit breaker rejected is retried. By default it is not: the upstream is known to
@@ -242,9 +234,8 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// # let _ = policy;
     /// ```
     #[must_use]
-    pub fn retry_circuit_open(mut self, retry: bool) -> Self {
-        self.config.decider.retry_circuit_open = retry;
-        self
+    pub fn retry_circuit_open(self, retry: bool) -> Self {
+        self.changed(|config| config.first.decider.retry_circuit_open = retry)
     }
 
     /// Makes the jitter of the waits repeatable, for tests and simulations. All layers and functions with this policy
@@ -261,9 +252,8 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// # let _ = policy;
     /// ```
     #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.config.rng = Some(Arc::new(SharedRng::new(Seed::of(seed).split("waits"))));
-        self
+    pub fn seed(self, seed: u64) -> Self {
+        self.changed(|config| config.set_seed(seed))
     }
 
     /// Replaces the classifier, and with it every [`retry_if`](Self::retry_if). Default: errors are judged by
@@ -283,7 +273,9 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// ```
     #[must_use]
     pub fn classifier<NewClassifier>(self, classifier: NewClassifier) -> RetryPolicy<NewClassifier, OnRetry> {
-        self.map_classifier(|_| classifier)
+        let mut policy = self.map_classifier(|_| classifier);
+        policy.distrust_refusals = false;
+        policy
     }
 
     /// Treats a request whose stream was refused as maybe processed, so that only idempotent ones are sent again: see
@@ -294,6 +286,7 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         Classifier: DistrustRefusals,
     {
         self.classifier = self.classifier.distrust_refusals();
+        self.distrust_refusals = true;
         self
     }
 
@@ -346,12 +339,21 @@ impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
         self,
         map: impl FnOnce(Classifier) -> NewClassifier,
     ) -> RetryPolicy<NewClassifier, OnRetry> {
-        let Self { config, classifier, on_retry, give_ups, tally, timer_check } = self;
-        RetryPolicy { config, classifier: map(classifier), on_retry, give_ups, tally, timer_check }
+        let Self { config, classifier, distrust_refusals, on_retry, give_ups, tally, timer_check } = self;
+        let classifier = map(classifier);
+        RetryPolicy { config, classifier, distrust_refusals, on_retry, give_ups, tally, timer_check }
     }
 
     fn observed_by<Observer>(self, observer: Observer) -> RetryPolicy<Classifier, (OnRetry, Observer)> {
-        let Self { config, classifier, on_retry, give_ups, tally, timer_check } = self;
-        RetryPolicy { config, classifier, on_retry: (on_retry, observer), give_ups, tally, timer_check }
+        let Self { config, classifier, distrust_refusals, on_retry, give_ups, tally, timer_check } = self;
+        let on_retry = (on_retry, observer);
+        RetryPolicy { config, classifier, distrust_refusals, on_retry, give_ups, tally, timer_check }
+    }
+
+    /// Makes another policy, which the handles of this one do not reach.
+    fn changed(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        set(&mut self.config);
+        self.config.eras = Arc::default();
+        self
     }
 }

@@ -1,10 +1,11 @@
 //! The settings that a node has had since it was made.
 
-// Not those of loom, which does not know that a `OnceBox` synchronizes.
+use std::sync::Arc;
+// Not those of loom, which does not know that a `OnceLock` synchronizes.
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use super::shared::Shared;
+use crate::append_only::AppendOnly;
 use crate::breaker::core::packed_state::ERA_MAX;
 use crate::breaker::core::window::SlidingWindow;
 use crate::sync::seq_cst_in_loom;
@@ -20,14 +21,8 @@ pub(super) struct Eras<N> {
     windows: AtomicU32,
     /// The number of the settings that last opened the breaker.
     tripped: AtomicU32,
-    first: OnceLock<Box<Row<N>>>,
-}
-
-/// Some of the eras. Each row is twice as long as the one before, so that an era never moves and few rows lead to it.
-#[derive(Debug)]
-struct Row<N> {
-    eras: Box<[OnceLock<Era<N>>]>,
-    next: OnceLock<Box<Self>>,
+    /// Those from number 1 on.
+    later: AppendOnly<Era<N>>,
 }
 
 #[derive(Debug)]
@@ -61,7 +56,7 @@ impl<N> Copy for InEra<'_, N> {}
 impl<N> Eras<N> {
     pub(super) fn new() -> Box<Self> {
         let [current, windows, tripped] = [(); 3].map(|()| AtomicU32::new(0));
-        Box::new(Self { current, windows, tripped, first: OnceLock::new() })
+        Box::new(Self { current, windows, tripped, later: AppendOnly::new() })
     }
 
     /// Returns the number of the current settings.
@@ -110,53 +105,33 @@ impl<N> Eras<N> {
         if Arc::ptr_eq(shared, first.shared) {
             return Some(0);
         }
-        if let Some(index) = self.iter().position(|era| Arc::ptr_eq(shared, &era.shared)) {
+        if let Some(index) = self.later.iter().position(|era| Arc::ptr_eq(shared, &era.shared)) {
             return Some(index as u32 + 1);
         }
         let config = shared.policy.window;
-        let number = self.iter().count() as u32 + 1;
+        let number = self.later.iter().count() as u32 + 1;
+        if number > ERA_MAX {
+            return None;
+        }
         let is_same = |era: &u32| self.at(*era, first).shared.policy.window.is_same_window(config);
         let window = match (0..number).find(is_same) {
             Some(earlier) => EraWindow::OwnedBy(earlier),
             None => EraWindow::Owned(SlidingWindow::new(config, shared.is_partitioned, 0)),
         };
-        let (row, index) = place(number).filter(|_| number <= ERA_MAX)?;
-        let last = row.checked_sub(1).and_then(|before| self.row(before)).map_or(&self.first, |before| &before.next);
-        let eras = &last.get_or_init(|| Row::new(1 << row)).eras;
-        eras.get(index)?.set(Era { shared: shared.clone(), window }).ok().map(|()| number)
+        self.later.push(Era { shared: shared.clone(), window });
+        Some(number)
     }
 
     /// What all windows but the first have counted.
     pub(super) fn totals(&self) -> (u64, u64) {
-        let owned = self.iter().filter_map(|era| match &era.window {
+        let owned = self.later.iter().filter_map(|era| match &era.window {
             EraWindow::Owned(window) => Some(window.totals(era.shared.policy.window)),
             EraWindow::OwnedBy(_) => None,
         });
         owned.fold((0, 0), |all, own| (all.0.wrapping_add(own.0), all.1.wrapping_add(own.1)))
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Era<N>> {
-        (1..).map_while(|era| self.get(era))
-    }
-
     fn get(&self, era: u32) -> Option<&Era<N>> {
-        let (row, index) = place(era)?;
-        self.row(row)?.eras.get(index)?.get()
+        self.later.get(era.checked_sub(1)? as usize)
     }
-
-    fn row(&self, row: usize) -> Option<&Row<N>> {
-        std::iter::successors(self.first.get(), |row| row.next.get()).map(|row| &**row).nth(row)
-    }
-}
-
-impl<N> Row<N> {
-    fn new(len: usize) -> Box<Self> {
-        Box::new(Self { eras: (0..len).map(|_| OnceLock::new()).collect(), next: OnceLock::new() })
-    }
-}
-
-/// Row and place in it of an era; `None` of the era 0.
-fn place(era: u32) -> Option<(usize, usize)> {
-    let row = era.checked_ilog2()?;
-    Some((row as usize, (era - (1 << row)) as usize))
 }

@@ -20,10 +20,9 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 
 /// Runs the same in two threads, and returns how many got a retry.
 fn both(budget: Budget, run: fn(&Kind) -> bool, check: fn(&Budget, usize) -> bool) {
-    let kind = budget.kind.clone().unwrap();
     let threads = [(); 2].map(|()| {
-        let kind = Arc::clone(&kind);
-        thread::spawn(move || run(&kind))
+        let budget = budget.clone();
+        thread::spawn(move || run(budget.kind().unwrap()))
     });
     let granted = threads.into_iter().map(|thread| thread.join().unwrap()).filter(|won| *won).count();
     assert!(check(&budget, granted), "{granted} granted, {:?} left", budget.balance());
@@ -99,6 +98,22 @@ fn loom_concurrent_retries_stay_within_their_share() {
             granted <= 1 && budget.balance() == Some(1.0 - granted as f64)
         });
     });
+}
+
+#[test]
+fn loom_no_change_of_a_budget_adds_a_token() {
+    for capacity in [1, 50] {
+        model(move || {
+            let budget = Budget::ratio(0.0).reserve(2).capacity(2);
+            let retrying = budget.clone();
+            let call = thread::spawn(move || u32::from(retry(retrying.kind().unwrap())));
+            if let Some(settings) = budget.changed_by(&Budget::ratio(0.0).reserve(1).capacity(capacity)).unwrap() {
+                budget.change(settings, || {});
+            }
+            let granted = call.join().unwrap();
+            assert!(f64::from(granted) + budget.balance().unwrap() <= 2.0, "{granted} granted");
+        });
+    }
 }
 
 /// The registry's own reference, and those of calls, are counted as in `Arc` and `Weak`.

@@ -28,8 +28,9 @@ pub(in crate::retry) use self::account::Account;
 pub(in crate::retry) use self::bucket::Bucket;
 pub(in crate::retry) use self::hedge_token::{HedgeToken, Source};
 pub(in crate::retry) use self::kind::Kind;
-use self::kind::{Aws, Concurrent, Grpc, Ratio};
-use crate::invalid_setting::{InvalidSetting, valid};
+use self::kind::{Aws, Concurrent, Grpc, Ratio, Settings};
+use crate::invalid_setting::{InvalidSetting, ensure, valid};
+use crate::sync::{Mutex, lock};
 
 /// Limits the share of retries among all calls, so that retries do not overload a failing upstream.
 ///
@@ -41,7 +42,8 @@ use crate::invalid_setting::{InvalidSetting, valid};
 /// | [`concurrent`](Self::concurrent) | retries are a small part of the calls in progress | Envoy |
 /// | [`unlimited`](Self::unlimited) | always | |
 ///
-/// Clones share the tokens: give clones of one budget to all the layers that call the same upstream. To give each
+/// Clones share the tokens: give clones of one budget to all the layers that call the same upstream. A
+/// [`Handle`](crate::retry::Handle::reconfigure) of one of these changes the settings for all of them. To give each
 /// tenant or host its own, see [`budget_by`](crate::RetryLayer::budget_by). A retry that is cancelled before it is sent
 /// gives back what it cost. A first attempt is never rejected.
 ///
@@ -59,7 +61,16 @@ use crate::invalid_setting::{InvalidSetting, valid};
 #[derive(Clone, Debug)]
 pub struct Budget {
     // None for an unlimited budget.
-    kind: Option<Arc<Kind>>,
+    limited: Option<Arc<Limited>>,
+}
+
+#[derive(Debug)]
+struct Limited {
+    kind: Kind,
+    /// Those that it was made with.
+    written: Settings,
+    /// Held while the settings change, so that those of two changes do not mix.
+    changing: Mutex<()>,
 }
 
 impl Budget {
@@ -186,7 +197,7 @@ impl Budget {
     /// Allows every retry.
     #[must_use]
     pub const fn unlimited() -> Self {
-        Self { kind: None }
+        Self { limited: None }
     }
 
     /// Sets the tokens at the start, and raises the capacity to hold them if it is smaller. They expire as all others
@@ -283,15 +294,36 @@ impl Budget {
     /// `None` if it is unlimited.
     #[inline]
     pub(in crate::retry) fn kind(&self) -> Option<&Kind> {
-        self.kind.as_deref()
+        Some(&self.limited.as_deref()?.kind)
+    }
+
+    /// Returns the settings that another budget was made with, if this one has others.
+    pub(in crate::retry) fn changed_by(&self, new: &Self) -> Result<Option<Settings>, InvalidSetting> {
+        let name = |budget: &Self| budget.kind().map_or("unlimited", Kind::name);
+        let (from, to) = (name(self), name(new));
+        ensure!(from == to, "budget: cannot change its kind at run time, from {from} to {to}");
+        let new = new.limited.as_deref().map(|new| new.written);
+        Ok(new.filter(|new| self.kind().is_some_and(|own| own.settings() != *new)))
+    }
+
+    /// Changes the settings. Those who withdraw meanwhile may see some of before.
+    ///
+    /// `settle_others` settles the budgets that were made like this one.
+    pub(in crate::retry) fn change(&self, settings: Settings, settle_others: impl FnOnce()) {
+        let Some(Limited { kind, written: _, changing }) = self.limited.as_deref() else { return };
+        let _changing = lock(changing);
+        kind.settle();
+        settle_others();
+        kind.set(settings);
     }
 
     fn new(kind: Kind) -> Self {
-        Self { kind: Some(Arc::new(kind)) }
+        let written = kind.settings();
+        Self { limited: Some(Arc::new(Limited { kind, written, changing: Mutex::new(()) })) }
     }
 
     fn changed(self, change: impl FnOnce(&Ratio) -> Ratio) -> Self {
-        match self.kind.as_deref() {
+        match self.kind() {
             Some(Kind::Ratio(ratio)) => Self::new(Kind::Ratio(change(ratio))),
             _ => self,
         }

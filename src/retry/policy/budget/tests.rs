@@ -361,6 +361,55 @@ fn many_threads_overdraw_no_kind_and_lose_no_token() {
     }
 }
 
+/// What is done to a budget, with random numbers.
+#[derive(Clone, Debug)]
+enum Use {
+    Call,
+    Retry,
+    Change { ratio: u32, capacity: u32, reserve: u32 },
+}
+
+fn uses() -> impl Strategy<Value = Vec<Use>> {
+    let change = (0..40_u32, 1..20_u32, 0..20_u32);
+    let change = change.prop_map(|(ratio, capacity, reserve)| Use::Change { ratio, capacity, reserve });
+    proptest::collection::vec(prop_oneof![6 => Just(Use::Call), 3 => Just(Use::Retry), 2 => change], 0..400)
+}
+
+proptest! {
+    #[test]
+    fn a_ratio_that_changes_holds_what_a_plain_sum_does(uses in uses(), is_of_key: bool) {
+        let with = |ratio: u32, capacity, reserve: u32| {
+            Budget::ratio(f64::from(ratio) / 8.0).reserve(reserve.min(capacity)).capacity(capacity).ttl(Duration::MAX)
+        };
+        let budget = with(2, 10, 5);
+        let kind = budget.kind().unwrap();
+        let of_key = kind.renewed();
+        let used = if is_of_key { &of_key } else { kind };
+        let (mut sum, mut deposit, mut most) = (5.0_f64, 0.25, 10.0);
+        for step in uses {
+            match step {
+                Use::Call => {
+                    used.open();
+                    sum = (sum + deposit).min(most);
+                }
+                Use::Retry => {
+                    let granted = used.withdraw(&verdict(Fault::Answer)).is_some();
+                    prop_assert_eq!(granted, sum >= 1.0);
+                    sum -= f64::from(u8::from(granted));
+                }
+                Use::Change { ratio, capacity, reserve } => {
+                    if let Some(settings) = budget.changed_by(&with(ratio, capacity, reserve)).unwrap() {
+                        budget.change(settings, || of_key.settle());
+                    }
+                    (deposit, most) = (f64::from(ratio) / 8.0, f64::from(capacity));
+                    sum = sum.min(most);
+                }
+            }
+            prop_assert_eq!(used.balance(), sum);
+        }
+    }
+}
+
 #[test]
 fn settings_that_make_no_sense_are_errors() {
     for (setting, message) in [

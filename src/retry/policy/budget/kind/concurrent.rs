@@ -1,15 +1,31 @@
+use std::sync::Arc;
+
 use super::cost::Cost;
 use crate::invalid_setting::{InvalidSetting, ensure};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Envoy's retry budget: retries in progress against calls in progress.
 #[derive(Debug)]
 pub(in crate::retry) struct Concurrent {
+    /// Shared with the budgets of keys that are made like this one, so that one change reaches all.
+    numbers: Arc<Numbers>,
+    /// Calls in the upper half, retries in the lower half.
+    in_progress: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::retry) struct Settings {
     /// The share of calls that may be retrying.
     share: f64,
     minimum: u32,
-    /// Calls in the upper half, retries in the lower half.
-    in_progress: AtomicU64,
+}
+
+/// The [`Settings`] that hold now.
+#[derive(Debug)]
+struct Numbers {
+    /// The bits of the number.
+    share: AtomicU64,
+    minimum: AtomicU32,
 }
 
 const CALL: u64 = 1 << u32::BITS;
@@ -19,15 +35,30 @@ const RETRY: u64 = 1;
 impl Concurrent {
     pub(in crate::retry) fn try_new(percent: f64, minimum: u32) -> Result<Self, InvalidSetting> {
         ensure!((0.0..=100.0).contains(&percent), "Budget: percent must be from 0 to 100, but is {percent}");
-        Ok(Self::idle(percent / 100.0, minimum))
+        Ok(Self::idle(Arc::new(Numbers {
+            share: AtomicU64::new((percent / 100.0).to_bits()),
+            minimum: AtomicU32::new(minimum),
+        })))
     }
 
-    fn idle(share: f64, minimum: u32) -> Self {
-        Self { share, minimum, in_progress: AtomicU64::new(0) }
+    fn idle(numbers: Arc<Numbers>) -> Self {
+        Self { numbers, in_progress: AtomicU64::new(0) }
     }
 
+    /// A new one whose settings change with those of this one.
     pub(in crate::retry) fn renewed(&self) -> Self {
-        Self::idle(self.share, self.minimum)
+        Self::idle(Arc::clone(&self.numbers))
+    }
+
+    pub(in crate::retry) fn settings(&self) -> Settings {
+        let Numbers { share, minimum } = &*self.numbers;
+        Settings { share: f64::from_bits(share.load(Ordering::Relaxed)), minimum: minimum.load(Ordering::Relaxed) }
+    }
+
+    /// Changes the settings, also of all that were made like this one. What is in progress stays counted.
+    pub(in crate::retry) fn set(&self, Settings { share, minimum }: Settings) {
+        self.numbers.share.store(share.to_bits(), Ordering::Relaxed);
+        self.numbers.minimum.store(minimum, Ordering::Relaxed);
     }
 
     pub(in crate::retry) fn is_idle(&self) -> bool {
@@ -59,10 +90,11 @@ impl Concurrent {
 
     /// Returns how many more retries could begin.
     fn free(&self, counts: u64) -> u32 {
+        let Settings { share, minimum } = self.settings();
         let (calls, retries) = (counts / CALL, counts % CALL);
         // Below 2^32, as both counts are. The product of a percentage may lie a trifle below a whole number.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let allowed = (calls as f64 * self.share + 1e-6) as u32;
-        allowed.max(self.minimum).saturating_sub(retries as u32)
+        let allowed = (calls as f64 * share + 1e-6) as u32;
+        allowed.max(minimum).saturating_sub(retries as u32)
     }
 }

@@ -25,6 +25,15 @@ pub(in crate::retry) enum Kind {
     Concurrent(Concurrent),
 }
 
+/// The settings of a kind that can change while calls use it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::retry) enum Settings {
+    Ratio(ratio::Settings),
+    Grpc(grpc::Settings),
+    Aws,
+    Concurrent(concurrent::Settings),
+}
+
 impl Kind {
     /// A call begins. Returns true if its end is to be reported, also if it makes no retry.
     #[inline]
@@ -116,13 +125,49 @@ impl Kind {
         }
     }
 
-    /// A new one with the same settings.
+    pub(super) fn settings(&self) -> Settings {
+        match self {
+            Self::Ratio(ratio) => Settings::Ratio(ratio.settings()),
+            Self::Grpc(grpc) => Settings::Grpc(grpc.settings()),
+            Self::Aws(_) => Settings::Aws,
+            Self::Concurrent(concurrent) => Settings::Concurrent(concurrent.settings()),
+        }
+    }
+
+    /// Brings what depends on the time up to date, before the settings change.
+    pub(in crate::retry) fn settle(&self) {
+        if let Self::Ratio(ratio) = self {
+            ratio.settle();
+        }
+    }
+
+    /// Changes the settings, also of all that were [made](Self::renewed) like this one. Ignores those of another kind.
+    pub(super) fn set(&self, settings: Settings) {
+        match (self, settings) {
+            (Self::Ratio(ratio), Settings::Ratio(settings)) => ratio.set(settings),
+            (Self::Grpc(grpc), Settings::Grpc(settings)) => grpc.set(settings),
+            (Self::Concurrent(concurrent), Settings::Concurrent(settings)) => concurrent.set(settings),
+            _ => {}
+        }
+    }
+
+    /// A new one, whose settings change with those of this one.
     pub(in crate::retry) fn renewed(&self) -> Self {
         match self {
             Self::Ratio(ratio) => Self::Ratio(ratio.renewed()),
             Self::Grpc(grpc) => Self::Grpc(grpc.renewed()),
             Self::Aws(_) => Self::Aws(Aws::new()),
             Self::Concurrent(concurrent) => Self::Concurrent(concurrent.renewed()),
+        }
+    }
+
+    /// Returns the constructor of [`Budget`](super::Budget) that makes it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Ratio(_) => "ratio",
+            Self::Grpc(_) => "grpc",
+            Self::Aws(_) => "aws_standard",
+            Self::Concurrent(_) => "concurrent",
         }
     }
 

@@ -1,3 +1,4 @@
+use std::sync::{Arc, atomic};
 use std::time::Duration;
 
 use super::cost::Cost;
@@ -8,9 +9,8 @@ use crate::sync::{AtomicU64, Ordering};
 /// A bucket of tokens that calls fill and retries empty.
 #[derive(Debug)]
 pub(in crate::retry) struct Ratio {
-    settings: Settings,
-    /// The balance at which a deposit expires tokens, old or not. Far above the capacity, so that it is reached rarely.
-    highest: u64,
+    /// Shared with the budgets of keys that are made like this one, so that one change reaches all.
+    numbers: Arc<Numbers>,
     /// Can exceed the capacity: what is above it cannot be withdrawn, and only shows how many calls there were.
     balance: AtomicU64,
     clock: Clock,
@@ -28,15 +28,27 @@ pub(in crate::retry) struct Ratio {
 }
 
 /// Numbers of tokens are in millionths.
-#[derive(Clone, Copy, Debug)]
-struct Settings {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::retry) struct Settings {
     /// Of every call.
     deposit: u64,
     capacity: u64,
     reserve: u64,
-    ttl: Duration,
+    /// In nanoseconds; [`FOR_EVER`] if tokens never expire.
+    ttl: u64,
     /// Whole tokens.
-    min_per_second: u32,
+    min_per_second: u64,
+}
+
+/// The [`Settings`] that hold now. A call that reads them while they change may see some of before.
+// Not atomics of loom, whose models would take minutes: each number is read by itself and guards nothing.
+#[derive(Debug)]
+struct Numbers {
+    deposit: atomic::AtomicU64,
+    capacity: atomic::AtomicU64,
+    reserve: atomic::AtomicU64,
+    ttl: atomic::AtomicU64,
+    min_per_second: atomic::AtomicU64,
 }
 
 /// One token in millionths. Integers keep 0.6 exact and lose nothing to rounding.
@@ -50,8 +62,9 @@ const MAX_RATIO: f64 = 1_000.0;
 /// A deposit reads the clock once in so many calls.
 const CALLS_BETWEEN_CLOCKS: u64 = 64;
 
-const DEFAULT_TTL: Duration = Duration::from_secs(2);
-const SECOND: Duration = Duration::from_secs(1);
+const SECOND: u64 = 1_000_000_000;
+const DEFAULT_TTL: u64 = 2 * SECOND;
+const FOR_EVER: u64 = u64::MAX;
 
 // Relaxed, because the balance is one word and guards no other memory. The other words only say how many tokens expire
 // and are paid.
@@ -71,41 +84,70 @@ impl Ratio {
     }
 
     pub(in crate::retry) fn reserve(&self, tokens: u32) -> Self {
-        let reserve = u64::from(tokens) * TOKEN;
-        Self::new(Settings { reserve, capacity: self.settings.capacity.max(reserve), ..self.settings })
+        let (settings, reserve) = (self.settings(), u64::from(tokens) * TOKEN);
+        Self::new(Settings { reserve, capacity: settings.capacity.max(reserve), ..settings })
     }
 
     pub(in crate::retry) fn capacity(&self, tokens: u32) -> Self {
-        let capacity = u64::from(tokens) * TOKEN;
-        Self::new(Settings { capacity, reserve: self.settings.reserve.min(capacity), ..self.settings })
+        let (settings, capacity) = (self.settings(), u64::from(tokens) * TOKEN);
+        Self::new(Settings { capacity, reserve: settings.reserve.min(capacity), ..settings })
     }
 
     pub(in crate::retry) fn ttl(&self, ttl: Duration) -> Self {
-        Self::new(Settings { ttl, ..self.settings })
+        Self::new(Settings { ttl: nanos(ttl), ..self.settings() })
     }
 
     pub(in crate::retry) fn min_per_second(&self, min_per_second: u32) -> Self {
-        Self::new(Settings { min_per_second, ..self.settings })
+        Self::new(Settings { min_per_second: min_per_second.into(), ..self.settings() })
     }
 
+    /// A new one whose settings change with those of this one.
     pub(in crate::retry) fn renewed(&self) -> Self {
-        Self::new(self.settings)
+        Self::with(Arc::clone(&self.numbers))
+    }
+
+    pub(in crate::retry) fn settings(&self) -> Settings {
+        self.numbers.load()
+    }
+
+    /// Changes the settings, also of all that were made like this one. They are to be [settled](Self::settle) before.
+    pub(in crate::retry) fn set(&self, settings: Settings) {
+        self.numbers.store(settings);
+    }
+
+    /// Brings the tokens up to date before the settings change, which hold for the time after it alone.
+    pub(in crate::retry) fn settle(&self) {
+        let now = self.now();
+        // The reserve does not age before there are calls.
+        if self.expired_at.load(Ordering::Relaxed) > 0 {
+            self.expire(now);
+        }
+        self.pay(now);
+        self.paid_until.fetch_max(now, Ordering::Relaxed);
+        let capacity = self.numbers.capacity.load(Ordering::Relaxed);
+        self.balance.fetch_min(capacity, Ordering::Relaxed);
+        // The next deposit computes it with what a call deposits then.
+        self.look_at.store(0, Ordering::Relaxed);
     }
 
     /// Whether it holds what it began with. What differs in the ages of the tokens is not worth the memory.
     pub(in crate::retry) fn is_as_new(&self) -> bool {
-        self.balance.load(Ordering::Relaxed).min(self.settings.capacity) == self.settings.reserve
+        let Settings { capacity, reserve, .. } = self.settings();
+        self.balance.load(Ordering::Relaxed).min(capacity) == reserve
     }
 
     pub(in crate::retry) fn time_to_live(&self) -> Duration {
-        self.settings.ttl
+        Duration::from_nanos(self.settings().ttl)
     }
 
     fn new(settings: Settings) -> Self {
-        let Settings { deposit, capacity, reserve, .. } = settings;
+        Self::with(Arc::new(Numbers::new(settings)))
+    }
+
+    fn with(numbers: Arc<Numbers>) -> Self {
+        let Settings { deposit, reserve, .. } = numbers.load();
         Self {
-            settings,
-            highest: capacity + capacity.max(4 * CALLS_BETWEEN_CLOCKS * deposit),
+            numbers,
             balance: AtomicU64::new(reserve),
             clock: Clock::start(),
             expired_at: AtomicU64::new(0),
@@ -123,7 +165,7 @@ impl Ratio {
         if self.expired_at.load(Ordering::Relaxed) == 0 {
             self.expired_at.store(self.now(), Ordering::Relaxed);
         }
-        let deposit = self.settings.deposit;
+        let deposit = self.numbers.deposit.load(Ordering::Relaxed);
         if deposit > 0 {
             let before = self.balance.fetch_add(deposit, Ordering::Relaxed);
             if before >= self.look_at.load(Ordering::Relaxed) {
@@ -137,7 +179,7 @@ impl Ratio {
     #[cold]
     fn look(&self, balance: u64) {
         let now = self.now();
-        if self.is_due(now) || balance >= self.highest {
+        if self.is_due(now) || balance >= self.highest() {
             self.expire(now);
         } else {
             self.note_look(now, balance);
@@ -152,11 +194,17 @@ impl Ratio {
 
     /// The balance at which the clock is looked at again.
     fn next_look(&self, balance: u64) -> u64 {
-        balance + CALLS_BETWEEN_CLOCKS * self.settings.deposit
+        balance + CALLS_BETWEEN_CLOCKS * self.settings().deposit
+    }
+
+    /// The balance at which a deposit expires tokens, old or not. Far above the capacity, so that it is reached rarely.
+    fn highest(&self) -> u64 {
+        let Settings { deposit, capacity, .. } = self.settings();
+        capacity + capacity.max(4 * CALLS_BETWEEN_CLOCKS * deposit)
     }
 
     fn is_due(&self, now: u64) -> bool {
-        now.saturating_sub(self.expired_at.load(Ordering::Relaxed)) > nanos(self.settings.ttl)
+        now.saturating_sub(self.expired_at.load(Ordering::Relaxed)) > self.settings().ttl
     }
 
     pub(in crate::retry) fn withdraw(&self) -> Option<Cost> {
@@ -165,18 +213,19 @@ impl Ratio {
             self.expire(now);
         }
         self.pay(now);
-        let take = |balance: u64| balance.min(self.settings.capacity).checked_sub(TOKEN);
+        let capacity = self.settings().capacity;
+        let take = |balance: u64| balance.min(capacity).checked_sub(TOKEN);
         let before = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
         self.look_at.fetch_min(self.next_look(before), Ordering::Relaxed);
         Some(Cost(TOKEN))
     }
 
     pub(in crate::retry) fn give_back(&self, Cost(cost): Cost) {
-        self.add(cost, self.settings.capacity);
+        self.add(cost, self.settings().capacity);
     }
 
     pub(in crate::retry) fn balance(&self) -> f64 {
-        self.balance.load(Ordering::Relaxed).min(self.settings.capacity) as f64 / TOKEN as f64
+        self.balance.load(Ordering::Relaxed).min(self.settings().capacity) as f64 / TOKEN as f64
     }
 
     /// Adds tokens, but none beyond the limit.
@@ -187,7 +236,7 @@ impl Ratio {
 
     /// Drops the tokens that have outlived their time.
     fn expire(&self, now: u64) {
-        let Settings { capacity, ttl, .. } = self.settings;
+        let Settings { capacity, ttl, .. } = self.settings();
         let last = self.expired_at.load(Ordering::Relaxed);
         if self.expired_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             // Another thread does it.
@@ -197,7 +246,7 @@ impl Ratio {
         // Another thread may have read the clock later and been here before.
         let now = now.max(last);
         let looked_at = self.looked_at.load(Ordering::Relaxed).clamp(last, now);
-        let ttl = ttl.as_nanos() as f64;
+        let ttl = if ttl == FOR_EVER { f64::INFINITY } else { ttl as f64 };
         let [before, since] = [looked_at - last, now - looked_at].map(|passed| passed as f64 / ttl);
         // The last token stays.
         let floor = self.floor().max(TOKEN);
@@ -214,7 +263,7 @@ impl Ratio {
 
     /// Adds what the minimum a second has earned since the last time. Each stretch of time is paid once.
     fn pay(&self, now: u64) {
-        let rate = u64::from(self.settings.min_per_second);
+        let rate = self.settings().min_per_second;
         if rate == 0 {
             return;
         }
@@ -231,14 +280,37 @@ impl Ratio {
 
     /// The tokens that the minimum a second fills up to.
     fn floor(&self) -> u64 {
-        let Settings { min_per_second, ttl, capacity, .. } = self.settings;
-        let floor = nanos(ttl.max(SECOND)).saturating_mul(min_per_second.into()) / NANOS_PER_MILLIONTH;
+        let Settings { min_per_second, ttl, capacity, .. } = self.settings();
+        let floor = ttl.max(SECOND).saturating_mul(min_per_second) / NANOS_PER_MILLIONTH;
         floor.min(capacity)
     }
 
     /// Never 0.
     fn now(&self) -> u64 {
         self.clock.now().nanos().max(1)
+    }
+}
+
+impl Numbers {
+    fn new(Settings { deposit, capacity, reserve, ttl, min_per_second }: Settings) -> Self {
+        let [deposit, capacity, reserve, ttl, min_per_second] =
+            [deposit, capacity, reserve, ttl, min_per_second].map(atomic::AtomicU64::new);
+        Self { deposit, capacity, reserve, ttl, min_per_second }
+    }
+
+    fn load(&self) -> Settings {
+        let Self { deposit, capacity, reserve, ttl, min_per_second } = self;
+        let [deposit, capacity, reserve, ttl, min_per_second] =
+            [deposit, capacity, reserve, ttl, min_per_second].map(|number| number.load(Ordering::Relaxed));
+        Settings { deposit, capacity, reserve, ttl, min_per_second }
+    }
+
+    fn store(&self, settings: Settings) {
+        self.deposit.store(settings.deposit, Ordering::Relaxed);
+        self.capacity.store(settings.capacity, Ordering::Relaxed);
+        self.reserve.store(settings.reserve, Ordering::Relaxed);
+        self.ttl.store(settings.ttl, Ordering::Relaxed);
+        self.min_per_second.store(settings.min_per_second, Ordering::Relaxed);
     }
 }
 
@@ -412,8 +484,8 @@ mod tests {
             let before = budget.balance();
             (0..100_000).for_each(|_| deposit(&budget));
             let bucket = bucket(&budget);
-            assert!(bucket.balance.load(Ordering::Relaxed) <= bucket.highest + bucket.settings.deposit);
-            assert_eq!(budget.balance(), before.map(|before| before.max(f64::from(bucket.settings.deposit > 0))));
+            assert!(bucket.balance.load(Ordering::Relaxed) <= bucket.highest() + bucket.settings().deposit);
+            assert_eq!(budget.balance(), before.map(|before| before.max(f64::from(bucket.settings().deposit > 0))));
         }
     }
 

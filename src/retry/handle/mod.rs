@@ -1,3 +1,5 @@
+mod reconfigure;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::hash::Hash;
@@ -5,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::observe::Tally;
-use super::policy::{Bucket, Budget, GiveUp};
+use super::policy::{Bucket, GiveUp};
+use super::settings::{Eras, Settings, Tuning};
 use crate::metrics::{Metric, Sample, Source};
 use crate::registry::Registry;
 
 /// Reads what a [`RetryLayer`](crate::RetryLayer) or a [`RetryPolicy`](super::RetryPolicy) has counted since it was
-/// made, from anywhere and without waiting. Clones of the layer or of the policy count together.
+/// made, and [changes its settings](Self::reconfigure), from anywhere and without waiting. Clones of the layer or of the
+/// policy count together and change together.
 ///
 /// A call that succeeds at once is not counted, because it would pay for it: subtract from the calls of the breaker
 /// inside, or count with [`Counters`](crate::classify::Counters). Neither is a call that its caller drops.
@@ -24,8 +28,9 @@ use crate::registry::Registry;
 /// assert_eq!((retries.gave_up(GiveUp::Budget), retries.balance()), (0, Some(10.0)));
 /// ```
 pub struct Handle<K = Infallible> {
-    name: Arc<str>,
-    budget: Budget,
+    /// Those that the layer or policy was made with.
+    settings: Settings,
+    eras: Arc<Eras<Tuning>>,
     tally: Arc<Tally>,
     /// The budgets of keys, if each has its own.
     by_key: Option<Arc<Registry<K, Bucket>>>,
@@ -33,18 +38,18 @@ pub struct Handle<K = Infallible> {
 
 impl<K> Handle<K> {
     pub(super) fn new(
-        name: Arc<str>,
-        budget: Budget,
+        settings: Settings,
+        eras: Arc<Eras<Tuning>>,
         tally: Arc<Tally>,
         by_key: Option<Arc<Registry<K, Bucket>>>,
     ) -> Self {
-        Self { name, budget, tally, by_key }
+        Self { settings, eras, tally, by_key }
     }
 
     /// Returns the name of the layer or policy.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.settings.name
     }
 
     /// Returns the number of calls that succeeded after a retry or a hedge.
@@ -85,27 +90,31 @@ impl<K> Handle<K> {
 }
 
 impl<K: Hash + Eq + Clone> Handle<K> {
-    /// Returns the [balance](Budget::balance) of the budget; of the emptiest one, if
+    /// Returns the [balance](super::Budget::balance) of the budget; of the emptiest one, if
     /// [each key has its own](crate::RetryLayer::budget_by) and there is one. `None` if it is unlimited.
     #[must_use]
     pub fn balance(&self) -> Option<f64> {
         let mut lowest = None;
+        self.visit_buckets(|bucket| {
+            let balance = bucket.kind().balance();
+            lowest = Some(lowest.map_or(balance, |lowest: f64| lowest.min(balance)));
+        });
+        lowest.or_else(|| self.settings.budget.balance())
+    }
+
+    /// Visits the budgets of keys.
+    fn visit_buckets(&self, mut visit: impl FnMut(&Bucket)) {
         if let Some(by_key) = &self.by_key {
-            let mut see = |bucket: &Bucket| {
-                let balance = bucket.kind().balance();
-                lowest = Some(lowest.map_or(balance, |lowest: f64| lowest.min(balance)));
-            };
-            by_key.overflow_nodes().for_each(|bucket| see(bucket));
-            by_key.visit(|bucket| see(bucket));
+            by_key.overflow_nodes().for_each(|bucket| visit(bucket));
+            by_key.visit(|bucket| visit(bucket));
         }
-        lowest.or_else(|| self.budget.balance())
     }
 }
 
 impl<K: Hash + Eq + Clone> Source for Handle<K> {
     fn collect(&self, samples: &mut Vec<Sample>) {
         let mut add = |metric, labels: &[(&'static str, &str)], value: f64| {
-            samples.push(Sample::new(metric, &self.name, labels, value));
+            samples.push(Sample::new(metric, &self.settings.name, labels, value));
         };
         add(Metric::RETRY_CALLS, &[("result", "recovered")], self.recovered() as f64);
         for kind in GiveUp::ALL {
@@ -130,13 +139,13 @@ impl<K: Hash + Eq + Clone> Source for Handle<K> {
 // Not derived: a derive would require the keys to be `Clone`.
 impl<K> Clone for Handle<K> {
     fn clone(&self) -> Self {
-        let Self { name, budget, tally, by_key } = self;
-        Self { name: name.clone(), budget: budget.clone(), tally: tally.clone(), by_key: by_key.clone() }
+        let Self { settings, eras, tally, by_key } = self;
+        Self { settings: settings.clone(), eras: eras.clone(), tally: tally.clone(), by_key: by_key.clone() }
     }
 }
 
 impl<K> fmt::Debug for Handle<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Handle").field("name", &self.settings.name).finish_non_exhaustive()
     }
 }
