@@ -3,6 +3,8 @@ use std::hash::Hash;
 use super::Handle;
 use crate::changes::Changes;
 use crate::invalid_setting::InvalidSetting;
+use crate::isolated::isolated;
+use crate::retry::observe::trace_reconfigured;
 use crate::retry::settings::{Limits, RetrySettings, Tuning};
 
 impl<K: Hash + Eq + Clone> Handle<K> {
@@ -43,6 +45,8 @@ impl<K: Hash + Eq + Clone> Handle<K> {
     /// - A clone of the layer or policy with another setting is another one. It begins with the settings as they were
     ///   written, not as they were changed, and this handle does not reach it.
     ///
+    /// A `tracing` event names the settings that changed, not their values.
+    ///
     /// All different settings that there were are kept, because calls may still read them: 1,000 at most, without those
     /// of the budget and `max_partitions`. Settings that come again take nothing, but a function (of
     /// [`attempt_timeout_by`](crate::RetryLayer::attempt_timeout_by) or [`Backoff::custom`](crate::retry::Backoff::custom))
@@ -73,6 +77,10 @@ impl<K: Hash + Eq + Clone> Handle<K> {
             by_key.set_max(max);
         }
         change.begin(era);
+        // After all locks are released: a subscriber may reconfigure.
+        if !changes.is_empty() {
+            isolated(|| trace_reconfigured(self.name(), &changes));
+        }
         Ok(changes)
     }
 }
