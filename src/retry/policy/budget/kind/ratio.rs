@@ -83,24 +83,6 @@ impl Ratio {
         Ok(())
     }
 
-    pub(in crate::retry) fn reserve(&self, tokens: u32) -> Self {
-        let (settings, reserve) = (self.settings(), u64::from(tokens) * TOKEN);
-        Self::new(Settings { reserve, capacity: settings.capacity.max(reserve), ..settings })
-    }
-
-    pub(in crate::retry) fn capacity(&self, tokens: u32) -> Self {
-        let (settings, capacity) = (self.settings(), u64::from(tokens) * TOKEN);
-        Self::new(Settings { capacity, reserve: settings.reserve.min(capacity), ..settings })
-    }
-
-    pub(in crate::retry) fn ttl(&self, ttl: Duration) -> Self {
-        Self::new(Settings { ttl: nanos(ttl), ..self.settings() })
-    }
-
-    pub(in crate::retry) fn min_per_second(&self, min_per_second: u32) -> Self {
-        Self::new(Settings { min_per_second: min_per_second.into(), ..self.settings() })
-    }
-
     /// A new one whose settings change with those of this one.
     pub(in crate::retry) fn renewed(&self) -> Self {
         Self::with(Arc::clone(&self.numbers))
@@ -140,7 +122,7 @@ impl Ratio {
         Duration::from_nanos(self.settings().ttl)
     }
 
-    fn new(settings: Settings) -> Self {
+    pub(in crate::retry) fn new(settings: Settings) -> Self {
         Self::with(Arc::new(Numbers::new(settings)))
     }
 
@@ -288,6 +270,26 @@ impl Ratio {
     /// Never 0.
     fn now(&self) -> u64 {
         self.clock.now().nanos().max(1)
+    }
+}
+
+impl Settings {
+    pub(in crate::retry) fn reserve(self, tokens: u32) -> Self {
+        let reserve = u64::from(tokens) * TOKEN;
+        Self { reserve, capacity: self.capacity.max(reserve), ..self }
+    }
+
+    pub(in crate::retry) fn capacity(self, tokens: u32) -> Self {
+        let capacity = u64::from(tokens) * TOKEN;
+        Self { capacity, reserve: self.reserve.min(capacity), ..self }
+    }
+
+    pub(in crate::retry) fn ttl(self, ttl: Duration) -> Self {
+        Self { ttl: nanos(ttl), ..self }
+    }
+
+    pub(in crate::retry) fn min_per_second(self, retries: u32) -> Self {
+        Self { min_per_second: retries.into(), ..self }
     }
 }
 
