@@ -115,8 +115,8 @@ impl<Classifier, OnRetry: Clone> RetryPolicy<Classifier, OnRetry> {
 
 impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// Returns a handle that reads what all calls with this policy have counted and the balance of its budget, and that
-    /// [changes its settings](Handle::reconfigure). Take it when the policy is set up: with another setting it is
-    /// another policy, and with another name or budget it also counts anew.
+    /// [changes its settings](Handle::reconfigure). Take it when the policy is set up: it does not change a policy that
+    /// has got another setting since, count the calls of another name, or read another budget.
     ///
     /// ```
     /// use tower_rampart::retry::RetryPolicy;
