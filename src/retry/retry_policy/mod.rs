@@ -53,7 +53,7 @@ use crate::registry::Registry;
 pub struct RetryPolicy<Classifier = ErrorClassifier, OnRetry = ()> {
     pub(in crate::retry) config: Config,
     pub(in crate::retry) classifier: Classifier,
-    /// Whether the classifier was set to.
+    /// Set together with that of the classifier, to compare settings.
     distrust_refusals: bool,
     pub(in crate::retry) on_retry: OnRetry,
     /// Shared by all clones, so that together they log one line a second.

@@ -306,7 +306,7 @@ impl Budget {
         Ok(new.filter(|new| self.kind().is_some_and(|own| own.settings() != *new)))
     }
 
-    /// Changes the settings. Those who withdraw meanwhile may see some of before.
+    /// Changes the settings. A retry that asks meanwhile may be judged by some of the old ones.
     ///
     /// `settle_others` settles the budgets that were made like this one.
     pub(in crate::retry) fn change(&self, settings: Settings, settle_others: impl FnOnce()) {

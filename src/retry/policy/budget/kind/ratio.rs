@@ -40,8 +40,8 @@ pub(in crate::retry) struct Settings {
     min_per_second: u64,
 }
 
-/// The [`Settings`] that hold now. A call that reads them while they change may see some of before.
-// Not atomics of loom, whose models would take minutes: each number is read by itself and guards nothing.
+/// The current [`Settings`]. A call that reads them during a change may get some of the old ones.
+// Not atomics of loom, whose models would take minutes.
 #[derive(Debug)]
 struct Numbers {
     deposit: atomic::AtomicU64,
@@ -92,7 +92,7 @@ impl Ratio {
         self.numbers.load()
     }
 
-    /// Changes the settings, also of all that were made like this one. They are to be [settled](Self::settle) before.
+    /// Changes the settings, also of all that were made like this one. [Settle](Self::settle) them first.
     pub(in crate::retry) fn set(&self, settings: Settings) {
         self.numbers.store(settings);
     }
@@ -304,10 +304,14 @@ impl Numbers {
         let Self { deposit, capacity, reserve, ttl, min_per_second } = self;
         let [deposit, capacity, reserve, ttl, min_per_second] =
             [deposit, capacity, reserve, ttl, min_per_second].map(|number| number.load(Ordering::Relaxed));
+        // A retry that reads a new number must not add or take tokens as if they were not settled yet.
+        atomic::fence(Ordering::Acquire);
         Settings { deposit, capacity, reserve, ttl, min_per_second }
     }
 
     fn store(&self, settings: Settings) {
+        // Pairs with that of `load`.
+        atomic::fence(Ordering::Release);
         self.deposit.store(settings.deposit, Ordering::Relaxed);
         self.capacity.store(settings.capacity, Ordering::Relaxed);
         self.reserve.store(settings.reserve, Ordering::Relaxed);
