@@ -3,6 +3,8 @@ use std::hash::Hash;
 use super::Handle;
 use crate::changes::Changes;
 use crate::invalid_setting::InvalidSetting;
+use crate::isolated::isolated;
+use crate::retry::observe::trace_reconfigured;
 use crate::retry::settings::{Limits, RetrySettings, Tuning};
 
 impl<K: Hash + Eq + Clone> Handle<K> {
@@ -47,6 +49,8 @@ impl<K: Hash + Eq + Clone> Handle<K> {
     ///   It begins with the settings as they were written, not as they were changed, and this handle reaches no more of
     ///   it than a budget that both share. Other code, and what else cannot change, leaves it in reach.
     ///
+    /// A `tracing` event names the settings that changed, not their values.
+    ///
     /// All different settings are kept, because calls may still read them: 1,000 at most, not counting those of the
     /// budget and `max_partitions`. Settings that return take no memory, but a function (of
     /// [`attempt_timeout_by`](crate::RetryLayer::attempt_timeout_by) or [`Backoff::custom`](crate::retry::Backoff::custom))
@@ -77,6 +81,10 @@ impl<K: Hash + Eq + Clone> Handle<K> {
             by_key.set_max(max);
         }
         change.begin(era);
+        // After all locks are released: a subscriber may reconfigure.
+        if !changes.is_empty() {
+            isolated(|| trace_reconfigured(self.name(), &changes));
+        }
         Ok(changes)
     }
 }
