@@ -99,9 +99,15 @@ fn of_closed(node: &Node, now: &Snapshot) -> Option<String> {
     let mut limits: Vec<_> = limits.into_iter().flatten().collect();
     limits.sort_by(|one, other| other.0.total_cmp(&one.0));
     let limits: Vec<_> = limits.into_iter().map(|(_, text)| text).collect();
-    let missing = minimum.saturating_sub(now.calls);
-    let needed = format!("A rate needs {} in the window, {missing} more than now.", count(minimum, noun));
-    list(&limits).map(|limits| sentences(limits, (missing > 0).then_some(needed)))
+    let needed = match (minimum.saturating_sub(now.calls), node.unanimous_for()) {
+        (0, Duration::ZERO) => None,
+        (0, time) => {
+            let seconds = time.as_secs_f64().ceil();
+            Some(format!("For the next {seconds}s it opens only if all of them keep failing."))
+        }
+        (missing, _) => Some(format!("A rate needs {} in the window, {missing} more than now.", count(minimum, noun))),
+    };
+    list(&limits).map(|limits| sentences(limits, needed))
 }
 
 /// How much of a limit of consecutive failures is reached, and in words.

@@ -170,6 +170,12 @@ impl Node {
         self.row().map_or(Duration::ZERO, |row| row.lasted(self.now()))
     }
 
+    /// For how long still an outer node opens only if all votes are bad.
+    pub(crate) fn unanimous_for(&self) -> Duration {
+        let votes = self.electorate().zip(self.policy().votes);
+        votes.map_or(Duration::ZERO, |(electorate, config)| electorate.votes.unanimous_for(config, self.now()))
+    }
+
     /// The settings and the window of this era of the packed state.
     #[inline(always)]
     pub(super) fn in_era(&self, era: u32) -> InEra<'_> {
