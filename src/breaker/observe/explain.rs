@@ -115,7 +115,7 @@ fn of_row(limit: u32, row: u32) -> (f64, String) {
     (share(row.into(), limit.into()), format!("{} in a row failed (the limit is {limit})", count(row, "call")))
 }
 
-/// The same of an outage. The first of the failures was so long ago.
+/// The same for an outage, of which the first failure was so long ago.
 fn of_outage(Outage { failures, lasting }: Outage, row: u32, ago: Duration) -> (f64, String) {
     let reached = share(row.into(), failures.into()) * share(ago.as_secs_f64(), lasting.as_secs_f64());
     let first = if row == 0 { String::new() } else { format!(", the first {}s ago", ago.as_millis() as f64 / 1e3) };
