@@ -1,5 +1,8 @@
 use std::fmt;
 
+/// How many different settings there can be, the first ones included. A bound, because calls may still read them.
+pub(crate) const MAX_SETTINGS: usize = 1_000;
+
 /// The settings that a reconfiguration [of breakers](crate::breaker::Handle::reconfigure) or [of
 /// retries](crate::retry::Handle::reconfigure) has changed, by the names of their setters.
 ///
@@ -20,7 +23,7 @@ impl Changes {
         Self::default()
     }
 
-    /// Of settings by name, each with whether it is the same as before.
+    /// The changes among these settings, each of which has a name, and whether it is the same as before.
     pub(crate) fn of(settings: impl IntoIterator<Item = (&'static str, bool)>) -> Self {
         Self(settings.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect())
     }
@@ -36,9 +39,6 @@ impl Changes {
         self.0.iter().copied()
     }
 }
-
-/// How many different settings there can be, those at first included. A bound, because calls may still read them.
-pub(crate) const MAX_SETTINGS: usize = 1_000;
 
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

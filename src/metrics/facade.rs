@@ -36,8 +36,8 @@ impl Publisher {
 
     /// Publishes what the sources have counted. A breaker that is no longer among those that are open for the longest
     /// time is set to 0, and its series stays until the recorder forgets it, as the facade can remove none: set an idle
-    /// timeout there, longer than the time between two calls of this. The facade counts in whole numbers, so the sum of
-    /// the waits is a gauge.
+    /// timeout there that is longer than the time between two calls of this. The facade counts in whole numbers, so the
+    /// sum of the waits is a gauge.
     pub fn publish(&mut self, sources: &[&dyn Source]) {
         Metric::ALL.iter().for_each(describe);
         let mut last = std::mem::take(&mut self.gauges);

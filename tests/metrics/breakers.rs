@@ -1,5 +1,4 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use tokio::time::advance;
@@ -88,31 +87,28 @@ async fn a_partition_that_is_removed_takes_nothing_from_the_totals() {
 
 #[test]
 fn counters_never_fall_and_lose_no_call_while_partitions_are_evicted() {
-    const THREADS: u64 = 2;
     const EACH: u64 = 20_000;
     let window = Window::time(Duration::from_millis(1)).buckets(1);
     let breakers = tenants().window(window).max_partitions(16).handle();
-    let done = AtomicU64::new(0);
     thread::scope(|scope| {
-        for thread in 0..THREADS {
-            let (breakers, done) = (&breakers, &done);
+        let callers = [0, 1].map(|thread| {
+            let breakers = &breakers;
             scope.spawn(move || {
                 for call in 0..EACH {
                     let key = call * 7 % 64 + thread;
                     let found = breakers.get_or_insert(&key);
                     succeed(&found.unwrap_or_else(|| breakers.overflow_partition(&key)));
                 }
-                done.fetch_add(1, Ordering::Release);
-            });
-        }
+            })
+        });
         let mut last = 0.0;
-        while done.load(Ordering::Acquire) < THREADS {
+        while !callers.iter().all(ScopedJoinHandle::is_finished) {
             let [now, ..] = calls(&Scrape::of(&[&breakers]));
-            assert!(now >= last && now <= (THREADS * EACH) as f64, "{now} after {last}");
+            assert!(now >= last && now <= (2 * EACH) as f64, "{now} after {last}");
             last = now;
         }
     });
-    assert_eq!(calls(&Scrape::of(&[&breakers])), [(THREADS * EACH) as f64, 0.0, 0.0]);
+    assert_eq!(calls(&Scrape::of(&[&breakers])), [(2 * EACH) as f64, 0.0, 0.0]);
 }
 
 #[test]
@@ -126,18 +122,16 @@ fn the_states_add_up_while_partitions_are_evicted() {
             breaker.force_open();
         }
     }
-    let done = AtomicU64::new(0);
     thread::scope(|scope| {
-        for thread in 0..2 {
-            let (breakers, done) = (&breakers, &done);
+        let callers = [0, 1].map(|thread| {
+            let breakers = &breakers;
             scope.spawn(move || {
                 for key in (CAP..20_000).step_by(2) {
                     let _ = breakers.get_or_insert(&(key + thread));
                 }
-                done.fetch_add(1, Ordering::Release);
-            });
-        }
-        while done.load(Ordering::Acquire) < 2 {
+            })
+        });
+        while !callers.iter().all(ScopedJoinHandle::is_finished) {
             let states = states(&Scrape::of(&[&breakers]));
             // One leaves before another takes its place.
             let all = states.iter().sum::<f64>();
@@ -152,16 +146,14 @@ fn the_states_add_up_while_partitions_are_evicted() {
 fn every_partition_is_in_one_state_while_they_change() {
     let breakers = tenants().handle();
     let all: Vec<_> = (0..200).filter_map(|key| breakers.get_or_insert(&key)).collect();
-    let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let changing = scope.spawn(|| {
             for step in 0..100_000_usize {
                 let modes = [Mode::ForcedOpen, Mode::Automatic, Mode::Disabled];
                 all[step * 31 % all.len()].set_mode(modes[step % 3]);
             }
-            done.store(true, Ordering::Release);
         });
-        while !done.load(Ordering::Acquire) {
+        while !changing.is_finished() {
             assert_eq!(states(&Scrape::of(&[&breakers])).iter().sum::<f64>(), 200.0);
         }
     });

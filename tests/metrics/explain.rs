@@ -62,6 +62,8 @@ async fn each_cause_has_its_numbers() {
     assert_eq!(explained(row, 3).await, "3 calls in a row failed (3 of 3 in the window)");
     let outage = CircuitBreakerLayer::new_for_http();
     assert_eq!(explained(outage, 10).await, "at least 10 calls in a row failed (10 of 10 in the window)");
+    let short = CircuitBreakerLayer::new_for_http().outage(1, Duration::ZERO);
+    assert_eq!(explained(short, 1).await, "at least 1 call in a row failed (1 of 1 in the window)");
     let slow = layer().failure_rate(1.0).slow_calls(Duration::from_millis(1), 0.5).minimum_calls(1);
     let breaker = slow.breaker();
     let permit = breaker.try_acquire().unwrap();
@@ -103,6 +105,32 @@ async fn the_votes_of_tenants_are_named_so() {
     );
     let error = breakers.get(&partition::Nested::Inner(1, Some(0))).unwrap().try_acquire().unwrap_err();
     assert!(error.trip().is_some(), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_young_host_names_how_long_all_of_its_votes_must_be_bad() {
+    let layer = CircuitBreakerLayer::new_for_http()
+        .name("hosts")
+        .consecutive_failures(1)
+        .partition_by(partition::by(|key: &(u8, u8)| key.1))
+        .nested_in(partition::by(|key: &(u8, u8)| key.0), 0.5);
+    let breakers = layer.handle();
+    let vote =
+        |tenant| breakers.get_or_insert(&partition::Nested::Inner(1, Some(tenant))).unwrap().try_acquire().unwrap();
+    let explained = || breakers.explain(&partition::Nested::Outer(1)).unwrap();
+    (0..3).for_each(|tenant| vote(tenant).fail());
+    assert_eq!(
+        explained(),
+        "Circuit breaker \"hosts\", partition 1, has been closed for 0s. \
+         3 of 3 partitions failed (100 %, the limit is 50 %). For the next 61s it opens only if all of them keep failing."
+    );
+    advance(Duration::from_secs(61)).await;
+    (3..6).for_each(|tenant| vote(tenant).succeed());
+    assert_eq!(
+        explained(),
+        "Circuit breaker \"hosts\", partition 1, has been closed for 61s. \
+         0 of 3 partitions failed (0 %, the limit is 50 %)."
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,8 @@ const ROW_BY_CHANCE: f64 = 1e-6;
 const FEWEST_CALLS: u32 = 5;
 /// More calls make no rate that chance reaches safe.
 const MOST_CALLS: u32 = 1_000;
+/// The chance among more calls than these hardly differs from that among these, and would take long to compute.
+const MOST_COMPUTED: u32 = 1_000_000;
 /// In most outages this share of the calls still works.
 const ONE_WORKS: f64 = 1e-3;
 /// The default.
@@ -228,6 +230,7 @@ fn enough_calls(rate: f64, failures: f64) -> Option<u32> {
 
 /// The chance that of so many calls at least this share fails, if each fails with this chance on its own.
 fn by_chance(calls: u32, rate: f64, failures: f64) -> f64 {
+    let calls = calls.min(MOST_COMPUTED);
     let limit = (rate * f64::from(calls) - 1e-9).ceil().max(0.0) as u32;
     if limit > calls || failures <= 0.0 || failures >= 1.0 {
         return if failures >= 1.0 { 1.0 } else { 0.0 };
@@ -253,5 +256,10 @@ mod tests {
         assert_eq!([by_chance(10, 0.5, 0.0), by_chance(10, 0.5, 1.0)], [0.0, 1.0]);
         assert_eq!(enough_calls(0.5, 0.01), Some(5));
         assert_eq!(enough_calls(0.5, 0.6), None);
+    }
+
+    #[test]
+    fn the_chance_among_billions_of_calls_is_computed_at_once() {
+        assert_eq!([by_chance(u32::MAX, 0.5, 0.4), by_chance(u32::MAX, 0.5, 1.0)], [0.0, 1.0]);
     }
 }

@@ -232,8 +232,8 @@ pub(super) fn unused_attempts(settings: &Settings, facts: &Facts) -> Option<Find
         found: settings.max_attempts.into(),
         limit: fitting,
         problem: format!(
-            "a deadline of {} has time for about {fitting} of {} attempts that take {} each, with half of the longest \
-             waits between them",
+            "a deadline of {} has time for about {fitting} of {} attempts that take {} each, with waits of average length \
+             between them",
             seconds(deadline),
             settings.max_attempts,
             seconds(latency)

@@ -157,8 +157,8 @@ fn attempts_that_no_deadline_has_time_for_are_never_made() {
     let finding = only(&settings, &facts());
     assert_eq!(
         finding.to_string(),
-        "max_attempts: a deadline of 3 s has time for about 6 of 20 attempts that take 100 ms each, with half of the longest \
-         waits between them. Set 6 instead."
+        "max_attempts: a deadline of 3 s has time for about 6 of 20 attempts that take 100 ms each, with waits of average \
+         length between them. Set 6 instead."
     );
     // Without waits thirty attempts of 100 ms, and of an upstream that answers at once as many as there are.
     let at_once = Settings { backoff: Waits::fixed(Duration::ZERO), ..settings };

@@ -71,7 +71,7 @@ impl fmt::Display for Trip {
         let row = if limit == 1.0 { "call" } else { "calls" };
         match cause {
             Cause::ConsecutiveFailures => write!(f, "{limit} {row} in a row failed ({bad} of {calls} in the window)"),
-            Cause::Outage => write!(f, "at least {limit} calls in a row failed ({bad} of {calls} in the window)"),
+            Cause::Outage => write!(f, "at least {limit} {row} in a row failed ({bad} of {calls} in the window)"),
             Cause::ByHand => f.write_str("forced open"),
             Cause::PartitionsOpen => {
                 write!(f, "{bad} of {calls} partitions failed ({rate}, the limit is {})", percent(limit))

@@ -44,7 +44,7 @@ const fn mask(bits: u32) -> u64 {
 }
 
 impl TripInEra {
-    /// That of a breaker which nothing has opened.
+    /// The trip of a breaker that nothing has opened.
     pub(crate) const NONE: Self = Self { trip: PackedTrip(0), era: 0 };
 }
 

@@ -99,9 +99,15 @@ fn of_closed(node: &Node, now: &Snapshot) -> Option<String> {
     let mut limits: Vec<_> = limits.into_iter().flatten().collect();
     limits.sort_by(|one, other| other.0.total_cmp(&one.0));
     let limits: Vec<_> = limits.into_iter().map(|(_, text)| text).collect();
-    let missing = minimum.saturating_sub(now.calls);
-    let needed = format!("A rate needs {} in the window, {missing} more than now.", count(minimum, noun));
-    list(&limits).map(|limits| sentences(limits, (missing > 0).then_some(needed)))
+    let needed = match (minimum.saturating_sub(now.calls), node.unanimous_for()) {
+        (0, Duration::ZERO) => None,
+        (0, time) => {
+            let seconds = time.as_secs_f64().ceil();
+            Some(format!("For the next {seconds}s it opens only if all of them keep failing."))
+        }
+        (missing, _) => Some(format!("A rate needs {} in the window, {missing} more than now.", count(minimum, noun))),
+    };
+    list(&limits).map(|limits| sentences(limits, needed))
 }
 
 /// How much of a limit of consecutive failures is reached, and in words.
@@ -109,7 +115,7 @@ fn of_row(limit: u32, row: u32) -> (f64, String) {
     (share(row.into(), limit.into()), format!("{} in a row failed (the limit is {limit})", count(row, "call")))
 }
 
-/// The same of an outage. The first of the failures was so long ago.
+/// The same for an outage, of which the first failure was so long ago.
 fn of_outage(Outage { failures, lasting }: Outage, row: u32, ago: Duration) -> (f64, String) {
     let reached = share(row.into(), failures.into()) * share(ago.as_secs_f64(), lasting.as_secs_f64());
     let first = if row == 0 { String::new() } else { format!(", the first {}s ago", ago.as_millis() as f64 / 1e3) };

@@ -58,7 +58,7 @@ impl<K: Hash + Eq + Clone + Debug> Source for Handle<K> {
 impl Pass {
     fn see(&mut self, node: &Arc<Node>) {
         self.states[node.state_without_lock() as usize] += 1;
-        let Totals { succeeded, failed, rejected, .. } = node.totals_without_lock();
+        let Totals { succeeded, failed, rejected, .. } = node.totals_without_transitions();
         self.totals.succeeded = self.totals.succeeded.wrapping_add(succeeded);
         self.totals.failed = self.totals.failed.wrapping_add(failed);
         self.totals.rejected = self.totals.rejected.wrapping_add(rejected);
@@ -67,7 +67,7 @@ impl Pass {
         }
     }
 
-    /// Counts all others as closed. The pass misses many of those while they come and go, for only they are evicted.
+    /// Counts all others as closed, as are most of those that a pass misses because they are made or evicted meanwhile.
     fn count_closed(&mut self, all: usize) {
         let others = self.states.iter().sum::<u64>() - self.states[State::Closed as usize];
         self.states[State::Closed as usize] = (all as u64).saturating_sub(others);

@@ -105,7 +105,7 @@ impl<T: Setting> Setting for Option<T> {
 
 /// A list of a name replaces that of the common part.
 impl<T: Setting> Setting for Vec<T> {
-    /// Looks at the last one of the shortest rejected beginning.
+    /// Looks at the last element of the shortest prefix that is rejected.
     fn culprit(&self, part: &Self, allowed: &dyn Fn(&Self) -> bool) -> Option<Culprit> {
         let lengths: Vec<usize> = (1..=self.len()).collect();
         let index = lengths.partition_point(|length| allowed(&self[..*length].to_vec()));

@@ -1,6 +1,6 @@
 //! The flight recorder: what stands in a recording, and that nothing else changes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use tower_rampart::CircuitBreakerLayer;
@@ -132,7 +132,7 @@ async fn a_recorder_changes_no_decision() {
 #[test]
 fn a_recording_made_meanwhile_holds_whole_decisions_in_order() {
     let layer = CircuitBreakerLayer::new(Judge).flight_recorder(256);
-    let (breaker, is_over) = (layer.breaker(), AtomicBool::new(false));
+    let breaker = layer.breaker();
     std::thread::scope(|scope| {
         let threads = [0, 1, 2].map(|thread| {
             let breaker = &breaker;
@@ -147,19 +147,12 @@ fn a_recording_made_meanwhile_holds_whole_decisions_in_order() {
                 }
             })
         });
-        let copier = scope.spawn(|| {
-            let (mut last, mut copies) = (0, 0);
-            while !is_over.load(Ordering::SeqCst) {
-                let recording = layer.handle().recording();
-                assert!(recording.decisions() >= last && recording.records().len() <= 256);
-                last = recording.decisions();
-                copies += 1;
-            }
-            copies
-        });
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-        is_over.store(true, Ordering::SeqCst);
-        assert!(copier.join().unwrap() > 0);
+        let mut last = 0;
+        while !threads.iter().all(ScopedJoinHandle::is_finished) {
+            let recording = layer.handle().recording();
+            assert!(recording.decisions() >= last && recording.records().len() <= 256);
+            last = recording.decisions();
+        }
     });
     let recording = layer.handle().recording();
     assert!(recording.decisions() > 60_000, "{}", recording.decisions());

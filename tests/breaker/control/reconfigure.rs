@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -390,7 +389,6 @@ fn no_breaker_misses_a_change_while_others_are_inserted_and_evicted() {
         .partition_by(partition::by(|(key, _): &(u32, Do)| *key))
         .max_partitions(40);
     let handle = layer.handle();
-    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let inserting = scope.spawn(|| {
             for key in 0..2_000_u32 {
@@ -398,13 +396,12 @@ fn no_breaker_misses_a_change_while_others_are_inserted_and_evicted() {
                     record(&breaker, false);
                 }
             }
-            done.store(true, Ordering::Relaxed);
         });
         let change = |failures: u32| {
             let settings = CircuitBreaker::builder().window(Window::time(MS)).max_partitions(40);
             handle.reconfigure(&settings.consecutive_failures(failures)).unwrap();
         };
-        while !done.load(Ordering::Relaxed) {
+        while !inserting.is_finished() {
             (2..6).for_each(change);
         }
         change(1);

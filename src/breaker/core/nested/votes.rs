@@ -9,6 +9,8 @@
 //! that it is for: a late change of a bucket that has been reused changes nothing. It also carries the generation of
 //! the outer node, so that votes of an earlier one count no longer, and nothing has to be emptied.
 
+use std::time::Duration;
+
 use crate::breaker::core::state_machine::Due;
 use crate::breaker::core::window::Counts;
 use crate::clock::Moment;
@@ -141,6 +143,12 @@ impl Votes {
             && tally.is_for(generation, tick)
             && tally.bad() >= fewest;
         opens.then_some(counts)
+    }
+
+    /// For how long still only votes that are all bad open the outer breaker.
+    pub(crate) fn unanimous_for(&self, config: VoteConfig, now: Moment) -> Duration {
+        let buckets = self.since.load(Ordering::Relaxed) + config.buckets;
+        Duration::from_nanos(buckets.saturating_mul(1 << config.bucket_shift).saturating_sub(now.nanos()))
     }
 
     /// Whether the row has lasted a quarter of a bucket.

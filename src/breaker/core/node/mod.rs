@@ -170,6 +170,12 @@ impl Node {
         self.row().map_or(Duration::ZERO, |row| row.lasted(self.now()))
     }
 
+    /// For how long still an outer node opens only if all votes are bad.
+    pub(crate) fn unanimous_for(&self) -> Duration {
+        let votes = self.electorate().zip(self.policy().votes);
+        votes.map_or(Duration::ZERO, |(electorate, config)| electorate.votes.unanimous_for(config, self.now()))
+    }
+
     /// The settings and the window of this era of the packed state.
     #[inline(always)]
     pub(super) fn in_era(&self, era: u32) -> InEra<'_> {
@@ -344,8 +350,8 @@ impl Node {
         }
     }
 
-    /// Without the transitions, and without what a thread is just carrying out of the window.
-    pub(crate) fn totals_without_lock(&self) -> Totals {
+    /// Without what a thread is just carrying out of the window, too. Takes the lock only if the settings have changed.
+    pub(crate) fn totals_without_transitions(&self) -> Totals {
         // A window that takes over from another counts twice for a moment.
         let eras = self.eras.get();
         let _engine = eras.map(|_| self.lock());
@@ -388,7 +394,7 @@ impl Node {
 
     /// Leaves what it has counted to the totals of the layer, because it has been evicted or removed.
     pub(crate) fn retire(&self) {
-        self.shared.observer.retired(self.totals_without_lock());
+        self.shared.observer.retired(self.totals_without_transitions());
     }
 
     /// Whether nothing is lost with this node if no call holds it.

@@ -103,7 +103,7 @@ pub(crate) async fn eventually(mut is_right: impl AsyncFnMut() -> Result<(), Str
     }
 }
 
-/// For a query of a URI: all but letters and digits percent-encoded.
+/// For a query of a URI: all but small letters and digits percent-encoded.
 pub(crate) fn encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         let _ = match byte {
