@@ -18,7 +18,7 @@ use crate::deadline::{AttemptDeadline, Deadline, after};
 /// The state of one call, and the decisions between its attempts.
 pub(super) struct Call<SharedT: Shared> {
     pub(super) shared: SharedT,
-    /// Those of its start, which it keeps to its end.
+    /// Those that it began with, kept to its end.
     limits: Limits,
     pub(super) deadline: Option<Deadline>,
     pub(super) attempt: Attempt,

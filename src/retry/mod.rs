@@ -136,6 +136,7 @@
 //! |---|---|---|
 //! | every retry and hedge | DEBUG | `name`, `attempt`, `wait_ms`, `hedge`, `reason`, `code`, `method`, `host`, `partition` |
 //! | a retry that was wanted and not made | WARN, one line a second for each `name` and `kind` | `name`, `kind`, `attempts`, `reason`, `code`, `method`, `host`, `partition`, `count` |
+//! | a [reconfiguration](Handle::reconfigure) that changes something | INFO | `name`, `changes`: the names of the settings |
 //! | keys share [budgets](crate::RetryLayer::budget_by), as all partitions are in use | WARN, at most once a minute | `name`, `max_partitions`, `calls` |
 //!
 //! `count` is the number of give-ups since the last line of that kind; the other fields describe the latest one. A call

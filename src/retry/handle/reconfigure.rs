@@ -3,6 +3,8 @@ use std::hash::Hash;
 use super::Handle;
 use crate::changes::Changes;
 use crate::invalid_setting::InvalidSetting;
+use crate::isolated::isolated;
+use crate::retry::observe::trace_reconfigured;
 use crate::retry::settings::{Limits, RetrySettings, Tuning};
 
 impl<K: Hash + Eq + Clone> Handle<K> {
@@ -32,19 +34,25 @@ impl<K: Hash + Eq + Clone> Handle<K> {
     ///   smaller [`capacity`](crate::retry::Budget::capacity) cannot be withdrawn and do not come back. A
     ///   [`grpc`](crate::retry::Budget::grpc) budget keeps its share of `max_tokens`, as gRPC does with a new service
     ///   config. The kind of a budget cannot change.
-    /// - With [`budget_by`](crate::RetryLayer::budget_by) the budgets of all keys change. If there are more than a lower
-    ///   [`max_partitions`](crate::RetryLayer::max_partitions) allows, those there are stay until they are forgotten. A
-    ///   `RetryPolicy` has no `max_partitions`, and leaves them as they are.
-    /// - Classifiers, callbacks, labels and what finds keys and idempotent requests are code. They are not compared, and
-    ///   stay. So do the name, the seed, [`distrust_refusals`](crate::RetryLayer::distrust_refusals),
+    /// - With [`budget_by`](crate::RetryLayer::budget_by) the budgets of all keys change. Give each such layer a budget
+    ///   of its own: with a clone, the keys of another layer take the new numbers too, but may get tokens back that had
+    ///   expired or were above a smaller capacity. If there are more budgets than a lower
+    ///   [`max_partitions`](crate::RetryLayer::max_partitions) allows, they stay until they are evicted. A `RetryPolicy`
+    ///   has no `max_partitions`, and does not change it.
+    /// - Classifiers, callbacks, spans, labels, how a body is kept, and what finds keys and idempotent requests are code.
+    ///   They are not compared, and stay. So do the name, the seed,
+    ///   [`distrust_refusals`](crate::RetryLayer::distrust_refusals),
     ///   [`max_replay_bytes`](crate::RetryLayer::max_replay_bytes),
     ///   [`deadline_header`](crate::RetryLayer::deadline_header), [`guard`](crate::RetryLayer::guard) and
-    ///   [`hedge`](crate::RetryLayer::hedge), which can be left out.
-    /// - A clone of the layer or policy with another setting is another one. It begins with the settings as they were
-    ///   written, not as they were changed, and this handle does not reach it.
+    ///   [`hedge`](crate::RetryLayer::hedge), which can be left out: a default counts as left out.
+    /// - A clone of the layer or policy that gets another name, seed, budget or setting that can change is another one.
+    ///   It begins with the settings as they were written, not as they were changed, and this handle reaches no more of
+    ///   it than a budget that both share. Other code, and what else cannot change, leaves it in reach.
     ///
-    /// All different settings that there were are kept, because calls may still read them: 1,000 at most, without those
-    /// of the budget and `max_partitions`. Settings that come again take nothing, but a function (of
+    /// A `tracing` event names the settings that changed, not their values.
+    ///
+    /// All different settings are kept, because calls may still read them: 1,000 at most, not counting those of the
+    /// budget and `max_partitions`. Settings that return take no memory, but a function (of
     /// [`attempt_timeout_by`](crate::RetryLayer::attempt_timeout_by) or [`Backoff::custom`](crate::retry::Backoff::custom))
     /// is the same only if it is a clone. So write a loop that tunes settings to choose among a few values.
     ///
@@ -73,6 +81,10 @@ impl<K: Hash + Eq + Clone> Handle<K> {
             by_key.set_max(max);
         }
         change.begin(era);
+        // After all locks are released: a subscriber may reconfigure.
+        if !changes.is_empty() {
+            isolated(|| trace_reconfigured(self.name(), &changes));
+        }
         Ok(changes)
     }
 }

@@ -13,7 +13,8 @@ where
 {
     /// Returns a handle that reads what the layer and its clones have counted and the balance of the budget, and that
     /// [changes the settings](Handle::reconfigure), also after the services have been moved or boxed. Take it when the
-    /// layer is set up: with another setting it is another layer, and with another name or budget it also counts anew.
+    /// layer is set up: it does not change a layer that has got another setting since, count the calls of another name,
+    /// or read another budget.
     #[must_use]
     pub fn handle(&self) -> Handle<Partition::Key> {
         self.shared.policy.handle_with(self.settings(), self.shared.budgets.by_key())

@@ -21,7 +21,7 @@ pub use self::report::{AttemptReport, Report, RetryReport};
 pub use self::span::AttemptSpans;
 pub(in crate::retry) use self::span::{AttemptSpan, AttemptStart, Spans};
 pub(in crate::retry) use self::tally::Tally;
-pub(in crate::retry) use self::telemetry::{GiveUpLog, trace_overflow, trace_retry};
+pub(in crate::retry) use self::telemetry::{GiveUpLog, trace_overflow, trace_reconfigured, trace_retry};
 
 /// Why an attempt is hedged.
 pub(in crate::retry) const SLOW: Reason = Reason::new("slow");

@@ -1,11 +1,12 @@
-//! The `tracing` events of the layer, with the target `tower_rampart::retry`: one for each retry, at most one a second
-//! for give-ups.
+//! The `tracing` events of the layer, with the target `tower_rampart::retry`: one for each retry and each
+//! reconfiguration, at most one a second for give-ups.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
 use super::{GiveUpEvent, RetryEvent};
+use crate::changes::Changes;
 use crate::retry::policy::GiveUp;
 
 pub(super) const TARGET: &str = "tower_rampart::retry";
@@ -88,6 +89,11 @@ pub(in crate::retry) fn trace_overflow(name: &str, max_partitions: usize, calls:
         calls,
         "all partitions are in use: new ones share a few budgets",
     );
+}
+
+/// The names of the changed settings alone.
+pub(in crate::retry) fn trace_reconfigured(name: &str, changes: &Changes) {
+    tracing::info!(target: TARGET, name, %changes, "retries reconfigured");
 }
 
 fn trace_give_up(name: &str, event: &GiveUpEvent<'_>, count: u64) {

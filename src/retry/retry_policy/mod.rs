@@ -53,7 +53,7 @@ use crate::registry::Registry;
 pub struct RetryPolicy<Classifier = ErrorClassifier, OnRetry = ()> {
     pub(in crate::retry) config: Config,
     pub(in crate::retry) classifier: Classifier,
-    /// Whether the classifier was set to.
+    /// Set together with that of the classifier, to compare settings.
     distrust_refusals: bool,
     pub(in crate::retry) on_retry: OnRetry,
     /// Shared by all clones, so that together they log one line a second.
@@ -115,8 +115,8 @@ impl<Classifier, OnRetry: Clone> RetryPolicy<Classifier, OnRetry> {
 
 impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// Returns a handle that reads what all calls with this policy have counted and the balance of its budget, and that
-    /// [changes its settings](Handle::reconfigure). Take it when the policy is set up: with another setting it is
-    /// another policy, and with another name or budget it also counts anew.
+    /// [changes its settings](Handle::reconfigure). Take it when the policy is set up: it does not change a policy that
+    /// has got another setting since, count the calls of another name, or read another budget.
     ///
     /// ```
     /// use tower_rampart::retry::RetryPolicy;

@@ -7,15 +7,15 @@ use crate::changes::MAX_SETTINGS;
 use crate::invalid_setting::{InvalidSetting, ensure};
 use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering, fence, lock};
 
-/// All settings of a policy but those that it was made with, which every clone has beside this.
+/// All settings that a policy has had, except those it was made with: each clone keeps these itself.
 ///
-/// None is removed, because calls may still read it. The same settings are stored once, however often they come again.
+/// None are removed, because calls may still read them. Settings that return are stored once.
 pub(in crate::retry) struct Eras<T> {
     /// The number of the current settings: 0 for those that the policy was made with.
     current: AtomicU32,
     /// Those from number 1 on.
     later: AppendOnly<T>,
-    /// Held while the settings change, because that is one by one.
+    /// Held while the settings change, so that changes come one after the other.
     changing: Mutex<()>,
 }
 
@@ -53,7 +53,7 @@ impl<T> Eras<T> {
         self.later.get(era as usize - 1).unwrap_or(first)
     }
 
-    /// Begins a change, and waits for one that goes on.
+    /// Begins a change, once no other is under way.
     pub(in crate::retry) fn change<'a>(&'a self, first: &'a T) -> Change<'a, T> {
         Change { eras: self, first, _locked: lock(&self.changing) }
     }

@@ -1,7 +1,7 @@
 //! The settings of a layer or policy, as one that runs compares them with new ones.
 //!
-//! [`Tuning`] is what a call keeps from its start to its end. [`Eras`] has all of it that there was, and knows which is
-//! current. The budget is no part of it: its settings change in place, also for calls in flight, which share its tokens.
+//! A call keeps its [`Tuning`] from its start to its end. [`Eras`] holds every tuning so far, and which one is current.
+//! The budget is not part of it: its settings change in place, also for calls in flight, which share its tokens.
 
 mod eras;
 #[cfg(all(test, rampart_loom))]
@@ -38,7 +38,7 @@ pub struct Settings {
     pub(in crate::retry) of_layer: LayerSettings,
 }
 
-/// The settings that a policy has not.
+/// The settings of a layer that a policy does not have.
 #[allow(unnameable_types)]
 #[derive(Clone, Debug, Default)]
 pub struct LayerSettings {

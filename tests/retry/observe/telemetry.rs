@@ -96,6 +96,20 @@ async fn a_success_a_terminal_failure_and_a_single_attempt_log_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reconfiguration_is_reported_once_by_the_names_of_what_it_changes() {
+    let retries = RetryPolicy::new().name("billing").handle();
+    let other = || RetryPolicy::new().max_attempts(7).deadline(SECOND);
+    let lines = lines_of(async {
+        assert!(!retries.reconfigure(&other()).unwrap().is_empty());
+        assert!(retries.reconfigure(&other()).unwrap().is_empty());
+        assert!(retries.reconfigure(&other().name("other")).is_err());
+    });
+    let expected =
+        r#"INFO tower_rampart::retry message=retries reconfigured name="billing" changes=max_attempts, deadline"#;
+    assert_eq!(lines.await, [expected]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_layer_and_a_function_of_one_policy_log_one_line_a_second() {
     let policy = RetryPolicy::new().name("billing").max_attempts(2).backoff(Backoff::none());
     let lines = lines_of(async {

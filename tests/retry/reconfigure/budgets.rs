@@ -52,6 +52,16 @@ async fn what_a_call_deposits_changes_at_once_for_all_that_share_the_budget() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_budget_that_is_derived_from_a_changed_one_begins_as_it_was_written() {
+    let budget = Budget::ratio(0.25).reserve(2).capacity(20);
+    with(budget.clone()).handle().reconfigure(&with(Budget::ratio(0.5).reserve(7).capacity(9))).unwrap();
+    let policy = with(budget.capacity(50));
+    assert_eq!(policy.handle().balance(), Some(2.0));
+    policy_succeeds(&policy).await;
+    assert_eq!(policy.handle().balance(), Some(2.25));
+}
+
+#[tokio::test(start_paused = true)]
 async fn tokens_above_a_smaller_capacity_do_not_come_back() {
     let budget = Budget::ratio(1.0).reserve(10).capacity(10);
     let policy = with(budget.clone());

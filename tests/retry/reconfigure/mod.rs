@@ -237,6 +237,19 @@ async fn clones_services_and_layers_of_one_policy_change_together_and_no_others(
 }
 
 #[tokio::test(start_paused = true)]
+async fn code_that_is_added_later_takes_no_layer_from_its_handle() {
+    let layer = layer().max_attempts(2);
+    let handle = layer.handle();
+    let coded = layer.clone().on_retry(|_| ()).guard(RetryGuard::new()).partition_label(|_| None);
+    let set = layer.clone().max_retry_after(SECOND);
+    assert_eq!(reconfigure(&handle, &layer.clone().max_attempts(5)), "max_attempts");
+    assert_eq!(report(&coded.layer(Upstream::new([answer(503)])).oneshot(get()).await.unwrap()).0, 5);
+    assert_eq!(report(&set.layer(Upstream::new([answer(503)])).oneshot(get()).await.unwrap()).0, 2);
+    let later = layer.attempt_spans().layer(Upstream::new([answer(503)]));
+    assert_eq!(report(&later.oneshot(get()).await.unwrap()).0, 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn hedged_services_change_too() {
     let hedged = layer().max_attempts(1).hedge(Hedge::after(50 * MS));
     let upstream = Upstream::new([answer(200).taking(SECOND)]);

@@ -28,7 +28,7 @@ pub(in crate::retry) use self::account::Account;
 pub(in crate::retry) use self::bucket::Bucket;
 pub(in crate::retry) use self::hedge_token::{HedgeToken, Source};
 pub(in crate::retry) use self::kind::Kind;
-use self::kind::{Aws, Concurrent, Grpc, Ratio, Settings};
+use self::kind::{Aws, Concurrent, Grpc, Ratio, Settings, ratio};
 use crate::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::sync::{Mutex, lock};
 
@@ -306,7 +306,7 @@ impl Budget {
         Ok(new.filter(|new| self.kind().is_some_and(|own| own.settings() != *new)))
     }
 
-    /// Changes the settings. Those who withdraw meanwhile may see some of before.
+    /// Changes the settings. A retry that asks meanwhile may be judged by some of the old ones.
     ///
     /// `settle_others` settles the budgets that were made like this one.
     pub(in crate::retry) fn change(&self, settings: Settings, settle_others: impl FnOnce()) {
@@ -322,9 +322,12 @@ impl Budget {
         Self { limited: Some(Arc::new(Limited { kind, written, changing: Mutex::new(()) })) }
     }
 
-    fn changed(self, change: impl FnOnce(&Ratio) -> Ratio) -> Self {
-        match self.kind() {
-            Some(Kind::Ratio(ratio)) => Self::new(Kind::Ratio(change(ratio))),
+    /// Makes a new one from the settings that this one was made with, whatever has changed them since.
+    fn changed(self, change: impl FnOnce(ratio::Settings) -> ratio::Settings) -> Self {
+        match self.limited.as_deref() {
+            Some(Limited { written: Settings::Ratio(written), .. }) => {
+                Self::new(Kind::Ratio(Ratio::new(change(*written))))
+            }
             _ => self,
         }
     }

@@ -20,7 +20,7 @@ pub(in crate::retry) struct Settings {
     minimum: u32,
 }
 
-/// The [`Settings`] that hold now.
+/// The current [`Settings`].
 #[derive(Debug)]
 struct Numbers {
     /// The bits of the number.

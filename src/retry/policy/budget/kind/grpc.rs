@@ -8,8 +8,8 @@ use crate::sync::{AtomicU64, Ordering};
 pub(in crate::retry) struct Grpc {
     /// Shared with the budgets of keys that are made like this one, so that one change reaches all.
     numbers: Arc<Numbers>,
-    /// The tokens in the lower half, of as many as the upper half says. If the most has changed since, so many tokens
-    /// are there as are the same share of it. gRPC does that, too, when it gets another service config.
+    /// The tokens in the lower half, and in the upper half the maximum that they were counted with. If it has changed
+    /// since, they stand for the same share of the new one, as in gRPC after another service config.
     tokens: AtomicU64,
 }
 
@@ -20,7 +20,7 @@ pub(in crate::retry) struct Settings {
     ratio: u64,
 }
 
-/// The [`Settings`] that hold now.
+/// The current [`Settings`].
 #[derive(Debug)]
 struct Numbers {
     max: AtomicU64,
@@ -118,7 +118,7 @@ fn word(max: u64, tokens: u64) -> u64 {
     max << u32::BITS | tokens
 }
 
-/// The tokens in a word, as the same share of this most. Rounded down, so that no change adds to the share.
+/// The tokens in a word, as the same share of this maximum. Rounded down, so that no change adds to the share.
 fn tokens_of(word: u64, max: u64) -> u64 {
     let (of, tokens) = (word >> u32::BITS, word & u64::from(u32::MAX));
     if of == max { tokens } else { tokens * max / of }

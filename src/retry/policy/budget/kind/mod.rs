@@ -5,7 +5,7 @@ mod aws;
 mod concurrent;
 mod cost;
 mod grpc;
-mod ratio;
+pub(in crate::retry) mod ratio;
 
 use std::time::Duration;
 

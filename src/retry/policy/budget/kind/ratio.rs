@@ -40,8 +40,8 @@ pub(in crate::retry) struct Settings {
     min_per_second: u64,
 }
 
-/// The [`Settings`] that hold now. A call that reads them while they change may see some of before.
-// Not atomics of loom, whose models would take minutes: each number is read by itself and guards nothing.
+/// The current [`Settings`]. A call that reads them during a change may get some of the old ones.
+// Not atomics of loom, whose models would take minutes.
 #[derive(Debug)]
 struct Numbers {
     deposit: atomic::AtomicU64,
@@ -83,24 +83,6 @@ impl Ratio {
         Ok(())
     }
 
-    pub(in crate::retry) fn reserve(&self, tokens: u32) -> Self {
-        let (settings, reserve) = (self.settings(), u64::from(tokens) * TOKEN);
-        Self::new(Settings { reserve, capacity: settings.capacity.max(reserve), ..settings })
-    }
-
-    pub(in crate::retry) fn capacity(&self, tokens: u32) -> Self {
-        let (settings, capacity) = (self.settings(), u64::from(tokens) * TOKEN);
-        Self::new(Settings { capacity, reserve: settings.reserve.min(capacity), ..settings })
-    }
-
-    pub(in crate::retry) fn ttl(&self, ttl: Duration) -> Self {
-        Self::new(Settings { ttl: nanos(ttl), ..self.settings() })
-    }
-
-    pub(in crate::retry) fn min_per_second(&self, min_per_second: u32) -> Self {
-        Self::new(Settings { min_per_second: min_per_second.into(), ..self.settings() })
-    }
-
     /// A new one whose settings change with those of this one.
     pub(in crate::retry) fn renewed(&self) -> Self {
         Self::with(Arc::clone(&self.numbers))
@@ -110,7 +92,7 @@ impl Ratio {
         self.numbers.load()
     }
 
-    /// Changes the settings, also of all that were made like this one. They are to be [settled](Self::settle) before.
+    /// Changes the settings, also of all that were made like this one. [Settle](Self::settle) them first.
     pub(in crate::retry) fn set(&self, settings: Settings) {
         self.numbers.store(settings);
     }
@@ -140,7 +122,7 @@ impl Ratio {
         Duration::from_nanos(self.settings().ttl)
     }
 
-    fn new(settings: Settings) -> Self {
+    pub(in crate::retry) fn new(settings: Settings) -> Self {
         Self::with(Arc::new(Numbers::new(settings)))
     }
 
@@ -291,6 +273,26 @@ impl Ratio {
     }
 }
 
+impl Settings {
+    pub(in crate::retry) fn reserve(self, tokens: u32) -> Self {
+        let reserve = u64::from(tokens) * TOKEN;
+        Self { reserve, capacity: self.capacity.max(reserve), ..self }
+    }
+
+    pub(in crate::retry) fn capacity(self, tokens: u32) -> Self {
+        let capacity = u64::from(tokens) * TOKEN;
+        Self { capacity, reserve: self.reserve.min(capacity), ..self }
+    }
+
+    pub(in crate::retry) fn ttl(self, ttl: Duration) -> Self {
+        Self { ttl: nanos(ttl), ..self }
+    }
+
+    pub(in crate::retry) fn min_per_second(self, retries: u32) -> Self {
+        Self { min_per_second: retries.into(), ..self }
+    }
+}
+
 impl Numbers {
     fn new(Settings { deposit, capacity, reserve, ttl, min_per_second }: Settings) -> Self {
         let [deposit, capacity, reserve, ttl, min_per_second] =
@@ -302,10 +304,14 @@ impl Numbers {
         let Self { deposit, capacity, reserve, ttl, min_per_second } = self;
         let [deposit, capacity, reserve, ttl, min_per_second] =
             [deposit, capacity, reserve, ttl, min_per_second].map(|number| number.load(Ordering::Relaxed));
+        // A retry that reads a new number must not add or take tokens as if they were not settled yet.
+        atomic::fence(Ordering::Acquire);
         Settings { deposit, capacity, reserve, ttl, min_per_second }
     }
 
     fn store(&self, settings: Settings) {
+        // Pairs with that of `load`.
+        atomic::fence(Ordering::Release);
         self.deposit.store(settings.deposit, Ordering::Relaxed);
         self.capacity.store(settings.capacity, Ordering::Relaxed);
         self.reserve.store(settings.reserve, Ordering::Relaxed);
