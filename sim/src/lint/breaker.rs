@@ -9,6 +9,8 @@ const ROW_BY_CHANCE: f64 = 1e-6;
 const FEWEST_CALLS: u32 = 5;
 /// More calls make no rate that chance reaches safe.
 const MOST_CALLS: u32 = 1_000;
+/// The builder takes no more.
+const MOST_IN_A_ROW: u32 = 16_383;
 /// The chance among more calls than these hardly differs from that among these, and would take long to compute.
 const MOST_COMPUTED: u32 = 1_000_000;
 /// In most outages this share of the calls still works.
@@ -210,7 +212,7 @@ fn soonest_by_rate(settings: &Settings, facts: &Facts) -> f64 {
 fn enough_in_a_row(facts: &Facts) -> u32 {
     let calls = ROW_BY_CHANCE.ln() / facts.usual_failures.ln();
     // Of 0 and 1 the logarithms lead to 0 and to infinity.
-    (calls.ceil() as u32).clamp(FEWEST_CALLS, MOST_CALLS)
+    (calls.ceil() as u32).clamp(FEWEST_CALLS, MOST_IN_A_ROW)
 }
 
 /// The minimum of calls at and above which no breaker opens by chance.

@@ -92,7 +92,8 @@ pub(super) fn closing(settings: &Settings, facts: &Facts) -> Option<Finding> {
 fn last_opening(open_for: Waits, outage: f64) -> f64 {
     let (mut wait, max) = (open_for.first.as_secs_f64(), open_for.max.as_secs_f64());
     let mut open = wait;
-    while open < outage && wait < max {
+    // A wait of zero, which the builder rejects, never grows.
+    while open < outage && wait > 0.0 && wait < max {
         wait = (2.0 * wait).min(max);
         open += wait;
     }

@@ -117,3 +117,11 @@ fn calls_that_are_slow_by_mistake_open_a_breaker() {
     let (bad, mended) = (run(&settings, &sluggish).rejected, run(&finding.mended, &sluggish).rejected);
     assert!(mended > bad + 100, "{bad}, {mended}");
 }
+
+#[test]
+fn more_failures_in_a_row_are_asked_for_however_many_are_usual() {
+    let settings = Settings { consecutive_failures: Some(1_000), ..fitting() };
+    let facts = Facts { usual_failures: 0.99, ..facts() };
+    let found = lint(&settings, &facts).into_iter().find(|finding| finding.setting == "consecutive_failures");
+    assert_eq!(found.map(|finding| finding.mended.consecutive_failures), Some(Some(1_375)));
+}

@@ -1,5 +1,7 @@
 //! What is found in what an open breaker does.
 
+use std::time::Duration;
+
 use rampart_sim::Episode;
 use rampart_sim::lint::{Facts, Settings, Waits, lint};
 use tower_rampart::config::Config;
@@ -64,4 +66,11 @@ fn a_breaker_that_is_open_between_two_calls_rejects_none() {
     assert!(mended > 3 * bad, "{bad}, {mended}");
     // No open time is long for so few calls, and short for such an outage.
     assert_eq!(lint(&settings, &Facts::new(200, 0.1, 25.0)).iter().find(|finding| finding.setting == "open_for"), None);
+}
+
+#[test]
+fn an_open_time_that_the_builder_rejects_is_judged_all_the_same() {
+    let settings = Settings { open_for: Waits { first: Duration::ZERO, max: SECOND }, ..fitting() };
+    assert!(settings.breaker_layer().is_err());
+    assert_eq!(lint(&settings, &facts()), []);
 }
