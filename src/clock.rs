@@ -3,7 +3,7 @@ use std::time::Duration;
 #[cfg(not(all(test, rampart_loom)))]
 use tokio::time::Instant;
 
-use crate::deadline::Deadline;
+use crate::call::deadline::Deadline;
 
 /// The clock of one layer, tokio's: it moves with a paused one in tests.
 #[cfg(not(all(test, rampart_loom)))]

@@ -136,12 +136,9 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-mod append_only;
-mod attempt;
-mod attempt_span;
 mod backoff;
 pub mod breaker;
-mod changes;
+mod call;
 pub mod classify;
 pub mod clients;
 mod clock;
@@ -150,16 +147,13 @@ mod clock;
 pub mod config;
 #[cfg(all(doc, not(doctest)))]
 pub mod cookbook;
-mod cut;
-mod deadline;
 mod explain;
-mod invalid_setting;
 mod isolated;
 pub mod metrics;
 mod registry;
 pub mod retry;
 mod seed;
-mod sentence;
+mod settings;
 #[cfg(feature = "status-page")]
 #[cfg_attr(docsrs, doc(cfg(feature = "status-page")))]
 pub mod status_page;
@@ -170,9 +164,9 @@ pub use breaker::CircuitBreakerLayer;
 #[doc(inline)]
 pub use classify::ClassifyLayer;
 pub use explain::explain;
-pub use invalid_setting::InvalidSetting;
 #[doc(inline)]
 pub use retry::RetryLayer;
+pub use settings::invalid_setting::InvalidSetting;
 
 /// The error type of the layers: the same type as `tower::BoxError`.
 ///

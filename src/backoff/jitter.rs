@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::growth::scaled;
-use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::settings::invalid_setting::{InvalidSetting, ensure};
 
 /// How much of a wait is random, so that clients that failed together do not return together.
 ///

@@ -21,7 +21,7 @@ pub use self::jitter::Jitter;
 pub(crate) use self::retry::Retry;
 pub use self::waits::Waits;
 use crate::classify::Verdict;
-use crate::invalid_setting::{InvalidSetting, ensure, valid};
+use crate::settings::invalid_setting::{InvalidSetting, ensure, valid};
 
 /// The wait before the next attempt, or before an open circuit is probed again.
 ///

@@ -11,12 +11,12 @@ use super::core::node::node_ref::Lanes;
 use super::core::node::{Node, Shared};
 use super::core::observer::Observer;
 use super::flight_recorder::{FlightRecorder, Recording};
-use crate::changes::{Changes, MAX_SETTINGS};
 use crate::clock::{Clock, Moment};
-use crate::invalid_setting::{InvalidSetting, ensure};
 use crate::registry::label::{self, Labels};
 use crate::registry::partition::{Finder, Keyed, Place};
 use crate::registry::{Forgettable, Registry, Slot};
+use crate::settings::changes::{Changes, MAX_SETTINGS};
+use crate::settings::invalid_setting::{InvalidSetting, ensure};
 use crate::sync::{Mutex, lock};
 
 pub(crate) struct Breakers<K> {
@@ -375,7 +375,7 @@ mod tests {
     use crate::breaker::config::Config;
     use crate::breaker::core::state_machine::Attempt;
     use crate::breaker::observe::layer_observer::LayerObserver;
-    use crate::invalid_setting::valid;
+    use crate::settings::invalid_setting::valid;
     use http::HeaderValue;
 
     const LONG: Duration = Duration::from_secs(60);

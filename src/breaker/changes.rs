@@ -1,7 +1,7 @@
 use super::Mode;
 use super::config::Config;
-use crate::changes::Changes;
-use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::settings::changes::Changes;
+use crate::settings::invalid_setting::{InvalidSetting, ensure};
 
 impl Config {
     /// These settings in place of its own, with what cannot change.

@@ -10,9 +10,9 @@ use super::flight_recorder::{FlightRecorder, MAX_DECISIONS};
 use super::{Mode, Window};
 use crate::backoff::Backoff;
 use crate::clock::{millis_up, nanos};
-use crate::invalid_setting::{InvalidSetting, ensure};
 use crate::registry::MAX_PARTITIONS;
 use crate::seed::Seed;
+use crate::settings::invalid_setting::{InvalidSetting, ensure};
 
 /// All settings, each checked where it is set.
 #[derive(Clone, Debug)]

@@ -15,10 +15,10 @@ use super::core::node::{Admission, Completion, Node};
 use super::core::state_machine::{Attempt, Rejection};
 use super::core::waiters::{News, Waiting};
 use crate::BoxError;
+use crate::call::cut::{self, Sent};
 use crate::classify::body::Settle;
 use crate::classify::{Classifier, HeadOnly, SettleAt, Verdict};
 use crate::clock::Moment;
-use crate::cut::{self, Sent};
 use crate::isolated::isolated;
 
 pin_project! {
@@ -382,7 +382,7 @@ mod tests {
 
     use crate::CircuitBreakerLayer;
     use crate::breaker::{Abandoned, State, Window};
-    use crate::cut::{Sent, cut};
+    use crate::call::cut::{Sent, cut};
 
     use super::*;
 

@@ -13,7 +13,7 @@ use super::requests::{AnyRequests, HttpRequests};
 use super::service::CircuitBreakerService;
 use super::{CircuitBreaker, Handle};
 use crate::classify::{DistrustRefusals, GrpcClassifier, HeadOnly, HttpClassifier, WholeBody};
-use crate::invalid_setting::valid;
+use crate::settings::invalid_setting::valid;
 
 /// Stops calling an upstream that fails, and probes whether it has recovered.
 ///

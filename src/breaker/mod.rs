@@ -164,6 +164,6 @@ pub use self::layer::CircuitBreakerLayer;
 pub use self::requests::{AnyRequests, HttpRequests, Requests};
 pub use self::service::CircuitBreakerService;
 pub use self::state::{Cause, Mode, State};
-pub use crate::changes::Changes;
-pub use crate::invalid_setting::InvalidSetting;
 pub use crate::registry::partition;
+pub use crate::settings::changes::Changes;
+pub use crate::settings::invalid_setting::InvalidSetting;

@@ -1,6 +1,6 @@
-use crate::attempt::Attempt;
-use crate::cut;
-use crate::deadline::{self, Deadline};
+use crate::call::attempt::Attempt;
+use crate::call::cut;
+use crate::call::deadline::{self, Deadline};
 
 /// What a circuit breaker reads from a request beside its key.
 ///

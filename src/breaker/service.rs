@@ -14,8 +14,8 @@ use super::future::{Asking, ResponseFuture};
 use super::partition::{Keyed, Partition, Unpartitioned};
 use super::requests::{HttpRequests, Requests};
 use crate::BoxError;
+use crate::call::cut;
 use crate::classify::{Classifier, HeadOnly, HttpClassifier, SettleAt};
-use crate::cut;
 
 /// The service that [`CircuitBreakerLayer`](super::CircuitBreakerLayer) makes.
 ///

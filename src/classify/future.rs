@@ -6,7 +6,8 @@ use pin_project_lite::pin_project;
 
 use super::body::Settle;
 use super::{ClassifiedError, Classifier, HeadOnly, Notify, OnVerdict, Reason, SettleAt, Verdict};
-use crate::{BoxError, cut};
+use crate::BoxError;
+use crate::call::cut;
 
 pin_project! {
     /// The future of [`Classify`](super::Classify).

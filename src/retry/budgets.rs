@@ -9,10 +9,10 @@ use papaya::Equivalent;
 use super::observe::trace_overflow;
 use super::policy::{Bucket, Budget, Kind, Source};
 use crate::clock::Clock;
-use crate::invalid_setting::{InvalidSetting, ensure};
 use crate::registry::partition::{Finder, Keyed, Partition, Unpartitioned};
 use crate::registry::{MAX_PARTITIONS, Registry};
 use crate::seed::Seed;
+use crate::settings::invalid_setting::{InvalidSetting, ensure};
 
 /// Finds the budget of a call: that of its key, or the one of the settings.
 pub(super) struct Budgets<Partition: Keyed> {

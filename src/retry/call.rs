@@ -10,10 +10,10 @@ use super::policy::{Account, GiveUp, SHORTEST_ATTEMPT, TimeLeft, was_given_back}
 use super::replay::{AttemptPlan, Replay};
 use super::settings::{Limits, Tuning};
 use crate::BoxError;
-use crate::attempt::Attempt;
 use crate::backoff::Retry;
+use crate::call::attempt::Attempt;
+use crate::call::deadline::{AttemptDeadline, Deadline, after};
 use crate::classify::{Classifier, Health, Processed, Reason, Verdict};
-use crate::deadline::{AttemptDeadline, Deadline, after};
 
 /// The state of one call, and the decisions between its attempts.
 pub(super) struct Call<SharedT: Shared> {

@@ -181,7 +181,7 @@ pub use self::replay::{CloneBodies, CloneRequests, KeptClone, KeptRequest, Repla
 pub use self::retry_policy::{RetryIf, RetryPolicy};
 pub use self::service::Retry;
 pub use self::settings::RetrySettings;
-pub use crate::attempt::Attempt;
 pub use crate::backoff::{Backoff, Jitter, Waits};
-pub use crate::changes::Changes;
-pub use crate::deadline::{AttemptDeadline, Deadline};
+pub use crate::call::attempt::Attempt;
+pub use crate::call::deadline::{AttemptDeadline, Deadline};
+pub use crate::settings::changes::Changes;

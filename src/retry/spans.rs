@@ -4,7 +4,7 @@ use super::call::{AttemptId, Call};
 use super::config::Shared;
 use super::observe::{AttemptSpan, AttemptStart, OnRetry, SLOW};
 use super::replay::Replay;
-use crate::attempt_span::Entered;
+use crate::call::attempt_span::Entered;
 use crate::classify::Verdict;
 
 impl<SharedT, OnRetryT: OnRetry> Call<SharedT>

@@ -3,14 +3,14 @@ use std::sync::Arc;
 use std::thread;
 
 use super::circuit_open::{CircuitOpen, Named};
-use crate::attempt_span;
 use crate::breaker::core::node::node_ref::NodeRef;
 use crate::breaker::core::node::{Admission, Completion, Node};
 use crate::breaker::core::state_machine::{Attempt, Rejection};
+use crate::call::attempt_span;
+use crate::call::cut::{self, Sent};
 use crate::classify::body::Settle;
 use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Moment, Stopwatch};
-use crate::cut::{self, Sent};
 
 /// The right to one call, from [`CircuitBreaker::try_acquire`](crate::breaker::CircuitBreaker::try_acquire). Guards a
 /// block of code that [`call`](crate::breaker::CircuitBreaker::call) cannot wrap.

@@ -392,7 +392,7 @@ mod tests {
 
     use super::*;
     use crate::breaker::config::Config;
-    use crate::invalid_setting::valid;
+    use crate::settings::invalid_setting::valid;
 
     const AT_ONCE: Opening = Opening { now: 0, hint: None, custom: None };
 

@@ -8,7 +8,7 @@ use crate::breaker::config::Config;
 use crate::breaker::partition::Keyed;
 use crate::breaker::requests::HttpRequests;
 use crate::breaker::{Abandoned, Mode, Window};
-use crate::invalid_setting::valid;
+use crate::settings::invalid_setting::valid;
 
 impl<Classifier, Partition: Keyed, SettleAt, Requests> CircuitBreakerLayer<Classifier, Partition, SettleAt, Requests> {
     /// Sets the window of outcomes that the rates are computed from.

@@ -29,7 +29,7 @@ use crate::breaker::observe::layer_observer::LayerObserver;
 use crate::breaker::{Mode, Snapshot, State, Window};
 use crate::classify::Health;
 use crate::clock::{Clock, Moment};
-use crate::invalid_setting::valid;
+use crate::settings::invalid_setting::valid;
 
 const FAILURE: Completion = Completion::Judged(Health::Failure, None);
 const SUCCESS: Completion = Completion::Judged(Health::Success, None);

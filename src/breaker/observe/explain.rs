@@ -9,7 +9,7 @@ use crate::breaker::core::node::Node;
 use crate::breaker::core::policy::Outage;
 use crate::breaker::core::trip;
 use crate::breaker::{Cause, CircuitBreaker, CircuitOpen, Handle, Mode, Snapshot, State, Trip};
-use crate::sentence::{count, list, sentences};
+use crate::explain::sentence::{count, list, sentences};
 
 impl CircuitBreaker {
     /// Explains in two or three sentences with numbers what the breaker does now, and what it has seen: what opened it,

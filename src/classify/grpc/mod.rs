@@ -23,7 +23,7 @@ pub use self::eos::GrpcEos;
 use crate::classify::error::verdict_of_error;
 use crate::classify::http::hint;
 use crate::classify::{Classifier, DistrustRefusals, Reason, ResponseHead, Verdict};
-use crate::invalid_setting::{InvalidSetting, valid};
+use crate::settings::invalid_setting::{InvalidSetting, valid};
 
 /// The default classifier for gRPC.
 ///

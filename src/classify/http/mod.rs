@@ -29,7 +29,7 @@ pub use self::route::{RequestHead, Route, Routes};
 pub use self::rule::{ResponseRule, RuleOrElse};
 use super::error::verdict_of_error;
 use super::{Classifier, DistrustRefusals, Verdict};
-use crate::invalid_setting::{InvalidSetting, ensure, valid};
+use crate::settings::invalid_setting::{InvalidSetting, ensure, valid};
 
 /// The default classifier for HTTP.
 ///

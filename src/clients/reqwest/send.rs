@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::into_stream;
 use super::service::OrFailed;
 use crate::BoxError;
-use crate::deadline::Deadline;
+use crate::call::deadline::Deadline;
 
 /// Sends a [`RequestBuilder`] through a stack: `stack.send(client.get(url)).await?`.
 ///

@@ -14,9 +14,9 @@ use super::error::into_middleware_error;
 use super::inside::Inside;
 use super::next::{Attempts, Left, NextService};
 use crate::BoxError;
-use crate::attempt::Attempt;
+use crate::call::attempt::Attempt;
+use crate::call::deadline::{AttemptDeadline, Deadline};
 use crate::clients::reqwest::{ReqwestService, into_call, into_stream};
-use crate::deadline::{AttemptDeadline, Deadline};
 
 /// A layer, or a whole `ServiceBuilder` stack, as a middleware: `ClientBuilder::with(LayerMiddleware::new(layer))`.
 ///

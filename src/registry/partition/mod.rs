@@ -35,7 +35,7 @@ use http::{HeaderName, HeaderValue, Request};
 pub use self::host::{ByHost, Host, host};
 pub use self::keyed::{Finder, Keyed, Partition, Place};
 pub use self::nested::{Nested, NestedIn};
-use crate::invalid_setting::{InvalidSetting, valid};
+use crate::settings::invalid_setting::{InvalidSetting, valid};
 
 /// All requests share one breaker.
 #[derive(Clone, Copy, Debug, Default)]

@@ -6,9 +6,9 @@ use std::fmt;
 use super::RetryError;
 use crate::BoxError;
 use crate::classify::{self, Verdict};
+use crate::explain::sentence::count;
 use crate::retry::observe::{History, RetryReport};
 use crate::retry::policy::GiveUp;
-use crate::sentence::count;
 
 impl RetryError {
     /// Creates an error for tests of code that handles it. Its verdict is [`Verdict::of_error`] of the source.

@@ -2,8 +2,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use crate::call::cut::Sent;
 use crate::classify::{self, Health, Processed, Reason, Verdict};
-use crate::cut::Sent;
 
 /// A time limit of the retry layer cut an attempt or prevented it.
 ///

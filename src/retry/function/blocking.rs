@@ -1,9 +1,9 @@
 use std::thread;
 
 use crate::BoxError;
+use crate::call::cut;
+use crate::call::deadline::Deadline;
 use crate::classify::Classifier;
-use crate::cut;
-use crate::deadline::Deadline;
 use crate::retry::call::{Action, AttemptId, AttemptOutcome, Call, NextSend};
 use crate::retry::config::Shared;
 use crate::retry::error::RetryError;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tower_service::Service;
 
 use super::timer::Timer;
+use crate::call::cut;
+use crate::call::deadline::Deadline;
 use crate::classify::Classifier;
-use crate::cut;
-use crate::deadline::Deadline;
 use crate::retry::call::{AttemptOutcome, Call};
 use crate::retry::config::Shared;
 use crate::retry::error::TimedOut;

@@ -19,9 +19,9 @@ use super::error::RetryError;
 use super::observe::{OnRetry, Report};
 use super::replay::Replay;
 use crate::BoxError;
+use crate::call::cut::{self, Sent};
+use crate::call::deadline::Deadline;
 use crate::classify::Classifier;
-use crate::cut::{self, Sent};
-use crate::deadline::Deadline;
 use crate::registry::partition::Partition;
 
 pub(super) use self::in_flight::{CallParts, InFlight, PartsOf};

@@ -1,11 +1,11 @@
 use std::hash::Hash;
 
 use super::Handle;
-use crate::changes::Changes;
-use crate::invalid_setting::InvalidSetting;
 use crate::isolated::isolated;
 use crate::retry::observe::trace_reconfigured;
 use crate::retry::settings::{Limits, RetrySettings, Tuning};
+use crate::settings::changes::Changes;
+use crate::settings::invalid_setting::InvalidSetting;
 
 impl<K: Hash + Eq + Clone> Handle<K> {
     /// Changes the settings of a layer or policy and of all its clones, services and functions, while they are in use.

@@ -4,8 +4,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::header_name::ensure_free;
 use super::numbers::numbers;
-use crate::deadline::Deadline;
-use crate::invalid_setting::{InvalidSetting, valid};
+use crate::call::deadline::Deadline;
+use crate::settings::invalid_setting::{InvalidSetting, valid};
 
 /// A header that carries how long the caller still waits: see
 /// [`RetryLayer::deadline_header`](crate::RetryLayer::deadline_header).

@@ -2,8 +2,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::header_name::ensure_free;
 use super::numbers::numbers;
-use crate::attempt::Attempt;
-use crate::invalid_setting::{InvalidSetting, valid};
+use crate::call::attempt::Attempt;
+use crate::settings::invalid_setting::{InvalidSetting, valid};
 
 const ATTEMPT: HeaderName = HeaderName::from_static("x-retry-attempt");
 const DEPTH: HeaderName = HeaderName::from_static("x-retry-depth");

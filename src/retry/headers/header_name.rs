@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::settings::invalid_setting::{InvalidSetting, ensure};
 
 /// Names to which HTTP or this crate gives a meaning. A number under one of them would change what a request means: an
 /// `idempotency-key` makes every POST idempotent.

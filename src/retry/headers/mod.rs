@@ -10,8 +10,8 @@ mod stop_retries;
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
 
-use crate::attempt::Attempt;
-use crate::deadline::{Deadline, earliest};
+use crate::call::attempt::Attempt;
+use crate::call::deadline::{Deadline, earliest};
 
 pub use self::deadline_header::DeadlineHeader;
 pub use self::guard::{InboundRetries, RetryGuard};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::BoxError;
+use crate::call::deadline::{Deadline, after};
 use crate::classify::{Class, Health, Reason, Verdict};
-use crate::deadline::{Deadline, after};
 use crate::retry::call::{AttemptClock, AttemptId, Call};
 use crate::retry::config::Shared;
 use crate::retry::observe::{AttemptReport, OnRetry, RetryEvent, SLOW};

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::Hedge;
 use super::histogram::Histogram;
 use super::setting::When;
+use crate::call::deadline::Deadline;
 use crate::clock::{Clock, nanos};
-use crate::deadline::Deadline;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The delay before a hedge. Clones share their latencies.

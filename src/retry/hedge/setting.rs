@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::invalid_setting::{InvalidSetting, ensure, valid};
+use crate::settings::invalid_setting::{InvalidSetting, ensure, valid};
 
 /// When a second attempt joins one that is slow: see [`RetryLayer::hedge`](crate::RetryLayer::hedge).
 ///

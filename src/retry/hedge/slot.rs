@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::attempt::Attempt;
+use crate::call::attempt::Attempt;
 use crate::retry::call::{AttemptClock, AttemptId};
 
 pin_project! {

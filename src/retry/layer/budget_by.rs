@@ -1,10 +1,10 @@
 //! One budget for each key.
 
 use super::RetryLayer;
-use crate::invalid_setting::{InvalidSetting, valid};
 use crate::registry::partition::{Keyed, Unpartitioned};
 use crate::retry::config::SharedConfig;
 use crate::retry::policy::Budget;
+use crate::settings::invalid_setting::{InvalidSetting, valid};
 
 impl<Classifier, Replay, OnRetry> RetryLayer<Classifier, Replay, OnRetry, Unpartitioned> {
     /// Gives each tenant, host or other key a budget of its own, so that a tenant that is down does not spend the

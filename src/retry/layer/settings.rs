@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use super::RetryLayer;
-use crate::attempt::Attempt;
 use crate::backoff::Backoff;
+use crate::call::attempt::Attempt;
 use crate::classify::DistrustRefusals;
-use crate::invalid_setting::InvalidSetting;
 use crate::registry::partition::Keyed;
 use crate::retry::config::SharedConfig;
 use crate::retry::observe::{AttemptSpans, GiveUpEvent, OnGiveUp, RetryEvent};
 use crate::retry::policy::Budget;
 use crate::retry::retry_policy::RetryPolicy;
+use crate::settings::invalid_setting::InvalidSetting;
 
 /// Defines settings that change the policy of the layer. One with a `try_` form panics where it is written.
 macro_rules! settings {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::report::{AttemptReport, RetryReport};
-use crate::sentence::{count, list, sentence, sentences};
+use crate::explain::sentence::{count, list, sentence, sentences};
 
 impl RetryReport {
     /// Explains in two sentences with numbers how the call ended, and how its attempts did.

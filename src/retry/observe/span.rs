@@ -5,7 +5,7 @@ use tracing::{Level, Span};
 
 use super::telemetry::TARGET;
 use super::{OnRetry, Origin, RetryEvent};
-use crate::attempt_span::{self, Entered};
+use crate::call::attempt_span::{self, Entered};
 use crate::classify::{Reason, Verdict};
 use crate::isolated::isolated;
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::Instant;
 
 use super::{GiveUpEvent, RetryEvent};
-use crate::changes::Changes;
 use crate::retry::policy::GiveUp;
+use crate::settings::changes::Changes;
 
 pub(super) const TARGET: &str = "tower_rampart::retry";
 

@@ -3,7 +3,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::attempt::Attempt;
+use crate::call::attempt::Attempt;
 
 /// How long an attempt may take.
 #[derive(Clone)]

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use super::sealed::Sealed;
 use super::{AttemptPlan, Replay, take_kept};
+use crate::call::deadline::{AttemptDeadline, Deadline};
 use crate::classify::Verdict;
-use crate::deadline::{AttemptDeadline, Deadline};
 use crate::retry::observe::{Origin, Report, RetryReport};
 use crate::retry::policy::{AlwaysIdempotent, GiveUp, Idempotency};
 

@@ -5,9 +5,9 @@ use http::{Extensions, Request, Response};
 use tokio::time::Instant;
 
 use super::AttemptPlan;
-use crate::attempt::Attempt;
+use crate::call::attempt::Attempt;
+use crate::call::deadline::{AttemptDeadline, Deadline};
 use crate::classify::{Health, Processed, Reason, Verdict};
-use crate::deadline::{AttemptDeadline, Deadline};
 use crate::retry::headers::Headers;
 use crate::retry::observe::{Origin, PartitionLabel, RetryReport};
 use crate::retry::policy;

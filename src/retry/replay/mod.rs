@@ -17,9 +17,9 @@ use tokio::time::Instant;
 
 use super::observe::Origin;
 use super::policy::GiveUp;
-use crate::attempt::Attempt;
+use crate::call::attempt::Attempt;
+use crate::call::deadline::{AttemptDeadline, Deadline};
 use crate::classify::Verdict;
-use crate::deadline::{AttemptDeadline, Deadline};
 
 pub use self::body::ReplayBody;
 pub use self::clone_bodies::{CloneBodies, KeptClone};

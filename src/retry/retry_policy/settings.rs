@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::RetryPolicy;
 use super::config::Config;
-use crate::attempt::Attempt;
 use crate::backoff::Backoff;
+use crate::call::attempt::Attempt;
 use crate::classify::DistrustRefusals;
-use crate::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::retry::observe::{AttemptSpans, GiveUpEvent, GiveUpLog, OnGiveUp, RetryEvent};
 use crate::retry::policy::{AttemptTimeout, Budget};
+use crate::settings::invalid_setting::{InvalidSetting, ensure, valid};
 
 impl<Classifier, OnRetry> RetryPolicy<Classifier, OnRetry> {
     /// Sets the name reported in telemetry; `"default"` if not set.

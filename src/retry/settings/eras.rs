@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::append_only::AppendOnly;
-use crate::changes::MAX_SETTINGS;
-use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::settings::append_only::AppendOnly;
+use crate::settings::changes::MAX_SETTINGS;
+use crate::settings::invalid_setting::{InvalidSetting, ensure};
 use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering, fence, lock};
 
 /// All settings that a policy has had, except those it was made with: each clone keeps these itself.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::headers::{DeadlineHeader, RetryGuard};
 use super::hedge::Hedge;
 use super::policy::Budget;
-use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::settings::invalid_setting::{InvalidSetting, ensure};
 
 pub(in crate::retry) use self::eras::Eras;
 pub(in crate::retry) use self::tuning::{Limits, Tuning};

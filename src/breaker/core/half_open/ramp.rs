@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::tally::{Limits, ProbeOutcome, Progress, Tally};
-use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::settings::invalid_setting::{InvalidSetting, ensure};
 
 /// The growing shares of calls that are admitted after the probes have succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -300,7 +300,7 @@ mod tests {
     use crate::breaker::core::node::Shared;
     use crate::breaker::observe::layer_observer::LayerObserver;
     use crate::clock::Clock;
-    use crate::invalid_setting::valid;
+    use crate::settings::invalid_setting::valid;
 
     const SECOND: Duration = Duration::from_secs(1);
 

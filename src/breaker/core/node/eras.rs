@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::shared::Shared;
-use crate::append_only::AppendOnly;
 use crate::breaker::core::packed_state::ERA_MAX;
 use crate::breaker::core::window::SlidingWindow;
+use crate::settings::append_only::AppendOnly;
 use crate::sync::seq_cst_in_loom;
 
 /// All settings of a node but those that it was made with. Allocated by its first reconfiguration.

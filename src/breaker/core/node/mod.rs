@@ -25,10 +25,10 @@ use super::window::{Counts, SlidingWindow};
 use crate::breaker::control::circuit_open::Named;
 use crate::breaker::control::trip::Trip;
 use crate::breaker::{Mode, Snapshot, State, Totals};
+use crate::call::cut;
+use crate::call::deadline::Deadline;
 use crate::classify::{Health, Reason, Verdict};
 use crate::clock::{Moment, Stopwatch};
-use crate::cut;
-use crate::deadline::Deadline;
 use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 /// One breaker in its concurrent form.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Admission, Completion, InEra, NEUTRAL, Node};
-use crate::attempt_span;
 use crate::breaker::Cause;
 use crate::breaker::core::half_open::ProbeOutcome;
 use crate::breaker::core::packed_state::PackedState;
@@ -12,6 +11,7 @@ use crate::breaker::core::policy::Policy;
 use crate::breaker::core::state_machine::{Opening, PermitKind};
 use crate::breaker::core::window::consecutive_failures::Run;
 use crate::breaker::core::window::{Late, Outcome};
+use crate::call::attempt_span;
 use crate::classify::Health;
 use crate::clock::{Moment, Stopwatch};
 

@@ -26,7 +26,7 @@ pub(crate) use self::time::Shape;
 use self::time::ticks::Ticks;
 use self::time::{Lanes, TimeWindow};
 use crate::clock::{Moment, millis_up, nanos};
-use crate::invalid_setting::{InvalidSetting, ensure, valid};
+use crate::settings::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::sync::AtomicU64;
 
 /// The outcomes that the rates of a breaker are computed from. Slides: older outcomes never count, however many there

@@ -29,7 +29,7 @@ pub(in crate::retry) use self::bucket::Bucket;
 pub(in crate::retry) use self::hedge_token::{HedgeToken, Source};
 pub(in crate::retry) use self::kind::Kind;
 use self::kind::{Aws, Concurrent, Grpc, Ratio, Settings, ratio};
-use crate::invalid_setting::{InvalidSetting, ensure, valid};
+use crate::settings::invalid_setting::{InvalidSetting, ensure, valid};
 use crate::sync::{Mutex, lock};
 
 /// Limits the share of retries among all calls, so that retries do not overload a failing upstream.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::cost::Cost;
-use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::settings::invalid_setting::{InvalidSetting, ensure};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Envoy's retry budget: retries in progress against calls in progress.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::settings::invalid_setting::{InvalidSetting, ensure};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The throttle of gRPC proposal A6.

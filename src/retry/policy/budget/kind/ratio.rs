@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::cost::Cost;
 use crate::clock::{Clock, nanos};
-use crate::invalid_setting::{InvalidSetting, ensure};
+use crate::settings::invalid_setting::{InvalidSetting, ensure};
 use crate::sync::{AtomicU64, Ordering};
 
 /// A bucket of tokens that calls fill and retries empty.

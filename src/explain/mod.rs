@@ -1,8 +1,10 @@
+pub(crate) mod sentence;
+
 use std::error::Error;
 
+use self::sentence::sentences;
 use crate::breaker::CircuitOpen;
 use crate::retry::RetryError;
-use crate::sentence::sentences;
 
 /// Explains in two sentences with numbers why a call was rejected, not retried or given up. `None` for an error that
 /// comes neither from a breaker nor from a retry layer.
