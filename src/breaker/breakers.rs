@@ -15,8 +15,8 @@ use crate::clock::{Clock, Moment};
 use crate::registry::label::{self, Labels};
 use crate::registry::partition::{Finder, Keyed, Place};
 use crate::registry::{Forgettable, Registry, Slot};
-use crate::settings::changes::{Changes, MAX_SETTINGS};
-use crate::settings::invalid_setting::{InvalidSetting, ensure};
+use crate::settings::changes::{Changes, ensure_room};
+use crate::settings::invalid_setting::InvalidSetting;
 use crate::sync::{Mutex, lock};
 
 pub(crate) struct Breakers<K> {
@@ -105,7 +105,7 @@ impl<K> Breakers<K> {
         let settings = match known {
             Some(settings) => settings.clone(),
             None => {
-                ensure!(past.len() < MAX_SETTINGS, "reconfigure: there were {MAX_SETTINGS} different settings before");
+                ensure_room(past.len())?;
                 let with = |shared: &Shared, policy| shared.with(policy);
                 let settings = Settings {
                     inner: with(&now.inner, config.policy()),

@@ -1,7 +1,9 @@
 use std::fmt;
 
+use crate::settings::invalid_setting::{InvalidSetting, ensure};
+
 /// How many different settings there can be, the first ones included. A bound, because calls may still read them.
-pub(crate) const MAX_SETTINGS: usize = 1_000;
+const MAX_SETTINGS: usize = 1_000;
 
 /// The settings that a reconfiguration [of breakers](crate::breaker::Handle::reconfigure) or [of
 /// retries](crate::retry::Handle::reconfigure) has changed, by the names of their setters.
@@ -45,4 +47,10 @@ impl fmt::Display for Changes {
         f.write_str(if self.is_empty() { "none" } else { "" })?;
         f.write_str(&self.0.join(", "))
     }
+}
+
+/// Returns an error if there have been so many different settings that no others can be added.
+pub(crate) fn ensure_room(settings: usize) -> Result<(), InvalidSetting> {
+    ensure!(settings < MAX_SETTINGS, "reconfigure: there were {MAX_SETTINGS} different settings before");
+    Ok(())
 }

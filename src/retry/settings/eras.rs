@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::settings::append_only::AppendOnly;
-use crate::settings::changes::MAX_SETTINGS;
-use crate::settings::invalid_setting::{InvalidSetting, ensure};
+use crate::settings::changes::ensure_room;
+use crate::settings::invalid_setting::InvalidSetting;
 use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering, fence, lock};
 
 /// All settings that a policy has had, except those it was made with: each clone keeps these itself.
@@ -74,7 +74,7 @@ impl<T> Change<'_, T> {
         let known = || std::iter::once(self.first).chain(later.iter());
         let count = known().count();
         let era = known().position(is_same).unwrap_or(count);
-        ensure!(era < MAX_SETTINGS, "reconfigure: there were {MAX_SETTINGS} different settings before");
+        ensure_room(era)?;
         // At most a thousand.
         let number = era as u16;
         if era == count {
